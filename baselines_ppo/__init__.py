@@ -1,0 +1,24 @@
+"""Proximal policy optimisation for TensorFlow 2: `learn`, `MlpPolicy`, `CnnPolicy`, `load_policy`.
+
+Names are imported when they are first used, so that settings and the command line's help need no TensorFlow.
+"""
+import importlib
+
+import common
+
+__version__ = "0.1.0"
+
+if getattr(common, "OWNER", None) != "baselines_ppo":
+    raise ImportError(f"the package `common` at {getattr(common, '__file__', None)} is not baselines_ppo's and hides it; rename it, "
+                      "or put baselines_ppo's folder before it on sys.path")
+
+_HOMES = {"learn": "baselines_ppo.pposgd_simple", "MlpPolicy": "baselines_ppo.mlp_policy", "CnnPolicy": "baselines_ppo.cnn_policy",
+          "Policy": "baselines_ppo.policies", "load_policy": "baselines_ppo.policies", "PPOSettings": "baselines_ppo.settings",
+          "UserError": "common.errors", "StopTraining": "common.errors"}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'baselines_ppo' has no attribute {name!r}")

@@ -1,0 +1,80 @@
+"""`CnnPolicy`: one convolutional network for policy and value, over images: Nature's (Mnih et al. 2015) or A3C's (Mnih et al. 2016)."""
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from baselines_ppo.initialisers import check_init, initialise_weights
+from baselines_ppo.policies import Policy
+from common import seeding
+from common.distributions import DiagGaussianPdType
+from common.errors import UserError
+from common.observations import is_image
+
+# kind -> [(filters, kernel, stride)], width of the dense layer
+ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}
+
+
+class CnnPolicy(Policy):
+    """Baselines' CnnPolicy. Images are uint8 [H, W, C] or, as Gymnasium's frame stack has them, [C, H, W].
+
+    Args:
+        name: 'pi' or 'oldpi'.
+        ob_space: a Box of rank 3 and dtype uint8, at least 36 x 36 pixels.
+        ac_space: any action space; a Gaussian's log std is a free variable.
+        kind: 'large', Nature's, or 'small', A3C's.
+        init: 'normc', Baselines', or 'orthogonal'.
+        init_logstd: where a Gaussian's log std starts.
+
+    Raises:
+        UserError: if the observations are no such images.
+    """
+
+    def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0):
+        if not is_image(ob_space) or ob_space.dtype != np.uint8:
+            raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {ob_space}; use --policy mlp")
+        if kind not in ARCHITECTURES:
+            raise UserError(f"kind={kind!r}; choose one of {', '.join(ARCHITECTURES)}")
+        check_init(init)
+        super().__init__(name, ob_space, ac_space)
+        self.kind, self.init, self.init_logstd = kind, init, init_logstd
+        # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
+        self.xla = bool(tf.config.list_physical_devices("GPU"))
+        self.channels_first = ob_space.shape[0] < ob_space.shape[2]
+        channels, *pixels = ob_space.shape if self.channels_first else (ob_space.shape[2], *ob_space.shape[:2])
+        self.convolutions, dense = ARCHITECTURES[kind]
+        shapes = {}
+        for i, (filters, kernel, stride) in enumerate(self.convolutions, 1):
+            pixels = [(n - kernel) // stride + 1 for n in pixels]
+            if min(pixels) < 1:
+                raise UserError(f"images of {ob_space.shape} are too small for the {kind!r} network; give at least 36 x 36 pixels")
+            shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
+            channels = filters
+        self.free_logstd = isinstance(self.pdtype, DiagGaussianPdType)
+        outputs = self.pdtype.param_shape()[0] // (2 if self.free_logstd else 1)
+        shapes |= {"fc/w": [channels * math.prod(pixels), dense], "fc/b": [dense], "pol/final/w": [dense, outputs], "pol/final/b": [outputs],
+                   "vf/final/w": [dense, 1], "vf/final/b": [1]}
+        if self.free_logstd:
+            shapes["pol/logstd"] = [outputs]
+        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
+        self.initialise(seeding.generator(0, seeding.INITIALISE))
+
+    def settings(self):
+        return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd}
+
+    def initialise(self, rng):
+        """Draw the weights afresh from a NumPy generator; biases are zero."""
+        initialise_weights(self.weights, rng, self.init, self.init_logstd)
+
+    def forward(self, ob):
+        w = self.weights
+        x = tf.cast(ob, tf.float32) / 255.0
+        if self.channels_first:
+            x = tf.transpose(x, [0, 2, 3, 1])  # TensorFlow's CPU convolutions take channels last only
+        for i, (_, _, stride) in enumerate(self.convolutions, 1):
+            x = tf.nn.relu(tf.nn.conv2d(x, w[f"conv{i}/w"], stride, "VALID") + w[f"conv{i}/b"])
+        x = tf.nn.relu(tf.matmul(tf.reshape(x, [-1, w["fc/w"].shape[0]]), w["fc/w"]) + w["fc/b"])
+        flat = tf.matmul(x, w["pol/final/w"]) + w["pol/final/b"]
+        if self.free_logstd:
+            flat = tf.concat([flat, tf.broadcast_to(w["pol/logstd"], tf.shape(flat))], -1)
+        return flat, (tf.matmul(x, w["vf/final/w"]) + w["vf/final/b"])[:, 0]

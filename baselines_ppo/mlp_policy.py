@@ -1,0 +1,100 @@
+"""`MlpPolicy`: two multilayer perceptrons of tanh units, one for the policy and one for the value, over normalised observations."""
+import numpy as np
+import tensorflow as tf
+
+from baselines_ppo.initialisers import check_init, initialise_weights
+from baselines_ppo.policies import Policy
+from common import seeding
+from common.distributions import DiagGaussianPdType
+from common.errors import UserError
+from common.operators import NumpyOperators, TensorFlowOperators
+from common.running_mean_std import RunningMeanStd
+
+
+class MlpPolicy(Policy):
+    """Baselines' MlpPolicy. The forward pass is written once: compiled for the update, on a NumPy snapshot for acting.
+
+    Args:
+        name: 'pi' or 'oldpi'.
+        ob_space, ac_space: Gymnasium spaces; observations are flattened.
+        hid_size, num_hid_layers: width and number of hidden layers.
+        gaussian_fixed_var: a free log std, the same at all observations; False makes it a second output of the network.
+        init: 'normc', Baselines', or 'orthogonal'.
+        init_logstd: where a Gaussian's log std starts.
+        shared_trunk: let the value read the policy's last hidden layer.
+        normalise_ob: subtract the observations' running mean and divide by their deviation.
+        ob_clip: normalised observations are clipped to +- this.
+        ob_min_std: no observation is divided by less; Baselines' 0.1.
+    """
+
+    def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, init="normc", init_logstd=0.0,
+                 shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
+        super().__init__(name, ob_space, ac_space, keep_images=False)
+        if hid_size < 1 or num_hid_layers < 0:
+            raise UserError(f"hid_size={hid_size}, num_hid_layers={num_hid_layers}; layers need at least one unit, and there are 0 or more of them")
+        check_init(init)
+        self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = hid_size, num_hid_layers, gaussian_fixed_var
+        self.init, self.init_logstd, self.shared_trunk = init, init_logstd, shared_trunk
+        self.normalise_ob, self.ob_clip, self.ob_min_std = normalise_ob, ob_clip, ob_min_std
+        if normalise_ob:
+            self.ob_rms = RunningMeanStd(self.encoder.shape, min_std=ob_min_std)
+        gaussian = isinstance(self.pdtype, DiagGaussianPdType)
+        self.free_logstd = gaussian and gaussian_fixed_var
+        self.num_outputs = self.pdtype.param_shape()[0] // (2 if self.free_logstd else 1)
+        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in self._shapes().items()}
+        self.initialise(seeding.generator(0, seeding.INITIALISE))
+
+    def settings(self):
+        names = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "init", "init_logstd", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
+        return {name: getattr(self, name) for name in names}
+
+    def _shapes(self):
+        widths = [*self.encoder.shape, *[self.hid_size] * self.num_hid_layers]
+        shapes = {}
+        for net, outputs in (("pol", self.num_outputs), ("vf", 1)):
+            if net == "pol" or not self.shared_trunk:
+                for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]), 1):
+                    shapes |= {f"{net}/fc{i}/w": [fan_in, fan_out], f"{net}/fc{i}/b": [fan_out]}
+            shapes |= {f"{net}/final/w": [widths[-1], outputs], f"{net}/final/b": [outputs]}
+        return shapes | ({"pol/logstd": [self.num_outputs]} if self.free_logstd else {})
+
+    def initialise(self, rng):
+        """Draw the weights afresh from a NumPy generator; biases are zero."""
+        initialise_weights(self.weights, rng, self.init, self.init_logstd)
+        if not self.free_logstd and isinstance(self.pdtype, DiagGaussianPdType):
+            bias = np.zeros(self.num_outputs, np.float32)
+            bias[self.num_outputs // 2:] = self.init_logstd
+            self.weights["pol/final/b"].assign(bias)
+
+    def prepare(self, ob):
+        return self.ob_rms.normalise(ob, self.ob_clip) if self.normalise_ob else ob.astype(np.float32)
+
+    def _hidden(self, ops, w, net, x):
+        for i in range(1, self.num_hid_layers + 1):
+            x = ops.tanh(ops.dense(x, w[f"{net}/fc{i}/w"], w[f"{net}/fc{i}/b"]))
+        return x
+
+    def _flatparam(self, ops, w, hidden):
+        out = ops.dense(hidden, w["pol/final/w"], w["pol/final/b"])
+        return ops.concat([out, ops.rows_of(w["pol/logstd"], out)], -1) if self.free_logstd else out
+
+    def forward(self, ob):
+        ops, w = TensorFlowOperators, self.weights
+        hidden = self._hidden(ops, w, "pol", ob)
+        vf_hidden = hidden if self.shared_trunk else self._hidden(ops, w, "vf", ob)
+        return self._flatparam(ops, w, hidden), ops.dense(vf_hidden, w["vf/final/w"], w["vf/final/b"])[:, 0]
+
+    def actor(self):
+        ops, w = NumpyOperators, {key: v.numpy() for key, v in self.weights.items() if key.startswith("pol/")}
+        prepare = self._acting_filter()
+
+        def act(ob, noise):
+            return self._choose(self._flatparam(ops, w, self._hidden(ops, w, "pol", prepare(ob))), noise)
+        return act
+
+    def _acting_filter(self):
+        """`prepare` for one segment: the same bits, with the deviation computed once and NumPy's clip without its 5 us of Python."""
+        if not self.normalise_ob:
+            return self.prepare
+        mean, std, clip, ufunc = self.ob_rms.mean, self.ob_rms.std, self.ob_clip, np._core.umath.clip
+        return lambda ob: ufunc((ob - mean) / std, -clip, clip).astype(np.float32)

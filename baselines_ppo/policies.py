@@ -1,0 +1,165 @@
+"""What every policy can do, and what one of your own must bring.
+
+A policy of your own derives from `Policy`, makes its `tf.Variable`s in `__init__`, and defines `forward(ob)`. What it may add:
+`initialise(rng)`, so that a seed decides its weights; `prepare(ob)`, such as a normalisation; `actor()`, if it can act without
+TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
+"""
+import numpy as np
+import tensorflow as tf
+
+from common import spaces
+from common.checkpoints import check_arrays, load_arrays, save_arrays
+from common.distributions import make_pdtype
+from common.errors import UserError
+from common.observations import ObservationEncoder
+from common.operators import NumpyOperators
+
+FORMAT = "baselines_ppo.policy"
+
+
+class Policy(tf.Module):
+    """A stochastic policy with a value function.
+
+    Args:
+        name: 'pi' or 'oldpi', as Baselines' `policy_fn` gets it.
+        ob_space, ac_space: Gymnasium spaces.
+        keep_images: False makes a vector of an image observation.
+
+    Attributes:
+        encoder: turns the environment's observations into arrays [N, *encoder.shape].
+        pdtype: the kind of distribution over actions.
+        ob_rms: running mean and standard deviation of the observations, or None. The training updates it.
+        xla: whether XLA compiles `forward` in the update; False where it has no kernel or a slower one.
+    """
+
+    recurrent = False
+    xla = True
+
+    def __init__(self, name, ob_space, ac_space, keep_images=True):
+        super().__init__(name=name)
+        self.ob_space, self.ac_space = ob_space, ac_space
+        self.encoder = ObservationEncoder(ob_space, keep_images)
+        self.pdtype = make_pdtype(ac_space)
+        self.ob_rms = None
+        self.rng = np.random.default_rng()
+        self._compiled = tf.function(lambda ob: self.forward(ob), reduce_retracing=True)
+        self._compiled_flatparam = tf.function(lambda ob: self.forward(ob)[0], reduce_retracing=True)
+
+    def forward(self, ob):
+        """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
+
+    def prepare(self, ob):
+        """Encoded observations [N, *encoder.shape] -> the network's input, NumPy; once an observation, not once an epoch."""
+        return ob
+
+    def settings(self):
+        """The keyword arguments that build this policy again."""
+        return {}
+
+    # ---- acting
+
+    def actor(self):
+        """A function (encoded ob [K, ...], noise [K, ...] or None for the mode) -> actions [K, ...], NumPy, for one segment."""
+        def act(ob, noise):
+            flat = self._compiled_flatparam(tf.convert_to_tensor(self.prepare(ob))).numpy()
+            return self._choose(flat, noise)
+        return act
+
+    def _choose(self, flat, noise):
+        return self.pdtype.mode(NumpyOperators, flat) if noise is None else self.pdtype.sample(NumpyOperators, flat, noise)
+
+    def act(self, stochastic, ob):
+        """Action and value for one observation or a batch.
+
+        Args:
+            stochastic: sample, or take the most likely action.
+            ob: one observation of `ob_space`, or a batch of them.
+
+        Returns:
+            (ac, vpred): without a batch axis if `ob` had none. Actions are not clipped to a Box.
+
+        Raises:
+            UserError: if `ob` fits neither.
+        """
+        ob, batched = self.encoder.single_or_batch(ob)
+        flat, vpred = (x.numpy() for x in self._compiled(tf.convert_to_tensor(self.prepare(ob))))
+        ac = self._choose(flat, self.pdtype.noise(self.rng, (len(ob),)) if stochastic else None)
+        return (ac, vpred) if batched else (ac[0], vpred[0])
+
+    def pd(self, ob):
+        """The distributions over actions at a batch of observations."""
+        return self.pdtype.pdfromflat(self._compiled(tf.convert_to_tensor(self.prepare(self.encoder.single_or_batch(ob)[0])))[0])
+
+    def vpred(self, ob):
+        """V at a batch of observations, [N] float32 NumPy."""
+        return self.values(self.encoder.single_or_batch(ob)[0])
+
+    def values(self, encoded):
+        """V at encoded observations [N, *encoder.shape], [N] float32 NumPy."""
+        return self._compiled(tf.convert_to_tensor(self.prepare(encoded)))[1].numpy()
+
+    # ---- variables
+
+    def get_variables(self):
+        """All `tf.Variable`s."""
+        return list(self.variables)
+
+    def get_trainable_variables(self):
+        """The trainable ones, in a fixed order."""
+        return list(self.trainable_variables)
+
+    def state(self):
+        """All variables and the observation filter, as arrays by name."""
+        arrays = {f"{i:03d}/{v.name.split(':')[0]}": v.numpy() for i, v in enumerate(self.get_variables())}
+        if self.ob_rms is not None:
+            arrays |= {f"ob_rms/{name}": x for name, x in self.ob_rms.state().items()}
+        return arrays
+
+    def restore(self, arrays, source="checkpoint"):
+        """Take over what `state` gave; UserError if it is another model's."""
+        check_arrays(source, arrays, self.state())
+        for i, v in enumerate(self.get_variables()):
+            v.assign(arrays[f"{i:03d}/{v.name.split(':')[0]}"])
+        if self.ob_rms is not None:
+            self.ob_rms.restore({name: arrays[f"ob_rms/{name}"] for name in self.ob_rms.state()})
+
+    # ---- files
+
+    def save(self, path, **extra):
+        """Write the policy, its observation filter and its spaces to one safetensors file. `extra` goes into its metadata."""
+        metadata = {"format": FORMAT, "class": type(self).__name__, "settings": self.settings(),
+                    "ob_space": spaces.to_json(self.ob_space), "ac_space": spaces.to_json(self.ac_space), **extra}
+        save_arrays(path, self.state(), metadata)
+
+    @classmethod
+    def load(cls, path, name="pi"):
+        """The policy that `save` wrote, in a process that may never have trained.
+
+        Raises:
+            UserError: if the file is damaged, or holds a policy of another class.
+        """
+        arrays, metadata = load_arrays(path, FORMAT)
+        if metadata.get("class") != cls.__name__:
+            raise UserError(f"{path} holds a {metadata.get('class')}, not a {cls.__name__}; load it with that class, or with load_policy")
+        try:
+            policy = cls(name, spaces.from_json(metadata["ob_space"]), spaces.from_json(metadata["ac_space"]), **metadata["settings"])
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path} does not say how to build its {cls.__name__} ({error})") from error
+        policy.restore(arrays, path)
+        return policy
+
+
+def load_policy(path):
+    """The policy saved at `path`, an `MlpPolicy` or a `CnnPolicy` as the file says.
+
+    Raises:
+        UserError: if the file is damaged, foreign, or holds a class that is neither.
+    """
+    from baselines_ppo.cnn_policy import CnnPolicy
+    from baselines_ppo.mlp_policy import MlpPolicy
+    _, metadata = load_arrays(path, FORMAT)
+    classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
+    if metadata.get("class") not in classes:
+        raise UserError(f"{path} holds a {metadata.get('class')}; load it with that class's own load()")
+    return classes[metadata["class"]].load(path)

@@ -1,0 +1,75 @@
+"""What Atari needs beside Gymnasium's own preprocessing: episodes that end with a life while the game goes on, and a game that is started."""
+import ale_py
+import gymnasium as gym
+import numpy as np
+
+from common.monitor import Monitor
+
+gym.register_envs(ale_py)
+
+
+class EpisodicLife(gym.Wrapper):
+    """A lost life ends the learner's episode; the game goes on, and is only reset when it is over.
+
+    Gymnasium's `terminal_on_life_loss=True` restarts the game at each life, so that nothing past the first is ever seen.
+    """
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.lives, self.game_over = 0, True
+
+    def step(self, action):
+        ob, rew, terminated, truncated, info = self.env.step(action)
+        self.game_over = terminated or truncated
+        lives = self.unwrapped.ale.lives()
+        terminated = terminated or 0 < lives < self.lives
+        self.lives = lives
+        return ob, rew, terminated, truncated, info
+
+    def reset(self, *, seed=None, options=None):
+        """Goes on with the game by a no-op if it is not over; a `seed` always starts a new one."""
+        if self.game_over or seed is not None:
+            ob, info = self.env.reset(seed=seed, options=options)
+        else:
+            ob, _, terminated, truncated, info = self.env.step(0)
+            if terminated or truncated:
+                ob, info = self.env.reset(options=options)
+        self.game_over, self.lives = False, self.unwrapped.ale.lives()
+        return ob, info
+
+
+class FireReset(gym.Wrapper):
+    """Presses FIRE after a reset, in games that wait for it."""
+
+    def reset(self, **kwargs):
+        self.env.reset(**kwargs)
+        ob, _, terminated, truncated, info = self.env.step(1)
+        return self.env.reset(**kwargs) if terminated or truncated else (ob, info)
+
+
+class ClipReward(gym.RewardWrapper):
+    """The reward's sign: the learner's reward, while the Monitor inside logs the score."""
+
+    def reward(self, reward):
+        return float(np.sign(reward))
+
+
+def make_atari(env_id, monitor_path=None, training=True, **kwargs):
+    """An Atari game as Mnih et al. 2015 play it: up to 30 no-ops, skip 4 with maximum, grey 84 x 84, stack 4.
+
+    Args:
+        env_id: made with `frameskip=1`; v5 ids keep their sticky actions.
+        monitor_path: where whole games and true scores are written.
+        training: False leaves out episodic life and reward clipping, for evaluation.
+        kwargs: for `gymnasium.make`.
+    """
+    # grey frames: AtariPreprocessing reads its own screens, so the colour frame of every skipped step would be made for nothing
+    env = gym.make(env_id, **{"frameskip": 1, "obs_type": "grayscale", "disable_env_checker": True} | kwargs)
+    env = gym.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, terminal_on_life_loss=False)
+    env = Monitor(env, monitor_path)
+    if training:
+        env = EpisodicLife(env)
+    if env.unwrapped.get_action_meanings()[1:2] == ["FIRE"]:
+        env = FireReset(env)
+    env = gym.wrappers.FrameStackObservation(env, 4)
+    return ClipReward(env) if training else env

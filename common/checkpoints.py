@@ -1,0 +1,100 @@
+"""Arrays and JSON in one safetensors file: written whole or not at all, and checked before anything of it is used.
+
+Nothing that is loaded here can run code: there is no pickle, and no SavedModel is ever read.
+"""
+import hashlib
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from common.errors import UserError
+
+MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
+
+
+def _digest(arrays, metadata):
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def write_atomically(path, data):
+    """Write bytes to `path` so that a reader, and a crash, sees the old file or the new one, never a part."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(beside, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself
+    finally:
+        os.close(folder)
+
+
+def save_arrays(path, arrays, metadata):
+    """Write arrays by name and a JSON-able `metadata` dict, which must have a `format`, to one file."""
+    arrays = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in arrays.items()}
+    header = {"metadata": json.dumps(metadata), "sha256": _digest(arrays, metadata)}
+    write_atomically(path, save(arrays, metadata=header))
+
+
+def load_arrays(path, expected_format):
+    """The arrays and the metadata of a file written by `save_arrays`.
+
+    Raises:
+        UserError: if it cannot be read, is truncated, damaged, or is not of `expected_format`.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        header = _read_header(data)
+        metadata = json.loads(header["metadata"])
+        if not isinstance(metadata, dict) or metadata.get("format") != expected_format:
+            found = metadata.get("format") if isinstance(metadata, dict) else metadata
+            raise UserError(f"{path} is a {str(found)[:60]!r}, not a {expected_format!r}; give the file of the right kind")
+        arrays = load(data)
+        if _digest(arrays, metadata) != header["sha256"]:
+            raise UserError(f"{path} is damaged: its contents do not have the hash that was written with them; use an older copy")
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not a whole file of this package ({type(error).__name__}); it may be truncated or foreign") from error
+    return arrays, metadata
+
+
+def _read_header(data):
+    """The `__metadata__` of a safetensors file, before the library looks at the arrays."""
+    if len(data) < 8:
+        raise ValueError("shorter than a header's length")
+    (length,) = struct.unpack("<Q", data[:8])
+    if length > min(MAX_HEADER, len(data) - 8):
+        raise ValueError("header longer than the file")
+    return json.loads(data[8:8 + length])["__metadata__"]
+
+
+def check_arrays(path, arrays, expected):
+    """Raises UserError unless `arrays` has the names, shapes and dtypes of `expected` (arrays by name)."""
+    missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
+    if missing or extra:
+        raise UserError(f"{path} holds another model: it lacks {missing[:3] or 'nothing'} and has {extra[:3] or 'nothing'} beside; "
+                        "load it with the settings it was trained with")
+    for name, x in expected.items():
+        if arrays[name].shape != x.shape or arrays[name].dtype != x.dtype:
+            raise UserError(f"{path} holds another model: {name} is {arrays[name].dtype} {arrays[name].shape}, here it is {x.dtype} {x.shape}; "
+                            "load it with the settings it was trained with")

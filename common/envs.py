@@ -1,0 +1,78 @@
+"""Environments from their names: kinds, near matches for a wrong name, one seed and one Monitor file per rank and environment."""
+import difflib
+from pathlib import Path
+
+import gymnasium as gym
+
+from common.errors import UserError
+from common.monitor import Monitor
+from common.vec_env import InProcessVectorEnv
+
+
+def quiet_mujoco():
+    """Hold back MuJoCo's notes on its own model files; its warnings about the simulation still come through, to stderr."""
+    import sys
+
+    import mujoco
+    mujoco.set_mju_user_warning(lambda text: None if text.startswith("compiler attribute") else print(f"MuJoCo: {text}", file=sys.stderr))
+
+
+def find_spec(env_id):
+    """The registered spec of `env_id`.
+
+    Raises:
+        UserError: naming the near matches, if there is none.
+    """
+    if env_id not in gym.registry and ("NoFrameskip" in env_id or env_id.startswith("ALE/")):
+        import common.atari  # noqa: F401  registers them
+    try:
+        return gym.spec(env_id)
+    except (gym.error.Error, ModuleNotFoundError) as error:
+        import common.atari  # noqa: F401
+        near = difflib.get_close_matches(env_id, list(gym.registry), n=4, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "`python -c 'import gymnasium; gymnasium.pprint_registry()'` lists what there is"
+        raise UserError(f"unknown environment {env_id!r} ({type(error).__name__}); {hint}") from error
+
+
+def kind_of(env_id):
+    """'mujoco', 'atari', 'classic' (classic control, toy text, Box2D) or 'other': what a preset is chosen by."""
+    entry_point = str(find_spec(env_id).entry_point)
+    for kind, marks in {"mujoco": ("envs.mujoco",), "atari": ("ale_py",), "classic": ("classic_control", "toy_text", "box2d")}.items():
+        if any(mark in entry_point for mark in marks):
+            return kind
+    return "other"
+
+
+def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, **kwargs):
+    """One environment, monitored.
+
+    Args:
+        env_id: a Gymnasium id.
+        monitor_path: the Monitor's file, or None for none.
+        training: whether rewards may be scaled, or clipped as Atari's are; an evaluation sees the environment's own.
+        reward_scale: what the learner's rewards are multiplied by; the Monitor logs them unscaled.
+        kwargs: for `gymnasium.make`.
+
+    Raises:
+        UserError: unknown name, or arguments or dependencies with which it cannot be made.
+    """
+    kind = kind_of(env_id)
+    if kind == "mujoco":
+        quiet_mujoco()
+    try:
+        if kind == "atari":
+            from common.atari import make_atari
+            env = make_atari(env_id, monitor_path, training, **kwargs)
+        else:
+            env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | kwargs), monitor_path)
+    except (gym.error.Error, TypeError, ImportError) as error:
+        raise UserError(f"cannot make {env_id} with {kwargs or 'no arguments'}: {str(error).splitlines()[0]}") from error
+    if training and reward_scale != 1.0:
+        env = gym.wrappers.TransformReward(env, lambda rew: rew * reward_scale)
+    return env
+
+
+def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, **kwargs):
+    """`num_envs` environments of this rank in one process, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`."""
+    paths = [Path(monitor_dir) / f"{rank}.{k}.monitor.csv" if monitor_dir else None for k in range(num_envs)]
+    return InProcessVectorEnv([make_env(env_id, path, **kwargs) for path in paths])

@@ -1,0 +1,35 @@
+"""How long a run goes on, and how far it has come."""
+from dataclasses import dataclass, fields
+
+from common.errors import UserError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Exactly one of the four; 0 is none.
+
+    Attributes:
+        max_timesteps: environment steps over all ranks.
+        max_episodes: finished episodes over all ranks.
+        max_iters: iterations.
+        max_seconds: wall time, over all resumes.
+    """
+
+    max_timesteps: int = 0
+    max_episodes: int = 0
+    max_iters: int = 0
+    max_seconds: float = 0
+
+    def check(self):
+        """Raises UserError unless exactly one limit is given, and positive."""
+        given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
+        if len(given) != 1:
+            found = " and ".join(f"{name}={value}" for name, value in given.items()) or "none"
+            raise UserError(f"a run needs exactly one limit, here it has {found}; give one of {', '.join(f.name for f in fields(self))}")
+        if min(given.values()) < 0:
+            raise UserError(f"{next(iter(given))}={next(iter(given.values()))} is negative; give a positive number")
+
+    def progress(self, timesteps, episodes, iters, seconds):
+        """How much of the run is done, from 0; 1 or more ends it."""
+        return max(done / limit for done, limit in
+                   ((timesteps, self.max_timesteps), (episodes, self.max_episodes), (iters, self.max_iters), (seconds, self.max_seconds)) if limit)

@@ -1,0 +1,73 @@
+"""Monitor: an environment's episodes, counted where they are real, and written as Baselines' and SB3's tools read them."""
+import json
+import time
+from pathlib import Path
+
+import gymnasium as gym
+
+
+class Monitor(gym.Wrapper):
+    """Counts the wrapped environment's own episodes, whatever wrappers outside it make of rewards and ends.
+
+    Args:
+        env: the environment.
+        path: a `*.monitor.csv` file, appended to if it is there; None writes none.
+
+    Attributes:
+        episodes: finished episodes [(return, length)] not yet taken by `take_episodes`.
+    """
+
+    def __init__(self, env, path=None):
+        super().__init__(env)
+        self.episodes, self.episode_return, self.episode_length = [], 0.0, 0
+        self.file, self.started = None, time.time()
+        if path is not None:
+            self._open(Path(path))
+
+    def _open(self, path):
+        if path.exists() and path.stat().st_size:
+            self.started = json.loads(path.read_text(encoding="utf-8").split("\n", 1)[0][1:])["t_start"]
+            self.file = path.open("a", encoding="utf-8")
+            return
+        self.file = path.open("w", encoding="utf-8")
+        header = {"t_start": self.started, "env_id": self.env.spec.id if self.env.spec else None}
+        self.file.write(f"#{json.dumps(header)}\nr,l,t\n")
+        self.file.flush()
+
+    def reset(self, **kwargs):
+        self.episode_return, self.episode_length = 0.0, 0
+        return self.env.reset(**kwargs)
+
+    def step(self, action):
+        result = self.env.step(action)
+        self.episode_return += result[1]
+        self.episode_length += 1
+        if result[2] or result[3]:
+            self._finish()
+        return result
+
+    def _finish(self):
+        self.episodes.append((float(self.episode_return), self.episode_length))
+        if self.file is not None:
+            self.file.write(f"{self.episode_return:.6f},{self.episode_length},{time.time() - self.started:.6f}\n")
+            self.file.flush()
+        self.episode_return, self.episode_length = 0.0, 0
+
+    def take_episodes(self):
+        """The finished episodes [(return, length)] since the last call."""
+        taken, self.episodes = self.episodes, []
+        return taken
+
+    def close(self):
+        if self.file is not None:
+            self.file.close()
+        super().close()
+
+
+def find_monitor(env):
+    """The `Monitor` among an environment's wrappers, or None."""
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, Monitor):
+            return env
+        env = env.env
+    return None

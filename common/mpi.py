@@ -1,0 +1,145 @@
+"""MPI in a few verbs, each of them a no-op for one rank. Nothing else in the project talks to MPI.
+
+A process that no launcher started never imports MPI, so everything works where no MPI is installed.
+"""
+import functools
+import os
+import socket
+import sys
+import time
+
+import numpy as np
+
+from common.errors import UserError
+
+# launcher -> the variable in which it tells a process how many ranks it has started
+LAUNCHERS = {
+    "PMI_SIZE": "MPICH or Intel MPI",
+    "OMPI_COMM_WORLD_SIZE": "Open MPI",
+    "MV2_COMM_WORLD_SIZE": "MVAPICH",
+    "SLURM_STEP_NUM_TASKS": "srun",
+}
+
+
+def launched_ranks(environ=os.environ):
+    """How many ranks the launcher says it has started, and its name: (1, None) without a launcher."""
+    for variable, launcher in LAUNCHERS.items():
+        if environ.get(variable, "").isdigit():
+            return int(environ[variable]), launcher
+    return 1, None
+
+
+@functools.cache
+def world():
+    """The communicator of all ranks of this job.
+
+    Raises:
+        UserError: if a launcher has started several processes that MPI sees as several jobs of one rank each, which would
+            train the same thing n times over.
+    """
+    launched, launcher = launched_ranks()
+    if launcher is None and "mpi4py.MPI" not in sys.modules:
+        return Communicator(None)
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        if launched > 1:
+            raise UserError(f"{launcher} started {launched} ranks, but no MPI library can be loaded ({error}); "
+                            "pip install mpich, or install the MPI that this mpirun belongs to") from error
+        return Communicator(None)
+    if launched > 1 and MPI.COMM_WORLD.Get_size() == 1:
+        library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
+        raise UserError(f"{launcher} started {launched} ranks, but MPI ({library}) sees 1: this mpirun belongs to another MPI; "
+                        "use the mpirun beside this python, or install mpi4py against that MPI")
+    return Communicator(MPI.COMM_WORLD if MPI.COMM_WORLD.Get_size() > 1 else None)
+
+
+class Communicator:
+    """The verbs. Every rank must call them in the same order (DESIGN: no collective under a condition that can differ).
+
+    Attributes:
+        rank, size: this process among all.
+        host_rank, host_size: this process among those of this host.
+    """
+
+    def __init__(self, comm):
+        self.comm = comm
+        self.rank = comm.Get_rank() if comm else 0
+        self.size = comm.Get_size() if comm else 1
+
+    def barrier(self):
+        """Wait for all ranks without burning the core that a slower rank may need: poll, at most a millisecond apart."""
+        if self.comm is None:
+            return
+        request, pause = self.comm.Ibarrier(), 2e-5
+        while not request.Test():
+            time.sleep(pause)
+            pause = min(2 * pause, 1e-3)
+
+    def broadcast(self, value):
+        """Rank 0's Python object, on all ranks."""
+        return value if self.comm is None else self.comm.bcast(value, root=0)
+
+    def broadcast_array(self, x):
+        """Rank 0's array, written into `x` on all ranks (in place; C-contiguous)."""
+        if self.comm is not None:
+            self.comm.Bcast(x, root=0)
+        return x
+
+    def gather(self, value):
+        """[rank 0's object, rank 1's, ...] on all ranks."""
+        return [value] if self.comm is None else self.comm.allgather(value)
+
+    def gather_to_root(self, x):
+        """Every rank's array of one shape, stacked on rank 0: [ranks, *x.shape]; None on the others."""
+        if self.comm is None:
+            return x[None]
+        out = np.empty((self.size, *x.shape), x.dtype) if self.rank == 0 else None
+        self.comm.Gather(np.ascontiguousarray(x), out, root=0)
+        return out
+
+    def sum_array(self, x):
+        """Element-wise sum over ranks of a NumPy array, as a new array."""
+        if self.comm is None:
+            return x
+        out = np.empty_like(x)
+        self.comm.Allreduce(np.ascontiguousarray(x), out)
+        return out
+
+    def mean(self, x):
+        """Element-wise mean over ranks of a number or NumPy array, in its own precision (float64 for a number)."""
+        x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else np.float64)
+        return self.sum_array(x) / x.dtype.type(self.size)
+
+    def minimum(self, value):
+        """The least of the ranks' numbers, on all ranks."""
+        return min(self.gather(value))
+
+    def moments(self, x):
+        """Count, mean and mean squared deviation over the rows of all ranks' `x` [N, ...], in float64.
+
+        Chan et al. 1979: the ranks' own moments are merged pairwise in the order of ranks, so that the result has the same bits on
+        all of them, and a mean far from 0 costs no precision.
+        """
+        x = np.asarray(x, np.float64)
+        mean = x.mean(axis=0) if len(x) else np.zeros(x.shape[1:])
+        own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
+        return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
+
+    def abort(self, reason):
+        """End the job on all ranks at once, non-zero, telling who gave up and why. The only way out for a failing rank."""
+        print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
+        if self.comm is None:
+            sys.exit(1)
+        self.comm.Abort(1)
+
+
+def merge_moments(count_a, mean_a, var_a, count_b, mean_b, var_b):
+    """Moments of the union of two sets, from theirs: Chan, Golub and LeVeque 1979, eq. 2.1. Returns (count, mean, var)."""
+    count = count_a + count_b
+    if count == 0:
+        return count_a, mean_a, var_a
+    delta = mean_b - mean_a
+    mean = mean_a + delta * (count_b / count)
+    var = (var_a * count_a + var_b * count_b + np.square(delta) * (count_a * (count_b / count))) / count
+    return count, mean, var

@@ -1,0 +1,125 @@
+"""Adam on flat parameters, with gradients averaged over ranks, and the check that the ranks have not drifted apart."""
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+
+from common import mpi
+
+
+class RanksDrifted(RuntimeError):
+    """The ranks hold different parameters: the run cannot be trusted any more."""
+
+
+def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
+    """One step of Adam, as Kingma and Ba 2015 write it at the end of their section 2 (and Baselines, with its `epsilon` outside the root).
+
+    Args:
+        params, m, v, grad: [P] float32: parameters, first and second moments, gradient of what is minimised.
+        t: this step's number, from 1.
+        stepsize: alpha.
+
+    Returns:
+        The new (params, m, v).
+    """
+    t = tf.cast(t, tf.float32)
+    alpha = stepsize * tf.sqrt(1 - beta2 ** t) / (1 - beta1 ** t)
+    m = beta1 * m + (1 - beta1) * grad
+    v = beta2 * v + (1 - beta2) * tf.square(grad)
+    return params - alpha * m / (tf.sqrt(v) + epsilon), m, v
+
+
+def get_flat(variables):
+    """All variables, one after the other, as one tensor [P]."""
+    return tf.concat([tf.reshape(v, [-1]) for v in variables], axis=0)
+
+
+def set_from_flat(variables, flat):
+    """The inverse of `get_flat`."""
+    parts = tf.split(flat, [v.shape.num_elements() for v in variables])
+    for v, part in zip(variables, parts):
+        v.assign(tf.reshape(part, v.shape))
+
+
+def clip_by_norm(grad, max_norm):
+    """`grad` [P], scaled down to length `max_norm` if it is longer. Also returns its length."""
+    norm = tf.norm(grad)
+    return grad * tf.minimum(1.0, max_norm / tf.maximum(norm, 1e-12)), norm
+
+
+class MpiAdam:
+    """Adam over a list of variables, the same on all ranks.
+
+    Args:
+        var_list: trainable variables, in the same order on all ranks.
+        beta1, beta2, epsilon: Adam's; Baselines' epsilon for PPO is 1e-5.
+        comm: the ranks to average over; all of the job if None.
+
+    Attributes:
+        m, v: [P] float32 variables, the moments.
+        t: int64 variable, steps made.
+    """
+
+    def __init__(self, var_list, *, beta1=0.9, beta2=0.999, epsilon=1e-8, comm=None):
+        self.var_list, self.comm = list(var_list), comm or mpi.world()
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.size = sum(v.shape.num_elements() for v in self.var_list)
+        self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
+        self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
+        self._compiled_apply = tf.function(self.apply)
+
+    def apply(self, grad, stepsize, enabled=True):
+        """One step with a gradient [P] that is already the mean over ranks. May stand inside a compiled function; does nothing
+        where `enabled`, which may be a tensor, is False."""
+        flat = get_flat(self.var_list)
+        new = adam_step(flat, self.m, self.v, self.t + 1, grad, stepsize, self.beta1, self.beta2, self.epsilon)
+        flat, m, v = (tf.where(enabled, x, old) for x, old in zip(new, (flat, self.m.read_value(), self.v.read_value())))
+        self.m.assign(m)
+        self.v.assign(v)
+        self.t.assign_add(tf.cast(enabled, tf.int64))
+        set_from_flat(self.var_list, flat)
+
+    def update(self, localg, stepsize):
+        """Average the ranks' gradients [P] float32 and make one step: Baselines' call."""
+        self._compiled_apply(tf.constant(self.comm.mean(np.asarray(localg, np.float32))), tf.constant(stepsize, tf.float32))
+
+    def sync(self):
+        """Give all ranks rank 0's parameters and moments."""
+        if self.comm.size == 1:
+            return
+        buffer = np.concatenate([np.ravel(x.numpy()) for x in (*self.var_list, self.m, self.v)])
+        self.comm.broadcast_array(buffer)
+        for x in (*self.var_list, self.m, self.v):
+            count = x.shape.num_elements()
+            x.assign(buffer[:count].reshape(x.shape))
+            buffer = buffer[count:]
+        self.t.assign(self.comm.broadcast(int(self.t.numpy())))
+
+    def check_synced(self, *more):
+        """Raises RanksDrifted, naming the ranks, unless all hold the same bits.
+
+        Args:
+            more: further arrays that must agree, such as running statistics.
+        """
+        if self.comm.size == 1:
+            return
+        digest = hashlib.blake2b(digest_size=16)
+        for x in (*self.var_list, self.m, self.v, self.t):
+            digest.update(x.numpy().tobytes())
+        for x in more:
+            digest.update(np.ascontiguousarray(x).tobytes())
+        digests = self.comm.gather(digest.hexdigest())
+        usual = max(digests, key=lambda d: (digests.count(d), d == digests[0]))
+        if wrong := [rank for rank, d in enumerate(digests) if d != usual]:
+            raise RanksDrifted(f"rank {', '.join(map(str, wrong))} of {self.comm.size} holds other parameters, Adam moments or running "
+                               "statistics than the rest; resume from the last checkpoint, and look for unequal hardware or libraries")
+
+    def state(self):
+        """Moments and step count by name, for a checkpoint."""
+        return {"m": self.m.numpy(), "v": self.v.numpy(), "t": self.t.numpy().reshape(1)}
+
+    def restore(self, state):
+        """Take over what `state` gave."""
+        self.m.assign(state["m"])
+        self.v.assign(state["v"])
+        self.t.assign(state["t"][0])

@@ -1,0 +1,136 @@
+"""A run's folder: `config.json`, logs, checkpoints, the final policy. Rank 0 writes it; every rank its own monitor files."""
+import fcntl
+import json
+import re
+from pathlib import Path
+
+from common.checkpoints import load_arrays, save_arrays, write_atomically
+from common.errors import UserError
+
+FORMAT = "baselines_ppo.checkpoint"
+LOG_PATTERNS = ("progress.csv", "progress.json", "*.monitor.csv", "tb/events.*")
+CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: the folder; made if it is not there.
+        keep: checkpoints kept, the newest.
+
+    Raises:
+        UserError: if it cannot be made or written.
+    """
+
+    def __init__(self, path, keep=3):
+        self.path, self.keep, self.lock = Path(path), keep, None
+        try:
+            for folder in (self.path, self.path / "checkpoints"):
+                folder.mkdir(parents=True, exist_ok=True)
+            probe = self.path / f".probe-{id(self)}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write to run directory {self.path}: {error.strerror}; choose another with --run-dir") from error
+
+    def claim(self):
+        """Take the folder for this process; the lock goes with the process, however that ends.
+
+        Raises:
+            UserError: if a run that is still alive has it.
+        """
+        self.lock = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.lock.close()
+            raise UserError(f"run directory {self.path} is in use by a run that is still alive; choose another with --run-dir") from error
+
+    def release(self):
+        """Give the folder back."""
+        if self.lock is not None:
+            self.lock.close()
+
+    # ---- config.json
+
+    def read_config(self):
+        """The run's settings, or None if no run has been here.
+
+        Raises:
+            UserError: if the file cannot be read.
+        """
+        path = self.path / "config.json"
+        if not path.exists():
+            return None
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(config, dict):
+                raise ValueError("not an object")
+            return config
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+
+    def write_config(self, config):
+        """Write `config.json`, whole or not at all."""
+        write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+
+    # ---- checkpoints
+
+    def checkpoints(self):
+        """Paths of the checkpoints, the newest first."""
+        found = [path for path in (self.path / "checkpoints").iterdir() if CHECKPOINT.fullmatch(path.name)]
+        return sorted(found, key=lambda path: CHECKPOINT.fullmatch(path.name).group(1), reverse=True)
+
+    def save_checkpoint(self, iteration, arrays, metadata, forced=False):
+        """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
+        name = f"ckpt-{iteration:08d}{'-forced' if forced else ''}.safetensors"
+        save_arrays(self.path / "checkpoints" / name, arrays, metadata | {"format": FORMAT, "forced": forced})
+        scheduled = [path for path in self.checkpoints() if "-forced" not in path.name]
+        for path in scheduled[self.keep:]:
+            path.unlink()
+        for path in self.checkpoints():
+            if "-forced" in path.name and path.name < name:
+                path.unlink()
+
+    def latest_checkpoint(self, exact=False):
+        """(arrays, metadata, path) of the newest checkpoint that is whole; None if there is none.
+
+        Args:
+            exact: pass over forced ones, which cut episodes where an undisturbed run would not have.
+
+        Raises:
+            UserError: if there are checkpoints and every one of them is damaged.
+        """
+        refused = None
+        for path in self.checkpoints():
+            if exact and "-forced" in path.name:
+                continue
+            try:
+                return *load_arrays(path, FORMAT), path
+            except UserError as error:
+                refused = refused or error
+        if refused:
+            raise refused
+        return None
+
+    # ---- logs
+
+    def log_sizes(self, rank):
+        """Bytes of each log file that this rank writes, by its name in the folder."""
+        return {str(path.relative_to(self.path)): path.stat().st_size for path in self._logs(rank)}
+
+    def cut_logs(self, sizes, rank):
+        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again."""
+        for path in self._logs(rank):
+            name = str(path.relative_to(self.path))
+            if name not in sizes:
+                path.unlink()
+            elif path.stat().st_size > sizes[name]:
+                with path.open("r+b") as file:
+                    file.truncate(sizes[name])
+
+    def _logs(self, rank):
+        paths = [path for pattern in LOG_PATTERNS for path in self.path.glob(pattern)]
+        return [path for path in paths if path.name.startswith(f"{rank}.") == path.name.endswith(".monitor.csv")
+                and (rank == 0 or path.name.endswith(".monitor.csv"))]

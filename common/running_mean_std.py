@@ -1,0 +1,45 @@
+"""Running mean and standard deviation over all ranks, as `ob_rms` and the return scaling use them."""
+import numpy as np
+
+from common import mpi
+
+
+class RunningMeanStd:
+    """Mean and standard deviation of all rows seen, on all ranks, in float64.
+
+    Starts as Baselines' does: mean 0, standard deviation 1, worth a hundredth of a sample.
+
+    Args:
+        shape: shape of one row.
+        comm: the ranks it runs over; this process alone if None.
+        min_std: the standard deviation is never given as less, so that a constant input is not blown up. 0.1 is Baselines'.
+
+    Attributes:
+        count: samples seen, a float that counts past 1e9 exactly (float64 holds integers to 2**53).
+        mean, var: [*shape] float64.
+    """
+
+    def __init__(self, shape=(), comm=None, min_std=0.1):
+        self.comm, self.min_std = comm or mpi.Communicator(None), min_std
+        self.count, self.mean, self.var = 1e-2, np.zeros(shape), np.ones(shape)
+
+    @property
+    def std(self):
+        """[*shape] float64, at least `min_std`."""
+        return np.maximum(np.sqrt(self.var), self.min_std)
+
+    def update(self, x):
+        """Take in rows `x` [N, *shape] of this rank; all ranks must call it together. N may differ and may be 0."""
+        self.count, self.mean, self.var = mpi.merge_moments(self.count, self.mean, self.var, *self.comm.moments(x))
+
+    def normalise(self, x, clip):
+        """(x - mean) / std, clipped to +-`clip`: computed in float64, so that an offset far from 0 costs nothing; float32."""
+        return np.clip((x - self.mean) / self.std, -clip, clip).astype(np.float32)
+
+    def state(self):
+        """Arrays by name, for a checkpoint."""
+        return {"count": np.float64(self.count).reshape(1), "mean": self.mean, "var": self.var}
+
+    def restore(self, state):
+        """Take over what `state` gave."""
+        self.count, self.mean, self.var = float(state["count"][0]), state["mean"].copy(), state["var"].copy()

@@ -1,0 +1,149 @@
+"""Collecting: T steps of K environments with the policy as it stands, into a segment with Baselines' keys."""
+import numpy as np
+
+from common import seeding
+from common.errors import UserError
+from common.monitor import find_monitor
+from common.vec_env import InProcessVectorEnv, Stepper
+
+
+class Collector:
+    """Runs a policy in its environments, segment after segment, episodes going on from one to the next.
+
+    Args:
+        env: an `Env` or `VectorEnv`.
+        pi: the policy; its `actor()` acts on a snapshot of its weights.
+        horizon: steps a segment, summed over the environments.
+        stochastic: sample actions, or take the mode.
+
+    Attributes:
+        steps: T, steps of each environment a segment.
+        num_envs: K.
+    """
+
+    def __init__(self, env, pi, horizon, stochastic=True):
+        self.pi, self.stochastic = pi, stochastic
+        self.stepper = Stepper(env, pi.encoder)
+        self.num_envs = self.stepper.num_envs
+        if horizon < self.num_envs or horizon % self.num_envs:
+            raise UserError(f"timesteps_per_actorbatch={horizon} cannot be shared out over {self.num_envs} environments; "
+                            f"give a multiple of {self.num_envs}")
+        self.steps = horizon // self.num_envs
+        self.obs = None
+        envs = self.stepper.env.envs if isinstance(self.stepper.env, InProcessVectorEnv) else []
+        self.monitors = [find_monitor(env) for env in envs]
+        if None in self.monitors:
+            self.monitors = []
+
+    def reset(self, seeds=None):
+        """Cut every environment where it stands and start new episodes, with `seeds` (a list, one an environment) if given."""
+        self.obs = self.stepper.reset(seeds).copy()
+        self.new = np.ones(self.num_envs, bool)
+        self.ac = np.zeros((self.num_envs, *self.pi.pdtype.sample_shape()), self.pi.pdtype.sample_dtype().as_numpy_dtype)
+        self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs, int)
+
+    def collect(self, rng):
+        """One segment.
+
+        Args:
+            rng: NumPy generator of the actions' noise.
+
+        Returns:
+            A dict of arrays [T, K, ...]: `ob` (encoded), `ac` (as sampled, unclipped), `rew` float64, `new` (first step of an
+            episode), `prevac`, `terminated`, `truncated`, `valid` (False where an action meant nothing: drop it);
+            `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time limit ended an episode;
+            `ep_rets`, `ep_lens`: of the episodes that ended.
+        """
+        steps, num_envs, pdtype = self.steps, self.num_envs, self.pi.pdtype
+        if self.obs is None:
+            self.reset()
+        ob = np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype)
+        ac = np.empty((steps + 1, *self.ac.shape), self.ac.dtype)
+        rew, new = np.empty((steps, num_envs)), np.empty((steps + 1, num_envs), bool)
+        terminated, truncated, valid = (np.empty((steps, num_envs), bool) for _ in range(3))
+        final_obs, ep_rets, ep_lens = [], [], []
+        noise = pdtype.noise(rng, (steps, num_envs)) if self.stochastic else [None] * steps
+        act, step = self.pi.actor(), self.stepper.step
+        ob[0], ac[0], new[0] = self.obs, self.ac, self.new
+        for t in range(steps):
+            ac[t + 1] = act(ob[t], noise[t])
+            ob[t + 1], rew[t], terminated[t], truncated[t], valid[t], ends = step(ac[t + 1])
+            if ends:
+                for k, final_ob in ends.items():
+                    if not terminated[t, k]:
+                        final_obs.append((t, k, final_ob))
+            if not self.monitors:
+                self._count(rew[t], valid[t], ends, ep_rets, ep_lens)
+        new[1:] = terminated | truncated
+        self.obs, self.ac, self.new = ob[-1].copy(), ac[-1].copy(), new[-1].copy()
+        for monitor in self.monitors:
+            for ep_ret, ep_len in monitor.take_episodes():
+                ep_rets.append(ep_ret)
+                ep_lens.append(ep_len)
+        self._check_finite(ob, rew)
+        return {"ob": ob[:-1], "ac": ac[1:], "rew": rew, "new": new[:-1], "prevac": ac[:-1], "terminated": terminated,
+                "truncated": truncated, "valid": valid, "last_ob": ob[-1], "last_new": new[-1], "final_obs": final_obs,
+                "ep_rets": ep_rets, "ep_lens": ep_lens}
+
+    def _count(self, rew, valid, ends, ep_rets, ep_lens):
+        self.episode_return += rew * valid
+        self.episode_length += valid
+        for k in ends:
+            ep_rets.append(float(self.episode_return[k]))
+            ep_lens.append(int(self.episode_length[k]))
+            self.episode_return[k] = self.episode_length[k] = 0
+
+    @staticmethod
+    def _check_finite(ob, rew):
+        for name, values in (("observation", ob), ("reward", rew)):
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                t, k = np.argwhere(~np.isfinite(values))[0][:2]
+                raise UserError(f"environment {k} returned a {name} that is not finite at step {t} of the segment: {values[t, k]}; "
+                                "mend the environment, nothing can be learned from it")
+
+
+def traj_segment_generator(pi, env, horizon, stochastic, seed=None):
+    """Baselines' generator of segments, for code that was written for it.
+
+    Yields a dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens` and `final_vpred`, ready for
+    `add_vtarg_and_adv`: arrays [T, ...] for an `Env`, [T, K, ...] for a `VectorEnv`. Time limits bootstrap through `final_vpred`.
+    """
+    collector = Collector(env, pi, horizon, stochastic)
+    seed = int(np.random.randint(2**31)) if seed is None else seed
+    collector.reset(seeding.environment_seeds(seed, 0, collector.num_envs, 0))
+    iteration = 0
+    while True:
+        seg = collector.collect(seeding.generator(seed, seeding.ACTIONS, 0, iteration))
+        add_values(seg, pi.values)
+        yield squeeze(seg) if collector.stepper.squeeze else seg
+        iteration += 1
+
+
+def add_values(seg, values):
+    """Adds `vpred` [T, K], `nextvpred` [K] and `final_vpred` [T, K] to a segment.
+
+    Args:
+        values: a function from encoded observations [N, ...] to V [N].
+    """
+    steps, num_envs = seg["rew"].shape
+    extra = [seg["last_ob"]] + ([np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else [])
+    vpred = values(np.concatenate([seg["ob"].reshape(steps * num_envs, *seg["ob"].shape[2:]), *extra]))
+    place_values(seg, vpred)
+
+
+def place_values(seg, vpred):
+    """Puts V of a segment's rows, its last observations and its final observations, one after the other, where GAE reads them."""
+    steps, num_envs = seg["rew"].shape
+    rows = steps * num_envs
+    seg["vpred"] = vpred[:rows].reshape(steps, num_envs)
+    seg["nextvpred"] = vpred[rows:rows + num_envs] * (1 - seg["last_new"])
+    seg["final_vpred"] = np.zeros_like(seg["vpred"])
+    for (t, k, _), value in zip(seg["final_obs"], vpred[rows + num_envs:]):
+        seg["final_vpred"][t, k] = value
+
+
+def squeeze(seg):
+    """A segment of one environment without its environment axis."""
+    lists = ("final_obs", "ep_rets", "ep_lens")
+    per_env = ("last_ob", "last_new", "nextvpred")
+    return {key: value if key in lists else value[0] if key in per_env else value[:, 0] for key, value in seg.items()}

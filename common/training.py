@@ -1,0 +1,178 @@
+"""The loop that every algorithm shares: limits, callbacks, statistics, logs, checkpoints and resume. It knows no loss.
+
+An algorithm writes its own steps between `collect` and `finish`:
+
+    for iteration in training.iterations():
+        seg = training.collect()
+        ...
+        training.finish(seg, {"loss_...": ...})
+"""
+import time
+from collections import deque
+
+import numpy as np
+
+from common import seeding
+from common.advantages import explained_variance
+from common.errors import StopTraining, UserError
+from common.segments import Collector, squeeze
+
+
+class Training:
+    """One run of one algorithm on all ranks.
+
+    Args:
+        env: an `Env` or `VectorEnv`, this rank's.
+        pi, oldpi: the policies.
+        horizon: steps of a segment of this rank.
+        limits: a checked `Limits`.
+        seed: the run's seed, the same on all ranks.
+        comm: the ranks.
+        parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
+        synced: function () -> raises if the ranks have drifted apart; called once an iteration.
+        callback: Baselines' `callback(locals, globals)`, called before every iteration on every rank; True ends the run.
+        logger: rank 0's `Logger`, or None.
+        folder: a `RunFolder`, or None for no checkpoints.
+        checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
+            so that a resumed run and an undisturbed one go on from the same place.
+
+    Attributes:
+        timesteps_so_far, episodes_so_far, iters_so_far: over all ranks.
+        rewbuffer, lenbuffer: returns and lengths of the last 100 episodes of all ranks.
+        progress: how much of the run is done, 0 to 1.
+    """
+
+    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, logger=None, folder=None, checkpoint_every=25):
+        if checkpoint_every < 1:
+            raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
+        self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
+        self.parts, self.synced, self.callback, self.logger = parts, synced, callback, logger
+        self.folder, self.checkpoint_every = folder, checkpoint_every
+        self.collector = Collector(env, pi, horizon)
+        self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
+        self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
+        self.tstart, self.elapsed_before = time.time(), 0.0
+        self.seg, self.stop_requested = None, None
+
+    @property
+    def elapsed(self):
+        """Seconds of training, over all resumes."""
+        return self.elapsed_before + time.time() - self.tstart
+
+    @property
+    def progress(self):
+        """How much of the run is done, from 0 to 1, by what all ranks agree on: never by this rank's own clock."""
+        return min(self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.agreed_elapsed), 1.0)
+
+    def request_stop(self, reason):
+        """Finish the iteration under way on all ranks, write a checkpoint and end; safe in a signal handler."""
+        self.stop_requested = reason
+
+    def iterations(self):
+        """Yields the number of each iteration, from where the run stands, until a limit, a callback or a signal ends it."""
+        self.agreed_elapsed = self.elapsed
+        self._cut()
+        while self._goes_on():
+            yield self.iters_so_far
+        if self.folder is not None and self.iters_so_far and self.iters_so_far % self.checkpoint_every:
+            self._checkpoint(forced=True)
+
+    def _goes_on(self):
+        """Whether all ranks run another iteration: the one place where they agree on it."""
+        stop = self.stop_requested
+        try:
+            if self.callback is not None and self.callback(self._callback_locals(), {}) is True:
+                stop = "callback"
+        except StopTraining:
+            stop = "callback"
+        self.comm.barrier()
+        votes = self.comm.gather((stop, self.elapsed))
+        self.agreed_elapsed = votes[0][1]
+        self.stop_requested = next((vote for vote, _ in votes if vote), None)
+        return self.stop_requested is None and self.progress < 1
+
+    def _callback_locals(self):
+        names = ("pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart")
+        return {name: getattr(self, name) for name in names}
+
+    def collect(self):
+        """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
+        return self.collector.collect(seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far))
+
+    def minibatch_rng(self):
+        """The generator that shuffles this iteration's minibatches on this rank."""
+        return seeding.generator(self.seed, seeding.MINIBATCHES, self.comm.rank, self.iters_so_far)
+
+    def finish(self, seg, terms):
+        """End an iteration: statistics over ranks, the observation filter, a row of the log, and a checkpoint if it is due.
+
+        Args:
+            seg: the segment, with `vpred` and `tdlamret`.
+            terms: {name: number}, what the algorithm has to say, the same on all ranks.
+        """
+        if bad := [name for name, value in terms.items() if not np.isfinite(value)]:
+            raise FloatingPointError(f"{bad[0]} is {terms[bad[0]]} in iteration {self.iters_so_far}; the last checkpoint is from before it: "
+                                     "resume with a smaller step size, or look at the environment's rewards")
+        valid = seg["valid"]
+        if self.pi.ob_rms is not None:
+            self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
+        own = (seg["ep_rets"], seg["ep_lens"], int(valid.sum()), explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
+        everyone = self.comm.gather(own)
+        for ep_rets, ep_lens, steps, _ in everyone:
+            self.rewbuffer.extend(ep_rets)
+            self.lenbuffer.extend(ep_lens)
+            self.episodes_so_far += len(ep_rets)
+            self.timesteps_so_far += steps
+        self.iters_so_far += 1
+        self.seg = squeeze(seg) if self.collector.stepper.squeeze else seg
+        self.synced()
+        if self.logger is not None:
+            self.logger.write({
+                "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
+                "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),
+                "EpThisIter": sum(len(rank[0]) for rank in everyone), "EpisodesSoFar": self.episodes_so_far,
+                "TimestepsSoFar": self.timesteps_so_far, "TimeElapsed": self.elapsed,
+                "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])), **{name: float(value) for name, value in terms.items()},
+            }, self.timesteps_so_far)
+        if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
+            self._checkpoint()
+            self._cut()
+
+    # ---- checkpoints
+
+    def _cut(self):
+        """Reset every environment with seeds that the iteration decides."""
+        self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
+
+    def _checkpoint(self, forced=False):
+        for output in self.logger.outputs if self.logger else []:
+            if hasattr(output, "flush"):
+                output.flush()
+        logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
+        if self.comm.rank != 0:
+            return
+        arrays = {f"pi/{name}": x for name, x in self.pi.state().items()}
+        for part, thing in self.parts.items():
+            arrays |= {f"{part}/{name}": np.asarray(x) for name, x in thing.state().items()}
+        arrays |= {"rewbuffer": np.array(self.rewbuffer, np.float64), "lenbuffer": np.array(self.lenbuffer, np.int64)}
+        counters = {name: getattr(self, name) for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")}
+        self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs}, forced)
+
+    def restore(self, checkpoint):
+        """Go on from `RunFolder.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.
+
+        Raises:
+            UserError: if it is another run's.
+        """
+        arrays, metadata, path = checkpoint
+
+        def part(prefix):
+            return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+        self.pi.restore(part("pi/"), path)
+        for name, thing in self.parts.items():
+            thing.restore(part(f"{name}/"))
+        self.rewbuffer.extend(arrays["rewbuffer"].tolist())
+        self.lenbuffer.extend(arrays["lenbuffer"].tolist())
+        counters = metadata["counters"]
+        self.timesteps_so_far, self.episodes_so_far = counters["timesteps_so_far"], counters["episodes_so_far"]
+        self.iters_so_far, self.elapsed_before = counters["iters_so_far"], counters["elapsed"]

@@ -1,0 +1,43 @@
+"""Packaging. Every dependency is here; tools' settings are in pyproject.toml."""
+from pathlib import Path
+
+from setuptools import setup
+
+setup(
+    name="baselines_ppo",
+    version="0.1.0",
+    description="Proximal policy optimisation for TensorFlow 2: the heir of OpenAI Baselines' PPO1",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    packages=["baselines_ppo", "common"],
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "numpy>=2.0",
+        "tensorflow>=2.21,<2.22",
+        "tensorflow-probability>=0.25,<0.26",
+        "tf-keras>=2.21,<2.22",  # tensorflow-probability imports it and does not ask for it
+        "gymnasium[mujoco]>=1.4,<2",
+        "ale-py>=0.12.1",
+        "opencv-python-headless>=4.10",  # Gymnasium's AtariPreprocessing resizes with it
+        "mpi4py>=4.1",
+        # brings mpirun; has wheels for these platforms only, elsewhere install an MPI by hand
+        'mpich>=5.0; sys_platform == "linux" or sys_platform == "darwin"',
+        "safetensors>=0.7",
+        "rich>=14",
+        "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
+    ],
+    extras_require={
+        "test": ["pytest>=8", "scipy>=1.14", "pytest-timeout>=2.3"],
+        # the benchmark's peers; PyTorch's CPU build is large, so they are not in "test"
+        "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
+    },
+    entry_points={"console_scripts": ["baselines-ppo = baselines_ppo.__main__:main"]},
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)
