@@ -59,11 +59,19 @@ class Policy(tf.Module):
 
     # ---- acting
 
-    def actor(self):
-        """A function (encoded ob [K, ...], noise [K, ...] or None for the mode) -> actions [K, ...], NumPy, for one segment."""
-        def act(ob, noise):
+    def actor(self, num_envs, noise):
+        """How to act for one segment, during which the policy stands still.
+
+        Args:
+            num_envs: K.
+            noise: [T, K, ...] as `pdtype.noise` draws it, or None for the most likely actions.
+
+        Returns:
+            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy.
+        """
+        def act(ob, t):
             flat = self._compiled_flatparam(tf.convert_to_tensor(self.prepare(ob))).numpy()
-            return self._choose(flat, noise)
+            return self._choose(flat, None if noise is None else noise[t])
         return act
 
     def _choose(self, flat, noise):

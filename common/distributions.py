@@ -156,6 +156,7 @@ class DiagGaussianPdType(PdType):
         return self.shaped(flat[..., :self.size] + ops.exp(flat[..., self.size:]) * noise)
 
     def mode(self, ops, flat):
+        """Of [mean, logstd], or of the mean alone."""
         return self.shaped(flat[..., :self.size])
 
 

@@ -24,6 +24,7 @@ class ObservationEncoder:
 
     Attributes:
         shape, dtype: of one encoded observation.
+        as_is: whether an observation is its own encoding.
 
     Raises:
         UserError: if the space has no encoding of fixed size.
@@ -39,6 +40,7 @@ class ObservationEncoder:
             self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
         else:
             raise UserError(f"observation space {space} is not supported; use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
+        self.as_is = self.plain and self.shape == space.shape
         if 0 in self.shape:
             raise UserError(f"observation space {space} has no entries; an observation needs at least one number")
 
@@ -49,7 +51,7 @@ class ObservationEncoder:
     def batch(self, obs, batched_space):
         """The array [N, *shape] of a batch as a `VectorEnv` with this `single_observation_space` returns it."""
         if self.plain:
-            return np.reshape(obs, (-1, *self.shape))
+            return obs.reshape(len(obs), *self.shape)
         return np.stack([self.one(ob) for ob in gym.vector.utils.iterate(batched_space, obs)])
 
     def single_or_batch(self, ob):
@@ -66,5 +68,5 @@ class ObservationEncoder:
         if shape == expected:
             return self.one(ob)[None], False
         if shape[1:] == expected:
-            return self.batch(ob, gym.vector.utils.batch_space(self.space, len(leaf))), True
+            return self.batch(np.asarray(ob) if self.plain else ob, gym.vector.utils.batch_space(self.space, len(leaf))), True
         raise UserError(f"observation of shape {shape} does not fit the policy's space {self.space}; give {expected} or (N, *{expected})")

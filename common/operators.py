@@ -1,41 +1,66 @@
-"""The few operators that a forward pass needs, once over NumPy and once over TensorFlow.
+"""The few operators that acting needs, once over TensorFlow and once over NumPy.
 
 A network written over them has one definition and two speeds: compiled for the update, and on a NumPy snapshot of the weights for
-acting, where a TensorFlow call with a batch of one would cost ten times as much. NumPy's work in place where their input is fresh.
+acting, where a TensorFlow call with a batch of one costs ten times as much. At a batch of one NumPy's time is the number of calls: a
+layer is two of them, because a column of ones behind the features makes the bias a row of the weights.
 """
 import numpy as np
 import tensorflow as tf
 
 
+class TensorFlowNetwork:
+    """Layers over a policy's variables.
+
+    Args:
+        weights: {name: variable}, with `<layer>/w` [n, m] and `<layer>/b` [m] for each layer.
+    """
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def dense(self, x, layer):
+        """x W + b; [N, n] -> [N, m]."""
+        return tf.matmul(x, self.weights[f"{layer}/w"]) + self.weights[f"{layer}/b"]
+
+    def dense_tanh(self, x, layer):
+        """tanh(x W + b)."""
+        return tf.tanh(self.dense(x, layer))
+
+
+class NumpyNetwork:
+    """The same over a snapshot of the weights, for batches of one shape. A hidden layer's result is overwritten by its next call.
+
+    Args:
+        weights: as above, variables or arrays; they are copied.
+        batch_shape: (N,), or () for one observation without a batch axis: half the cost.
+    """
+
+    def __init__(self, weights, batch_shape):
+        self.batch_shape = batch_shape
+        weights = {name: np.asarray(w) for name, w in weights.items()}
+        self.matrices = {name[:-2]: np.vstack([w, weights[f"{name[:-2]}/b"]]) for name, w in weights.items() if name.endswith("/w")}
+        self.hidden = {layer: self.with_ones(w.shape[1]) for layer, w in self.matrices.items()}
+
+    def with_ones(self, n):
+        """(buffer [*batch_shape, n + 1] whose last column is ones, the view of its first n columns)."""
+        buffer = np.ones((*self.batch_shape, n + 1), np.float32)
+        return buffer, buffer[..., :n]
+
+    def dense(self, x, layer):
+        return x.dot(self.matrices[layer])
+
+    def dense_tanh(self, x, layer):
+        buffer, features = self.hidden[layer]
+        np.tanh(x.dot(self.matrices[layer]), features)
+        return buffer
+
+
 class NumpyOperators:
-    """Over NumPy arrays. `tanh` and `relu` overwrite their argument: give them only what `dense` has returned."""
+    """What sampling needs, over NumPy arrays."""
 
     exp = staticmethod(np.exp)
     argmax = staticmethod(np.argmax)
     stack = staticmethod(np.stack)
-
-    @staticmethod
-    def dense(x, w, b):
-        y = x.dot(w)
-        y += b
-        return y
-
-    @staticmethod
-    def tanh(x):
-        return np.tanh(x, x)
-
-    @staticmethod
-    def relu(x):
-        return np.maximum(x, 0, x)
-
-    @staticmethod
-    def concat(xs, axis):
-        return np.concatenate(xs, axis)
-
-    @staticmethod
-    def rows_of(vector, like):
-        """`vector` [d], repeated for every row of `like` [N, d]."""
-        return np.broadcast_to(vector, like.shape)
 
     @staticmethod
     def to_int(x):
@@ -43,39 +68,11 @@ class NumpyOperators:
 
 
 class TensorFlowOperators:
-    """The same over tensors."""
+    """What sampling needs, over tensors."""
 
-    @staticmethod
-    def exp(x):
-        return tf.exp(x)
-
-    @staticmethod
-    def argmax(x, axis):
-        return tf.argmax(x, axis, output_type=tf.int32)
-
-    @staticmethod
-    def stack(xs, axis):
-        return tf.stack(xs, axis)
-
-    @staticmethod
-    def dense(x, w, b):
-        return tf.matmul(x, w) + b
-
-    @staticmethod
-    def tanh(x):
-        return tf.tanh(x)
-
-    @staticmethod
-    def relu(x):
-        return tf.nn.relu(x)
-
-    @staticmethod
-    def concat(xs, axis):
-        return tf.concat(xs, axis)
-
-    @staticmethod
-    def rows_of(vector, like):
-        return tf.broadcast_to(vector, tf.shape(like))
+    exp = staticmethod(tf.exp)
+    argmax = staticmethod(tf.argmax)
+    stack = staticmethod(tf.stack)
 
     @staticmethod
     def to_int(x):

@@ -12,7 +12,7 @@ class Collector:
 
     Args:
         env: an `Env` or `VectorEnv`.
-        pi: the policy; its `actor()` acts on a snapshot of its weights.
+        pi: the policy; its `actor` acts on a snapshot of its weights.
         horizon: steps a segment, summed over the environments.
         stochastic: sample actions, or take the mode.
 
@@ -60,38 +60,38 @@ class Collector:
         ob = np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype)
         ac = np.empty((steps + 1, *self.ac.shape), self.ac.dtype)
         rew, new = np.empty((steps, num_envs)), np.empty((steps + 1, num_envs), bool)
-        terminated, truncated, valid = (np.empty((steps, num_envs), bool) for _ in range(3))
-        final_obs, ep_rets, ep_lens = [], [], []
-        noise = pdtype.noise(rng, (steps, num_envs)) if self.stochastic else [None] * steps
-        act, step = self.pi.actor(), self.stepper.step
+        terminated, truncated, valid = np.zeros((steps, num_envs), bool), np.zeros((steps, num_envs), bool), np.ones((steps, num_envs), bool)
+        final_obs = []
+        act = self.pi.actor(num_envs, pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None)
+        step = self.stepper.step
         ob[0], ac[0], new[0] = self.obs, self.ac, self.new
         for t in range(steps):
-            ac[t + 1] = act(ob[t], noise[t])
-            ob[t + 1], rew[t], terminated[t], truncated[t], valid[t], ends = step(ac[t + 1])
-            if ends:
-                for k, final_ob in ends.items():
-                    if not terminated[t, k]:
-                        final_obs.append((t, k, final_ob))
-            if not self.monitors:
-                self._count(rew[t], valid[t], ends, ep_rets, ep_lens)
+            chosen = ac[t + 1] = act(ob[t], t)
+            for k, final_ob, terminated[t, k], truncated[t, k] in step(chosen, ob[t + 1], rew[t], valid[t]):
+                if not terminated[t, k]:
+                    final_obs.append((t, k, final_ob))
         new[1:] = terminated | truncated
         self.obs, self.ac, self.new = ob[-1].copy(), ac[-1].copy(), new[-1].copy()
-        for monitor in self.monitors:
-            for ep_ret, ep_len in monitor.take_episodes():
-                ep_rets.append(ep_ret)
-                ep_lens.append(ep_len)
+        episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()] if self.monitors \
+            else self._count_episodes(rew * valid, valid, new[1:])
         self._check_finite(ob, rew)
         return {"ob": ob[:-1], "ac": ac[1:], "rew": rew, "new": new[:-1], "prevac": ac[:-1], "terminated": terminated,
                 "truncated": truncated, "valid": valid, "last_ob": ob[-1], "last_new": new[-1], "final_obs": final_obs,
-                "ep_rets": ep_rets, "ep_lens": ep_lens}
+                "ep_rets": [ep_ret for ep_ret, _ in episodes], "ep_lens": [ep_len for _, ep_len in episodes]}
 
-    def _count(self, rew, valid, ends, ep_rets, ep_lens):
-        self.episode_return += rew * valid
-        self.episode_length += valid
-        for k in ends:
-            ep_rets.append(float(self.episode_return[k]))
-            ep_lens.append(int(self.episode_length[k]))
+    def _count_episodes(self, rew, valid, ended):
+        """[(return, length)] of the episodes that ended, in the order in which they did; the rest is carried to the next segment."""
+        episodes, start = [], np.zeros(self.num_envs, int)
+        for t, k in np.argwhere(ended):
+            self.episode_return[k] += rew[start[k]:t + 1, k].sum()
+            self.episode_length[k] += valid[start[k]:t + 1, k].sum()
+            episodes.append((float(self.episode_return[k]), int(self.episode_length[k])))
             self.episode_return[k] = self.episode_length[k] = 0
+            start[k] = t + 1
+        for k in range(self.num_envs):
+            self.episode_return[k] += rew[start[k]:, k].sum()
+            self.episode_length[k] += valid[start[k]:, k].sum()
+        return episodes
 
     @staticmethod
     def _check_finite(ob, rew):
