@@ -59,13 +59,20 @@ class Communicator:
 
     Attributes:
         rank, size: this process among all.
-        host_rank, host_size: this process among those of this host.
     """
 
     def __init__(self, comm):
         self.comm = comm
         self.rank = comm.Get_rank() if comm else 0
         self.size = comm.Get_size() if comm else 1
+
+    @functools.cached_property
+    def host_size(self):
+        """How many of the ranks run on this host. The first call is collective."""
+        if self.comm is None:
+            return 1
+        from mpi4py import MPI
+        return self.comm.Split_type(MPI.COMM_TYPE_SHARED).Get_size()
 
     def barrier(self):
         """Wait for all ranks without burning the core that a slower rank may need: poll, at most a millisecond apart."""
@@ -126,12 +133,12 @@ class Communicator:
         own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
-    def abort(self, reason):
-        """End the job on all ranks at once, non-zero, telling who gave up and why. The only way out for a failing rank."""
+    def abort(self, reason, status=1):
+        """End the job on all ranks at once, telling who gave up and why. The only way out for a failing rank."""
         print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
         if self.comm is None:
-            sys.exit(1)
-        self.comm.Abort(1)
+            sys.exit(status)
+        self.comm.Abort(status)
 
 
 def merge_moments(count_a, mean_a, var_a, count_b, mean_b, var_b):

@@ -1,0 +1,67 @@
+"""Presets: settings as sets, chosen by the kind of environment. Counts are totals over all ranks unless a preset says `per_rank`.
+
+Imports no TensorFlow.
+"""
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A set of settings.
+
+    Attributes:
+        doc: what it is for, and where it is from.
+        num_timesteps: default length of a run.
+        num_envs: environments; in all, or per rank.
+        learn: fields of `PPOSettings` that differ from their defaults; batch and minibatch in all, or per rank.
+        policy: keyword arguments of the policy, by kind of policy.
+        per_rank: counts are per rank, as Baselines means them.
+    """
+
+    doc: str
+    num_timesteps: int
+    num_envs: int = 1
+    learn: dict = field(default_factory=dict)
+    policy: dict = field(default_factory=dict)
+    per_rank: bool = False
+
+
+# Each departure from 2017 in the set for MuJoCo, and where it is from. Measured effects belong to the returns benchmark.
+MUJOCO = {
+    "schedule": "linear",
+    "scale_returns": True,  # one step size for tasks of any reward scale: Engstrom et al. 2020
+    "vf_coef": 0.5,
+    "max_grad_norm": 0.5,  # Andrychowicz et al. 2020, section 3.7
+}
+# orthogonal weights, a small last layer and a first log std below 0: Andrychowicz et al. 2020, section 3.2
+ORTHOGONAL = {"init": "orthogonal"}
+
+PRESETS = {
+    "ppo1": Preset("Baselines' run_mujoco: the 2017 settings, step size decayed linearly, counts per rank", 1_000_000, 1,
+                   {"schedule": "linear"}, {}, per_rank=True),
+    "mujoco": Preset("MuJoCo's continuous control", 1_000_000, 1, MUJOCO,
+                     {"mlp": ORTHOGONAL | {"init_logstd": -0.5, "ob_clip": 10.0, "ob_min_std": 1e-4}, "cnn": ORTHOGONAL}),
+    "humanoid": Preset("Humanoid and its like: many joints, small actuators; longer batches, less noise", 10_000_000, 1,
+                       MUJOCO | {"timesteps_per_actorbatch": 4096, "optim_batchsize": 128},
+                       {"mlp": ORTHOGONAL | {"init_logstd": -1.0, "ob_clip": 10.0, "ob_min_std": 1e-4}, "cnn": ORTHOGONAL}),
+    "classic": Preset("classic control and other small tasks", 100_000, 4,
+                      {"timesteps_per_actorbatch": 1024, "optim_stepsize": 1e-3, "schedule": "linear", "vf_coef": 0.5, "max_grad_norm": 0.5,
+                       "scale_returns": True},
+                      {"mlp": ORTHOGONAL | {"ob_clip": 10.0, "ob_min_std": 1e-4}, "cnn": ORTHOGONAL}),
+    "atari": Preset("Atari: the paper's table 5, in all 8 environments of 128 steps, step size and clip range annealed", 10_000_000, 8,
+                    {"timesteps_per_actorbatch": 1024, "optim_batchsize": 256, "optim_epochs": 4, "optim_stepsize": 2.5e-4, "clip_param": 0.1,
+                     "entcoeff": 0.01, "vf_coef": 0.5, "schedule": "linear", "clip_schedule": "linear", "max_grad_norm": 0.5},
+                    {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}),
+}
+
+
+def default_preset(kind, env_id):
+    """The preset's name for a kind of environment (`common.envs.kind_of`)."""
+    if kind == "mujoco" and env_id.startswith("Humanoid"):
+        return "humanoid"
+    return kind if kind in ("mujoco", "atari") else "classic"
+
+
+def share_out(total, ranks, multiple=1):
+    """One rank's part of a total: at least `multiple`, and a multiple of it."""
+    return max(total // ranks // multiple, 1) * multiple

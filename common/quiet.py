@@ -1,0 +1,35 @@
+"""Keeping the start-up chatter of libraries off the user's screen, without losing what they say when they fail."""
+import contextlib
+import os
+import sys
+import tempfile
+
+
+@contextlib.contextmanager
+def quiet_stderr():
+    """Hold back what is written to file descriptor 2, from C++ too; print it after all if the body raises."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            file.seek(0)
+            os.write(2, file.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def import_tensorflow(threads):
+    """TensorFlow with `threads` threads, without its chatter. Must come before anything else imports it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    with quiet_stderr():
+        import tensorflow as tf
+        tf.constant(0.0)
+    return tf
