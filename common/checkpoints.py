@@ -47,8 +47,9 @@ def write_atomically(path, data):
 def save_arrays(path, arrays, metadata):
     """Write arrays by name and a JSON-able `metadata` dict, which must have a `format`, to one file."""
     arrays = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in arrays.items()}
-    header = {"metadata": json.dumps(metadata), "sha256": _digest(arrays, metadata)}
-    write_atomically(path, save(arrays, metadata=header))
+    # one key: safetensors writes several in any order, and equal models shall be equal files
+    header = json.dumps({"metadata": metadata, "sha256": _digest(arrays, metadata)})
+    write_atomically(path, save(arrays, metadata={"baselines_ppo": header}))
 
 
 def load_arrays(path, expected_format):
@@ -63,8 +64,8 @@ def load_arrays(path, expected_format):
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     try:
-        header = _read_header(data)
-        metadata = json.loads(header["metadata"])
+        header = json.loads(_read_header(data)["baselines_ppo"])
+        metadata = header["metadata"]
         if not isinstance(metadata, dict) or metadata.get("format") != expected_format:
             found = metadata.get("format") if isinstance(metadata, dict) else metadata
             raise UserError(f"{path} is a {str(found)[:60]!r}, not a {expected_format!r}; give the file of the right kind")
