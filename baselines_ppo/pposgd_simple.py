@@ -157,7 +157,7 @@ class PPOUpdate:
             averaging = choose_strategy(adam.comm.size, adam.size, batch_size)
         elif averaging not in ("gather", "average"):
             raise UserError(f"averaging={averaging!r}; choose one of auto, gather, average")
-        self.settings, self.comm, self.evaluate, self.averaging = settings, adam.comm, evaluate, averaging
+        self.pi, self.settings, self.comm, self.evaluate, self.averaging = pi, settings, adam.comm, evaluate, averaging
         self.descent = MinibatchDescent(ppo_losses(pi, settings), len(TERMS), adam, settings.max_grad_norm, pi.xla, averaging)
         self.minibatch_terms = None
 

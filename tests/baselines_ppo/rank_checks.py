@@ -1,0 +1,107 @@
+"""What holds over ranks, as one job: every rank runs it, rank 0 prints one JSON object that `test_ranks.py` reads. One start of
+TensorFlow a rank instead of one a test."""
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+from small_envs import Ragged  # noqa: E402
+
+from baselines_ppo import MlpPolicy, StopTraining, learn  # noqa: E402
+from common import mpi  # noqa: E402
+from common.mpi_adam import MpiAdam, RanksDrifted  # noqa: E402
+from common.running_mean_std import RunningMeanStd  # noqa: E402
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+comm = mpi.world()
+results = {"size": comm.size}
+
+
+def policy(name, ob_space, ac_space):
+    return MlpPolicy(name, ob_space, ac_space, hid_size=8)
+
+
+def train(env=None, **kwargs):
+    """A short run; returns (pi, digests of all state by iteration and rank, digest of the first actions by rank, training)."""
+    seen = {"digests": [], "actions": None}
+
+    def on_start(training):
+        seen["training"] = training
+
+    def callback(local, _):
+        state = [*local["pi"].state().items(), *seen["training"].parts["adam"].state().items()]
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for _, x in state)).hexdigest()
+        seen["digests"].append(comm.gather(digest))
+        if local["seg"] is not None and seen["actions"] is None:
+            seen["actions"] = comm.gather(hashlib.sha256(local["seg"]["ac"].tobytes()).hexdigest())
+        return extra(local) if extra else None
+
+    extra = kwargs.pop("extra", None)
+    settings = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2, "max_iters": 3, "seed": 7} | kwargs
+    pi = learn(env or Ragged(), policy, callback=callback, on_start=on_start, **settings)
+    return pi, seen["digests"], seen["actions"], seen["training"]
+
+
+def flat(pi):
+    return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
+
+
+gathered, digests, actions, training = train(averaging="gather")
+results["identical_gather"] = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
+results["streams_differ"] = len(set(actions)) == comm.size
+results["timesteps"] = training.timesteps_so_far
+averaged, digests, _, _ = train(averaging="average")
+results["identical_average"] = all(len(set(row)) == 1 for row in digests)
+results["strategies_differ_by"] = float(np.abs(flat(gathered) - flat(averaged)).max())
+results["moved_by"] = float(np.abs(flat(gathered) - flat(policy("pi", Ragged.observation_space, Ragged.action_space))).max())
+
+if "--short" not in sys.argv:
+    again, _, _, _ = train(averaging="gather")
+    results["repeats"] = bool((flat(again) == flat(gathered)).all())
+
+    def stop_on_last(local):
+        return comm.rank == comm.size - 1 and local["iters_so_far"] == 1
+
+    def raise_on_last(local):
+        if comm.rank == comm.size - 1 and local["iters_so_far"] == 2:
+            raise StopTraining
+
+    results["stopped_by_one"] = comm.gather(train(extra=stop_on_last)[3].iters_so_far)
+    results["raised_by_one"] = comm.gather(train(extra=raise_on_last)[3].iters_so_far)
+    uneven = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=gym.vector.AutoresetMode.NEXT_STEP)
+    _, digests, _, training = train(env=uneven, max_iters=0, max_episodes=60)
+    results["uneven_rows"] = [all(len(set(row)) == 1 for row in digests), training.episodes_so_far >= 60]
+
+# one bit of one parameter on the last rank
+v = tf.Variable(np.arange(5, dtype=np.float32))
+adam = MpiAdam([v], comm=comm)
+adam.check_synced()
+if comm.rank == comm.size - 1:
+    bits = v.numpy().view(np.uint32)
+    bits[3] ^= 1
+    v.assign(bits.view(np.float32))
+try:
+    adam.check_synced()
+    results["drift"] = "not found"
+except RanksDrifted as error:
+    results["drift"] = str(error)
+
+# rank r's gradient is r + 1 everywhere: one step of Adam with the mean of them
+v.assign(np.zeros(5, np.float32))
+adam.update(np.full(5, comm.rank + 1.0), 0.1)
+results["mean_gradient"] = float(adam.m.numpy()[0] / 0.1)
+
+rows = np.random.default_rng(comm.rank).standard_normal((10 + comm.rank, 3)) + 1e7
+rms = RunningMeanStd((3,), comm, min_std=0)
+rms.count = 0.0
+rms.update(rows)
+everything = np.concatenate(comm.gather(rows))
+results["rms_error"] = float(max(np.abs(rms.mean - everything.mean(0)).max(), np.abs(rms.std - everything.std(0)).max()))
+
+if comm.rank == 0:
+    print("RESULTS", json.dumps(results))

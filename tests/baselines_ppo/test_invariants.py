@@ -1,0 +1,92 @@
+"""Invariants 1, 4 and 7 of the design, in one process."""
+import gymnasium as gym
+import numpy as np
+import pytest
+import scipy.stats
+from small_envs import Ragged
+
+from baselines_ppo import MlpPolicy, pposgd_simple
+
+
+class Recorder(pposgd_simple.PPOUpdate):
+    """PPO's update, with the ratios of the whole segment before the first step and the segment itself kept."""
+
+    last = None
+
+    def __call__(self, seg, rng, progress):
+        Recorder.last = self
+        batch = self._batch(seg, seg["valid"].reshape(-1))
+        pdtype = self.pi.pdtype
+        flat = self.evaluate.outputs(seg["all_x"])[0][:len(batch["x"])]
+        new, old = pdtype.pdfromflat(flat), pdtype.pdfromflat(seg["flatparam"])
+        self.ratios = np.exp((new.logp(batch["ac"]) - old.logp(batch["ac"])).numpy())
+        self.batch = batch
+        return super().__call__(seg, rng, progress)
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    monkeypatch.setattr(pposgd_simple, "PPOUpdate", Recorder)
+    return Recorder
+
+
+def train(env, init_logstd=0.0, **kwargs):
+    settings = {"timesteps_per_actorbatch": 256, "optim_epochs": 2, "max_iters": 3, "seed": 1} | kwargs
+    return pposgd_simple.learn(env, lambda *args: MlpPolicy(*args, hid_size=16, init_logstd=init_logstd), **settings)
+
+
+@pytest.mark.parametrize("init_logstd", [0.0, -5.0])
+def test_ratio_is_one_and_kl_zero_on_the_first_minibatch(recorder, init_logstd):
+    train(gym.make("Pendulum-v1"), init_logstd)
+    kl, clipfrac = (recorder.last.minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac"))
+    # a mean off by two float32 ulp of 0.1 moves logp by z / std * 2e-8: 1e-5 at a std of exp(-5) and z of 4
+    assert np.abs(recorder.last.ratios - 1).max() < 2e-5
+    assert abs(kl) < 1e-9 / np.exp(2 * init_logstd) and clipfrac == 0
+
+
+def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
+    pi = train(gym.make("Pendulum-v1"))
+    batch = recorder.last.batch
+    new = pi.pdtype.pdfromflat(pi.forward(batch["x"])[0])
+    old_mean, old_logstd = np.split(batch["flatparam"].astype(np.float64), 2, axis=1)
+    mean, logstd = new.mean.numpy().astype(np.float64), new.logstd.numpy().astype(np.float64)
+    # by definition: the mean over old samples of log p_old - log p_new, on a grid of quantiles
+    quantiles = (np.arange(4000) + 0.5) / 4000
+    x = scipy.stats.norm.ppf(quantiles)[None] * np.exp(old_logstd) + old_mean
+    kl = (scipy.stats.norm.logpdf(x, old_mean, np.exp(old_logstd)) - scipy.stats.norm.logpdf(x, mean, np.exp(logstd))).mean()
+    terms = recorder.last.descent.evaluate(batch, np.full(256, 1 / 256, np.float32), [0.2])
+    # the grid leaves out the outermost 1/8000 on each side, whose part of the second moment is 1e-3
+    assert terms[pposgd_simple.TERMS.index("loss_kl")] == pytest.approx(kl, rel=5e-3)
+
+
+@pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode))
+def test_every_compiled_function_is_traced_once_in_twenty_iterations(recorder, mode):
+    env = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=mode)
+    train(env, timesteps_per_actorbatch=64, optim_batchsize=16, max_iters=20)
+    last = recorder.last
+    functions = [last.descent._sweep, last.descent._evaluate, last.evaluate._outputs, last.evaluate._copy]
+    assert [function.experimental_get_tracing_count() for function in functions] == [1, 1, 1, 1]
+
+
+def test_time_limits_bootstrap_and_deaths_do_not():
+    class Once(gym.Env):
+        """One step, reward 0, ended by a death or by a time limit."""
+        observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
+
+        def __init__(self, died):
+            self.died = died
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.zeros(1, np.float32), {}
+
+        def step(self, action):
+            return np.ones(1, np.float32), 0.0, self.died, not self.died, {}
+
+    for died in (True, False):
+        pi = MlpPolicy("pi", Once.observation_space, Once.action_space, init="orthogonal")
+        seg = next(pposgd_simple.traj_segment_generator(pi, Once(died), 8, True, seed=0))
+        pposgd_simple.add_vtarg_and_adv(seg, 0.9, 0.95)
+        final = pi.vpred(np.ones((1, 1), np.float32))[0]
+        np.testing.assert_allclose(seg["tdlamret"], 0.0 if died else 0.9 * final, rtol=1e-5, atol=1e-6)
+        assert final != 0

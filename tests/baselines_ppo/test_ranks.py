@@ -1,0 +1,66 @@
+"""Invariants 2, 3 and 6 of the design, on two and on four ranks."""
+import json
+from pathlib import Path
+
+import jobs
+import pytest
+
+SCRIPT = Path(__file__).with_name("rank_checks.py")
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def results(request):
+    finished = jobs.run(request.param, SCRIPT, *(["--short"] if request.param > 2 else []))
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULTS "))
+    return json.loads(line.removeprefix("RESULTS "))
+
+
+def test_all_ranks_hold_the_same_bits_after_every_iteration(results):
+    assert results["identical_gather"] and results["identical_average"]
+
+
+def test_ranks_act_with_different_noise_in_different_environments(results):
+    assert results["streams_differ"]
+
+
+def test_timesteps_count_all_ranks(results):
+    assert results["timesteps"] == 3 * 64 * results["size"]
+
+
+def test_gathering_and_averaging_are_the_same_update_to_rounding(results):
+    # 3 iterations x 8 steps of Adam at 3e-4: each step's rounding, 1e-7 of a gradient, is divided by its root mean square
+    assert results["moved_by"] > 1e-3
+    assert results["strategies_differ_by"] < 1e-4
+
+
+def test_one_flipped_bit_is_found_and_its_rank_named(results):
+    last = results["size"] - 1
+    # of two that disagree, the one that is not rank 0 is named
+    assert results["drift"].startswith(f"rank {last} of {results['size']} ")
+
+
+def test_adam_steps_by_the_mean_gradient_of_the_ranks(results):
+    assert results["mean_gradient"] == pytest.approx((results["size"] + 1) / 2, rel=1e-6)
+
+
+def test_running_statistics_are_those_of_all_ranks_rows(results):
+    assert results["rms_error"] < 1e-8 * 10  # float64 at 1e7: 2e-9 an operation
+
+
+def test_the_same_seed_and_ranks_give_the_same_bits(results):
+    if "repeats" not in results:
+        pytest.skip("checked on two ranks")
+    assert results["repeats"]
+
+
+def test_a_stop_on_one_rank_ends_all_after_the_same_iteration(results):
+    if "stopped_by_one" not in results:
+        pytest.skip("checked on two ranks")
+    assert results["stopped_by_one"] == [1, 1] and results["raised_by_one"] == [2, 2]
+
+
+def test_ranks_with_different_numbers_of_steps_that_count_stay_together(results):
+    if "uneven_rows" not in results:
+        pytest.skip("checked on two ranks")
+    assert results["uneven_rows"] == [True, True]

@@ -1,0 +1,54 @@
+"""Environments small enough to learn, or to know everything about."""
+import gymnasium as gym
+import numpy as np
+
+
+class Identity(gym.Env):
+    """Repeat the observation: reward 1 (a fraction, for several parts) for a match; episodes of 100.
+
+    For a Box the reward is -(ac - ob)^2, with observations uniform in [-1, 1]: doing nothing earns -1/3 a step.
+    """
+
+    def __init__(self, space):
+        self.observation_space = self.action_space = space
+
+    def _draw(self):
+        space = self.action_space
+        if isinstance(space, gym.spaces.Box):
+            return self.np_random.uniform(-1, 1, space.shape).astype(np.float32)
+        if isinstance(space, gym.spaces.Discrete):
+            return int(self.np_random.integers(space.n)) + int(space.start)
+        if isinstance(space, gym.spaces.MultiDiscrete):
+            return self.np_random.integers(space.nvec).astype(space.dtype)
+        return self.np_random.integers(0, 2, space.shape).astype(space.dtype)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.ob = 0, self._draw()
+        return self.ob, {}
+
+    def step(self, action):
+        if isinstance(self.action_space, gym.spaces.Box):
+            rew = -float(np.square(action - self.ob).sum())
+        else:
+            rew = float(np.mean(np.asarray(action) == np.asarray(self.ob)))
+        self.steps += 1
+        self.ob = self._draw()
+        return self.ob, rew, False, self.steps >= 100, {}
+
+
+class Ragged(gym.Env):
+    """Episodes of random length, half of them cut by a time limit; observations and actions of two numbers."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = int(self.np_random.integers(1, 12))
+        return self.np_random.standard_normal(2), {}
+
+    def step(self, action):
+        self.left -= 1
+        ended, cut = self.left == 0, self.np_random.random() < 0.5
+        return self.np_random.standard_normal(2), float(action.sum()), ended and not cut, ended and cut, {}
