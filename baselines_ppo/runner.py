@@ -162,6 +162,9 @@ def train(typed, args, comm):
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     settings = settings_for(typed, comm.size)
+    from common.quiet import import_tensorflow
+    import_tensorflow(threads=max(1, len(os.sched_getaffinity(0)) // comm.host_size))
+    check_spaces(settings)
     path = comm.broadcast(settings["run_dir"] or f"runs/{settings['env'].replace('/', '-')}/{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
     settings["run_dir"] = path
     folder = claim_folder(path, comm, resuming=previous is not None)
@@ -205,6 +208,14 @@ def settings_for(typed, ranks):
     return resolve(typed, ranks, kind, typed["env"], image)
 
 
+def check_spaces(settings):
+    """Raises UserError if the environment and the policy do not fit, before anything is written."""
+    from common.envs import make_env
+    probe = make_env(settings["env"], **settings["env_kwargs"] or {})
+    policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
+    probe.close()
+
+
 def claim_folder(path, comm, resuming):
     """The run's folder, claimed by rank 0 for the whole job."""
     from common.run_folder import RunFolder
@@ -241,9 +252,7 @@ def announce(settings, typed, comm, previous, checkpoint):
 
 
 def learn_in(folder, settings, comm, checkpoint):
-    """Import TensorFlow, build environments and logs, train, and save the policy."""
-    from common.quiet import import_tensorflow
-    import_tensorflow(threads=max(1, len(os.sched_getaffinity(0)) // comm.host_size))
+    """Build environments and logs, train, and save the policy."""
     from baselines_ppo.pposgd_simple import learn
     from common.envs import make_vector_env
     from common.logger import CsvOutput, JsonOutput, Logger, Screen, TensorBoardOutput

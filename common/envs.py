@@ -1,5 +1,6 @@
 """Environments from their names: kinds, near matches for a wrong name, one seed and one Monitor file per rank and environment."""
 import difflib
+import importlib
 from pathlib import Path
 
 import gymnasium as gym
@@ -26,7 +27,10 @@ def find_spec(env_id):
     if env_id not in gym.registry and ("NoFrameskip" in env_id or env_id.startswith("ALE/")):
         import common.atari  # noqa: F401  registers them
     try:
-        return gym.spec(env_id)
+        module, _, name = env_id.rpartition(":")
+        if module:
+            importlib.import_module(module)  # `module:Name-v0`: the module registers it
+        return gym.spec(name)
     except (gym.error.Error, ModuleNotFoundError) as error:
         import common.atari  # noqa: F401
         near = difflib.get_close_matches(env_id, list(gym.registry), n=4, cutoff=0.5)

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+import warnings
 
 import numpy as np
 
@@ -41,7 +42,9 @@ def world():
     if launcher is None and "mpi4py.MPI" not in sys.modules:
         return Communicator(None)
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns, in four lines, of what is refused below in one
+            from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         if launched > 1:
             raise UserError(f"{launcher} started {launched} ranks, but no MPI library can be loaded ({error}); "

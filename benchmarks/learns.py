@@ -1,0 +1,72 @@
+"""Does it learn? The tasks, budgets and bars that the README promises, by the command line: train, then 100 deterministic episodes.
+
+    python benchmarks/learns.py                     small tasks, seeds 0 to 2
+    python benchmarks/learns.py --long              Hopper and Walker2d with the 2017 settings, a million steps
+    python benchmarks/learns.py --jobs 2 --out runs/learns
+
+Finished runs are kept and not run again, so that it may be killed at any moment.
+"""
+import argparse
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# task: (arguments, bar, what is held to it)
+SMALL = {
+    "CartPole-v1": (["--num-timesteps", "100000"], 475, "each"),
+    "InvertedPendulum-v4": (["--num-timesteps", "150000"], 950, "each"),
+    "Pendulum-v1": (["--num-timesteps", "200000", "--gamma", "0.9"], -250, "each"),
+}
+LONG = {env: (["--preset", "ppo1", "--num-timesteps", "1000000"], bar, "mean") for env, bar in (("Hopper-v4", 2000), ("Walker2d-v4", 2300))}
+
+
+def train_and_play(env, words, seed, out):
+    """{'train': mean of the last 100 training episodes, 'play': mean of 100 deterministic ones} of one run."""
+    run_dir = out / f"{env}-{seed}"
+    result = run_dir / "result.json"
+    if result.exists():
+        return json.loads(result.read_text())
+    shutil.rmtree(run_dir, ignore_errors=True)
+    environ = os.environ | {"TF_NUM_INTRAOP_THREADS": "1"}
+    run = [sys.executable, str(ROOT / "run.py")]
+    trained = subprocess.run([*run, "--env", env, *words, "--seed", str(seed), "--run-dir", str(run_dir), "--log-interval", "1e9"],
+                             capture_output=True, text=True, check=True, env=environ)
+    played = subprocess.run([*run, "--play", "--load-path", str(run_dir), "--deterministic", "--eval-episodes", "100", "--seed", "1000"],
+                            capture_output=True, text=True, check=True, env=environ)
+    number = r"(-?[\d.]+(?:e[+-]?\d+)?)"
+    found = {"train": float(re.search(rf"training episodes: {number}", trained.stdout)[1]), "play": float(re.search(rf"return {number}", played.stdout)[1])}
+    result.write_text(json.dumps(found))
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--long", action="store_true", help="the million-step tasks instead")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tasks", nargs="+", help="some of the tasks only")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "learns")
+    args = parser.parse_args()
+    tasks = {env: task for env, task in (LONG if args.long else SMALL).items() if not args.tasks or env in args.tasks}
+    failed = False
+    with ThreadPoolExecutor(args.jobs) as pool:
+        futures = {env: [pool.submit(train_and_play, env, words, seed, args.out) for seed in args.seeds] for env, (words, _, _) in tasks.items()}
+        for env, (_, bar, held) in tasks.items():
+            results = [future.result() for future in futures[env]]
+            scores = [result["play" if held == "each" else "train"] for result in results]
+            ok = min(scores) >= bar if held == "each" else statistics.mean(scores) >= bar
+            failed |= not ok
+            print(f"{env:22s} {held} >= {bar:>6}: {'reached' if ok else 'MISSED':8s} scores {scores}  "
+                  f"(play {[r['play'] for r in results]}, last 100 training {[r['train'] for r in results]})", flush=True)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Invariant 5: a run that is killed and resumed ends with the same bits as one that was not."""
+import csv
+import json
+from pathlib import Path
+
+import jobs
+import pytest
+
+from common.checkpoints import load_arrays
+from common.run_folder import FORMAT
+
+# Pendulum: episodes of 200 are cut by checkpoints that fall every 3 x 128 steps of an environment
+WORDS = ["--env", "Pendulum-v1", "--preset", "mujoco", "--timesteps-per-actorbatch", "128", "--optim-batchsize", "32", "--optim-epochs", "2",
+         "--hid-size", "16", "--batch", "per-rank", "--max-iters", "20", "--checkpoint-every", "3", "--schedule", "linear"]
+
+
+def rows(path):
+    """A log's rows without what tells the time."""
+    lines = list(csv.reader(Path(path).read_text().splitlines()[1 if path.name.endswith("monitor.csv") else 0:]))
+    clock = next(i for i, name in enumerate(lines[0]) if name in ("TimeElapsed", "t"))
+    return [row[:clock] + row[clock + 1:] for row in lines]
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_killed_and_resumed_ends_with_the_same_bits(ranks, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert jobs.run(ranks, jobs.RUN, *WORDS, "--run-dir", whole).returncode == 0
+
+    def in_iteration_eight():
+        log = broken / "progress.csv"
+        return log.exists() and len(log.read_text().splitlines()) > 8
+
+    jobs.kill_when(ranks, [jobs.RUN, *WORDS, "--run-dir", broken], broken, in_iteration_eight)
+    assert not (broken / "policy").exists()
+    resumed = jobs.run(ranks, jobs.RUN, "--run-dir", broken, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "goes on from ckpt-" in resumed.stdout
+    assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
+    # everything that training reads again: Adam's moments, return scaling, the last 100 episodes
+    arrays = [load_arrays(run / "checkpoints/ckpt-00000018.safetensors", FORMAT)[0] for run in (whole, broken)]
+    assert arrays[0].keys() == arrays[1].keys()
+    assert all(arrays[0][name].tobytes() == arrays[1][name].tobytes() for name in arrays[0])
+    logs = ["progress.csv", *(f"{rank}.0.monitor.csv" for rank in range(ranks))]
+    for name in logs:
+        assert rows(whole / name) == rows(broken / name), name
+
+
+def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path):
+    run_dir = tmp_path / "run"
+    assert jobs.run(1, jobs.RUN, *WORDS, "--run-dir", run_dir).returncode == 0
+    longer = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--max-iters", "24")
+    assert longer.returncode == 0, longer.stderr
+    assert "max_iters is now 24, was 20" in longer.stdout
+    assert len(rows(run_dir / "progress.csv")) == 1 + 24
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["settings"]["max_iters"] == 24 and config["ranks"] == 1
+    refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--gamma", "0.9")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+    assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr

@@ -1,0 +1,159 @@
+"""Sampling, shapes and what is refused: NumPy acting and TensorFlow draw the same actions, and those with the right frequencies."""
+import gymnasium as gym
+import numpy as np
+import pytest
+import scipy.special
+import scipy.stats
+import tensorflow as tf
+
+from common.distributions import make_pdtype
+from common.errors import UserError
+from common.operators import NumpyOperators, TensorFlowOperators
+
+SPACES = {
+    "box": gym.spaces.Box(-1, 1, (3,)),
+    "box_rank_0": gym.spaces.Box(-1, 1, ()),
+    "box_matrix_unbounded": gym.spaces.Box(-np.inf, np.inf, (2, 2)),
+    "discrete_start": gym.spaces.Discrete(4, start=-2),
+    "multidiscrete": gym.spaces.MultiDiscrete([2, 3, 4]),
+    "multidiscrete_matrix_start": gym.spaces.MultiDiscrete([[2, 3], [4, 2]], start=[[1, -1], [0, 5]]),
+    "multibinary_matrix": gym.spaces.MultiBinary([2, 2]),
+}
+every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+EPS = float(np.finfo(np.float32).eps)
+# all draws are seeded: a right sampler's p-value is below this once in 10,000 seeds, and this seed's is known not to be
+P_VALUE = 1e-4
+
+
+def drawn(space, batch, seed=3):
+    rng, pdtype = np.random.default_rng(seed), make_pdtype(space)
+    flat = rng.normal(0, 1, (*batch, *pdtype.param_shape())).astype(np.float32)
+    return pdtype, flat, pdtype.noise(rng, batch)
+
+
+@every_space
+@pytest.mark.parametrize("compiled", [False, True])
+def test_numpy_and_tensorflow_sample_the_same_action_from_the_same_noise(space, compiled):
+    pdtype, flat, noise = drawn(space, (256,))
+
+    def draw(flat, noise):
+        return pdtype.pdfromflat(flat).sample(noise)
+    by_tf = (tf.function(draw, jit_compile=True) if compiled else draw)(tf.constant(flat), tf.constant(noise)).numpy()
+    by_np = pdtype.sample(NumpyOperators, flat, noise)
+    assert by_tf.shape == by_np.shape and by_tf.dtype == by_np.dtype == pdtype.sample_dtype().as_numpy_dtype
+    if by_np.dtype == np.float32:
+        # exp differs by a few ulp, and is multiplied by noise: 8 ulp of a term that may cancel with the mean
+        np.testing.assert_allclose(by_tf, by_np, atol=8 * EPS * float(np.abs(flat).max() + np.exp(flat.max()) * np.abs(noise).max()))
+    else:
+        np.testing.assert_array_equal(by_tf, by_np)  # one addition and a comparison: IEEE arithmetic leaves no freedom
+
+
+@every_space
+@pytest.mark.parametrize("batch", [(), (1,), (5,), (2, 3)])
+def test_results_have_the_batchs_and_the_spaces_shapes(space, batch):
+    pdtype, flat, noise = drawn(space, batch)
+    pd = pdtype.pdfromflat(flat)
+    for action in (pdtype.sample(NumpyOperators, flat, noise), pdtype.mode(NumpyOperators, flat), pd.sample().numpy(), pd.mode().numpy()):
+        assert np.shape(action) == (*batch, *space.shape)
+        assert pd.logp(action).shape == batch
+    assert pd.entropy().shape == pd.kl(pd).shape == batch
+    assert tuple(pdtype.sample_shape()) == space.shape
+
+
+@every_space
+def test_samples_and_modes_lie_in_the_space(space):
+    pdtype, flat, noise = drawn(space, (200,))
+    for action in (*pdtype.sample(NumpyOperators, flat, noise), *pdtype.mode(TensorFlowOperators, tf.constant(flat)).numpy()):
+        unbounded = gym.spaces.Box(-np.inf, np.inf, space.shape) if isinstance(space, gym.spaces.Box) else space
+        assert np.asarray(action, unbounded.dtype) in unbounded
+
+
+@every_space
+def test_noise_is_float32_and_decided_by_its_generator(space):
+    pdtype = make_pdtype(space)
+    first, second, other = (pdtype.noise(np.random.default_rng(seed), (7, 2)) for seed in (1, 1, 2))
+    assert first.dtype == np.float32 and first.shape[:2] == (7, 2)
+    np.testing.assert_array_equal(first, second)
+    assert (first != other).all()
+
+
+def test_gaussian_samples_are_normal():
+    pdtype, (mean, logstd), rng = make_pdtype(gym.spaces.Box(-1, 1, (1,))), (0.5, -0.7), np.random.default_rng(5)
+    x = pdtype.sample(NumpyOperators, np.float32([[mean, logstd]]), pdtype.noise(rng, (20_000,)))[:, 0]
+    assert scipy.stats.kstest(x, "norm", (mean, np.exp(logstd))).pvalue > P_VALUE
+
+
+def test_gaussian_entries_are_independent():
+    pdtype, rng, count = make_pdtype(gym.spaces.Box(-1, 1, (2, 2))), np.random.default_rng(5), 20_000
+    x = pdtype.sample(NumpyOperators, np.zeros((count, 8), np.float32), pdtype.noise(rng, (count,))).reshape(count, 4)
+    correlation = np.corrcoef(x.T) - np.eye(4)
+    assert np.abs(correlation).max() < 4 / np.sqrt(count)  # 4 standard errors of a correlation of 0
+
+
+def frequencies_fit(column, probabilities, start):
+    counts = np.bincount(column - start, minlength=len(probabilities))
+    return scipy.stats.chisquare(counts, probabilities * len(column)).pvalue > P_VALUE
+
+
+def test_discrete_samples_have_the_softmaxs_frequencies():
+    space, rng, logits = gym.spaces.Discrete(4, start=-2), np.random.default_rng(9), np.float32([0.0, 1.0, -2.0, 0.5])
+    pdtype = make_pdtype(space)
+    assert frequencies_fit(pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,))), scipy.special.softmax(np.float64(logits)), -2)
+
+
+def test_multidiscrete_samples_have_the_joint_frequencies_of_a_product():
+    space, rng = gym.spaces.MultiDiscrete([2, 3], start=[1, -1]), np.random.default_rng(9)
+    pdtype, logits = make_pdtype(space), np.float32([0.3, -0.4, 1.0, 0.0, -1.0])
+    x = pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,)))
+    joint = np.outer(scipy.special.softmax(np.float64(logits[:2])), scipy.special.softmax(np.float64(logits[2:]))).ravel()
+    assert frequencies_fit((x[:, 0] - 1) * 3 + x[:, 1] + 1, joint, 0)
+
+
+def test_multibinary_samples_have_the_joint_frequencies_of_sigmoids():
+    space, rng = gym.spaces.MultiBinary(2), np.random.default_rng(9)
+    pdtype, logits = make_pdtype(space), np.float32([-1.0, 0.4])
+    x = pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,)))
+    on = scipy.special.expit(np.float64(logits))
+    joint = np.outer([1 - on[0], on[0]], [1 - on[1], on[1]]).ravel()
+    assert frequencies_fit(x[:, 0] * 2 + x[:, 1], joint, 0)
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([3, 3]), gym.spaces.MultiBinary(3)], ids=str)
+def test_samples_at_extreme_logits_are_the_certain_action(space):
+    pdtype = make_pdtype(space)
+    signs = np.resize([-1, 1, -1], pdtype.param_shape())
+    x = pdtype.sample(NumpyOperators, np.float32(50 * signs), pdtype.noise(np.random.default_rng(1), (1000,)))
+    # the other actions have probability exp(-50) or less
+    np.testing.assert_array_equal(x, np.broadcast_to(pdtype.mode(NumpyOperators, np.float32(signs)), x.shape))
+
+
+def test_sample_without_noise_is_drawn_afresh():
+    pd = make_pdtype(gym.spaces.Box(-1, 1, (3,))).pdfromflat(np.zeros((4, 6), np.float32))
+    assert (pd.sample().numpy() != pd.sample().numpy()).all()
+
+
+def test_sample_without_noise_is_drawn_afresh_inside_a_compiled_function():
+    pdtype = make_pdtype(gym.spaces.Box(-1, 1, (3,)))
+    draw = tf.function(lambda flat: pdtype.pdfromflat(flat).sample())
+    assert (draw(tf.zeros((4, 6))).numpy() != draw(tf.zeros((4, 6))).numpy()).all()
+
+
+BOX = gym.spaces.Box(-1, 1, (2,))
+
+
+@pytest.mark.parametrize("space", [
+    gym.spaces.Text(5), gym.spaces.Dict(a=BOX), gym.spaces.Tuple([BOX]), gym.spaces.Sequence(BOX), gym.spaces.Graph(BOX, None),
+    gym.spaces.Box(0, 9, (2,), np.int64), gym.spaces.Box(0, 255, (2,), np.uint8), gym.spaces.Box(-1, 1, (0,)), gym.spaces.Box(-1, 1, (2, 0)),
+    gym.spaces.Box(np.arange(4).reshape(2, 2), 9 + np.arange(4).reshape(2, 2), dtype=np.int32),
+    gym.spaces.Dict(a=gym.spaces.Box(np.arange(4.0).reshape(2, 2), np.full((2, 2), 9.0), dtype=np.float64)),
+], ids=lambda space: " ".join(str(space).split()))
+def test_other_spaces_are_refused_in_one_line(space):
+    with pytest.raises(UserError) as error:
+        make_pdtype(space)
+    assert "\n" not in str(error.value)
+    assert any(fix in str(error.value) for fix in (" use ", "needs at least one"))
+
+
+def test_multidiscrete_without_entries_is_refused():
+    with pytest.raises(UserError):
+        make_pdtype(gym.spaces.MultiDiscrete([]))

@@ -1,0 +1,88 @@
+"""Bad input: one clear line, exit status 2, no traceback, before the first step; and the help that needs no TensorFlow."""
+import os
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+SUPPORT = str(jobs.ROOT / "tests" / "support")
+
+
+def cli(*words, **env):
+    return jobs.run(1, jobs.RUN, *words, env=os.environ | {"PYTHONPATH": SUPPORT} | env)
+
+
+def assert_refused(finished, *parts):
+    assert finished.returncode == 2, finished.stdout + finished.stderr
+    lines = finished.stderr.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("run.py: error: "), finished.stderr
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize("words, parts", [
+    (["--env", "Hoper-v4"], ["'Hoper-v4'", "Hopper-v4"]),
+    (["--env", "CartPole-v1", "--clip-parm", "0.1"], ["--clip-parm", "--clip-param"]),
+    ([], ["--env"]),
+    (["--env", "CartPole-v1", "--optim-batchsize", "4096"], ["4096", "1024"]),
+    (["--env", "CartPole-v1", "--num-timesteps", "100", "--max-iters", "3"], ["max_timesteps=100", "max_iters=3"]),
+    (["--env", "CartPole-v1", "--num-timesteps", "0"], ["none"]),
+    (["--env", "CartPole-v1", "--num-timesteps", "-5"], ["-5", "negative"]),
+    (["--env", "CartPole-v1", "--optim-epochs", "0"], ["optim_epochs=0"]),
+    (["--env", "CartPole-v1", "--num-envs", "-1"], ["num_envs=-1"]),
+    (["--env", "CartPole-v1", "--seed", "-1"], ["seed=-1"]),
+    (["--env", "CartPole-v1", "--gamma", "1.5"], ["gamma=1.5"]),
+    (["--env", "CartPole-v1", "--num-timesteps", "many"], ["'many'", "whole number"]),
+    (["--env", "CartPole-v1", "--env-kwargs", "[1]"], ["JSON object"]),
+    (["--env", "CartPole-v1", "--preset", "best"], ["best", "mujoco"]),
+    (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
+    (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "max_timesteps"]),
+    (["--env", "CartPole-v1", "--run-dir", "/proc/nowhere"], ["/proc/nowhere"]),
+    (["--resume"], ["--run-dir"]),
+    (["--resume", "--run-dir", "/nonexistent"], ["/nonexistent", "no run"]),
+    (["--play"], ["--load-path"]),
+    (["--play", "--load-path", "/nonexistent"], ["/nonexistent"]),
+])
+def test_refused_in_one_line(words, parts):
+    assert_refused(cli(*words), *parts)
+
+
+@pytest.mark.parametrize("env, parts", [("odd_envs:Text-v0", ["Text", "Box, Discrete"]), ("odd_envs:Nothing-v0", ["no entries"]),
+                                        ("CartPole-v1 --policy cnn", ["CnnPolicy needs images"])])
+def test_unsupported_spaces_are_refused(env, parts, tmp_path):
+    assert_refused(cli("--env", *env.split(), "--run-dir", tmp_path / "run"), *parts)
+
+
+def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path):
+    config = tmp_path / "config.json"
+    config.write_text('{"mine": 1}')
+    assert_refused(cli("--env", "CartPole-v1", "--run-dir", tmp_path), str(tmp_path), "already holds a run")
+    assert_refused(cli("--resume", "--run-dir", tmp_path), "not written by this program")
+    assert config.read_text() == '{"mine": 1}'
+
+
+def test_foreign_and_damaged_policies_are_refused(tmp_path):
+    path = tmp_path / "policy.safetensors"
+    for data in (b"", b"not a policy", bytes(200), b"\xff" * 1000):
+        path.write_bytes(data)
+        assert_refused(cli("--play", "--load-path", path), str(path))
+
+
+def test_a_launcher_whose_ranks_are_singletons_is_refused_naming_both():
+    # Open MPI's variables under an MPICH library: what a foreign mpirun looks like from inside
+    finished = cli("--env", "CartPole-v1", OMPI_COMM_WORLD_SIZE="8")
+    assert_refused(finished, "Open MPI started 8 ranks", "sees 1")
+
+
+def test_an_environment_that_goes_wrong_is_named_with_its_step(tmp_path):
+    finished = cli("--env", "odd_envs:Nan-v0", "--run-dir", tmp_path / "run", "--num-timesteps", "5000")
+    assert_refused(finished, "not finite", "observation")
+
+
+def test_help_needs_no_tensorflow_gymnasium_or_mpi():
+    code = ("import sys; from baselines_ppo.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+            "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'numpy'} & set(sys.modules); assert not heavy, heavy")
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
+    assert finished.returncode == 0, finished.stderr
+    assert "--clip-param" in finished.stdout
