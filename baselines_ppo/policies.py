@@ -42,8 +42,7 @@ class Policy(tf.Module):
         self.pdtype = make_pdtype(ac_space)
         self.ob_rms = None
         self.rng = np.random.default_rng()
-        self._compiled = tf.function(lambda ob: self.forward(ob), reduce_retracing=True)
-        self._compiled_flatparam = tf.function(lambda ob: self.forward(ob)[0], reduce_retracing=True)
+        self._compiled = {}
 
     def forward(self, ob):
         """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors."""
@@ -56,6 +55,13 @@ class Policy(tf.Module):
     def settings(self):
         """The keyword arguments that build this policy again."""
         return {}
+
+    def _outputs(self, x, values=True):
+        """(flatparam, vpred) at prepared observations, or flatparam alone: traced once, for batches of any size."""
+        if values not in self._compiled:
+            signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
+            self._compiled[values] = tf.function(self.forward if values else lambda ob: self.forward(ob)[0], input_signature=signature)
+        return self._compiled[values](tf.convert_to_tensor(x))
 
     # ---- acting
 
@@ -70,7 +76,7 @@ class Policy(tf.Module):
             A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy.
         """
         def act(ob, t):
-            flat = self._compiled_flatparam(tf.convert_to_tensor(self.prepare(ob))).numpy()
+            flat = self._outputs(self.prepare(ob), values=False).numpy()
             return self._choose(flat, None if noise is None else noise[t])
         return act
 
@@ -91,13 +97,13 @@ class Policy(tf.Module):
             UserError: if `ob` fits neither.
         """
         ob, batched = self.encoder.single_or_batch(ob)
-        flat, vpred = (x.numpy() for x in self._compiled(tf.convert_to_tensor(self.prepare(ob))))
+        flat, vpred = (x.numpy() for x in self._outputs(self.prepare(ob)))
         ac = self._choose(flat, self.pdtype.noise(self.rng, (len(ob),)) if stochastic else None)
         return (ac, vpred) if batched else (ac[0], vpred[0])
 
     def pd(self, ob):
         """The distributions over actions at a batch of observations."""
-        return self.pdtype.pdfromflat(self._compiled(tf.convert_to_tensor(self.prepare(self.encoder.single_or_batch(ob)[0])))[0])
+        return self.pdtype.pdfromflat(self._outputs(self.prepare(self.encoder.single_or_batch(ob)[0]))[0])
 
     def vpred(self, ob):
         """V at a batch of observations, [N] float32 NumPy."""
@@ -105,7 +111,7 @@ class Policy(tf.Module):
 
     def values(self, encoded):
         """V at encoded observations [N, *encoder.shape], [N] float32 NumPy."""
-        return self._compiled(tf.convert_to_tensor(self.prepare(encoded)))[1].numpy()
+        return self._outputs(self.prepare(encoded))[1].numpy()
 
     # ---- variables
 

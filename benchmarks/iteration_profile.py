@@ -4,6 +4,7 @@ Started by contestants.py; prints one JSON object, {part: seconds an iteration}.
 """
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -98,11 +99,11 @@ def main():
     parser.add_argument("env_id")
     parser.add_argument("preset")
     args = parser.parse_args()
+    import baselines_ppo.runner  # noqa: F401  first, for it sets what NumPy reads when it is imported
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.presets import PRESETS
     from baselines_ppo.settings import PPOSettings
     from common.quiet import import_tensorflow
-    import os
     import_tensorflow(threads=len(os.sched_getaffinity(0)))
     clocks = Clocks()
     attach_all(clocks)

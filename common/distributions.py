@@ -97,7 +97,7 @@ class PdType:
             return rows
         if tf.is_tensor(rows):
             return tf.reshape(rows, tf.concat([tf.shape(rows)[:-1], self.space.shape], axis=0))
-        return rows.reshape(*rows.shape[:-1], *self.space.shape)
+        return rows.reshape((*rows.shape[:-1], *self.space.shape))
 
     def noise(self, rng, shape):
         """Noise for actions of batch shape `shape`, float32, from a NumPy generator: what `sample` turns into actions."""

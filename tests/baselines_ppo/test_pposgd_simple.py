@@ -1,0 +1,201 @@
+"""`learn` as a Python caller meets it: limits, callbacks, options, refusals; twice in one process."""
+import gymnasium as gym
+import numpy as np
+import pytest
+from small_envs import Identity, Ragged
+
+from baselines_ppo import CnnPolicy, MlpPolicy, Policy, StopTraining, UserError, learn, load_policy
+from common.logger import Logger
+
+SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 2, "seed": 3}
+
+
+def policy(name, ob_space, ac_space):
+    return MlpPolicy(name, ob_space, ac_space, hid_size=8)
+
+
+def weights(pi):
+    return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
+
+
+class Rows:
+    """A log that is kept."""
+
+    def __init__(self):
+        self.rows = []
+
+    def write(self, row, timesteps):
+        self.rows.append(row)
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("limit, name, expected", [({"max_timesteps": 130}, "TimestepsSoFar", 192), ({"max_iters": 2}, "TimestepsSoFar", 128)])
+def test_ends_with_the_iteration_that_reaches_its_limit(limit, name, expected):
+    log = Rows()
+    learn(Ragged(), policy, logger=Logger([log]), **SMALL, **limit)
+    assert log.rows[-1][name] == expected
+
+
+def test_ends_by_episodes_and_by_seconds():
+    log = Rows()
+    learn(Ragged(), policy, logger=Logger([log]), max_episodes=15, **SMALL)
+    assert log.rows[-1]["EpisodesSoFar"] >= 15 > log.rows[-2]["EpisodesSoFar"]
+    learn(Ragged(), policy, logger=Logger([log]), max_seconds=0.01, **SMALL)
+
+
+def test_two_runs_in_one_process_are_the_same_to_the_bit():
+    first, second = (learn(Ragged(), policy, max_iters=2, **SMALL) for _ in range(2))
+    assert (weights(first) == weights(second)).all()
+
+
+def test_without_a_seed_numpys_global_one_decides():
+    results = []
+    for numpy_seed in (5, 5, 6):
+        np.random.seed(numpy_seed)
+        results.append(weights(learn(Ragged(), policy, max_iters=1, **SMALL | {"seed": None})))
+    assert (results[0] == results[1]).all() and (results[0] != results[2]).any()
+
+
+def test_a_callback_reads_baselines_names_and_stops_the_run():
+    seen = []
+
+    def callback(local, _):
+        assert {"pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart"} <= local.keys()
+        seen.append(local["iters_so_far"])
+        if local["seg"] is not None:
+            assert local["seg"]["ob"].shape == (64, 2) and local["seg"]["ac"].shape == (64, 2)  # no environment axis for an Env
+        return local["iters_so_far"] == 2
+
+    learn(Ragged(), policy, callback=callback, max_iters=10, **SMALL)
+    assert seen == [0, 1, 2]
+
+    def raises(local, _):
+        if local["iters_so_far"] == 1:
+            raise StopTraining
+
+    log = Rows()
+    learn(Ragged(), policy, callback=raises, logger=Logger([log]), max_iters=10, **SMALL)
+    assert len(log.rows) == 1
+
+
+def test_every_option_trains_together_with_the_others():
+    log = Rows()
+    env = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+    learn(env, lambda *args: MlpPolicy(*args, hid_size=8, init="orthogonal", init_logstd=-0.5, shared_trunk=True, gaussian_fixed_var=False),
+          logger=Logger([log]), max_timesteps=256, schedule="linear", clip_schedule="linear", vf_coef=0.5, vf_clip=0.2, max_grad_norm=0.5,
+          target_kl=0.01, recompute_adv=True, scale_returns=True, entcoeff=0.01, **SMALL)
+    assert len(log.rows) == 4
+    assert np.isfinite([value for row in log.rows for value in row.values()]).all()
+    assert [row["stepsize"] for row in log.rows] == pytest.approx([3e-4, 2.25e-4, 1.5e-4, 0.75e-4])
+
+
+def test_target_kl_ends_the_epochs_early():
+    log = Rows()
+    learn(Ragged(), policy, logger=Logger([log]), max_iters=1, **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01}, target_kl=1e-3)
+    free = Rows()
+    learn(Ragged(), policy, logger=Logger([free]), max_iters=1, **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01})
+    assert log.rows[0]["loss_kl"] < free.rows[0]["loss_kl"] / 2
+
+
+def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
+    learn(Ragged(), policy, max_iters=1, **SMALL | {"optim_batchsize": None})
+
+
+@pytest.mark.parametrize("wrong, part", [
+    ({"max_iters": 1, "max_timesteps": 5}, "exactly one limit"), ({}, "none"), ({"max_iters": -1}, "negative"),
+    ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"), ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
+    ({"max_iters": 1, "schedule": "cosine"}, "cosine"), ({"max_iters": 1, "clip_parm": 0.1}, "clip_parm"),
+    ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
+])
+def test_a_wrong_setting_is_refused_before_the_first_step(wrong, part):
+    class Untouched(Ragged):
+        def step(self, action):
+            raise AssertionError("stepped")
+
+    with pytest.raises(UserError, match=part) as error:
+        learn(Untouched(), policy, **SMALL | wrong)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_environment_or_no_policy_is_refused_with_the_fix():
+    class OldGym:
+        observation_space = Ragged.observation_space
+        action_space = Ragged.action_space
+
+    with pytest.raises(UserError, match="gymnasium"):
+        learn(OldGym(), policy, max_iters=1, **SMALL)
+    with pytest.raises(UserError, match="forward"):
+        learn(Ragged(), lambda *args: object(), max_iters=1, **SMALL)
+
+    class SaysNothing(gym.vector.SyncVectorEnv):
+        metadata = {}
+
+    env = SaysNothing([Ragged])
+    env.metadata = {}
+    with pytest.raises(UserError, match="autoreset_mode"):
+        learn(env, policy, max_iters=1, **SMALL)
+
+
+SPACES = [gym.spaces.Discrete(3, start=2), gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary(2), gym.spaces.Box(-1, 1, (2, 2), np.float32),
+          gym.spaces.Box(-1, 1, (), np.float32)]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_every_kind_of_space_trains_saves_and_loads(space, tmp_path):
+    env = Identity(space)
+    pi = learn(env, policy, max_iters=1, **SMALL)
+    path = tmp_path / "policy.safetensors"
+    pi.save(path)
+    loaded = load_policy(path)
+    obs = [env.reset(seed=i)[0] for i in range(5)]
+    for ob in obs:
+        ac, vpred = pi.act(False, ob)
+        assert env.action_space.contains(np.asarray(ac).astype(space.dtype) if ac.shape else space.dtype.type(ac)) or isinstance(space, gym.spaces.Box)
+        np.testing.assert_array_equal(ac, loaded.act(False, ob)[0])
+        assert vpred == loaded.act(False, ob)[1] and np.ndim(vpred) == 0
+    batch, values = pi.act(True, np.stack([np.asarray(ob) for ob in obs]))
+    assert batch.shape == (5, *space.shape) and values.shape == (5,)
+
+
+def test_acting_in_numpy_and_in_tensorflow_agree():
+    for space in (*SPACES, gym.spaces.Box(-1, 1, (3,), np.float32)):
+        pi = MlpPolicy("pi", gym.spaces.Box(-np.inf, np.inf, (7,), np.float64), space)
+        rng = np.random.default_rng(0)
+        pi.ob_rms.update(rng.standard_normal((50, 7)) * 3 + 5)
+        for num_envs in (1, 4):
+            ob, noise = rng.standard_normal((num_envs, 7)), pi.pdtype.noise(rng, (1, num_envs))
+            acted = pi.actor(num_envs, noise)(ob, 0)
+            compiled = pi.pd(ob).sample(noise[0]).numpy()
+            np.testing.assert_allclose(acted, compiled, rtol=1e-5, atol=1e-6)
+
+
+def test_a_policy_of_ones_own_needs_variables_and_forward():
+    import tensorflow as tf
+
+    class Linear(Policy):
+        def __init__(self, name, ob_space, ac_space):
+            super().__init__(name, ob_space, ac_space)
+            self.w = tf.Variable(tf.zeros([self.encoder.shape[0], self.pdtype.param_shape()[0] + 1]), name="w")
+
+        def forward(self, ob):
+            out = tf.cast(ob, tf.float32) @ self.w
+            return out[:, :-1], out[:, -1]
+
+    pi = learn(Ragged(), Linear, max_iters=2, **SMALL)
+    assert np.abs(pi.w.numpy()).max() > 0
+
+
+def test_mlp_policy_starts_as_baselines_does():
+    pi = MlpPolicy("pi", Ragged.observation_space, Ragged.action_space, hid_size=64, num_hid_layers=2)
+    w = {name: v.numpy() for name, v in pi.weights.items()}
+    np.testing.assert_allclose(np.linalg.norm(w["pol/fc1/w"], axis=0), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(w["pol/final/w"], axis=0), 0.01, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(w["vf/final/w"], axis=0), 1, rtol=1e-5)
+    assert all((x == 0).all() for name, x in w.items() if name.endswith("/b") or name == "pol/logstd")
+
+
+def test_images_need_cnn_policy_and_cnn_policy_images():
+    with pytest.raises(UserError, match="needs images"):
+        CnnPolicy("pi", Ragged.observation_space, Ragged.action_space)

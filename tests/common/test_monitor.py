@@ -1,0 +1,110 @@
+"""Monitor's episodes and its file, as Baselines' and SB3's tools read it."""
+import csv
+import json
+import time
+
+import gymnasium as gym
+import pytest
+
+from common.errors import UserError
+from common.monitor import Monitor, find_monitor
+
+
+class Countdown(gym.Env):
+    """Episodes of 2 and 3 steps in turn, rewards 1, 2, 3; the first ends in death, the second by a time limit."""
+
+    observation_space, action_space = gym.spaces.Discrete(5), gym.spaces.Discrete(2)
+    spec = gym.envs.registration.EnvSpec("Countdown-v0")
+
+    def __init__(self):
+        self.length = 3
+
+    def reset(self, *, seed=None, options=None):
+        self.length, self.t = 5 - self.length, 0
+        return 0, {}
+
+    def step(self, action):
+        self.t += 1
+        over = self.t == self.length
+        return self.t, float(self.t), over and self.length == 2, over and self.length == 3, {}
+
+
+def play(env, steps):
+    env.reset()
+    for _ in range(steps):
+        *_, terminated, truncated, _ = env.step(0)
+        if terminated or truncated:
+            env.reset()
+
+
+def rows_of(path):
+    with path.open(encoding="utf-8") as file:
+        header = file.readline()
+        return header, list(csv.DictReader(file))
+
+
+def test_file_is_a_json_comment_a_header_and_a_row_an_episode(tmp_path):
+    path, before = tmp_path / "0.0.monitor.csv", time.time()
+    env = Monitor(Countdown(), path)
+    play(env, 2 + 3 + 1)
+    header, rows = rows_of(path)
+    assert header.startswith("#") and path.read_text().split("\n")[1] == "r,l,t"
+    described = json.loads(header[1:])
+    assert described["env_id"] == "Countdown-v0" and before <= described["t_start"] <= time.time()
+    assert [(float(row["r"]), int(row["l"])) for row in rows] == [(3, 2), (6, 3)]  # 1 + 2, 1 + 2 + 3
+    assert 0 <= float(rows[0]["t"]) <= float(rows[1]["t"]) <= time.time() - before
+    env.close()
+
+
+def test_a_row_is_on_disk_as_soon_as_its_episode_ends(tmp_path):
+    play(Monitor(Countdown(), tmp_path / "m.csv"), 2)  # neither closed nor flushed by us
+    assert len(rows_of(tmp_path / "m.csv")[1]) == 1
+
+
+def test_reopening_appends_and_keeps_the_clock(tmp_path):
+    path = tmp_path / "0.0.monitor.csv"
+    path.write_text('#{"t_start": 1000.0, "env_id": "Countdown-v0"}\nr,l,t\n3.000000,2,0.100000\n')
+    env = Monitor(Countdown(), path)
+    play(env, 5)
+    env.close()
+    header, rows = rows_of(path)
+    assert json.loads(header[1:])["t_start"] == 1000.0 and path.read_text().count("#") == path.read_text().count("r,l,t") == 1
+    assert [(float(row["r"]), int(row["l"])) for row in rows] == [(3, 2), (3, 2), (6, 3)]
+    assert float(rows[-1]["t"]) > 1e9  # seconds since the t_start of the file, not of this process
+
+
+def test_an_empty_file_gets_its_header(tmp_path):
+    (tmp_path / "m.csv").touch()
+    play(Monitor(Countdown(), tmp_path / "m.csv"), 2)
+    assert len(rows_of(tmp_path / "m.csv")[1]) == 1
+
+
+@pytest.mark.parametrize("text", ["r,l,t\n1,2,3\n", "#{\n", "#{}\n", "#[]\n"])
+def test_a_file_that_is_no_monitor_file_is_refused_and_left_alone(tmp_path, text):
+    path = tmp_path / "m.csv"
+    path.write_text(text)
+    with pytest.raises(UserError):
+        Monitor(Countdown(), path)
+    assert path.read_text() == text
+
+
+def test_episodes_are_taken_once():
+    env = Monitor(Countdown())
+    play(env, 5)
+    assert env.take_episodes() == [(3.0, 2), (6.0, 3)]
+    assert env.take_episodes() == []
+
+
+def test_an_episode_that_is_cut_by_a_reset_counts_for_nothing():
+    env = Monitor(Countdown())
+    env.reset()
+    env.step(0)
+    play(env, 3)
+    assert env.take_episodes() == [(6.0, 3)]
+
+
+def test_the_monitor_sees_rewards_before_the_wrappers_outside_it():
+    env = gym.wrappers.TransformReward(Monitor(Countdown()), lambda rew: 100 * rew)
+    play(env, 2)
+    assert find_monitor(env).take_episodes() == [(3.0, 2)]
+    assert find_monitor(Countdown()) is None

@@ -1,0 +1,102 @@
+"""Every kind of observation as one array, single or in a batch."""
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from common.errors import UserError
+from common.observations import ObservationEncoder
+
+IMAGE = gym.spaces.Box(0, 255, (4, 5, 3), np.uint8)
+BOX = gym.spaces.Box(-1, 1, (2,))
+# space, one observation, its encoding by hand
+CASES = {
+    "box": (BOX, np.float32([0.5, -1]), [0.5, -1]),
+    "box_rank_0": (gym.spaces.Box(-1, 1, ()), np.float32(0.5), [0.5]),
+    "box_matrix": (gym.spaces.Box(-9, 9, (2, 2)), np.float32([[1, 2], [3, 4]]), [1, 2, 3, 4]),
+    "image": (IMAGE, np.arange(60, dtype=np.uint8).reshape(4, 5, 3), np.arange(60).reshape(4, 5, 3)),
+    "discrete": (gym.spaces.Discrete(3), 2, [0, 0, 1]),
+    "discrete_start": (gym.spaces.Discrete(3, start=-1), 0, [0, 1, 0]),
+    "multibinary": (gym.spaces.MultiBinary(3), np.int8([1, 0, 1]), [1, 0, 1]),
+    "multibinary_matrix": (gym.spaces.MultiBinary([2, 2]), np.int8([[1, 0], [1, 1]]), [1, 0, 1, 1]),
+    "multidiscrete": (gym.spaces.MultiDiscrete([2, 3]), np.array([1, 0]), [0, 1, 1, 0, 0]),
+    "multidiscrete_start": (gym.spaces.MultiDiscrete([2, 3], start=[5, -1]), np.array([6, -1]), [0, 1, 1, 0, 0]),
+    "multidiscrete_matrix": (gym.spaces.MultiDiscrete([[2, 2], [2, 1]]), np.array([[1, 0], [0, 0]]), [0, 1, 1, 0, 1, 0, 1]),
+    "dict": (gym.spaces.Dict({"a": BOX, "b": gym.spaces.Discrete(2)}), {"a": np.float32([0.5, -1]), "b": 1}, [0.5, -1, 0, 1]),
+    "dict_discrete_first": (gym.spaces.Dict({"a": gym.spaces.Discrete(2), "b": BOX}), {"a": 1, "b": np.float32([0.5, -1])}, [0, 1, 0.5, -1]),
+    "tuple": (gym.spaces.Tuple([gym.spaces.Discrete(2), BOX]), (0, np.float32([0.5, -1])), [1, 0, 0.5, -1]),
+    "nested": (gym.spaces.Dict({"t": gym.spaces.Tuple([gym.spaces.MultiBinary(2), gym.spaces.Dict({"x": BOX})])}),
+               {"t": (np.int8([0, 1]), {"x": np.float32([0.5, -1])})}, [0, 1, 0.5, -1]),
+}
+every_kind = pytest.mark.parametrize("name", CASES)
+
+
+@every_kind
+def test_one_observation_is_encoded_as_by_hand(name):
+    space, ob, expected = CASES[name]
+    encoder = ObservationEncoder(space)
+    encoded = encoder.one(ob)
+    assert encoded.shape == encoder.shape and encoded.dtype == encoder.dtype
+    np.testing.assert_array_equal(encoded, expected)
+
+
+@every_kind
+def test_a_vector_envs_batch_is_the_stack_of_single_encodings(name):
+    space = CASES[name][0]
+    space.seed(3)
+    encoder, singles = ObservationEncoder(space), [space.sample() for _ in range(3)]
+    batched = gym.vector.utils.concatenate(space, singles, gym.vector.utils.create_empty_array(space, 3))
+    encoded = encoder.batch(batched, gym.vector.utils.batch_space(space, 3))
+    assert encoded.shape == (3, *encoder.shape) and encoded.dtype == encoder.dtype
+    np.testing.assert_array_equal(encoded, np.stack([encoder.one(ob) for ob in singles]))
+
+
+@every_kind
+def test_single_and_batch_are_told_apart(name):
+    space, ob, expected = CASES[name]
+    encoder = ObservationEncoder(space)
+    encoded, batched = encoder.single_or_batch(ob)
+    assert not batched
+    np.testing.assert_array_equal(encoded, np.asarray(expected)[None])
+    for count in (1, 2, 3):
+        batch = gym.vector.utils.concatenate(space, [ob] * count, gym.vector.utils.create_empty_array(space, count))
+        encoded, batched = encoder.single_or_batch(batch)
+        assert batched
+        np.testing.assert_array_equal(encoded, np.stack([expected] * count))
+
+
+def test_plain_lists_are_understood():
+    encoder = ObservationEncoder(BOX)
+    for ob, batched in (([0.5, -1.0], False), ([[0.5, -1.0]], True)):
+        encoded, is_batch = encoder.single_or_batch(ob)
+        assert is_batch is batched
+        np.testing.assert_array_equal(encoded, [[0.5, -1]])
+
+
+def test_images_become_vectors_only_if_asked():
+    assert ObservationEncoder(IMAGE).shape == (4, 5, 3)
+    flat = ObservationEncoder(IMAGE, keep_images=False)
+    assert flat.shape == (60,) and flat.dtype == np.uint8
+    np.testing.assert_array_equal(flat.one(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)), np.arange(60))
+
+
+@pytest.mark.parametrize("space", [
+    gym.spaces.Text(4), gym.spaces.Sequence(BOX), gym.spaces.Graph(BOX, None), gym.spaces.Dict({"a": BOX, "b": gym.spaces.Sequence(BOX)}),
+    gym.spaces.Dict({"m": gym.spaces.Box(np.float32([[0, 1], [2, 3]]), 9), "s": gym.spaces.Sequence(BOX)}),
+    gym.spaces.Box(-1, 1, (0,)), gym.spaces.Box(0, 255, (4, 0, 3), np.uint8), gym.spaces.Dict({}),
+], ids=lambda space: " ".join(str(space).split()))
+def test_spaces_without_an_encoding_are_refused_in_one_line(space):
+    with pytest.raises(UserError) as error:
+        ObservationEncoder(space)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("space", "ob"), [
+    (BOX, np.zeros(3)), (BOX, np.zeros((4, 3))), (BOX, np.zeros((1, 4, 2))), (BOX, 0.5), (IMAGE, np.zeros((5, 4, 3))),
+    (gym.spaces.Discrete(3), np.zeros((2, 2), int)), (gym.spaces.MultiBinary(3), [1, 0]),
+    (gym.spaces.Dict({"a": BOX}), np.zeros(2)), (gym.spaces.Dict({"a": BOX}), {"b": np.zeros(2)}), (gym.spaces.Dict({"a": BOX}), 1.0),
+    (gym.spaces.Tuple([BOX, BOX]), 1.0), (gym.spaces.Dict({"a": BOX, "b": BOX}), {"a": np.zeros(2)}),
+], ids=str)
+def test_an_observation_that_does_not_fit_is_refused_in_one_line(space, ob):
+    with pytest.raises(UserError) as error:
+        ObservationEncoder(space).single_or_batch(ob)
+    assert "\n" not in str(error.value)
