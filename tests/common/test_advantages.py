@@ -13,7 +13,8 @@ def test_gae_of_four_steps_worked_out_by_hand():
     delta_1 = 3 + 1/2 * 0 - 2 = 1           A_1 = 1          (died: no V, no A from beyond)
     delta_0 = 1 + 1/2 * 2 - 1 = 1           A_0 = 1 + 1/4 * 1 = 5/4
     """
-    adv = gae(np.float32([1, 3, 1, 4]), np.float32([1, 2, 4, 2]), np.array([True, False, True, False]), np.float32(8), np.zeros(4), 0.5, 0.5)
+    adv = gae(np.float32([1, 3, 1, 4]), np.float32([1, 2, 4, 2]), np.array([True, False, True, False]), np.float32(8),
+              np.zeros(4), 0.5, 0.5)
     np.testing.assert_array_equal(adv, np.float32([1.25, 1, -0.5, 6]))  # powers of two: exact
 
 

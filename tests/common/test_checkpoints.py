@@ -12,7 +12,8 @@ from common.errors import UserError
 FORMAT = "test.arrays"
 ARRAYS = {
     "w": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32), "double": np.float64([1e300, -0.0, np.inf]),
-    "count": np.array([2**62], np.int64), "scalar": np.float64(3.5).reshape(()), "flags": np.array([True, False]), "none": np.zeros((0, 2), np.float32),
+    "count": np.array([2**62], np.int64), "scalar": np.float64(3.5).reshape(()), "flags": np.array([True, False]),
+    "none": np.zeros((0, 2), np.float32),
     "view": np.arange(12, dtype=np.int32).reshape(3, 4).T, "bytes": np.arange(5, dtype=np.uint8),
 }
 METADATA = {"format": FORMAT, "settings": {"hid_size": 64, "bounds": [float("inf"), -0.5], "name": "naïve\n\"x\""}, "nothing": None}
@@ -80,7 +81,8 @@ def test_another_format_is_refused_by_its_name(tmp_path):
     assert "'test.arrays'" in message and "'test.policy'" in message
 
 
-@pytest.mark.parametrize("header", ["null", "[]", "3", '"text"', "{}", '{"metadata": null}', '{"metadata": []}', '{"metadata": {"format": "test.arrays"}}',
+@pytest.mark.parametrize("header", ["null", "[]", "3", '"text"', "{}", '{"metadata": null}', '{"metadata": []}',
+                                    '{"metadata": {"format": "test.arrays"}}',
                                     '{"metadata": {"format": "test.arrays"}, "sha256": null}', "[" * 5000, "{"])
 def test_headers_of_others_are_refused(tmp_path, header):
     path = tmp_path / "foreign.safetensors"

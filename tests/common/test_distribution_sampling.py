@@ -98,7 +98,8 @@ def frequencies_fit(column, probabilities, start):
 def test_discrete_samples_have_the_softmaxs_frequencies():
     space, rng, logits = gym.spaces.Discrete(4, start=-2), np.random.default_rng(9), np.float32([0.0, 1.0, -2.0, 0.5])
     pdtype = make_pdtype(space)
-    assert frequencies_fit(pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,))), scipy.special.softmax(np.float64(logits)), -2)
+    x = pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,)))
+    assert frequencies_fit(x, scipy.special.softmax(np.float64(logits)), -2)
 
 
 def test_multidiscrete_samples_have_the_joint_frequencies_of_a_product():
@@ -142,8 +143,10 @@ BOX = gym.spaces.Box(-1, 1, (2,))
 
 
 @pytest.mark.parametrize("space", [
-    gym.spaces.Text(5), gym.spaces.Dict(a=BOX), gym.spaces.Tuple([BOX]), gym.spaces.Sequence(BOX), gym.spaces.Graph(BOX, None),
-    gym.spaces.Box(0, 9, (2,), np.int64), gym.spaces.Box(0, 255, (2,), np.uint8), gym.spaces.Box(-1, 1, (0,)), gym.spaces.Box(-1, 1, (2, 0)),
+    gym.spaces.Text(5), gym.spaces.Dict(a=BOX), gym.spaces.Tuple([BOX]), gym.spaces.Sequence(BOX),
+    gym.spaces.Graph(BOX, None),
+    gym.spaces.Box(0, 9, (2,), np.int64), gym.spaces.Box(0, 255, (2,), np.uint8),
+    gym.spaces.Box(-1, 1, (0,)), gym.spaces.Box(-1, 1, (2, 0)),
     gym.spaces.Box(np.arange(4).reshape(2, 2), 9 + np.arange(4).reshape(2, 2), dtype=np.int32),
     gym.spaces.Dict(a=gym.spaces.Box(np.arange(4.0).reshape(2, 2), np.full((2, 2), 9.0), dtype=np.float64)),
 ], ids=lambda space: " ".join(str(space).split()))

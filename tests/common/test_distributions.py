@@ -30,7 +30,8 @@ SPACES = {
     "multibinary_matrix": gym.spaces.MultiBinary([2, 2]),
 }
 BATCH = 8
-COMPILED = ("box", "box_rank_0", "box_matrix_unbounded", "discrete_start", "multidiscrete_matrix_start", "multibinary_matrix")  # XLA takes its time
+# XLA takes its time
+COMPILED = ("box", "box_rank_0", "box_matrix_unbounded", "discrete_start", "multidiscrete_matrix_start", "multibinary_matrix")
 every_space = pytest.mark.parametrize("name", SPACES)
 eager_and_compiled = pytest.mark.parametrize(("name", "compiled"), [(name, False) for name in SPACES] + [(name, True) for name in COMPILED])
 every_discrete_space = pytest.mark.parametrize("name", [name for name in SPACES if not name.startswith("box")])
@@ -56,13 +57,15 @@ class GaussianReference:
         total = 0.0
         for node, weight in zip(*np.polynomial.hermite_e.hermegauss(3)):
             x = mean + std * node
-            total += weight / np.sqrt(2 * np.pi) * (scipy.stats.norm.logpdf(node) - np.log(std) - scipy.stats.norm.logpdf(x, other_mean, other_std))
+            log_ratio = scipy.stats.norm.logpdf(node) - np.log(std) - scipy.stats.norm.logpdf(x, other_mean, other_std)
+            total += weight / np.sqrt(2 * np.pi) * log_ratio
         return total.sum(axis=1)
 
 
 class CategoricalReference:
     def __init__(self, space):
-        nvec, self.start = (space.nvec.ravel(), space.start.ravel()) if isinstance(space, gym.spaces.MultiDiscrete) else ([space.n], [space.start])
+        several = isinstance(space, gym.spaces.MultiDiscrete)
+        nvec, self.start = (space.nvec.ravel(), space.start.ravel()) if several else ([space.n], [space.start])
         self.ends = np.cumsum(nvec)[:-1]
 
     def parts(self, flat):
@@ -125,7 +128,8 @@ def evaluator(name, compiled):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch((flat, other))
             p, q = pdtype.pdfromflat(flat), pdtype.pdfromflat(other)
-            out = {"logp": p.logp(x), "neglogp": p.neglogp(x), "entropy": p.entropy(), "kl": p.kl(q), "kl_self": p.kl(pdtype.pdfromflat(flat))}
+            out = {"logp": p.logp(x), "neglogp": p.neglogp(x), "entropy": p.entropy(), "kl": p.kl(q),
+                   "kl_self": p.kl(pdtype.pdfromflat(flat))}
         out |= {f"d{value}": tape.gradient(out[value], flat) for value in ("logp", "entropy", "kl", "kl_self")}
         out["dkl_other"] = tape.gradient(out["kl"], other)
         return out | {"mode": p.mode()}
@@ -140,7 +144,7 @@ def results(name, regime, compiled):
 
 
 def assert_rounding(actual, expected, flat):
-    """A sum of at most 8 terms, each with a relative error of a few ulp, or of an ulp of its logit: 32 ulp of the value and of the inputs."""
+    """At most 8 terms, each off by a few ulp of itself or by an ulp of its logit: 32 ulp of the value and of the inputs."""
     scale = 8 + np.abs(flat).sum(axis=1)
     assert actual.shape == expected.shape
     np.testing.assert_array_less(np.abs(actual - expected), 32 * EPS * (np.abs(expected) + scale))
@@ -205,7 +209,8 @@ def test_gradients_agree_with_finite_differences(name, compiled):
     ref, out = reference_of(SPACES[name]), results(name, "ordinary", compiled)
     flat, other = flat.astype(np.float64), other.astype(np.float64)
     expected = {"dlogp": finite_difference(lambda p: ref.logp(p, x), flat), "dentropy": finite_difference(ref.entropy, flat),
-                "dkl": finite_difference(lambda p: ref.kl(p, other), flat), "dkl_other": finite_difference(lambda q: ref.kl(flat, q), other)}
+                "dkl": finite_difference(lambda p: ref.kl(p, other), flat),
+                "dkl_other": finite_difference(lambda q: ref.kl(flat, q), other)}
     for key, gradient in expected.items():
         # a product of some ten float32 factors: 1e-6 of the largest entry, times ten for cancellation
         np.testing.assert_allclose(out[key], gradient, rtol=1e-5, atol=1e-5 * max(1, np.abs(gradient).max()), err_msg=key)
@@ -224,7 +229,8 @@ def every_action(space):
 def log_probabilities(space, flat):
     """log p of every action [actions, BATCH]."""
     pd = make_pdtype(space).pdfromflat(flat)
-    return np.stack([pd.logp(tf.constant(np.broadcast_to(action, (BATCH, *space.shape)), tf.int32)).numpy() for action in every_action(space)])
+    return np.stack([pd.logp(tf.constant(np.broadcast_to(action, (BATCH, *space.shape)), tf.int32)).numpy()
+                     for action in every_action(space)])
 
 
 @every_discrete_space

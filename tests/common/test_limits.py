@@ -13,7 +13,8 @@ def test_one_limit_passes(limits):
 @pytest.mark.parametrize(("limits", "says"), [
     (Limits(), "it has none"), (Limits(max_iters=2, max_seconds=3), "max_iters=2 and max_seconds=3"),
     (Limits(max_timesteps=1, max_episodes=1, max_iters=1, max_seconds=1), "exactly one"),
-    (Limits(max_timesteps=-5), "max_timesteps=-5"), (Limits(max_seconds=-0.1), "max_seconds=-0.1"), (Limits(max_seconds=float("nan")), "max_seconds=nan"),
+    (Limits(max_timesteps=-5), "max_timesteps=-5"), (Limits(max_seconds=-0.1), "max_seconds=-0.1"),
+    (Limits(max_seconds=float("nan")), "max_seconds=nan"),
 ], ids=str)
 def test_none_several_and_negative_ones_are_refused_in_one_line(limits, says):
     with pytest.raises(UserError) as error:
@@ -22,7 +23,8 @@ def test_none_several_and_negative_ones_are_refused_in_one_line(limits, says):
 
 
 @pytest.mark.parametrize(("limits", "expected"), [
-    (Limits(max_timesteps=400), 0.25), (Limits(max_episodes=40), 0.5), (Limits(max_iters=10), 0.3), (Limits(max_seconds=4.0), 1.0)], ids=str)
+    (Limits(max_timesteps=400), 0.25), (Limits(max_episodes=40), 0.5), (Limits(max_iters=10), 0.3),
+    (Limits(max_seconds=4.0), 1.0)], ids=str)
 def test_progress_is_the_part_of_its_own_limit(limits, expected):
     assert limits.progress(timesteps=100, episodes=20, iters=3, seconds=4.0) == expected
 

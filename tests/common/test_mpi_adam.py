@@ -34,7 +34,8 @@ def assert_is_adams(actual, expected, grads, stepsize, start):
     params, m, v = actual
     moved = stepsize * len(grads)  # a step is at most about the step size in each entry
     # 1 - 0.999 ** t holds 0.999 rounded to float32: at t = 1 that is eps / 2 / 1e-3 of it, and its root half as much
-    np.testing.assert_allclose(params, expected[0], rtol=0, atol=2 * moved * (EPS / 4e-3) + len(grads) * EPS * (np.abs(start).max() + moved))
+    rounding = len(grads) * EPS * (np.abs(start).max() + moved)
+    np.testing.assert_allclose(params, expected[0], rtol=0, atol=2 * moved * (EPS / 4e-3) + rounding)
     for moment, wanted, power in ((m, expected[1], 1), (v, expected[2], 2)):
         # 50 steps, each with a rounding of the sum and of the factors, relative to the largest gradient
         assert (np.abs(moment - wanted) <= 3 * len(grads) * EPS * np.abs(grads).max(axis=0) ** power).all()

@@ -96,8 +96,8 @@ def segments(kind, count=4, steps=7, env_class=ScriptedEnv):
     for _ in range(count):
         seg = next(generator)
         if kind == "env":
-            per_env = ("nextvpred", "last_ob", "last_new")
-            seg = {key: x if key in ("final_obs", "ep_rets", "ep_lens") else x[None] if key in per_env else x[:, None] for key, x in seg.items()}
+            axis = {"nextvpred": 0, "last_ob": 0, "last_new": 0}
+            seg = {key: x if isinstance(x, list) else np.expand_dims(x, axis.get(key, 1)) for key, x in seg.items()}
         add_vtarg_and_adv(seg, GAMMA, LAM)
         yield seg
 
@@ -158,9 +158,9 @@ def test_rewards_and_ends_stand_in_the_row_of_their_action(kind):
 def test_only_next_step_has_rows_that_do_not_count_one_after_every_end(kind):
     ended_before = np.zeros(3, bool)
     for seg in segments(kind):
-        ends = (seg["terminated"] | seg["truncated"])[:, :]
-        invalid = np.concatenate([ended_before[None, :ends.shape[1]], ends[:-1]]) if kind is AutoresetMode.NEXT_STEP else np.zeros_like(ends)
-        np.testing.assert_array_equal(seg["valid"], ~invalid)
+        ends = seg["terminated"] | seg["truncated"]
+        after_an_end = np.concatenate([ended_before[None, :ends.shape[1]], ends[:-1]])
+        np.testing.assert_array_equal(seg["valid"], ~after_an_end if kind is AutoresetMode.NEXT_STEP else True)
         ended_before = ends[-1]
 
 
@@ -208,8 +208,9 @@ def test_prevac_is_the_action_before_across_segments_and_zero_at_the_start():
     env, _ = passed_as("in_process")
     collector = Collector(env, ScriptedPolicy(ScriptedEnv), 12)
     first, second = (collector.collect(np.random.default_rng(seed)) for seed in (0, 1))
-    actions = np.concatenate([first["ac"], second["ac"]])
-    np.testing.assert_array_equal(np.concatenate([first["prevac"], second["prevac"]]), np.concatenate([np.zeros_like(actions[:1]), actions[:-1]]))
+    actions, before = (np.concatenate([first[key], second[key]]) for key in ("ac", "prevac"))
+    np.testing.assert_array_equal(before[0], 0)
+    np.testing.assert_array_equal(before[1:], actions[:-1])
 
 
 def test_an_env_gives_arrays_without_an_environment_axis():

@@ -37,7 +37,7 @@ def test_a_space_comes_back_equal(space):
     gym.spaces.Tuple([gym.spaces.Dict(OrderedDict(z=BOX, a=gym.spaces.Discrete(2)))]),
 ], ids=["kwargs", "OrderedDict", "unsorted", "nested"])
 def test_a_dicts_parts_keep_their_order(space):
-    """Gymnasium sorts a plain dict's keys and calls both orders equal; flattened observations, and the weights behind them, do not agree."""
+    """Gymnasium sorts a plain dict's keys and calls both orders equal; flattened observations, and the weights behind them, are not."""
     back = from_json(json.loads(json.dumps(to_json(space))))
     ob = space.sample()
     np.testing.assert_array_equal(gym.spaces.flatten(back, ob), gym.spaces.flatten(space, ob))
@@ -47,7 +47,8 @@ def test_an_images_bounds_are_two_numbers():
     assert len(json.dumps(to_json(gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)))) < 200
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Text(3), gym.spaces.Sequence(BOX), gym.spaces.Dict({"a": BOX, "t": gym.spaces.Text(3)})], ids=str)
+@pytest.mark.parametrize("space", [
+    gym.spaces.Text(3), gym.spaces.Sequence(BOX), gym.spaces.Dict({"a": BOX, "t": gym.spaces.Text(3)})], ids=str)
 def test_spaces_that_cannot_be_saved_are_refused(space):
     with pytest.raises(UserError) as error:
         to_json(space)
@@ -55,14 +56,21 @@ def test_spaces_that_cannot_be_saved_are_refused(space):
 
 
 @pytest.mark.parametrize("data", [
-    None, [], 3, "Box", {}, {"kind": None}, {"kind": "Text"}, {"kind": "Box"}, {"kind": "Discrete", "n": 0, "start": 0}, {"kind": "Discrete", "n": "3", "start": 0},
-    {"kind": "Discrete", "n": 2.5, "start": 0}, {"kind": "MultiDiscrete", "nvec": [0], "start": [0]}, {"kind": "MultiDiscrete", "nvec": "x", "start": [0]},
+    None, [], 3, "Box", {}, {"kind": None}, {"kind": "Text"}, {"kind": "Box"},
+    {"kind": "Discrete", "n": 0, "start": 0}, {"kind": "Discrete", "n": "3", "start": 0},
+    {"kind": "Discrete", "n": 2.5, "start": 0}, {"kind": "MultiDiscrete", "nvec": [0], "start": [0]},
+    {"kind": "MultiDiscrete", "nvec": "x", "start": [0]},
     {"kind": "MultiDiscrete", "nvec": [2, 2], "start": [0]}, {"kind": "MultiBinary", "n": -1}, {"kind": "MultiBinary", "n": None},
-    {"kind": "Dict", "spaces": []}, {"kind": "Dict", "spaces": {"a": None}}, {"kind": "Tuple", "spaces": None}, {"kind": "Tuple", "spaces": [{}]},
-    {"kind": "Box", "shape": [2], "dtype": "float32", "low": [1, 2, 3], "high": 1}, {"kind": "Box", "shape": [2], "dtype": "what", "low": 0, "high": 1},
-    {"kind": "Box", "shape": [-2], "dtype": "float32", "low": 0, "high": 1}, {"kind": "Box", "shape": None, "dtype": "float32", "low": 0, "high": 1},
-    {"kind": "Box", "shape": [2], "dtype": "uint8", "low": -1, "high": 1000}, {"kind": "Box", "shape": [2], "dtype": "float32", "low": 1, "high": 0},
-    {"kind": "Box", "shape": [2], "dtype": "object", "low": 0, "high": 1}, {"kind": "Box", "shape": [2], "dtype": "float32", "low": None, "high": 1},
+    {"kind": "Dict", "spaces": []}, {"kind": "Dict", "spaces": {"a": None}},
+    {"kind": "Tuple", "spaces": None}, {"kind": "Tuple", "spaces": [{}]},
+    {"kind": "Box", "shape": [2], "dtype": "float32", "low": [1, 2, 3], "high": 1},
+    {"kind": "Box", "shape": [2], "dtype": "what", "low": 0, "high": 1},
+    {"kind": "Box", "shape": [-2], "dtype": "float32", "low": 0, "high": 1},
+    {"kind": "Box", "shape": None, "dtype": "float32", "low": 0, "high": 1},
+    {"kind": "Box", "shape": [2], "dtype": "uint8", "low": -1, "high": 1000},
+    {"kind": "Box", "shape": [2], "dtype": "float32", "low": 1, "high": 0},
+    {"kind": "Box", "shape": [2], "dtype": "object", "low": 0, "high": 1},
+    {"kind": "Box", "shape": [2], "dtype": "float32", "low": None, "high": 1},
 ], ids=str)
 def test_what_describes_no_space_is_refused(data):
     with pytest.raises(UserError) as error:
