@@ -14,12 +14,17 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.operators import TensorFlowOperators
+from common.spaces import in_one_line
 
 
 @functools.cache
 def _tfd():
     import tensorflow_probability as tfp  # a second and 60 MB that Gaussian policies never need
     return tfp.distributions
+
+
+def _gumbel(shape):
+    return -tf.math.log(-tf.math.log(tf.random.uniform(shape, minval=np.finfo(np.float32).tiny)))
 
 
 class Pd:
@@ -39,7 +44,7 @@ class Pd:
     def sample(self, noise=None):
         """An action, [..., *sample_shape]; `noise` as `pdtype.noise` draws it, drawn afresh if None."""
         if noise is None:
-            noise = tf.constant(self.pdtype.noise(np.random.default_rng(), tuple(self.flat.shape[:-1])))
+            noise = self.pdtype.tf_noise(tf.shape(self.flat)[:-1])
         return self.pdtype.sample(TensorFlowOperators, self.flat, noise)
 
     def neglogp(self, x):
@@ -103,6 +108,10 @@ class PdType:
         """Noise for actions of batch shape `shape`, float32, from a NumPy generator: what `sample` turns into actions."""
         raise NotImplementedError
 
+    def tf_noise(self, shape):
+        """The same from TensorFlow's global generator, as a tensor; drawn anew at every call of a compiled function."""
+        raise NotImplementedError
+
     def sample(self, ops, flat, noise):
         """Actions for parameters `flat` [..., p] and `noise`: NumPy or TensorFlow, as `ops` is."""
         raise NotImplementedError
@@ -152,6 +161,9 @@ class DiagGaussianPdType(PdType):
     def noise(self, rng, shape):
         return rng.standard_normal((*shape, self.size), np.float32)
 
+    def tf_noise(self, shape):
+        return tf.random.normal(tf.concat([shape, [self.size]], axis=0))
+
     def sample(self, ops, flat, noise):
         return self.shaped(flat[..., :self.size] + ops.exp(flat[..., self.size:]) * noise)
 
@@ -191,6 +203,9 @@ class CategoricalPdType(PdType):
 
     def noise(self, rng, shape):
         return rng.gumbel(size=(*shape, self.n)).astype(np.float32)
+
+    def tf_noise(self, shape):
+        return _gumbel(tf.concat([shape, [self.n]], axis=0))
 
     def sample(self, ops, flat, noise):
         return self.mode(ops, flat + noise)  # the Gumbel-max trick
@@ -235,6 +250,9 @@ class MultiCategoricalPdType(PdType):
     def noise(self, rng, shape):
         return rng.gumbel(size=(*shape, sum(self.sizes))).astype(np.float32)
 
+    def tf_noise(self, shape):
+        return _gumbel(tf.concat([shape, [sum(self.sizes)]], axis=0))
+
     def sample(self, ops, flat, noise):
         return self.mode(ops, flat + noise)
 
@@ -277,6 +295,10 @@ class BernoulliPdType(PdType):
     def noise(self, rng, shape):
         return rng.logistic(size=(*shape, self.size)).astype(np.float32)
 
+    def tf_noise(self, shape):
+        shape = tf.concat([shape, [self.size]], axis=0)
+        return _gumbel(shape) - _gumbel(shape)  # the difference of two Gumbels is logistic
+
     def sample(self, ops, flat, noise):
         return self.mode(ops, flat + noise)  # P(l + logistic > 0) = sigmoid(l)
 
@@ -290,11 +312,12 @@ def make_pdtype(space):
     Raises:
         UserError: for any other space, an empty one, or a Box of integers.
     """
+    shown = in_one_line(space)
+    if isinstance(space, (gym.spaces.Box, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)) and 0 in space.shape:
+        raise UserError(f"action space {shown} has no entries; an action needs at least one number")
     if isinstance(space, gym.spaces.Box):
         if not np.issubdtype(space.dtype, np.floating):
-            raise UserError(f"action space {space} is a Box of {space.dtype}; a Gaussian needs floats: use MultiDiscrete, or a Box of float32")
-        if np.prod(space.shape) == 0:
-            raise UserError(f"action space {space} has no entries; a Box needs at least one")
+            raise UserError(f"action space {shown} is a Box of {space.dtype}; a Gaussian needs floats: use MultiDiscrete, or a Box of float32")
         return DiagGaussianPdType(space)
     if isinstance(space, gym.spaces.Discrete):
         return CategoricalPdType(space)
@@ -302,6 +325,6 @@ def make_pdtype(space):
         return MultiCategoricalPdType(space)
     if isinstance(space, gym.spaces.MultiBinary):
         return BernoulliPdType(space)
-    raise UserError(f"action space {space} is not supported; use Box, Discrete, MultiDiscrete or MultiBinary "
+    raise UserError(f"action space {shown} is not supported; use Box, Discrete, MultiDiscrete or MultiBinary "
                     "(wrap the environment to flatten a Dict or Tuple of them)")
 

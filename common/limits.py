@@ -26,8 +26,9 @@ class Limits:
         if len(given) != 1:
             found = " and ".join(f"{name}={value}" for name, value in given.items()) or "none"
             raise UserError(f"a run needs exactly one limit, here it has {found}; give one of {', '.join(f.name for f in fields(self))}")
-        if min(given.values()) < 0:
-            raise UserError(f"{next(iter(given))}={next(iter(given.values()))} is negative; give a positive number")
+        (name, value), = given.items()
+        if not 0 < value < float("inf"):
+            raise UserError(f"{name}={value} is {'negative' if value < 0 else 'no number of them'}; give a positive number")
 
     def progress(self, timesteps, episodes, iters, seconds):
         """How much of the run is done, from 0; 1 or more ends it."""

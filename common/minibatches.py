@@ -24,6 +24,8 @@ def plan_minibatches(rng, valid, batch_size, epochs, max_minibatches=None):
         UserError: if fewer rows than `batch_size` count.
     """
     rows = np.flatnonzero(valid)
+    if not len(rows):
+        raise UserError("no step of this segment counts: every one was the reset of an environment; make timesteps_per_actorbatch larger")
     if batch_size is None:
         indices = np.zeros(len(valid), np.int32)
         indices[:len(rows)] = rows

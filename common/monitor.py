@@ -5,6 +5,8 @@ from pathlib import Path
 
 import gymnasium as gym
 
+from common.errors import UserError
+
 
 class Monitor(gym.Wrapper):
     """Counts the wrapped environment's own episodes, whatever wrappers outside it make of rewards and ends.
@@ -26,7 +28,10 @@ class Monitor(gym.Wrapper):
 
     def _open(self, path):
         if path.exists() and path.stat().st_size:
-            self.started = json.loads(path.read_text(encoding="utf-8").split("\n", 1)[0][1:])["t_start"]
+            try:
+                self.started = float(json.loads(path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#"))["t_start"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path} is no monitor file, so no episodes are added to it; move it away") from error
             self.file = path.open("a", encoding="utf-8")
             return
         self.file = path.open("w", encoding="utf-8")

@@ -3,6 +3,7 @@ import gymnasium as gym
 import numpy as np
 
 from common.errors import UserError
+from common.spaces import in_one_line
 
 FLATTENED = (gym.spaces.Discrete, gym.spaces.MultiBinary, gym.spaces.MultiDiscrete, gym.spaces.Dict, gym.spaces.Tuple)
 
@@ -39,10 +40,10 @@ class ObservationEncoder:
         elif isinstance(space, FLATTENED) and space.is_np_flattenable:
             self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
         else:
-            raise UserError(f"observation space {space} is not supported; use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
+            raise UserError(f"observation space {in_one_line(space)} is not supported; use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
         self.as_is = self.plain and self.shape == space.shape
         if 0 in self.shape:
-            raise UserError(f"observation space {space} has no entries; an observation needs at least one number")
+            raise UserError(f"observation space {in_one_line(space)} has no entries; an observation needs at least one number")
 
     def one(self, ob):
         """The array [*shape] of one observation."""
@@ -60,13 +61,17 @@ class ObservationEncoder:
         Raises:
             UserError: if it is neither one observation of the space nor a batch of them.
         """
-        leaf, leaf_space = ob, self.space
-        while isinstance(leaf_space, (gym.spaces.Dict, gym.spaces.Tuple)):
-            key = next(iter(leaf_space.spaces)) if isinstance(leaf_space, gym.spaces.Dict) else 0
-            leaf, leaf_space = leaf[key], leaf_space[key]
-        shape, expected = np.shape(leaf), tuple(leaf_space.shape)
-        if shape == expected:
-            return self.one(ob)[None], False
-        if shape[1:] == expected:
-            return self.batch(np.asarray(ob) if self.plain else ob, gym.vector.utils.batch_space(self.space, len(leaf))), True
-        raise UserError(f"observation of shape {shape} does not fit the policy's space {self.space}; give {expected} or (N, *{expected})")
+        try:
+            leaf, leaf_space = ob, self.space
+            while isinstance(leaf_space, (gym.spaces.Dict, gym.spaces.Tuple)):
+                key = next(iter(leaf_space.spaces)) if isinstance(leaf_space, gym.spaces.Dict) else 0
+                leaf, leaf_space = leaf[key], leaf_space[key]
+            shape, expected = np.shape(leaf), tuple(leaf_space.shape)
+            if shape == expected:
+                return self.one(ob)[None], False
+            if shape[1:] == expected:
+                return self.batch(np.asarray(ob) if self.plain else ob, gym.vector.utils.batch_space(self.space, len(leaf))), True
+        except (IndexError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"observation {str(ob)[:60]!r} does not fit the policy's space {in_one_line(self.space)} "
+                            f"({type(error).__name__}); give one of the space, or a batch of them") from error
+        raise UserError(f"observation of shape {shape} does not fit the policy's space {in_one_line(self.space)}; give {expected} or (N, *{expected})")

@@ -74,7 +74,7 @@ class Collector:
         self.obs, self.ac, self.new = ob[-1].copy(), ac[-1].copy(), new[-1].copy()
         episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()] if self.monitors \
             else self._count_episodes(rew * valid, valid, new[1:])
-        self._check_finite(ob, rew)
+        self._check_finite(ob, rew, final_obs)
         return {"ob": ob[:-1], "ac": ac[1:], "rew": rew, "new": new[:-1], "prevac": ac[:-1], "terminated": terminated,
                 "truncated": truncated, "valid": valid, "last_ob": ob[-1], "last_new": new[-1], "final_obs": final_obs,
                 "ep_rets": [ep_ret for ep_ret, _ in episodes], "ep_lens": [ep_len for _, ep_len in episodes]}
@@ -94,7 +94,11 @@ class Collector:
         return episodes
 
     @staticmethod
-    def _check_finite(ob, rew):
+    def _check_finite(ob, rew, final_obs):
+        for t, k, final_ob in final_obs:
+            if final_ob.dtype.kind == "f" and not np.isfinite(final_ob).all():
+                raise UserError(f"environment {k} returned a last observation that is not finite at step {t} of the segment: {final_ob}; "
+                                "mend the environment, nothing can be learned from it")
         for name, values in (("observation", ob), ("reward", rew)):
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 t, k = np.argwhere(~np.isfinite(values))[0][:2]

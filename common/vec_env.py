@@ -1,4 +1,7 @@
 """Environments as the collector steps them: K at once, and whatever their autoreset mode, episodes that end in the step that ended them."""
+import copy
+import sys
+
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -59,7 +62,8 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         for k, env in enumerate(self.envs):
             ob, rew[k], terminated, truncated, info = env.step(actions[k])
             if terminated or truncated:
-                ended = (*ended, (k, ob, info, bool(terminated), bool(truncated)))
+                # a copy: some environments write their next observation into the same array
+                ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
                 ob, _ = env.reset()
             obs[k] = ob
         return ended
@@ -104,7 +108,12 @@ class Stepper:
 
     def reset(self, seeds=None):
         """New episodes everywhere; returns encoded observations [K, *shape]."""
-        obs, _ = self.env.reset(seed=seeds)
+        try:
+            obs, _ = self.env.reset(seed=seeds)
+        except gym.error.Error:
+            if seeds is None or "Seed must be" not in str(sys.exc_info()[1]):
+                raise
+            obs, _ = self.env.reset(seed=seeds[0])  # an environment that is vectorised inside has one generator, and one seed
         self.waiting[:] = False
         return self.encoder.batch(obs, self.env.observation_space)
 

@@ -98,7 +98,7 @@ results["mean_gradient"] = float(adam.m.numpy()[0] / 0.1)
 
 rows = np.random.default_rng(comm.rank).standard_normal((10 + comm.rank, 3)) + 1e7
 rms = RunningMeanStd((3,), comm, min_std=0)
-rms.count = 0.0
+
 rms.update(rows)
 everything = np.concatenate(comm.gather(rows))
 results["rms_error"] = float(max(np.abs(rms.mean - everything.mean(0)).max(), np.abs(rms.std - everything.std(0)).max()))

@@ -61,7 +61,7 @@ def test_spaces_that_cannot_be_saved_are_refused(space):
     {"kind": "Discrete", "n": 2.5, "start": 0}, {"kind": "MultiDiscrete", "nvec": [0], "start": [0]},
     {"kind": "MultiDiscrete", "nvec": "x", "start": [0]},
     {"kind": "MultiDiscrete", "nvec": [2, 2], "start": [0]}, {"kind": "MultiBinary", "n": -1}, {"kind": "MultiBinary", "n": None},
-    {"kind": "Dict", "spaces": []}, {"kind": "Dict", "spaces": {"a": None}},
+    {"kind": "Dict", "spaces": 3}, {"kind": "Dict", "spaces": {"a": None}},
     {"kind": "Tuple", "spaces": None}, {"kind": "Tuple", "spaces": [{}]},
     {"kind": "Box", "shape": [2], "dtype": "float32", "low": [1, 2, 3], "high": 1},
     {"kind": "Box", "shape": [2], "dtype": "what", "low": 0, "high": 1},
