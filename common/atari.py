@@ -3,9 +3,13 @@ import ale_py
 import gymnasium as gym
 import numpy as np
 
+from common.errors import UserError
 from common.monitor import Monitor
 
 gym.register_envs(ale_py)
+ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner; AtariEnv says the same, but only once the banner is out
+
+FIXED = ("frameskip", "obs_type", "continuous")  # what AtariPreprocessing decides
 
 
 class EpisodicLife(gym.Wrapper):
@@ -62,9 +66,14 @@ def make_atari(env_id, monitor_path=None, training=True, **kwargs):
         monitor_path: where whole games and true scores are written.
         training: False leaves out episodic life and reward clipping, for evaluation.
         kwargs: for `gymnasium.make`.
+
+    Raises:
+        UserError: for an argument that the preprocessing fixes.
     """
+    if fixed := [key for key in FIXED if key in kwargs]:
+        raise UserError(f"{env_id}: {fixed[0]}={kwargs[fixed[0]]!r} cannot be chosen, the preprocessing of Atari games fixes it; leave it out")
     # grey frames: AtariPreprocessing reads its own screens, so the colour frame of every skipped step would be made for nothing
-    env = gym.make(env_id, **{"frameskip": 1, "obs_type": "grayscale", "disable_env_checker": True} | kwargs)
+    env = gym.make(env_id, frameskip=1, obs_type="grayscale", **{"disable_env_checker": True} | kwargs)
     env = gym.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, terminal_on_life_loss=False)
     env = Monitor(env, monitor_path)
     if training:
