@@ -70,8 +70,8 @@ def play(typed, args):
     if args.video and not args.video.endswith(".gif"):
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
     path = find_policy(args.load_path)
-    from common.quiet import import_tensorflow, quiet_stderr
-    import_tensorflow(threads=len(os.sched_getaffinity(0)))
+    from common.quiet import available_cores, import_tensorflow, quiet_stderr
+    import_tensorflow(threads=available_cores())
     import gymnasium as gym
 
     from baselines_ppo.policies import FORMAT, load_policy

@@ -162,8 +162,8 @@ def train(typed, args, comm):
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     settings = settings_for(typed, comm.size)
-    from common.quiet import import_tensorflow
-    import_tensorflow(threads=max(1, len(os.sched_getaffinity(0)) // comm.host_size))
+    from common.quiet import available_cores, import_tensorflow
+    import_tensorflow(threads=max(1, available_cores() // comm.host_size))
     check_spaces(settings)
     path = comm.broadcast(settings["run_dir"] or f"runs/{settings['env'].replace('/', '-')}/{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
     settings["run_dir"] = path
@@ -236,13 +236,15 @@ def claim_folder(path, comm, resuming):
 def announce(settings, typed, comm, previous, checkpoint):
     """Say what is about to happen, in a few lines."""
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
-    print(f"{settings['env']}: {settings['alg']} ({settings['objective']}), preset {settings['preset']}, {settings['policy']} policy, seed {settings['seed']}, {ranks}")
+    print(f"{settings['env']}: {settings['alg']} ({settings['objective']}), preset {settings['preset']}, {settings['policy']} policy, "
+          f"seed {settings['seed']}, {ranks}")
     print(f"per rank: {settings['num_envs']} env, segments of {settings['timesteps_per_actorbatch']} steps, "
           f"minibatches of {settings['optim_batchsize'] or 'all'}  ->  {settings['run_dir']}")
     if previous is not None:
         start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
-        forced = " (a forced one: nothing is lost, but an undisturbed run would not have cut its episodes here)" if checkpoint and checkpoint[1]["forced"] else ""
-        print(f"resume: {start}{forced}")
+        print(f"resume: {start}")
+        if checkpoint and checkpoint[1]["forced"]:
+            print("resume: it is a forced one: nothing is lost, but an undisturbed run would not have cut its episodes here")
         for key in MAY_CHANGE:
             if key in typed and typed[key] != previous["settings"].get(key):
                 print(f"resume: {key} is now {typed[key]}, was {previous['settings'].get(key)}")

@@ -24,7 +24,7 @@ class SegmentEvaluator:
         # every call has one shape, so that it is compiled once: the segment, the K last observations, and room for a few final ones
         self.block = min(rows + num_envs + max(num_envs, 15), MAX_BLOCK)
         self._outputs = tf.function(pi.forward, jit_compile=pi.xla)
-        self._copy = tf.function(self._copy_graph, jit_compile=pi.xla)
+        self._copy = tf.function(self._copy_graph)
 
     def _copy_graph(self):
         for old, new in zip(self.oldpi.get_variables(), self.pi.get_variables()):

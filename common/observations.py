@@ -40,7 +40,8 @@ class ObservationEncoder:
         elif isinstance(space, FLATTENED) and space.is_np_flattenable:
             self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
         else:
-            raise UserError(f"observation space {in_one_line(space)} is not supported; use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
+            raise UserError(f"observation space {in_one_line(space)} is not supported; "
+                            "use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
         self.as_is = self.plain and self.shape == space.shape
         if 0 in self.shape:
             raise UserError(f"observation space {in_one_line(space)} has no entries; an observation needs at least one number")

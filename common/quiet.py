@@ -24,6 +24,11 @@ def quiet_stderr():
             os.close(kept)
 
 
+def available_cores():
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def import_tensorflow(threads):
     """TensorFlow with `threads` threads, without its chatter. Must come before anything else imports it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -67,8 +67,9 @@ class Collector:
         ob[0], ac[0], new[0] = self.obs, self.ac, self.new
         for t in range(steps):
             chosen = ac[t + 1] = act(ob[t], t)
-            for k, final_ob, terminated[t, k], truncated[t, k] in step(chosen, ob[t + 1], rew[t], valid[t]):
-                if not terminated[t, k]:
+            for k, final_ob, died, cut in step(chosen, ob[t + 1], rew[t], valid[t]):
+                terminated[t, k], truncated[t, k] = died, cut
+                if not died:
                     final_obs.append((t, k, final_ob))
         new[1:] = terminated | truncated
         self.obs, self.ac, self.new = ob[-1].copy(), ac[-1].copy(), new[-1].copy()

@@ -107,7 +107,7 @@ def test_evaluation_sees_whole_games_and_true_rewards():
     for training in (True, False):
         env = make_env("ALE/MsPacman-v5", training=training)
         env.reset(seed=0)
-        rewards[training] = [env.step(3)[1] for _ in range(40)]  # eating dots, 10 points each
+        rewards[training] = [env.step(3)[1] for _ in range(100)]  # once the tune is over it eats dots, 10 points each
         env.close()
     assert max(rewards[False]) >= 10
     assert rewards[True] == np.sign(rewards[False]).tolist()

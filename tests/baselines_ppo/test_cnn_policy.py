@@ -1,0 +1,188 @@
+"""CnnPolicy: what it takes, that it sees, and that what it learned survives a file."""
+import csv
+import os
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as run.py has it; read when TensorFlow is first imported
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+from jobs import RUN, run
+
+from baselines_ppo import CnnPolicy, learn
+from baselines_ppo.policies import load_policy
+from common.errors import UserError
+from common.evaluation import SegmentEvaluator
+from common.vec_env import InProcessVectorEnv
+
+DISCRETE = gym.spaces.Discrete(6)
+GAUSSIAN = gym.spaces.Box(-1, 1, (3,), np.float32)
+ATARI = (4, 84, 84)
+# Mnih et al. 2015 at 4 x 84 x 84, and Mnih et al. 2016, section 8: convolutions of w x h x in x out, then the dense layer, by hand
+LARGE = 8 * 8 * 4 * 32 + 32 + 4 * 4 * 32 * 64 + 64 + 3 * 3 * 64 * 64 + 64 + 7 * 7 * 64 * 512 + 512
+SMALL = 8 * 8 * 4 * 16 + 16 + 4 * 4 * 16 * 32 + 32 + 9 * 9 * 32 * 256 + 256
+
+
+def images(*shape):
+    return gym.spaces.Box(0, 255, shape, np.uint8)
+
+
+def random_images(space, count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, *space.shape), dtype=np.uint8)
+
+
+class Catch(gym.Env):
+    """Stand under a block that falls through five columns in four steps: left, stay or right; reward 1 for a catch.
+
+    Both columns are uniform at the start and only drawn. So whoever cannot see ends under the block one time in five, whatever he does.
+    """
+
+    action_space = gym.spaces.Discrete(3)
+    observation_space = images(84, 84, 1)
+    columns, size = 5, 16
+
+    def draw(self, block, row, paddle):
+        image, size = np.zeros((84, 84), np.uint8), self.size
+        image[row * size:(row + 1) * size, block * size:(block + 1) * size] = 255
+        image[78:, paddle * size:(paddle + 1) * size] = 255
+        return image[..., None]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.row, (self.block, self.paddle) = 0, self.np_random.integers(self.columns, size=2).tolist()
+        return self.draw(self.block, self.row, self.paddle), {}
+
+    def step(self, action):
+        self.row += 1
+        self.paddle = min(max(self.paddle + int(action) - 1, 0), self.columns - 1)
+        landed = self.row == self.columns - 1
+        return self.draw(self.block, self.row, self.paddle), float(landed and self.block == self.paddle), landed, False, {}
+
+
+def share_caught(pi, env):
+    """How many of the 25 starts the policy's most likely actions catch; exact, for nothing else is random."""
+    block, paddle = (x.ravel() for x in np.meshgrid(range(env.columns), range(env.columns)))
+    for row in range(env.columns - 1):
+        action, _ = pi.act(False, np.stack([env.draw(b, row, p) for b, p in zip(block, paddle)]))
+        paddle = np.clip(paddle + action - 1, 0, env.columns - 1)
+    return (block == paddle).mean()
+
+
+def test_learns_to_catch_what_it_sees(tmp_path):
+    """Seed 0, 8,192 steps, 0.9 of the catches. Blind: 0.2 exactly. Seeds 0, 1 and 2 stood at 0.97 or more by then, while still exploring."""
+    envs = InProcessVectorEnv([Catch() for _ in range(8)])
+    pi = learn(envs, lambda *args: CnnPolicy(*args, kind="small", init="orthogonal"), timesteps_per_actorbatch=512, optim_batchsize=128,
+               optim_epochs=4, optim_stepsize=1e-3, entcoeff=0.01, vf_coef=0.5, max_grad_norm=0.5, gamma=0.95, schedule="linear",
+               max_timesteps=8192, seed=0)
+    assert share_caught(pi, Catch()) >= 0.9
+    pi.save(tmp_path / "policy.safetensors")
+    assert share_caught(load_policy(tmp_path / "policy.safetensors"), Catch()) == share_caught(pi, Catch())
+
+
+def test_an_untrained_policy_does_not_catch():
+    """What the threshold above is worth: without training the same measure stays near chance."""
+    assert share_caught(CnnPolicy("pi", images(84, 84, 1), gym.spaces.Discrete(3), kind="small"), Catch()) <= 0.5
+
+
+@pytest.mark.parametrize("kind, parameters", [("large", LARGE + 512 * (6 + 1) + 7), ("small", SMALL + 256 * (6 + 1) + 7)])
+def test_networks_have_the_published_sizes(kind, parameters):
+    pi = CnnPolicy("pi", images(*ATARI), DISCRETE, kind=kind)
+    assert sum(int(tf.size(v)) for v in pi.get_trainable_variables()) == parameters
+
+
+@pytest.mark.parametrize("kind", ["large", "small"])
+@pytest.mark.parametrize("ac_space, ac_shape, flat_width", [(DISCRETE, (), 6), (GAUSSIAN, (3,), 6)])
+def test_acts_on_one_image_and_on_a_batch(kind, ac_space, ac_shape, flat_width):
+    pi = CnnPolicy("pi", images(*ATARI), ac_space, kind=kind)
+    obs = random_images(pi.ob_space, 5)
+    ac, vpred = pi.act(True, obs)
+    assert ac.shape == (5, *ac_shape) and vpred.shape == (5,)
+    one_ac, one_vpred = pi.act(False, obs[0])
+    assert one_ac.shape == ac_shape and np.shape(one_vpred) == ()
+    assert pi.forward(obs)[0].shape == (5, flat_width)
+    np.testing.assert_allclose(one_vpred, vpred[0], rtol=1e-4, atol=1e-5)  # sums of up to 3,136 float32 products in another order
+
+
+def test_channels_first_and_last_are_the_same_network():
+    first, last = (CnnPolicy("pi", images(*shape), DISCRETE) for shape in ((4, 84, 84), (84, 84, 4)))
+    obs = random_images(first.ob_space, 3)
+    for x, y in zip(first.forward(obs), last.forward(obs.transpose(0, 2, 3, 1))):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_images_need_not_be_square():
+    pi = CnnPolicy("pi", images(96, 64, 3), DISCRETE)
+    assert pi.act(True, random_images(pi.ob_space, 2))[0].shape == (2,)
+
+
+def test_output_answers_to_every_part_of_the_image():
+    """Nature's network covers 84 x 84 without a gap: a patch anywhere moves the value."""
+    pi = CnnPolicy("pi", images(*ATARI), DISCRETE)
+    blank = np.zeros((1, *ATARI), np.uint8)
+    base = pi.vpred(blank)
+    for row, column in [(0, 0), (0, 76), (38, 38), (76, 0), (76, 76)]:
+        patched = blank.copy()
+        patched[0, :, row:row + 8, column:column + 8] = 255
+        assert pi.vpred(patched) != base
+
+
+def test_save_and_load_give_the_same_policy(tmp_path):
+    pi = CnnPolicy("pi", images(*ATARI), GAUSSIAN, kind="small", init="orthogonal", init_logstd=-0.5)
+    pi.initialise(np.random.default_rng(3))
+    pi.save(tmp_path / "policy.safetensors")
+    loaded = load_policy(tmp_path / "policy.safetensors")
+    assert isinstance(loaded, CnnPolicy) and loaded.settings() == pi.settings() and loaded.ob_space == pi.ob_space
+    obs = random_images(pi.ob_space, 4)
+    for x, y in zip(loaded.act(False, obs), pi.act(False, obs)):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("ac_space", [DISCRETE, GAUSSIAN])
+def test_acting_and_evaluation_agree(ac_space):
+    """The segment's compiled evaluation, in blocks, is the network that acted: to rounding of sums of 3,136 float32 products."""
+    pi = CnnPolicy("pi", images(*ATARI), ac_space)
+    obs = random_images(pi.ob_space, 16)
+    flat, _ = SegmentEvaluator(pi, None, 16, 2).outputs(obs)
+    actor = pi.actor(8, None)
+    modes = np.concatenate([actor(obs[:8], 0), actor(obs[8:], 1)])
+    np.testing.assert_allclose(modes, pi.pdtype.pdfromflat(flat).mode(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("space, message", [
+    (gym.spaces.Box(0, 1, ATARI, np.float32), "dtype uint8"),
+    (gym.spaces.Box(0, 255, (84, 84), np.uint8), "rank 3"),
+    (gym.spaces.Discrete(4), "needs images"),
+    (images(4, 35, 84), "at least 36 x 36"),
+])
+def test_observations_that_are_no_such_images_are_refused(space, message):
+    with pytest.raises(UserError, match=message):
+        CnnPolicy("pi", space, DISCRETE)
+
+
+@pytest.mark.parametrize("settings, message", [({"kind": "huge"}, "choose one of large, small"), ({"init": "zeros"}, "choose one of normc, orthogonal")])
+def test_unknown_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        CnnPolicy("pi", images(*ATARI), DISCRETE, **settings)
+
+
+def test_an_image_of_another_shape_is_refused():
+    pi = CnnPolicy("pi", images(*ATARI), DISCRETE, kind="small")
+    with pytest.raises(UserError, match="does not fit"):
+        pi.act(True, np.zeros((84, 84, 4), np.uint8))
+
+
+def test_command_line_trains_a_game_and_saves_a_policy_that_plays(tmp_path):
+    path = tmp_path / "run"
+    done = run(1, RUN, "--env", "BreakoutNoFrameskip-v4", "--num-timesteps", 768, "--num-envs", 2, "--timesteps-per-actorbatch", 384,
+               "--optim-batchsize", 64, "--optim-epochs", 1, "--kind", "small", "--run-dir", path)
+    assert done.returncode == 0, done.stderr
+    games = []
+    for file in sorted(path.glob("*.monitor.csv")):
+        games += [(float(row["r"]), int(row["l"])) for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()[1:])]
+    assert len(games) >= 2 and min(length for _, length in games) > 100  # whole games: a single life of five lasts some 35 steps
+    progress = list(csv.DictReader((path / "progress.csv").read_text(encoding="utf-8").splitlines()))
+    assert int(float(progress[-1]["EpisodesSoFar"])) == len(games)
+    assert float(progress[-1]["EpRewMean"]) == pytest.approx(np.mean([score for score, _ in games]))
+    pi = load_policy(path / "policy" / "policy.safetensors")
+    assert pi.act(True, random_images(pi.ob_space, 1)[0])[0] in range(4)
