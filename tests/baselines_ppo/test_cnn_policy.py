@@ -1,8 +1,5 @@
 """CnnPolicy: what it takes, that it sees, and that what it learned survives a file."""
 import csv
-import os
-
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as run.py has it; read when TensorFlow is first imported
 
 import gymnasium as gym
 import numpy as np
