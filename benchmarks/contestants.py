@@ -36,13 +36,21 @@ def steady(history, skip):
     return {"steps_per_second": (last_steps - steps) / (last_seconds - seconds), "compile": max(seconds - skip * an_update, 0.0)}
 
 
-def run_child(argv):
+class GivenUp(Exception):
+    """A measured process took longer than it was given."""
+
+
+def run_child(argv, seconds=None):
     """The JSON object that a Python process prints last.
 
     Raises:
         Failed: if it fails.
+        GivenUp: if it takes longer than `seconds`.
     """
-    done = subprocess.run([str(word) for word in argv], capture_output=True, text=True)
+    try:
+        done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=seconds)
+    except subprocess.TimeoutExpired as error:
+        raise GivenUp(f"given up after {seconds:.0f} s") from error
     if done.returncode:
         raise Failed(_tail(argv, done.returncode, done.stderr))
     return json.loads(done.stdout.splitlines()[-1])
@@ -58,10 +66,10 @@ def environment_alone(env_id, processes, seconds):
     return run_child([sys.executable, HERE / "alone.py", env_id, "--processes", processes, "--seconds", seconds])
 
 
-def peer(python, library, env_id, num_envs, threads, iterations, skip):
-    """Figures of a peer's training (`peers.py`), by the interpreter `python`."""
+def peer(python, library, env_id, num_envs, threads, iterations, skip, seconds=None):
+    """Figures of a peer's training (`peers.py`), by the interpreter `python`; GivenUp after `seconds`."""
     argv = [python, HERE / "peers.py", library, env_id, "--num-envs", num_envs, "--threads", threads, "--iterations", iterations]
-    return steady(run_child(argv)["history"], skip)
+    return steady(run_child(argv, seconds)["history"], skip)
 
 
 def profile(env_id, preset):

@@ -1,6 +1,7 @@
 """Where one iteration of ours goes, by part: the command line in this process, with a clock around each step of it.
 
-Started by contestants.py; prints one JSON object, {part: seconds an iteration}. A part that begins with two spaces lies inside the one above.
+Started by contestants.py; prints one JSON object, {part: seconds an iteration}. A part that begins with two spaces lies inside the one
+above that does not.
 """
 import argparse
 import json
@@ -17,12 +18,24 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # run.py's own folder, wh
 SKIPPED, MEASURED = 3, 25  # iterations; as many as there are from one checkpoint to the next, so one is among them
 
 # Part, and the clocks whose difference it is: the first less the others.
-PARTS = (("collect", "collect"), ("  environment, inside the Monitor", "environment"), ("  acting: network and noise", "act"),
-         ("  Monitor, clipping, storing, the loop", "collect", "environment", "act"), ("evaluate the segment, oldpi <- pi", "evaluate"),
-         ("advantages", "advantages"), ("optimise", "optimise"), ("  the compiled sweep", "sweep"), ("  terms over the whole segment", "terms"),
-         ("  planning minibatches, standardising", "optimise", "sweep", "terms"), ("finish", "finish"), ("  log: CSV, JSON, TensorBoard, screen", "log"),
-         ("  checkpoint", "checkpoint"), ("  statistics, observation filter, drift check", "finish", "log", "checkpoint"),
-         ("agreement of ranks, minibatch generator", "total", "collect", "evaluate", "advantages", "optimise", "finish"), ("all", "total"))
+PARTS = (
+    ("collect", "collect"),
+    ("  environment, inside the Monitor", "environment"),
+    ("  acting: network and noise", "act"),
+    ("  Monitor, clipping, storing, the loop", "collect", "environment", "act"),
+    ("evaluate the segment, oldpi <- pi", "evaluate"),
+    ("advantages", "advantages"),
+    ("optimise", "optimise"),
+    ("  the compiled sweep", "sweep"),
+    ("  terms over the whole segment", "terms"),
+    ("  planning minibatches, standardising", "optimise", "sweep", "terms"),
+    ("finish", "finish"),
+    ("  log: CSV, JSON, TensorBoard, screen", "log"),
+    ("  checkpoint", "checkpoint"),
+    ("  statistics, observation filter, drift check", "finish", "log", "checkpoint"),
+    ("agreement of ranks, minibatch generator", "total", "collect", "evaluate", "advantages", "optimise", "finish"),
+    ("all", "total"),
+)
 
 
 class Clocks:

@@ -10,14 +10,17 @@ Ends with status 0 whether targets are met or not, 1 if something fails, 2 for a
 """
 import argparse
 import json
+import math
 import os
 import sys
+import time
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import contestants
-from contestants import Failed
+from contestants import Failed, GivenUp
 from report import Load, Target, figure_lines, machine_lines, profile_lines, target_lines, version_line
 
 SEGMENT = 2048  # PPO1's steps an update, per rank, and the peers' in all
@@ -26,6 +29,7 @@ LEAST_ALONE = {("Hopper-v4", 1): 0.75, ("HalfCheetah-v4", 1): 0.50, ("Hopper-v4"
 LEAST_PEERS = {("sb3", 1): 3.3, ("sbx", 1): 2.0, ("sb3", 2): 4.5, ("sbx", 2): 2.8}  # Hopper-v4, by (peer, ranks)
 LEAST_ATARI, FIRST_UPDATE = 1.3, 8.0
 PEERS = {"sb3": "Stable-Baselines3", "sbx": "SBX", "cleanrl": "CleanRL's settings"}
+PATIENCE = 3.0  # a look at a peer is given up when it takes this much longer than another
 MODULES = {"sb3": ("torch", "stable_baselines3"), "sbx": ("sbx",)}
 PACKAGES = ("tensorflow", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
 PEER_PACKAGES = ("stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "numpy")
@@ -94,11 +98,16 @@ def best_peer(python, library, env_id, environments, lengths, iterations):
         (name, function () -> figures).
     """
     print(f"{PEERS[library]} on {env_id}: looking for its best", flush=True)
-    speeds = {}
-    for num_envs in environments:
-        for threads in (1, 2):
-            look = partial(contestants.peer, python, library, env_id, num_envs, threads, lengths.search_iterations, lengths.peer_skip)
-            speeds[num_envs, threads] = measured(f"{num_envs} env, {threads} threads", look)["steps_per_second"]
+    speeds, patience = {}, None
+    for threads, num_envs in product((1, 2), environments):
+        name, began = f"{num_envs} env, {threads} threads", time.perf_counter()
+        look = partial(contestants.peer, python, library, env_id, num_envs, threads, lengths.search_iterations, lengths.peer_skip, patience)
+        try:
+            speeds[num_envs, threads] = measured(name, look)["steps_per_second"]
+        except GivenUp as error:
+            print(f"    {name}: {error}", flush=True)
+        # all looks are at the same number of steps; where cores are taken, PyTorch's second thread can make one fifty times longer
+        patience = min(patience or math.inf, PATIENCE * (time.perf_counter() - began))
     num_envs, threads = max(speeds, key=speeds.get)
     return (f"{PEERS[library]}, {num_envs} env, {threads} threads",
             partial(contestants.peer, python, library, env_id, num_envs, threads, iterations, lengths.peer_skip))
@@ -130,11 +139,11 @@ def mujoco_entries(env_id, lengths, peers_python):
 
 
 def atari_entries(lengths, peers_python):
-    """Contestants and targets on Atari: our preset, 8 environments of 128 steps, 4 epochs of minibatches of 256, against SB3 at the same."""
+    """As `mujoco_entries`, on Atari: our preset, 8 environments of 128 steps, 4 epochs of minibatches of 256; SB3 at the same."""
     ours = "ours, 1 rank, preset atari"
     name, measure = best_peer(peers_python, "sb3", ATARI, (8,), lengths, lengths.atari_iterations)
-    entries = {ours: partial(contestants.ours, ATARI, "atari", 1, lengths.atari_iterations, ATARI_SEGMENT, lengths.peer_skip), name: measure}
-    return entries, [Target(ours, name, LEAST_ATARI)]
+    train = partial(contestants.ours, ATARI, "atari", 1, lengths.atari_iterations, ATARI_SEGMENT, lengths.peer_skip)
+    return {ours: train, name: measure}, [Target(ours, name, LEAST_ATARI)]
 
 
 def check_peers(python, libraries):
@@ -155,7 +164,8 @@ def complain(message):
 
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", nargs="*", default=["Hopper-v4", "HalfCheetah-v4"], metavar="ID", help="MuJoCo tasks [Hopper-v4 HalfCheetah-v4]")
+    parser.add_argument("--env", nargs="*", default=["Hopper-v4", "HalfCheetah-v4"], metavar="ID",
+                        help="MuJoCo tasks [Hopper-v4 HalfCheetah-v4]")
     parser.add_argument("--peers", action="store_true", help="on Hopper-v4, measure Stable-Baselines3, SBX and CleanRL's settings, too")
     parser.add_argument("--atari", action="store_true", help=f"measure {ATARI} against Stable-Baselines3, too")
     parser.add_argument("--peers-python", default=sys.executable, metavar="PATH", help="interpreter that has the peers [this one]")
