@@ -29,7 +29,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "scipy>=1.14", "pytest-timeout>=2.3"],
-        # the benchmark's peers; PyTorch's CPU build is large, so they are not in "test"
+        # the benchmark's peers, in an environment of their own: SBX asks for tfp-nightly, which overwrites tensorflow-probability
         "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
     },
     entry_points={"console_scripts": ["baselines-ppo = baselines_ppo.__main__:main"]},

@@ -16,7 +16,7 @@ class Target:
     Attributes:
         ours: the contestant's name.
         other: whom its steps per second are divided by, round by round; None for a figure of its own.
-        least: the ratio promised.
+        least: the ratio promised; 0 promises none.
         figure, most: the figure promised to be at most this, where `other` is None.
     """
 
@@ -27,7 +27,7 @@ class Target:
     most: float = 0.0
 
     def judge(self, rounds):
-        """(label, value in each round, median, what is promised, whether the median keeps it).
+        """(label, value in each round, median, what is promised, 'met' or 'MISSED'; both empty where nothing is promised).
 
         Args:
             rounds: [{contestant: figures}].
@@ -35,10 +35,14 @@ class Target:
         if self.other is None:
             values = [one[self.ours][self.figure] for one in rounds]
             median = statistics.median(values)
-            return f"{self.ours}: {self.figure.replace('_', ' ')}, s", values, median, f"<= {self.most:g}", median <= self.most
+            label = f"{self.ours}: {self.figure.replace('_', ' ')}, s"
+            return label, values, median, f"<= {self.most:g}", "met" if median <= self.most else "MISSED"
         values = [one[self.ours]["steps_per_second"] / one[self.other]["steps_per_second"] for one in rounds]
         median = statistics.median(values)
-        return f"{self.ours} / {self.other}", values, median, f">= {self.least:g}", median >= self.least
+        label = f"{self.ours} / {self.other}"
+        if not self.least:
+            return label, values, median, "", ""
+        return label, values, median, f">= {self.least:g}", "met" if median >= self.least else "MISSED"
 
 
 class Load:
@@ -76,11 +80,11 @@ def profile_lines(title, parts):
 
 def figure_lines(title, rounds):
     """Steps per second and start-up of every contestant: the median over rounds, and the range."""
-    yield f"{title:<52}{'steps/s':>9}{'range':>17}{'first update':>14}{'compile':>10}{'others':>8}"
+    yield f"{title:<56}{'steps/s':>9}{'range':>17}{'first update':>14}{'compile':>10}{'others':>8}"
     for name in rounds[0]:
         found = [one[name] for one in rounds]
         speeds = [one["steps_per_second"] for one in found]
-        line = f"  {name:<50}{statistics.median(speeds):>9,.0f}{f'{min(speeds):,.0f} - {max(speeds):,.0f}':>17}"
+        line = f"  {name:<54}{statistics.median(speeds):>9,.0f}{f'{min(speeds):,.0f} - {max(speeds):,.0f}':>17}"
         for key, width, unit in (("first_update", 14, " s"), ("compile", 10, " s"), ("others", 8, "")):
             values = [one[key] for one in found if one.get(key) is not None]
             line += f"{statistics.median(values):.1f}{unit}".rjust(width) if values else " " * width
@@ -89,10 +93,10 @@ def figure_lines(title, rounds):
 
 def target_lines(title, rounds, targets):
     """Every ratio and limit: its median, what is promised, and each round's."""
-    yield f"{title:<52}{'median':>9}{'target':>9}{'':>9}each round"
+    yield f"{title:<56}{'median':>9}{'target':>9}{'':>10}each round"
     for target in targets:
-        label, values, median, promised, kept = target.judge(rounds)
-        yield f"  {label:<50}{median:>9.2f}{promised:>9}{'met' if kept else 'MISSED':>8} {' '.join(f'{one:.2f}' for one in values)}"
+        label, values, median, promised, verdict = target.judge(rounds)
+        yield f"  {label:<54}{median:>9.2f}{promised:>9}{verdict:>8}  {' '.join(f'{one:.2f}' for one in values)}"
 
 
 def machine_lines(started_load, results):
