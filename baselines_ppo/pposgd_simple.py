@@ -159,6 +159,8 @@ class PPOUpdate:
             raise UserError(f"averaging={averaging!r}; choose one of auto, gather, average")
         self.pi, self.settings, self.comm, self.evaluate, self.averaging = pi, settings, adam.comm, evaluate, averaging
         self.descent = MinibatchDescent(ppo_losses(pi, settings), len(TERMS), adam, settings.max_grad_norm, pi.xla, averaging)
+        self.one_by_one = settings.recompute_adv or settings.target_kl is not None
+        self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // batch_size)
         self.minibatch_terms = None
 
     def __call__(self, seg, rng, progress):
@@ -178,15 +180,14 @@ class PPOUpdate:
         valid = seg["valid"].reshape(-1)
         count = self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize))
         batch = self._batch(seg, valid)
-        one_by_one = s.recompute_adv or s.target_kl is not None
         minibatch_terms = []
-        for epoch in range(s.optim_epochs if one_by_one else 1):
+        for epoch in range(s.optim_epochs if self.one_by_one else 1):
             if s.recompute_adv and epoch > 0:
                 self.evaluate.values_again(seg)
                 add_vtarg_and_adv(seg, s.gamma, s.lam)
                 batch = self._batch(seg, valid)
-            indices, weights = plan_minibatches(rng, valid, s.optim_batchsize, 1 if one_by_one else s.optim_epochs, count)
-            terms = self.descent.sweep(batch, indices, weights, stepsize, scalars)
+            indices, weights = plan_minibatches(rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count)
+            terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room)
             minibatch_terms.append(terms)
             if s.target_kl is not None and terms[:, TERMS.index("loss_kl")].mean() > 1.5 * s.target_kl:
                 break

@@ -163,7 +163,7 @@ def train(typed, args, comm):
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     settings = settings_for(typed, comm.size)
     from common.quiet import available_cores, import_tensorflow
-    import_tensorflow(threads=max(1, available_cores() // comm.host_size))
+    import_tensorflow(threads=max(1, available_cores() // comm.host_size), onednn=settings["policy"] == "cnn")
     check_spaces(settings)
     path = comm.broadcast(settings["run_dir"] or f"runs/{settings['env'].replace('/', '-')}/{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
     settings["run_dir"] = path
@@ -288,6 +288,7 @@ def learn_in(folder, settings, comm, checkpoint):
         print_end(training, folder)
     comm.barrier()
     folder.release()
+    gc.unfreeze()  # or ALE's objects are never freed, and its bindings say so in twenty lines
     return training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
 
 

@@ -58,9 +58,8 @@ class MinibatchDescent:
             grad, _ = clip_by_norm(grad, self.max_grad_norm)
         self.adam.apply(grad, stepsize, enabled)
 
-    def _sweep_graph(self, batch, indices, weights, stepsize, scalars):
-        count = indices.shape[0]
-        terms = tf.TensorArray(tf.float32, count, element_shape=[self.num_terms])
+    def _sweep_graph(self, batch, indices, weights, count, stepsize, scalars):
+        terms = tf.TensorArray(tf.float32, indices.shape[0], element_shape=[self.num_terms])
         for i in tf.range(count):
             grad, minibatch_terms = self._gradient(batch, indices[i], weights[i], scalars)
             self._apply(grad, stepsize)
@@ -75,7 +74,7 @@ class MinibatchDescent:
     def _evaluate_graph(self, batch, weights, scalars):
         return self.losses(batch, weights, scalars)[1]
 
-    def sweep(self, batch, indices, weights, stepsize, scalars):
+    def sweep(self, batch, indices, weights, stepsize, scalars, room):
         """Minibatch after minibatch.
 
         Args:
@@ -83,15 +82,17 @@ class MinibatchDescent:
             indices, weights: [M, B], from `plan_minibatches`; M and B are the same on all ranks.
             stepsize: Adam's.
             scalars: [S] float32, handed to `losses`.
+            room: minibatches at the most, so that all sweeps have one shape.
 
         Returns:
             terms [M, L] float32 of every minibatch before its step, the mean over ranks.
         """
         stepsize, scalars = tf.constant(stepsize, tf.float32), tf.constant(scalars, tf.float32)
-        run = self._gathered if self.strategy == "gather" else self._averaged
-        return run(batch, indices, weights, stepsize, scalars)
+        if self.strategy == "average":
+            return self._averaged(batch, indices, weights, stepsize, scalars)
+        return self._gathered(batch, indices, weights, stepsize, scalars, room)
 
-    def _gathered(self, batch, indices, weights, stepsize, scalars):
+    def _gathered(self, batch, indices, weights, stepsize, scalars, room):
         ranks, rows = self.comm.size, len(next(iter(batch.values())))
         if ranks > 1:
             batch = {name: self.comm.gather_to_root(x) for name, x in batch.items()}
@@ -103,7 +104,9 @@ class MinibatchDescent:
                 indices = np.concatenate([part + rank * rows for rank, part in enumerate(indices)], axis=1)
                 weights = np.concatenate(weights / np.float32(ranks), axis=1)
             batch = {name: tf.constant(x) for name, x in batch.items()}
-            terms = self._sweep(batch, tf.constant(indices), tf.constant(weights), stepsize, scalars).numpy()
+            count = len(indices)
+            indices, weights = (np.concatenate([x, np.zeros((room - count, *x.shape[1:]), x.dtype)]) for x in (indices, weights))
+            terms = self._sweep(batch, tf.constant(indices), tf.constant(weights), tf.constant(count), stepsize, scalars).numpy()[:count]
         self.comm.barrier()  # the others sleep here; a plain broadcast would keep their cores busy
         self.adam.sync()
         return self.comm.broadcast(terms)
