@@ -6,7 +6,7 @@ def discounted_sums(x, decay):
     """y_t = x_t + decay_t * y_{t+1}, with y_T = 0, for all t at once.
 
     The recurrence is composed with itself: after k passes every y_t holds 2**k terms. That is log2(T) vectorised passes in place
-    of T steps of Python, 40 times sooner at T = 2048 and one environment.
+    of T steps of Python.
 
     Args:
         x, decay: [T, ...], of one shape.

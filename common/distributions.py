@@ -19,7 +19,7 @@ from common.spaces import in_one_line
 
 @functools.cache
 def _tfd():
-    import tensorflow_probability as tfp  # a second and 60 MB that Gaussian policies never need
+    import tensorflow_probability as tfp  # a second or two and 60 MB that Gaussian policies never need
     return tfp.distributions
 
 

@@ -1,7 +1,7 @@
 """The few operators that acting needs, once over TensorFlow and once over NumPy.
 
 A network written over them has one definition and two speeds: compiled for the update, and on a NumPy snapshot of the weights for
-acting, where a TensorFlow call with a batch of one costs ten times as much. At a batch of one NumPy's time is the number of calls: a
+acting, where calling TensorFlow with a batch of one costs far more than the arithmetic. At a batch of one NumPy's time is the number of calls: a
 layer is two of them, because a column of ones behind the features makes the bias a row of the weights.
 """
 import numpy as np

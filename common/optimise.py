@@ -4,7 +4,7 @@ Two ways to average gradients over n ranks give the same update to rounding:
 
 - **gather**: rank 0 gets everyone's segment and makes the whole sweep in one compiled call, on minibatches that are the union of the
   ranks' own; the others sleep, then receive parameters and moments. One crossing into TensorFlow an iteration. Best while networks are
-  small. (Repeating the sweep on every rank would cost the same time where there are cores and n times it where there are not.)
+  small. (Repeating the sweep on every rank gains nothing where there are cores, and competes for them where there are not.)
 - **average**: every rank computes its minibatch's gradient, MPI averages, Adam steps: one crossing a minibatch. Works for any size.
 
 Which one is a function of the ranks, the batch and the network alone (`choose_strategy`), so a run repeats itself.
@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from common.mpi_adam import clip_by_norm
 
-# Parameters times rows of a minibatch over all ranks, below which rank 0 alone is sooner done. Two cores, MLP of 64: averaging costs
-# 250 us a minibatch over the gradient itself at 2 ranks and 500 at 8; 64 more rows of 10,000 parameters cost 60.
+# Parameters times rows of a minibatch over all ranks, below which rank 0 alone is taken to be sooner done. An estimate, not measured at its
+# edge: it puts an MLP of 64 units with minibatches of 64 on the gathering side up to 8 ranks and beyond, and Nature's network on the other.
 GATHER_BELOW = 12e6
 
 
