@@ -69,55 +69,49 @@ class MlpPolicy(Policy):
     def prepare(self, ob):
         return self.ob_rms.normalise(ob, self.ob_clip) if self.normalise_ob else ob.astype(np.float32)
 
-    def _hidden(self, network, net, x):
-        for i in range(1, self.num_hid_layers + 1):
-            x = network.dense_tanh(x, f"{net}/fc{i}")
+    def _layers(self, net):
+        """Names of a network's layers, the hidden ones and the last."""
+        return (*(f"{net}/fc{i}" for i in range(1, self.num_hid_layers + 1)), f"{net}/final")
+
+    @staticmethod
+    def _hidden(network, layers, x):
+        for layer in layers:
+            x = network.dense_tanh(x, layer)
         return x
 
     def forward(self, ob):
         network = TensorFlowNetwork(self.weights)
-        hidden = self._hidden(network, "pol", ob)
-        flat = network.dense(hidden, "pol/final")
+        *layers, final = self._layers("pol")
+        hidden = self._hidden(network, layers, ob)
+        flat = network.dense(hidden, final)
         if self.free_logstd:
             flat = tf.concat([flat, tf.broadcast_to(self.weights["pol/logstd"], tf.shape(flat))], axis=-1)
-        vf_hidden = hidden if self.shared_trunk else self._hidden(network, "vf", ob)
+        vf_hidden = hidden if self.shared_trunk else self._hidden(network, self._layers("vf")[:-1], ob)
         return flat, network.dense(vf_hidden, "vf/final")[:, 0]
 
     def actor(self, num_envs, noise):
         single = num_envs == 1  # one observation without a batch axis costs half
-        network = NumpyNetwork({key: v.numpy() for key, v in self.weights.items() if key.startswith("pol/")}, () if single else (num_envs,))
-        x, features = network.with_ones(*self.encoder.shape)
-        prepare, pdtype = self._acting_filter(features), self.pdtype
+        weights = {key: v.numpy() for key, v in self.weights.items() if key.startswith("pol/")}
+        network = NumpyNetwork(weights, () if single else (num_envs,), *self.encoder.shape)
+        pdtype, layers = self.pdtype, self._layers("pol")
+        if self.normalise_ob:
+            network.fold_filter(layers[0], self.ob_rms.mean, self.ob_rms.std, self.ob_clip)
         if single and noise is not None:
             noise = noise[:, 0]
         if self.free_logstd:  # the deviation stands still: scale all noise at once, and never compute it again
-            mean = pdtype.mode
-            scaled = None if noise is None else pdtype.shaped(noise * np.exp(self.weights["pol/logstd"].numpy()))
+            scaled = None if noise is None else noise * np.exp(self.weights["pol/logstd"].numpy())
 
-            def choose(t):
-                flat = network.dense(self._hidden(network, "pol", x), "pol/final")
-                return mean(NumpyOperators, flat) if scaled is None else mean(NumpyOperators, flat) + scaled[t]
+            def choose(flat, t):
+                return flat if scaled is None else flat + scaled[t]
         else:
-            def choose(t):
-                flat = network.dense(self._hidden(network, "pol", x), "pol/final")
+            def choose(flat, t):
                 return pdtype.mode(NumpyOperators, flat) if noise is None else pdtype.sample(NumpyOperators, flat, noise[t])
+        *layers, final = layers
+        reshape = self.free_logstd and len(pdtype.sample_shape()) != 1
 
         def act(ob, t):
-            prepare(ob[0] if single else ob)
-            ac = choose(t)
+            ac = choose(network.dense(self._hidden(network, layers, network.read(ob[0] if single else ob)), final), t)
+            if reshape:
+                ac = pdtype.shaped(ac)
             return np.asarray(ac)[None] if single else ac
         return act
-
-    def _acting_filter(self, out):
-        """`prepare`, written into `out` with the same bits; for one segment, during which the filter stands still."""
-        if not self.normalise_ob:
-            return lambda ob: np.copyto(out, ob)
-        mean, std = self.ob_rms.mean, self.ob_rms.std
-        low, high, work = np.array(-self.ob_clip), np.array(self.ob_clip), np.empty(out.shape)
-        clip = np._core.umath.clip  # np.clip without its layers of Python
-
-        def prepare(ob):
-            np.subtract(ob, mean, work)
-            np.divide(work, std, work)
-            clip(work, low, high, out)
-        return prepare

@@ -45,7 +45,10 @@ class Policy(tf.Module):
         self._compiled = {}
 
     def forward(self, ob):
-        """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors."""
+        """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors.
+
+        Traced without AutoGraph: write `tf.where`, `tf.cond` and `tf.while_loop`, not `if` and `while`, where a tensor decides.
+        """
         raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
 
     def prepare(self, ob):
@@ -60,7 +63,7 @@ class Policy(tf.Module):
         """(flatparam, vpred) at prepared observations, or flatparam alone: traced once, for batches of any size."""
         if values not in self._compiled:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
-            self._compiled[values] = tf.function(self.forward if values else lambda ob: self.forward(ob)[0], input_signature=signature)
+            self._compiled[values] = tf.function(self.forward if values else lambda ob: self.forward(ob)[0], input_signature=signature, autograph=False)
         return self._compiled[values](tf.convert_to_tensor(x))
 
     # ---- acting

@@ -65,11 +65,12 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
     num_envs = getattr(env, "num_envs", 1)
     if settings.scale_returns:
         scaler = parts["returns"] = ReturnScaler(num_envs, gamma, comm)
-    training = Training(env, pi, oldpi, horizon=timesteps_per_actorbatch, limits=limits, seed=seed, comm=comm, parts=parts,
-                        synced=lambda: adam.check_synced(*(x for part in (pi.ob_rms, scaler) if part for x in part.state().values())),
-                        callback=callback, logger=logger, folder=folder, checkpoint_every=checkpoint_every)
     evaluate = SegmentEvaluator(pi, oldpi, timesteps_per_actorbatch, num_envs)
     update = PPOUpdate(pi, adam, evaluate, settings, averaging)
+    training = Training(env, pi, oldpi, horizon=timesteps_per_actorbatch, limits=limits, seed=seed, comm=comm, parts=parts,
+                        synced=lambda: adam.check_synced(*(x for part in (pi.ob_rms, scaler) if part for x in part.state().values())),
+                        callback=callback, compile_ahead=(evaluate.compile, update.compile), logger=logger, folder=folder,
+                        checkpoint_every=checkpoint_every)
     adam.sync()
     if checkpoint is not None:
         training.restore(checkpoint)
@@ -158,10 +159,19 @@ class PPOUpdate:
         elif averaging not in ("gather", "average"):
             raise UserError(f"averaging={averaging!r}; choose one of auto, gather, average")
         self.pi, self.settings, self.comm, self.evaluate, self.averaging = pi, settings, adam.comm, evaluate, averaging
+        self.batch_size = batch_size
         self.descent = MinibatchDescent(ppo_losses(pi, settings), len(TERMS), adam, settings.max_grad_norm, pi.xla, averaging)
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
         self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // batch_size)
         self.minibatch_terms = None
+
+    def compile(self):
+        """Compile ahead of the first segment; nothing moves."""
+        x, pdtype = self.evaluate.blank(), self.pi.pdtype
+        rows = len(x)
+        batch = {"x": x, "ac": np.zeros((rows, *pdtype.sample_shape()), pdtype.sample_dtype().as_numpy_dtype),
+                 "flatparam": np.zeros((rows, *pdtype.param_shape()), np.float32)}
+        self.descent.compile(batch | {name: np.zeros(rows, np.float32) for name in ("vpred", "atarg", "ret")}, self.batch_size, [1.0], self.room)
 
     def __call__(self, seg, rng, progress):
         """Optimise on one segment.

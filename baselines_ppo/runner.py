@@ -109,14 +109,28 @@ def resolve(typed, ranks, kind, env_id, image):
     return run_settings | learn_settings | {"policy_settings": policy_settings}
 
 
-def check_resumable(typed, config, ranks, path):
-    """Raises UserError if what was typed is not what the run in `path` was started with, limits and logging excepted."""
+def check_ranks(config, ranks, path):
+    """Raises UserError if the run in `path` was trained on another number of ranks."""
     if config["ranks"] != ranks:
         raise UserError(f"{path} was trained on {config['ranks']} ranks, this job has {ranks}; resume it on {config['ranks']}")
+
+
+def resumed_settings(typed, settings, before, path):
+    """The settings of a run that goes on: its own, whatever presets have become since, with the limits and logging that are typed now.
+
+    Args:
+        typed: what is typed now.
+        settings: resolved from what was typed then and now.
+        before: the run's, from its `config.json`.
+
+    Raises:
+        UserError: if something else is typed than the run was started with.
+    """
     for key, value in typed.items():
-        before = config["typed"].get(key, config["settings"].get(key, config["settings"]["policy_settings"].get(key)))
-        if key not in MAY_CHANGE and value != before:
-            raise UserError(f"--resume: {key}={value!r}, but the run in {path} has {before!r}; leave it out, or start a new run")
+        now, then = (one[key] if key in one else one["policy_settings"].get(key) for one in (settings, before))
+        if key not in MAY_CHANGE and now != then:
+            raise UserError(f"--resume: {key}={value!r}, but the run in {path} has {then!r}; leave it out, or start a new run")
+    return settings | before | {key: settings[key] for key in MAY_CHANGE}
 
 
 def go_on_with(before, typed):
@@ -157,14 +171,16 @@ def train(typed, args, comm):
         if "run_dir" not in typed:
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
         previous = read_previous(Path(typed["run_dir"]))
-        check_resumable(typed, previous, comm.size, typed["run_dir"])
-        typed = go_on_with(previous["typed"], typed)
+        check_ranks(previous, comm.size, typed["run_dir"])
+        typed_now, typed = typed, go_on_with(previous["typed"], typed)
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
-    settings = settings_for(typed, comm.size)
+    settings = settings_for(typed if previous is None else typed | typed_now, comm.size)
     from common.quiet import available_cores, import_tensorflow
     import_tensorflow(threads=max(1, available_cores() // comm.host_size), onednn=settings["policy"] == "cnn")
-    check_spaces(settings)
+    settings["policy_settings"] = checked_policy_settings(settings)
+    if previous is not None:
+        settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
     path = comm.broadcast(settings["run_dir"] or f"runs/{settings['env'].replace('/', '-')}/{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
     settings["run_dir"] = path
     folder = claim_folder(path, comm, resuming=previous is not None)
@@ -173,7 +189,7 @@ def train(typed, args, comm):
         checkpoint = folder.latest_checkpoint(exact=args.resume == "exact")
         folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
     if comm.rank == 0:
-        announce(settings, typed, comm, previous, checkpoint)
+        announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
         folder.write_config({"format": "baselines_ppo.config", "typed": typed, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
                              "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                              "platform": platform.platform()})
@@ -208,12 +224,13 @@ def settings_for(typed, ranks):
     return resolve(typed, ranks, kind, typed["env"], image)
 
 
-def check_spaces(settings):
-    """Raises UserError if the environment and the policy do not fit, before anything is written."""
+def checked_policy_settings(settings):
+    """Every setting of the policy, defaults included. UserError if environment and policy do not fit, before anything is written."""
     from common.envs import make_env
     probe = make_env(settings["env"], **settings["env_kwargs"] or {})
-    policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
+    policy = policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
     probe.close()
+    return policy.settings()
 
 
 def claim_folder(path, comm, resuming):
@@ -233,7 +250,7 @@ def claim_folder(path, comm, resuming):
     return folder or RunFolder(path)
 
 
-def announce(settings, typed, comm, previous, checkpoint):
+def announce(settings, typed, comm, previous, checkpoint, passed_over):
     """Say what is about to happen, in a few lines."""
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     print(f"{settings['env']}: {settings['alg']} ({settings['objective']}), preset {settings['preset']}, {settings['policy']} policy, "
@@ -241,6 +258,8 @@ def announce(settings, typed, comm, previous, checkpoint):
     print(f"per rank: {settings['num_envs']} env, segments of {settings['timesteps_per_actorbatch']} steps, "
           f"minibatches of {settings['optim_batchsize'] or 'all'}  ->  {settings['run_dir']}")
     if previous is not None:
+        for line in passed_over:
+            print(f"resume: passed over a checkpoint: {line}")
         start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
         print(f"resume: {start}")
         if checkpoint and checkpoint[1]["forced"]:

@@ -23,8 +23,8 @@ class SegmentEvaluator:
         self.pi, self.oldpi, self.rows = pi, oldpi, rows
         # every call has one shape, so that it is compiled once: the segment, the K last observations, and room for a few final ones
         self.block = min(rows + num_envs + max(num_envs, 15), MAX_BLOCK)
-        self._outputs = tf.function(pi.forward, jit_compile=pi.xla)
-        self._copy = tf.function(self._copy_graph)
+        self._outputs = tf.function(pi.forward, jit_compile=pi.xla, autograph=False)
+        self._copy = tf.function(self._copy_graph, autograph=False)
 
     def _copy_graph(self):
         for old, new in zip(self.oldpi.get_variables(), self.pi.get_variables()):
@@ -35,6 +35,14 @@ class SegmentEvaluator:
         self._copy()
         if self.pi.ob_rms is not None:
             self.oldpi.ob_rms.restore(self.pi.ob_rms.state())
+
+    def blank(self):
+        """A segment's prepared observations, all zero."""
+        return np.repeat(self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)), self.rows, axis=0)
+
+    def compile(self):
+        """Compile ahead of the first segment."""
+        self.outputs(self.blank()[:self.block])
 
     def outputs(self, x):
         """(flatparam [N, p], vpred [N]) NumPy at prepared observations [N, ...], in calls of one shape."""

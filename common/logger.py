@@ -70,7 +70,7 @@ class TensorBoardOutput:
         self.tf = tf
         self.writer = tf.summary.create_file_writer(str(folder))
         self.names = None
-        self._write = tf.function(self._write_graph)
+        self._write = tf.function(self._write_graph, autograph=False)
 
     def _write_graph(self, values, step):
         with self.writer.as_default(step):

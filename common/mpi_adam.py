@@ -66,7 +66,7 @@ class MpiAdam:
         self.size = sum(v.shape.num_elements() for v in self.var_list)
         self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
         self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
-        self._compiled_apply = tf.function(self.apply)
+        self._compiled_apply = tf.function(self.apply, autograph=False)
 
     def apply(self, grad, stepsize, enabled=True):
         """One step with a gradient [P] that is already the mean over ranks. May stand inside a compiled function; does nothing

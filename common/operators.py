@@ -33,25 +33,48 @@ class NumpyNetwork:
     Args:
         weights: as above, variables or arrays; they are copied.
         batch_shape: (N,), or () for one observation without a batch axis: half the cost.
+        num_inputs: n of the observations.
     """
 
-    def __init__(self, weights, batch_shape):
+    def __init__(self, weights, batch_shape, num_inputs):
         self.batch_shape = batch_shape
         weights = {name: np.asarray(w) for name, w in weights.items()}
         self.matrices = {name[:-2]: np.vstack([w, weights[f"{name[:-2]}/b"]]) for name, w in weights.items() if name.endswith("/w")}
-        self.hidden = {layer: self.with_ones(w.shape[1]) for layer, w in self.matrices.items()}
+        self.hidden = {layer: self._with_ones(w.shape[1], np.float32) for layer, w in self.matrices.items()}
+        self.x, self.features = self._with_ones(num_inputs, np.float32)
+        self.folded = None
 
-    def with_ones(self, n):
+    def _with_ones(self, n, dtype):
         """(buffer [*batch_shape, n + 1] whose last column is ones, the view of its first n columns)."""
-        buffer = np.ones((*self.batch_shape, n + 1), np.float32)
+        buffer = np.ones((*self.batch_shape, n + 1), dtype)
         return buffer, buffer[..., :n]
+
+    def fold_filter(self, layer, mean, std, clip):
+        """Make `layer` read raw observations, normalised and clipped to +- `clip`: the filter becomes part of its weights, in float64,
+        where no offset of the observations costs precision, and clipping is all that is left to do at every step."""
+        w, b = np.split(self.matrices[layer].astype(np.float64), [-1])
+        self.matrices[layer] = np.vstack([w / std[:, None], b - (mean / std) @ w])
+        self.x, self.features = self._with_ones(len(mean), np.float64)
+        self.low, self.high, self.folded = mean - clip * std, mean + clip * std, layer
+
+    def read(self, ob):
+        """The first layer's input for an observation."""
+        if self.folded is None:
+            self.features[...] = ob
+        else:
+            np._core.umath.clip(ob, self.low, self.high, self.features)  # np.clip without its layers of Python
+        return self.x
 
     def dense(self, x, layer):
         return x.dot(self.matrices[layer])
 
     def dense_tanh(self, x, layer):
         buffer, features = self.hidden[layer]
-        np.tanh(x.dot(self.matrices[layer]), features)
+        product = x.dot(self.matrices[layer])
+        if layer is self.folded:
+            features[...] = product  # a ufunc that casts costs four times as much as a copy that does
+            product = features
+        np.tanh(product, features)
         return buffer
 
 

@@ -40,9 +40,9 @@ class MinibatchDescent:
     def __init__(self, losses, num_terms, adam, max_grad_norm=None, xla=True, strategy="gather"):
         self.losses, self.num_terms, self.adam, self.comm = losses, num_terms, adam, adam.comm
         self.max_grad_norm, self.strategy = max_grad_norm, strategy
-        self._sweep = tf.function(self._sweep_graph, jit_compile=xla)
-        self._step = tf.function(self._step_graph, jit_compile=xla)
-        self._evaluate = tf.function(self._evaluate_graph, jit_compile=xla)
+        # without AutoGraph, which would take longer to rewrite all that is called than XLA takes to compile it
+        self._sweep, self._step, self._evaluate = (tf.function(graph, jit_compile=xla, autograph=False)
+                                                   for graph in (self._sweep_graph, self._step_graph, self._evaluate_graph))
 
     def _gradient(self, batch, indices, weights, scalars):
         minibatch = {name: tf.gather(x, indices) for name, x in batch.items()}
@@ -59,12 +59,13 @@ class MinibatchDescent:
         self.adam.apply(grad, stepsize, enabled)
 
     def _sweep_graph(self, batch, indices, weights, count, stepsize, scalars):
-        terms = tf.TensorArray(tf.float32, indices.shape[0], element_shape=[self.num_terms])
-        for i in tf.range(count):
+        def minibatch(i, terms):
             grad, minibatch_terms = self._gradient(batch, indices[i], weights[i], scalars)
             self._apply(grad, stepsize)
-            terms = terms.write(i, minibatch_terms)
-        return terms.stack()
+            return i + 1, terms.write(i, minibatch_terms)
+
+        terms = tf.TensorArray(tf.float32, indices.shape[0], element_shape=[self.num_terms])
+        return tf.while_loop(lambda i, _: i < count, minibatch, (0, terms), parallel_iterations=1)[1].stack()
 
     def _step_graph(self, grad, enabled, batch, indices, weights, stepsize, scalars):
         """Adam with the last minibatch's averaged gradient, then this one's own: one call from Python rather than two."""
@@ -73,6 +74,25 @@ class MinibatchDescent:
 
     def _evaluate_graph(self, batch, weights, scalars):
         return self.losses(batch, weights, scalars)[1]
+
+    def compile(self, batch, batch_size, scalars, room):
+        """Compile ahead of the first sweep, for a batch like this one; nothing moves, and no other rank is asked.
+
+        Args:
+            batch, room: as in `sweep`.
+            batch_size: B.
+            scalars: any.
+        """
+        stepsize, scalars = tf.constant(0.0), tf.constant(scalars, tf.float32)
+        ranks = self.comm.size if self.strategy == "gather" else 1
+        tensors = {name: tf.constant(x) for name, x in batch.items()}
+        indices, weights = np.zeros((room, ranks * batch_size), np.int32), np.zeros((room, ranks * batch_size), np.float32)
+        if self.strategy == "average":
+            self._step(tf.zeros([self.adam.size]), tf.constant(False), tensors, tf.constant(indices[0]), tf.constant(weights[0]), stepsize, scalars)
+        elif self.comm.rank == 0:
+            everyone = {name: tf.repeat(x, ranks, axis=0) for name, x in tensors.items()}
+            self._sweep(everyone, tf.constant(indices), tf.constant(weights), tf.constant(0), stepsize, scalars)
+        self._evaluate(tensors, tf.zeros([len(next(iter(batch.values())))]), scalars)
 
     def sweep(self, batch, indices, weights, stepsize, scalars, room):
         """Minibatch after minibatch.

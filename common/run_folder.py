@@ -19,12 +19,16 @@ class RunFolder:
         path: the folder; made if it is not there.
         keep: checkpoints kept, the newest.
 
+    Attributes:
+        passed_over: what was wrong with the checkpoints that `latest_checkpoint` did not take.
+
     Raises:
         UserError: if it cannot be made or written.
     """
 
     def __init__(self, path, keep=3):
         self.path, self.keep, self.lock = Path(path), keep, None
+        self.passed_over = []
         try:
             for folder in (self.path, self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -99,16 +103,19 @@ class RunFolder:
         Args:
             exact: pass over forced ones, which cut episodes where an undisturbed run would not have.
 
+        `passed_over` then has a line on each newer one that is damaged.
+
         Raises:
             UserError: if there are checkpoints and every one of them is damaged.
         """
-        refused = None
+        self.passed_over, refused = [], None
         for path in self.checkpoints():
             if exact and "-forced" in path.name:
                 continue
             try:
                 return *load_arrays(path, FORMAT), path
             except UserError as error:
+                self.passed_over.append(str(error))
                 refused = refused or error
         if refused:
             raise refused

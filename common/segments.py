@@ -67,7 +67,7 @@ class Collector:
         ob[0], ac[0], new[0] = self.obs, self.ac, self.new
         for t in range(steps):
             chosen = ac[t + 1] = act(ob[t], t)
-            for k, final_ob, died, cut in step(chosen, ob[t + 1], rew[t], valid[t]):
+            for k, final_ob, died, cut in step(chosen, t, ob, rew, valid):
                 terminated[t, k], truncated[t, k] = died, cut
                 if not died:
                     final_obs.append((t, k, final_ob))

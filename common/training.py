@@ -9,6 +9,7 @@ An algorithm writes its own steps between `collect` and `finish`:
 """
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -31,6 +32,7 @@ class Training:
         parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
         synced: function () -> raises if the ranks have drifted apart; called once an iteration.
         callback: Baselines' `callback(locals, globals)`, called before every iteration on every rank; True ends the run.
+        compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
         logger: rank 0's `Logger`, or None.
         folder: a `RunFolder`, or None for no checkpoints.
         checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
@@ -42,12 +44,13 @@ class Training:
         progress: how much of the run is done, 0 to 1.
     """
 
-    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, logger=None, folder=None, checkpoint_every=25):
+    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), logger=None, folder=None,
+                 checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
         self.parts, self.synced, self.callback, self.logger = parts, synced, callback, logger
-        self.folder, self.checkpoint_every = folder, checkpoint_every
+        self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
         self.collector = Collector(env, pi, horizon)
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
@@ -97,7 +100,15 @@ class Training:
 
     def collect(self):
         """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
-        return self.collector.collect(seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far))
+        rng = seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far)
+        if not self.compile_ahead:
+            return self.collector.collect(rng)
+        with ThreadPoolExecutor(len(self.compile_ahead)) as pool:  # XLA compiles without Python's lock, on cores that would idle
+            compiling, self.compile_ahead = [pool.submit(one) for one in self.compile_ahead], ()
+            seg = self.collector.collect(rng)
+            for one in compiling:
+                one.result()
+        return seg
 
     def minibatch_rng(self):
         """The generator that shuffles this iteration's minibatches on this rank."""

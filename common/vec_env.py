@@ -43,29 +43,29 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
     def step(self, actions):
         """One step of each. Where one has ended, `infos["final_obs"]` and `infos["final_info"]` hold its end, and the observation
         is that of its next episode."""
-        obs = np.empty(self.num_envs, object) if self.obs is None else self.obs
+        obs = np.empty((1, self.num_envs), object) if self.obs is None else self.obs[None]
         self.terminated[:], self.truncated[:] = False, False
         infos = {}
-        for k, ob, info, terminated, truncated in self.step_into(actions, obs, self.rew):
+        for k, ob, info, terminated, truncated in self.step_into(actions, obs, 0, self.rew[None], 0):
             self.terminated[k], self.truncated[k] = terminated, truncated
             infos.setdefault("final_obs", np.full(self.num_envs, None, object))[k] = ob
             infos.setdefault("final_info", {})[k] = info
-        return self._batched(obs), self.rew, self.terminated, self.truncated, infos
+        return self._batched(obs[0]), self.rew, self.terminated, self.truncated, infos
 
-    def step_into(self, actions, obs, rew):
-        """One step of each, into rows `obs[k]` and `rew[k]`: for the collector, where every microsecond is paid a million times.
+    def step_into(self, actions, obs, ob_row, rew, rew_row):
+        """One step of each, into `obs[ob_row, k]` and `rew[rew_row, k]`: for the collector, where every microsecond is paid a million times.
 
         Returns:
             [(k, final observation, final info, terminated, truncated)] of the episodes that ended.
         """
         ended = ()
         for k, env in enumerate(self.envs):
-            ob, rew[k], terminated, truncated, info = env.step(actions[k])
+            ob, rew[rew_row, k], terminated, truncated, info = env.step(actions[k])
             if terminated or truncated:
                 # a copy: some environments write their next observation into the same array
                 ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
                 ob, _ = env.reset()
-            obs[k] = ob
+            obs[ob_row, k] = ob
         return ended
 
     def close_extras(self, **kwargs):
@@ -117,14 +117,15 @@ class Stepper:
         self.waiting[:] = False
         return self.encoder.batch(obs, self.env.observation_space)
 
-    def step(self, actions, obs, rew, valid):
-        """Steps all environments, into one time step's rows of a segment.
+    def step(self, actions, t, obs, rew, valid):
+        """Steps all environments, from time step `t` of a segment to the next.
 
         Args:
             actions: [K, *sample_shape], clipped here to a Box's bounds.
-            obs: [K, *shape], filled with encoded observations, of the next episode where one has ended.
-            rew: [K], filled.
-            valid: [K] bool, set False for a NEXT_STEP environment's reset, whose action and reward mean nothing.
+            t: time step.
+            obs: [T + 1, K, *shape]; row t + 1 is filled with encoded observations, of the next episode where one has ended.
+            rew: [T, K]; row t is filled.
+            valid: [T, K] bool; row t is set False for a NEXT_STEP environment's reset, whose action and reward mean nothing.
 
         Returns:
             [(k, final observation encoded, terminated, truncated)] of the episodes that ended.
@@ -134,14 +135,14 @@ class Stepper:
         elif self.as_int:
             actions = actions.tolist()
         if not self.ours:
-            return self._step_vector_env(actions, obs, rew, valid)
+            return self._step_vector_env(actions, obs[t + 1], rew[t], valid[t])
         if self.encoder.as_is:
-            ended = self.env.step_into(actions, obs, rew)
+            ended = self.env.step_into(actions, obs, t + 1, rew, t)
         else:
-            raw = [None] * self.num_envs
-            ended = self.env.step_into(actions, raw, rew)
-            for k, ob in enumerate(raw):
-                obs[k] = self.encoder.one(ob)
+            raw = np.empty((1, self.num_envs), object)
+            ended = self.env.step_into(actions, raw, 0, rew, t)
+            for k, ob in enumerate(raw[0]):
+                obs[t + 1, k] = self.encoder.one(ob)
         return [(k, self.encoder.one(ob), terminated, truncated) for k, ob, _, terminated, truncated in ended] if ended else ended
 
     def _step_vector_env(self, actions, obs, rew, valid):

@@ -57,3 +57,29 @@ def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path):
     refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--gamma", "0.9")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path):
+    run_dir = tmp_path / "run"
+    assert jobs.run(1, jobs.RUN, *WORDS, "--run-dir", run_dir).returncode == 0
+    newest, *others = sorted((run_dir / "checkpoints").iterdir(), reverse=True)
+    data = newest.read_bytes()
+    newest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    goes_on = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--hid-size", "16", "--max-iters", "21")
+    assert goes_on.returncode == 0, goes_on.stderr
+    assert f"passed over a checkpoint: {newest} is damaged" in goes_on.stdout
+    assert f"goes on from {others[0].name}" in goes_on.stdout
+    for path in (run_dir / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    logs = (run_dir / "progress.csv").read_bytes()
+    refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+    assert "ckpt-" in refused.stderr and "truncated" in refused.stderr
+    assert (run_dir / "progress.csv").read_bytes() == logs
+
+
+def test_counts_shared_out_over_ranks_may_be_typed_again(tmp_path):
+    words = ["--env", "Pendulum-v1", "--preset", "mujoco", "--max-iters", "2", "--hid-size", "8", "--timesteps-per-actorbatch", "256"]
+    assert jobs.run(2, jobs.RUN, *words, "--run-dir", tmp_path).returncode == 0
+    again = jobs.run(2, jobs.RUN, *words, "--optim-batchsize", "64", "--run-dir", tmp_path, "--resume")  # 64 is the preset's total
+    assert again.returncode == 0, again.stderr
