@@ -14,11 +14,15 @@ if getattr(common, "OWNER", None) != "baselines_ppo":
 
 _HOMES = {"learn": "baselines_ppo.pposgd_simple", "MlpPolicy": "baselines_ppo.mlp_policy", "CnnPolicy": "baselines_ppo.cnn_policy",
           "Policy": "baselines_ppo.policies", "load_policy": "baselines_ppo.policies", "PPOSettings": "baselines_ppo.settings",
+          "TRPOSettings": "baselines_ppo.settings", "VPGSettings": "baselines_ppo.settings",
           "UserError": "common.errors", "StopTraining": "common.errors"}
-__all__ = sorted(_HOMES)
+_MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")
+__all__ = sorted((*_HOMES, *_MODULES))
 
 
 def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"baselines_ppo.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'baselines_ppo' has no attribute {name!r}")

@@ -8,7 +8,7 @@ from types import UnionType
 from typing import get_args
 
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.settings import PPOSettings, setting
+from baselines_ppo.settings import ALGORITHMS, setting
 from common.errors import UserError
 
 ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy",
@@ -41,18 +41,18 @@ class RunSettings:
     """What to run, where and how long."""
 
     env: str | None = setting(None, "Gymnasium id of the environment, such as Hopper-v4")
-    preset: str | None = setting(None, "set of settings; default: by the kind of environment", tuple(PRESETS))
-    policy: str | None = setting(None, "network; default: cnn for images, else mlp", ("mlp", "cnn"))
-    alg: str = setting("ppo", "algorithm", ("ppo",))
-    objective: str = setting("clip", "surrogate objective", ("clip",))
+    preset: str | None = setting(None, "set of settings; default: by algorithm and kind of environment", choices=tuple(PRESETS))
+    policy: str | None = setting(None, "network; default: cnn for images, else mlp", choices=("mlp", "cnn"))
+    alg: str | None = setting(None, "algorithm; default: the preset's, or ppo. vpg: REINFORCE and A2C", choices=tuple(ALGORITHMS))
     num_timesteps: int | None = setting(None, "environment steps over all ranks; default: the preset's")
     max_episodes: int = setting(0, "stop after this many episodes instead")
     max_iters: int = setting(0, "stop after this many iterations instead")
     max_seconds: float = setting(0, "stop after this many seconds instead")
     seed: int = setting(0, "seed of everything random")
     num_envs: int | None = setting(None, "environments per rank; default: the preset's, shared out over the ranks")
-    batch: str | None = setting(None, "are batch and minibatch counts totals over ranks, or per rank? default: total, ppo1: per-rank", ("total", "per-rank"))
-    averaging: str = setting("auto", "how gradients are averaged over ranks", ("auto", "gather", "average"))
+    batch: str | None = setting(None, "are batch and minibatch counts totals over ranks, or per rank? default: total; ppo1, paper: per-rank",
+                               choices=("total", "per-rank"))
+    averaging: str = setting("auto", "how gradients are averaged over ranks", choices=("auto", "gather", "average"))
     env_kwargs: dict | None = setting(None, "arguments for gymnasium.make, a JSON object")
     reward_scale: float = setting(1.0, "multiply the learner's rewards by this; logs keep the environment's own")
     checkpoint_every: int = setting(25, "iterations between checkpoints; at each, all episodes are cut")
@@ -112,16 +112,29 @@ def _add(group, name, kind, doc, default, choices=None):
                        choices=choices, default=None, help=shown.replace("%", "%%"), metavar=None if choices else inner.__name__.upper())
 
 
+def algorithm_fields():
+    """{name: {algorithm: dataclass field}} of all algorithms' settings."""
+    found = {}
+    for alg, cls in ALGORITHMS.items():
+        for one in fields(cls):
+            found.setdefault(one.name, {})[alg] = one
+    return found
+
+
 def build_parser():
     """The parser; every default is None, so that what was typed can be told from what was not."""
-    parser = Parser(prog="run.py", allow_abbrev=False, description="Train a policy by PPO, or watch one that was trained.",
+    parser = Parser(prog="run.py", allow_abbrev=False, description="Train a policy by PPO, TRPO or policy gradient, or watch one that was trained.",
                     epilog="presets: " + "; ".join(f"{name}: {preset.doc}" for name, preset in PRESETS.items()))
     group = parser.add_argument_group("run")
     for one in fields(RunSettings):
         _add(group, one.name, one.type, one.metadata["doc"], one.default, one.metadata["choices"])
     group = parser.add_argument_group("algorithm (defaults: the preset's; in brackets: learn's)")
-    for one in fields(PPOSettings):
-        _add(group, one.name, one.type, one.metadata["doc"], one.default, one.metadata["choices"])
+    for name, found in algorithm_fields().items():
+        defaults = {alg: one.default for alg, one in found.items()}
+        same = len(set(defaults.values())) == 1 and (len(defaults) == 1 or defaults.keys() == ALGORITHMS.keys())
+        default = next(iter(defaults.values())) if same else ", ".join(f"{alg}: {value}" for alg, value in defaults.items())
+        one = next(iter(found.values()))
+        _add(group, name, one.type, one.metadata["doc"], default, one.metadata["choices"])
     group = parser.add_argument_group("policy")
     for name, (kind, doc) in POLICY_SETTINGS.items():
         _add(group, name, kind, doc, None)
@@ -150,7 +163,7 @@ def parse(argv):
             word = "=".join([ALIASES.get(flag, flag), *value])
         words.append(word)
     args = build_parser().parse_args(words)
-    names = {one.name for cls in (RunSettings, PPOSettings) for one in fields(cls)} | POLICY_SETTINGS.keys()
+    names = {one.name for one in fields(RunSettings)} | algorithm_fields().keys() | POLICY_SETTINGS.keys()
     return {name: value for name, value in vars(args).items() if name in names and value is not None}, args
 
 

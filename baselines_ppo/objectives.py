@@ -1,5 +1,19 @@
-"""The objectives, one pure function per equation. Tensors [N] in, tensors [N] out; the caller weights and sums them."""
+"""The objectives, one pure function per equation. Tensors [N] in, tensors [N] out; the caller weights and sums them.
+
+A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all [N], and the
+`Coefficients` as they stand; it is maximised. A new one is one more function, and its name in `OBJECTIVES` and in
+`settings.PPOSettings.objective`.
+"""
+from typing import NamedTuple
+
 import tensorflow as tf
+
+
+class Coefficients(NamedTuple):
+    """What may change from one iteration to the next: epsilon of the clipped surrogate, and the KL penalty's coefficient."""
+
+    clip_param: tf.Tensor
+    beta: tf.Tensor
 
 
 def probability_ratio(logp, oldlogp):
@@ -7,19 +21,40 @@ def probability_ratio(logp, oldlogp):
     return tf.exp(logp - oldlogp)
 
 
-def clipped_surrogate(ratio, atarg, clip_param):
-    """L^CLIP = min(r A, clip(r, 1 - eps, 1 + eps) A), to be maximised. Schulman et al. 2017, eq. 7.
+def unclipped_surrogate(ratio, atarg, kl, c):
+    """L^CPI = r A. Schulman et al. 2017, eq. 6."""
+    return ratio * atarg
 
-    Args:
-        ratio, atarg: [N], probability ratio and advantage.
-        clip_param: eps.
-    """
-    return tf.minimum(ratio * atarg, tf.clip_by_value(ratio, 1 - clip_param, 1 + clip_param) * atarg)
+
+def clipped_surrogate(ratio, atarg, kl, c):
+    """L^CLIP = min(r A, clip(r, 1 - eps, 1 + eps) A). Schulman et al. 2017, eq. 7."""
+    return tf.minimum(ratio * atarg, tf.clip_by_value(ratio, 1 - c.clip_param, 1 + c.clip_param) * atarg)
+
+
+def penalised_surrogate(ratio, atarg, kl, c):
+    """L^KLPEN = r A - beta KL(pi_old || pi). Schulman et al. 2017, eq. 8."""
+    return ratio * atarg - c.beta * kl
+
+
+OBJECTIVES = {"clip": clipped_surrogate, "adaptive_kl": penalised_surrogate, "fixed_kl": penalised_surrogate, "unclipped": unclipped_surrogate}
+
+
+def adapted_beta(beta, kl, low, high):
+    """The KL penalty's next coefficient: half below `low`, double above `high`. Schulman et al. 2017, section 4, with low = target / 1.5
+    and high = 1.5 target. Kept within 2**-60 and 2**60, so that it can always come back."""
+    if kl < low:
+        return max(beta / 2, 2.0**-60)
+    return min(beta * 2, 2.0**60) if kl > high else beta
 
 
 def clipped(ratio, clip_param):
     """1 where the ratio has left [1 - eps, 1 + eps], else 0; [N]. Its mean is the clip fraction."""
     return tf.cast(tf.abs(ratio - 1) > clip_param, tf.float32)
+
+
+def policy_gradient(logp, atarg):
+    """log pi(a|s) A, whose gradient is the policy gradient: Williams 1992, and Schulman et al. 2017, eq. 2; to be maximised."""
+    return logp * atarg
 
 
 def value_loss(vpred, ret):

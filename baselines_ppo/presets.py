@@ -11,9 +11,10 @@ class Preset:
 
     Attributes:
         doc: what it is for, and where it is from.
+        alg: the algorithm that it is for.
         num_timesteps: default length of a run.
         num_envs: environments; in all, or per rank.
-        learn: fields of `PPOSettings` that differ from their defaults; batch and minibatch in all, or per rank.
+        learn: fields of the algorithm's settings that differ from their defaults; batch and minibatch in all, or per rank.
         policy: keyword arguments of the policy, by kind of policy.
         per_rank: counts are per rank, as Baselines means them.
     """
@@ -24,6 +25,7 @@ class Preset:
     learn: dict = field(default_factory=dict)
     policy: dict = field(default_factory=dict)
     per_rank: bool = False
+    alg: str = "ppo"
 
 
 # Each departure from 2017 in the set for MuJoCo, and where it is from. Measured effects belong to the returns benchmark.
@@ -39,6 +41,7 @@ ORTHOGONAL = {"init": "orthogonal"}
 PRESETS = {
     "ppo1": Preset("Baselines' run_mujoco: the 2017 settings, step size decayed linearly, counts per rank", 1_000_000, 1,
                    {"schedule": "linear"}, {}, per_rank=True),
+    "paper": Preset("the MuJoCo experiments of Schulman et al. 2017: as ppo1, but the step size stays constant", 1_000_000, 1, per_rank=True),
     "mujoco": Preset("MuJoCo's continuous control, and any environment of no other kind", 1_000_000, 1, MUJOCO,
                      {"mlp": ORTHOGONAL | {"init_logstd": -0.5, "ob_clip": 10.0, "ob_min_std": 1e-4}, "cnn": ORTHOGONAL}),
     "humanoid": Preset("Humanoid and its like: many joints, small actuators; longer batches, less noise", 10_000_000, 1,
@@ -54,11 +57,21 @@ PRESETS = {
                     {"timesteps_per_actorbatch": 1024, "optim_batchsize": 256, "optim_epochs": 4, "optim_stepsize": 2.5e-4, "clip_param": 0.1,
                      "entcoeff": 0.01, "vf_coef": 0.5, "schedule": "linear", "clip_schedule": "linear", "max_grad_norm": 0.5},
                     {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}),
+    "trpo": Preset("Baselines' run_mujoco for TRPO", 1_000_000, 1, {"cg_damping": 0.1, "vf_stepsize": 1e-3, "vf_iters": 5}, alg="trpo"),
+    "reinforce": Preset("REINFORCE: whole episodes, returns to go, a learned baseline fitted apart", 300_000, 1, alg="vpg"),
+    "a2c": Preset("advantage actor-critic: short segments of many environments, one gradient step each", 300_000, 8,
+                  {"whole_episodes": False, "timesteps_per_actorbatch": 64, "lam": 0.95, "optim_stepsize": 1e-3, "vf_iters": 0,
+                   "standardise_adv": False, "max_grad_norm": 0.5, "schedule": "linear"}, {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg"),
 }
 
+# algorithm -> its preset where the kind of environment does not decide
+BY_ALGORITHM = {"trpo": "trpo", "vpg": "reinforce"}
 
-def default_preset(kind, env_id):
-    """The preset's name for a kind of environment (`common.envs.kind_of`)."""
+
+def default_preset(alg, kind, env_id):
+    """The preset's name for an algorithm and a kind of environment (`common.envs.kind_of`)."""
+    if alg in BY_ALGORITHM:
+        return BY_ALGORITHM[alg]
     if kind == "mujoco" and env_id.startswith("Humanoid"):
         return "humanoid"
     return kind if kind in PRESETS else "mujoco"

@@ -1,5 +1,6 @@
 """From what was typed to a run: settings resolved, folder, environments, `learn`. Every rank goes through here."""
 import gc
+import importlib
 import importlib.metadata
 import os
 import platform
@@ -15,12 +16,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors:
 
 from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, complain  # noqa: E402
 from baselines_ppo.presets import PRESETS, default_preset, share_out  # noqa: E402
-from baselines_ppo.settings import PPOSettings  # noqa: E402
+from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
 
 PACKAGES = ("baselines_ppo", "tensorflow", "tensorflow-probability", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
+LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
 LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
 MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy")
@@ -70,43 +72,61 @@ def resolve(typed, ranks, kind, env_id, image):
         image: whether it observes images.
 
     Returns:
-        {name: value} with every field of `RunSettings` and `PPOSettings`, counts per rank, and `policy_settings`.
+        {name: value} with every field of `RunSettings` and of the algorithm's settings, counts per rank, and `policy_settings`.
 
     Raises:
         UserError: for a value that cannot be.
     """
-    name = typed.get("preset") or default_preset(kind, env_id)
+    alg = typed.get("alg") or (PRESETS[typed["preset"]].alg if "preset" in typed else "ppo")
+    name = typed.get("preset") or default_preset(alg, kind, env_id)
     preset = PRESETS[name]
+    if preset.alg != alg:
+        raise UserError(f"--preset {name} is for --alg {preset.alg}, not {alg}; leave one of them out")
     policy = typed.get("policy") or ("cnn" if image else "mlp")
-    run_settings = {one.name: one.default for one in fields(RunSettings)} | {"preset": name, "policy": policy}
+    run_settings = {one.name: one.default for one in fields(RunSettings)} | {"preset": name, "alg": alg, "policy": policy}
     run_settings["batch"] = "per-rank" if preset.per_rank else "total"
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
     if not any(key in typed for key in LIMITS):
         run_settings["num_timesteps"] = preset.num_timesteps
-    learn_settings = {one.name: one.default for one in fields(PPOSettings)} | preset.learn
-    learn_settings |= {key: value for key, value in typed.items() if key in learn_settings}
-    total = run_settings["batch"] == "total"
-    if run_settings["num_envs"] is None:
-        run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
     for key in ("num_envs", "checkpoint_every"):
-        if run_settings[key] < 1:
+        if run_settings[key] is not None and run_settings[key] < 1:
             raise UserError(f"{key}={run_settings[key]}; give at least 1")
     if run_settings["seed"] < 0:
         raise UserError(f"seed={run_settings['seed']} is negative; give 0 or more")
-    PPOSettings(**learn_settings).check()  # as typed, before it is shared out
-    if total:
-        share = share_out(learn_settings["timesteps_per_actorbatch"], ranks, run_settings["num_envs"])
-        learn_settings["timesteps_per_actorbatch"] = share
-        if learn_settings["optim_batchsize"] is not None:
-            learn_settings["optim_batchsize"] = min(share_out(learn_settings["optim_batchsize"], ranks), share)
-    PPOSettings(**learn_settings).check()
+    if run_settings["num_envs"] is None:
+        run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
+    learn_settings = resolve_algorithm(typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"])
     limits = Limits(*(run_settings[key] or 0 for key in LIMITS))
-    PPOSettings(**learn_settings).check_with(limits)
+    ALGORITHMS[alg](**learn_settings).check_with(limits)
     foreign = [key for key in typed if key in (MLP_ONLY if policy == "cnn" else ("kind",))]
     if foreign:
         raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy")
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
     return run_settings | learn_settings | {"policy_settings": policy_settings}
+
+
+def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
+    """The algorithm's settings, counts per rank: what was typed, else the preset's, else the defaults. Arguments as in `resolve`.
+
+    Args:
+        total: whether counts are over all ranks, and to be shared out.
+        num_envs: of one rank.
+    """
+    cls = ALGORITHMS[alg]
+    settings = {one.name: one.default for one in fields(cls)}
+    others = {one.name for other in ALGORITHMS.values() for one in fields(other)} - settings.keys()
+    if foreign := [key for key in typed if key in others]:
+        homes = [name for name, other in ALGORITHMS.items() if foreign[0] in {one.name for one in fields(other)}]
+        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of {alg}; leave it out, or choose --alg {' or '.join(homes)}")
+    settings |= preset.learn | {key: value for key, value in typed.items() if key in settings}
+    cls(**settings).check()  # as typed, before it is shared out
+    if total:
+        steps, rows = cls.counts()
+        settings[steps] = share_out(settings[steps], ranks, num_envs)
+        if settings[rows] is not None:
+            settings[rows] = min(share_out(settings[rows], ranks), settings[steps])
+        cls(**settings).check()
+    return settings
 
 
 def check_ranks(config, ranks, path):
@@ -253,10 +273,12 @@ def claim_folder(path, comm, resuming):
 def announce(settings, typed, comm, previous, checkpoint, passed_over):
     """Say what is about to happen, in a few lines."""
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
-    print(f"{settings['env']}: {settings['alg']} ({settings['objective']}), preset {settings['preset']}, {settings['policy']} policy, "
+    steps, rows = ALGORITHMS[settings["alg"]].counts()
+    how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
+    print(f"{settings['env']}: {how}, preset {settings['preset']}, {settings['policy']} policy, "
           f"seed {settings['seed']}, {ranks}")
-    print(f"per rank: {settings['num_envs']} env, segments of {settings['timesteps_per_actorbatch']} steps, "
-          f"minibatches of {settings['optim_batchsize'] or 'all'}  ->  {settings['run_dir']}")
+    print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
+          f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
     if previous is not None:
         for line in passed_over:
             print(f"resume: passed over a checkpoint: {line}")
@@ -274,7 +296,7 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
 
 def learn_in(folder, settings, comm, checkpoint):
     """Build environments and logs, train, and save the policy."""
-    from baselines_ppo.pposgd_simple import learn
+    learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
     from common.logger import CsvOutput, JsonOutput, Logger, Screen, TensorBoardOutput
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, reward_scale=settings["reward_scale"],
@@ -294,7 +316,7 @@ def learn_in(folder, settings, comm, checkpoint):
 
     try:
         pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
-                   **{one.name: settings[one.name] for one in fields(PPOSettings)}, max_timesteps=settings["num_timesteps"] or 0,
+                   **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
                    **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], comm=comm, logger=logger,
                    folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start)
     finally:

@@ -115,12 +115,14 @@ def main():
     import baselines_ppo.runner  # noqa: F401  first, for it sets what NumPy reads when it is imported
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.presets import PRESETS
-    from baselines_ppo.settings import PPOSettings
+    from baselines_ppo.settings import ALGORITHMS
     from common.quiet import import_tensorflow
     import_tensorflow(threads=len(os.sched_getaffinity(0)))
     clocks = Clocks()
     attach_all(clocks)
-    steps = PRESETS[args.preset].learn.get("timesteps_per_actorbatch", PPOSettings().timesteps_per_actorbatch)
+    preset = PRESETS[args.preset]
+    settings = ALGORITHMS[preset.alg](**preset.learn)
+    steps = getattr(settings, settings.counts()[0])
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
         status = run(["--env", args.env_id, "--preset", args.preset, "--num-timesteps", str((SKIPPED + MEASURED) * steps),
                       "--run-dir", f"{folder}/run"])

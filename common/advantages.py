@@ -52,6 +52,12 @@ def add_vtarg_and_adv(seg, gamma, lam):
     seg["tdlamret"] = seg["adv"] + seg["vpred"]
 
 
+def episode_returns(returns, new):
+    """Every step's episode's whole return, from returns to go [T, ...] that start with an episode; `new` as in `gae`."""
+    starts = np.maximum.accumulate(np.where(new, np.arange(len(new)).reshape(-1, *[1] * (new.ndim - 1)), 0), axis=0)
+    return np.take_along_axis(returns, starts, axis=0)
+
+
 def standardise(x, valid=None):
     """(x - mean) / standard deviation over the `valid` entries; all zero if they are all equal."""
     chosen = x if valid is None else x[valid]

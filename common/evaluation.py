@@ -36,13 +36,23 @@ class SegmentEvaluator:
         if self.pi.ob_rms is not None:
             self.oldpi.ob_rms.restore(self.pi.ob_rms.state())
 
-    def blank(self):
-        """A segment's prepared observations, all zero."""
-        return np.repeat(self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)), self.rows, axis=0)
+    def blank_batch(self):
+        """A batch as `batch` makes it of a whole segment, all zero."""
+        x, pdtype = self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)), self.pi.pdtype
+        one = {"x": x, "ac": np.zeros((1, *pdtype.sample_shape()), pdtype.sample_dtype().as_numpy_dtype),
+               "flatparam": np.zeros((1, *pdtype.param_shape()), np.float32)} | {name: np.zeros(1, np.float32) for name in ("vpred", "atarg", "ret")}
+        return {name: np.repeat(value, self.rows, axis=0) for name, value in one.items()}
+
+    @staticmethod
+    def batch(seg):
+        """What losses read of a segment that has been evaluated and has its advantages: {name: [N, ...]}, N = T * K."""
+        rows = seg["rew"].size
+        return {"x": seg["x"], "ac": seg["ac"].reshape(rows, *seg["ac"].shape[2:]), "flatparam": seg["flatparam"],
+                "vpred": seg["vpred"].reshape(-1), "atarg": seg["adv"].reshape(-1), "ret": seg["tdlamret"].reshape(-1)}
 
     def compile(self):
         """Compile ahead of the first segment."""
-        self.outputs(self.blank()[:self.block])
+        self.outputs(self.blank_batch()["x"][:self.block])
 
     def outputs(self, x):
         """(flatparam [N, p], vpred [N]) NumPy at prepared observations [N, ...], in calls of one shape."""
@@ -59,11 +69,11 @@ class SegmentEvaluator:
         """Before the first epoch: oldpi <- pi, and everything of the segment that depends on the policy that acted."""
         self.copy_to_oldpi()
         final = [np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else []
-        encoded = np.concatenate([seg["ob"].reshape(self.rows, *seg["ob"].shape[2:]), seg["last_ob"], *final])
+        encoded = np.concatenate([seg["ob"].reshape(seg["rew"].size, *seg["ob"].shape[2:]), seg["last_ob"], *final])
         seg["all_x"] = self.pi.prepare(encoded)
-        seg["x"] = seg["all_x"][:self.rows]
+        seg["x"] = seg["all_x"][:seg["rew"].size]
         flat, vpred = self.outputs(seg["all_x"])
-        seg["flatparam"] = flat[:self.rows]
+        seg["flatparam"] = flat[:seg["rew"].size]
         place_values(seg, vpred)
 
     def values_again(self, seg):

@@ -47,6 +47,20 @@ def clip_by_norm(grad, max_norm):
     return grad * tf.minimum(1.0, max_norm / tf.maximum(norm, 1e-12)), norm
 
 
+def check_synced(comm, arrays):
+    """Raises RanksDrifted, naming the ranks, unless `arrays` hold the same bits on all of them."""
+    if comm.size == 1:
+        return
+    digest = hashlib.blake2b(digest_size=16)
+    for x in arrays:
+        digest.update(np.ascontiguousarray(x).tobytes())
+    digests = comm.gather(digest.hexdigest())
+    usual = max(digests, key=lambda d: (digests.count(d), d == digests[0]))
+    if wrong := [rank for rank, d in enumerate(digests) if d != usual]:
+        raise RanksDrifted(f"rank {', '.join(map(str, wrong))} of {comm.size} holds other parameters, Adam moments or running "
+                           "statistics than the rest; resume from the last checkpoint, and look for unequal hardware or libraries")
+
+
 class MpiAdam:
     """Adam over a list of variables, the same on all ranks.
 
@@ -95,24 +109,9 @@ class MpiAdam:
             buffer = buffer[count:]
         self.t.assign(self.comm.broadcast(int(self.t.numpy())))
 
-    def check_synced(self, *more):
-        """Raises RanksDrifted, naming the ranks, unless all hold the same bits.
-
-        Args:
-            more: further arrays that must agree, such as running statistics.
-        """
-        if self.comm.size == 1:
-            return
-        digest = hashlib.blake2b(digest_size=16)
-        for x in (*self.var_list, self.m, self.v, self.t):
-            digest.update(x.numpy().tobytes())
-        for x in more:
-            digest.update(np.ascontiguousarray(x).tobytes())
-        digests = self.comm.gather(digest.hexdigest())
-        usual = max(digests, key=lambda d: (digests.count(d), d == digests[0]))
-        if wrong := [rank for rank, d in enumerate(digests) if d != usual]:
-            raise RanksDrifted(f"rank {', '.join(map(str, wrong))} of {self.comm.size} holds other parameters, Adam moments or running "
-                               "statistics than the rest; resume from the last checkpoint, and look for unequal hardware or libraries")
+    def check_synced(self):
+        """Raises RanksDrifted, naming the ranks, unless all hold the same parameters and moments: Baselines' call."""
+        check_synced(self.comm, [x.numpy() for x in (*self.var_list, self.m, self.v, self.t)])
 
     def state(self):
         """Moments and step count by name, for a checkpoint."""

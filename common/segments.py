@@ -6,6 +6,8 @@ from common.errors import UserError
 from common.monitor import find_monitor
 from common.vec_env import InProcessVectorEnv, Stepper
 
+LONGEST = 1_000_000  # steps, after which a whole episode is not waited for any longer
+
 
 class Collector:
     """Runs a policy in its environments, segment after segment, episodes going on from one to the next.
@@ -15,14 +17,15 @@ class Collector:
         pi: the policy; its `actor` acts on a snapshot of its weights.
         horizon: steps a segment, summed over the environments.
         stochastic: sample actions, or take the mode.
+        whole_episodes: a segment goes on until every episode that was under way at `horizon` has ended; start each with `reset`.
 
     Attributes:
         steps: T, steps of each environment a segment.
         num_envs: K.
     """
 
-    def __init__(self, env, pi, horizon, stochastic=True):
-        self.pi, self.stochastic = pi, stochastic
+    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False):
+        self.pi, self.stochastic, self.whole_episodes = pi, stochastic, whole_episodes
         self.stepper = Stepper(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
         if horizon < self.num_envs or horizon % self.num_envs:
@@ -50,35 +53,55 @@ class Collector:
 
         Returns:
             A dict of arrays [T, K, ...]: `ob` (encoded), `ac` (as sampled, unclipped), `rew` float64, `new` (first step of an
-            episode), `prevac`, `terminated`, `truncated`, `valid` (False where an action meant nothing: drop it);
-            `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time limit ended an episode;
-            `ep_rets`, `ep_lens`: of the episodes that ended.
+            episode), `prevac`, `terminated`, `truncated`, `valid` (False for a row to drop: its action meant nothing, or it is beyond
+            what whole episodes need); `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time
+            limit ended an episode; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made.
         """
-        steps, num_envs, pdtype = self.steps, self.num_envs, self.pi.pdtype
         if self.obs is None:
             self.reset()
+        parts = [self._run(rng, self.steps)]
+        going_on = ~self.new
+        while self.whole_episodes and going_on.any():
+            if sum(len(part["rew"]) for part in parts) > LONGEST:
+                raise UserError(f"an episode has not ended after {LONGEST:,} steps; whole episodes need ends: wrap the environment in a "
+                                "gymnasium.wrappers.TimeLimit, or set whole_episodes=False")
+            parts.append(self._run(rng, self.steps, going_on))
+        seg = parts[0] if len(parts) == 1 else join(parts)
+        rew, valid, ended = seg["rew"], seg.pop("real"), seg["terminated"] | seg["truncated"]
+        episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()] if self.monitors \
+            else self._count_episodes(rew * valid, valid, ended)
+        self._check_finite(seg["ob"], seg["last_ob"], rew, seg["final_obs"])
+        return seg | {"steps": int(valid.sum()), "ep_rets": [ep_ret for ep_ret, _ in episodes], "ep_lens": [ep_len for _, ep_len in episodes]}
+
+    def _run(self, rng, steps, going_on=None):
+        """Part of a segment: up to `steps` steps; until no episode of `going_on` [K] bool, changed in place, goes on, if that is given."""
+        num_envs, pdtype = self.num_envs, self.pi.pdtype
         ob = np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype)
         ac = np.empty((steps + 1, *self.ac.shape), self.ac.dtype)
         rew, new = np.empty((steps, num_envs)), np.empty((steps + 1, num_envs), bool)
-        terminated, truncated, valid = np.zeros((steps, num_envs), bool), np.zeros((steps, num_envs), bool), np.ones((steps, num_envs), bool)
+        terminated, truncated, real = np.zeros((steps, num_envs), bool), np.zeros((steps, num_envs), bool), np.ones((steps, num_envs), bool)
+        wanted = np.ones((steps, num_envs), bool)
         final_obs = []
         act = self.pi.actor(num_envs, pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None)
         step = self.stepper.step
         ob[0], ac[0], new[0] = self.obs, self.ac, self.new
         for t in range(steps):
             chosen = ac[t + 1] = act(ob[t], t)
-            for k, final_ob, died, cut in step(chosen, t, ob, rew, valid):
+            for k, final_ob, died, cut in step(chosen, t, ob, rew, real):
                 terminated[t, k], truncated[t, k] = died, cut
                 if not died:
                     final_obs.append((t, k, final_ob))
-        new[1:] = terminated | truncated
-        self.obs, self.ac, self.new = ob[-1].copy(), ac[-1].copy(), new[-1].copy()
-        episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()] if self.monitors \
-            else self._count_episodes(rew * valid, valid, new[1:])
-        self._check_finite(ob, rew, final_obs)
-        return {"ob": ob[:-1], "ac": ac[1:], "rew": rew, "new": new[:-1], "prevac": ac[:-1], "terminated": terminated,
-                "truncated": truncated, "valid": valid, "last_ob": ob[-1], "last_new": new[-1], "final_obs": final_obs,
-                "ep_rets": [ep_ret for ep_ret, _ in episodes], "ep_lens": [ep_len for _, ep_len in episodes]}
+            if going_on is not None:
+                wanted[t] = going_on
+                going_on &= ~(terminated[t] | truncated[t])
+                if not going_on.any():
+                    steps = t + 1
+                    break
+        new[1:steps + 1] = (terminated | truncated)[:steps]
+        self.obs, self.ac, self.new = ob[steps].copy(), ac[steps].copy(), new[steps].copy()
+        rows = {"ob": ob, "ac": ac[1:], "rew": rew, "new": new, "prevac": ac, "terminated": terminated, "truncated": truncated,
+                "valid": real & wanted, "real": real}
+        return {name: x[:steps] for name, x in rows.items()} | {"last_ob": ob[steps], "last_new": new[steps], "final_obs": final_obs}
 
     def _count_episodes(self, rew, valid, ended):
         """[(return, length)] of the episodes that ended, in the order in which they did; the rest is carried to the next segment."""
@@ -95,12 +118,12 @@ class Collector:
         return episodes
 
     @staticmethod
-    def _check_finite(ob, rew, final_obs):
+    def _check_finite(ob, last_ob, rew, final_obs):
         for t, k, final_ob in final_obs:
             if final_ob.dtype.kind == "f" and not np.isfinite(final_ob).all():
                 raise UserError(f"environment {k} returned a last observation that is not finite at step {t} of the segment: {final_ob}; "
                                 "mend the environment, nothing can be learned from it")
-        for name, values in (("observation", ob), ("reward", rew)):
+        for name, values in (("observation", ob), ("observation", last_ob[None]), ("reward", rew)):
             if values.dtype.kind == "f" and not np.isfinite(values).all():
                 t, k = np.argwhere(~np.isfinite(values))[0][:2]
                 raise UserError(f"environment {k} returned a {name} that is not finite at step {t} of the segment: {values[t, k]}; "
@@ -147,8 +170,16 @@ def place_values(seg, vpred):
         seg["final_vpred"][t, k] = value
 
 
+def join(parts):
+    """One segment of several that follow each other."""
+    starts = np.cumsum([0, *(len(part["rew"]) for part in parts)])
+    last = {name: parts[-1][name] for name in ("last_ob", "last_new")}
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name not in ("final_obs", *last)} | last | {
+        "final_obs": [(start + t, k, ob) for start, part in zip(starts, parts) for t, k, ob in part["final_obs"]]}
+
+
 def squeeze(seg):
     """A segment of one environment without its environment axis."""
-    lists = ("final_obs", "ep_rets", "ep_lens")
+    lists = ("final_obs", "ep_rets", "ep_lens", "steps")
     per_env = ("last_ob", "last_new", "nextvpred")
     return {key: value if key in lists else value[0] if key in per_env else value[:, 0] for key, value in seg.items()}

@@ -33,6 +33,7 @@ class Training:
         synced: function () -> raises if the ranks have drifted apart; called once an iteration.
         callback: Baselines' `callback(locals, globals)`, called before every iteration on every rank; True ends the run.
         compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
+        whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
         logger: rank 0's `Logger`, or None.
         folder: a `RunFolder`, or None for no checkpoints.
         checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
@@ -44,14 +45,14 @@ class Training:
         progress: how much of the run is done, 0 to 1.
     """
 
-    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), logger=None, folder=None,
-                 checkpoint_every=25):
+    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), whole_episodes=False,
+                 logger=None, folder=None, checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
         self.parts, self.synced, self.callback, self.logger = parts, synced, callback, logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
-        self.collector = Collector(env, pi, horizon)
+        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes)
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0
@@ -101,6 +102,8 @@ class Training:
     def collect(self):
         """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
         rng = seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far)
+        if self.collector.whole_episodes:
+            self._cut()
         if not self.compile_ahead:
             return self.collector.collect(rng)
         with ThreadPoolExecutor(len(self.compile_ahead)) as pool:  # XLA compiles without Python's lock, on cores that would idle
@@ -127,7 +130,7 @@ class Training:
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
-        own = (seg["ep_rets"], seg["ep_lens"], int(valid.sum()), explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
+        own = (seg["ep_rets"], seg["ep_lens"], seg["steps"], explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
         everyone = self.comm.gather(own)
         for ep_rets, ep_lens, steps, _ in everyone:
             self.rewbuffer.extend(ep_rets)

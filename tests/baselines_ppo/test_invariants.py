@@ -54,7 +54,7 @@ def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
     quantiles = (np.arange(4000) + 0.5) / 4000
     x = scipy.stats.norm.ppf(quantiles)[None] * np.exp(old_logstd) + old_mean
     kl = (scipy.stats.norm.logpdf(x, old_mean, np.exp(old_logstd)) - scipy.stats.norm.logpdf(x, mean, np.exp(logstd))).mean()
-    terms = recorder.last.descent.evaluate(batch, np.full(256, 1 / 256, np.float32), [0.2])
+    terms = recorder.last.descent.evaluate(batch, np.full(256, 1 / 256, np.float32), [0.2, 1.0])
     # the grid leaves out the outermost 1/8000 on each side, whose part of the second moment is 1e-3
     assert terms[pposgd_simple.TERMS.index("loss_kl")] == pytest.approx(kl, rel=5e-3)
 

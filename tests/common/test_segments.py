@@ -97,7 +97,7 @@ def segments(kind, count=4, steps=7, env_class=ScriptedEnv):
         seg = next(generator)
         if kind == "env":
             axis = {"nextvpred": 0, "last_ob": 0, "last_new": 0}
-            seg = {key: x if isinstance(x, list) else np.expand_dims(x, axis.get(key, 1)) for key, x in seg.items()}
+            seg = {key: x if isinstance(x, (list, int)) else np.expand_dims(x, axis.get(key, 1)) for key, x in seg.items()}
         add_vtarg_and_adv(seg, GAMMA, LAM)
         yield seg
 

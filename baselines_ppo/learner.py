@@ -1,0 +1,108 @@
+"""What every `learn` needs around its update: settings checked, policies built, the segment's evaluation, the training that drives it."""
+from dataclasses import fields
+
+import numpy as np
+
+from common import mpi, seeding
+from common.errors import UserError
+from common.evaluation import SegmentEvaluator
+from common.mpi_adam import check_synced
+from common.return_scaling import ReturnScaler
+from common.training import Training
+
+# What `learn` of every algorithm takes beside its settings:
+# comm: the ranks; all of the job if None.
+# averaging: 'gather', 'average' (see `common.optimise`) or 'auto', by ranks, batch and network.
+# logger, folder, checkpoint, checkpoint_every: where to log and to write checkpoints, and where to go on from (`common.training`).
+# on_start: function (`Training`), called once before the first step.
+RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "on_start": None}
+
+
+class Learner:
+    """One call of a `learn`.
+
+    Args:
+        settings_class: of the algorithm.
+        given: {name: value} of the settings that `learn` names.
+        options: its other keyword arguments: further settings, and `RUN_OPTIONS`.
+        limits: `Limits`.
+        env, policy_fn, seed, callback: as `learn` takes them.
+
+    Attributes:
+        settings: checked.
+        pi, oldpi: the policies, the same on all ranks.
+        evaluate: the `SegmentEvaluator`.
+        comm, seed, averaging, num_envs: the ranks, the run's seed, the way to average, environments of this rank.
+
+    Raises:
+        UserError: for any setting, space or environment that cannot be.
+    """
+
+    def __init__(self, settings_class, given, options, limits, env, policy_fn, seed, callback):
+        run = {name: options.pop(name, default) for name, default in RUN_OPTIONS.items()}
+        if unknown := options.keys() - {one.name for one in fields(settings_class)}:
+            raise UserError(f"learn() does not take {', '.join(sorted(unknown))}; {settings_class.__name__} lists its settings")
+        self.settings = settings_class(**given, **options)
+        self.settings.check()
+        self.settings.check_with(limits)
+        if run["averaging"] not in ("auto", "gather", "average"):
+            raise UserError(f"averaging={run['averaging']!r}; choose one of auto, gather, average")
+        self.env, self.limits, self.callback, self.run = env, limits, callback, run
+        self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
+        self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))
+        self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
+        self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
+        self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
+        self.scaler = ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
+
+    def scale(self, seg):
+        """Scale a segment's rewards, if that is asked for."""
+        if self.scaler is not None:
+            self.scaler(seg)
+
+    def training(self, update):
+        """The `Training` that drives `update`: resumed where there is a checkpoint to go on from.
+
+        Args:
+            update: has `parts()`, {name: object with `state`, `restore` and, if its numbers start by chance, `sync`}, and `compile()`.
+        """
+        parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
+
+        def synced():
+            check_synced(self.comm, [x for part in (self.pi, *parts.values()) for x in part.state().values()])
+
+        training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
+                            synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, update.compile),
+                            whole_episodes=getattr(self.settings, "whole_episodes", False),
+                            **{name: run[name] for name in ("logger", "folder", "checkpoint_every")})
+        for x in self.pi.get_variables():
+            x.assign(self.comm.broadcast_array(x.numpy()))
+        if run["checkpoint"] is not None:
+            training.restore(run["checkpoint"])
+        if run["on_start"] is not None:
+            run["on_start"](training)
+        return training
+
+
+def build_policies(env, policy_fn, comm, seed):
+    """(pi, oldpi) for an environment: initialised from the seed, with an observation filter over all ranks.
+
+    Raises:
+        UserError: if `policy_fn` builds something that is no policy of this package.
+    """
+    spaces = [getattr(env, f"single_{name}", None) or getattr(env, name, None) for name in ("observation_space", "action_space")]
+    if None in spaces:
+        raise UserError(f"env is a {type(env).__name__} without observation_space and action_space; build it with gymnasium.make(...)")
+    policies = [policy_fn(name, *spaces) for name in ("pi", "oldpi")]
+    for policy in policies:
+        if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):
+            raise UserError(f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from baselines_ppo.Policy "
+                            "(a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in the migration table)")
+        if policy.recurrent:
+            raise UserError(f"{type(policy).__name__} is recurrent; minibatches of single steps cannot train it")
+    if hasattr(policies[0], "initialise"):
+        policies[0].initialise(seeding.generator(seed, seeding.INITIALISE))
+    for policy in policies:
+        if policy.ob_rms is not None:
+            policy.ob_rms.comm = comm
+    return policies
