@@ -30,6 +30,8 @@ class CnnPolicy(Policy):
         UserError: if the observations are no such images.
     """
 
+    terms_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
+
     def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0):
         if not is_image(ob_space) or ob_space.dtype != np.uint8:
             raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {ob_space}; use --policy mlp")

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from common import spaces
 from common.checkpoints import check_arrays, load_arrays, save_arrays
-from common.distributions import make_pdtype
+from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
@@ -30,10 +30,12 @@ class Policy(tf.Module):
         pdtype: the kind of distribution over actions.
         ob_rms: running mean and standard deviation of the observations, or None. The training updates it.
         xla: whether XLA compiles `forward` in the update; False where it has no kernel or a slower one.
+        terms_rows: rows of a segment, evenly spaced, on which the losses are measured for the log after an update; None: all.
     """
 
     recurrent = False
     xla = True
+    terms_rows = None
 
     def __init__(self, name, ob_space, ac_space, keep_images=True):
         super().__init__(name=name)
@@ -42,7 +44,7 @@ class Policy(tf.Module):
         self.pdtype = make_pdtype(ac_space)
         self.ob_rms = None
         self.rng = np.random.default_rng()
-        self._compiled = {}
+        self._compiled = None
 
     def forward(self, ob):
         """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors.
@@ -59,12 +61,12 @@ class Policy(tf.Module):
         """The keyword arguments that build this policy again."""
         return {}
 
-    def _outputs(self, x, values=True):
-        """(flatparam, vpred) at prepared observations, or flatparam alone: traced once, for batches of any size."""
-        if values not in self._compiled:
+    def _outputs(self, x):
+        """(flatparam, vpred) at prepared observations: traced once, for batches of any size."""
+        if self._compiled is None:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
-            self._compiled[values] = tf.function(self.forward if values else lambda ob: self.forward(ob)[0], input_signature=signature, autograph=False)
-        return self._compiled[values](tf.convert_to_tensor(x))
+            self._compiled = tf.function(self.forward, input_signature=signature, autograph=False)
+        return self._compiled(tf.convert_to_tensor(x))
 
     # ---- acting
 
@@ -76,11 +78,18 @@ class Policy(tf.Module):
             noise: [T, K, ...] as `pdtype.noise` draws it, or None for the most likely actions.
 
         Returns:
-            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy.
+            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy. If it has a list `outputs`, that takes
+            every call's (flatparam, vpred), which are then not computed again: only where the compiled network itself acts, and not for
+            Gaussians, whose log probabilities at a small deviation magnify what two batch sizes differ by in rounding.
         """
+        outputs = None if isinstance(self.pdtype, DiagGaussianPdType) else []
+
         def act(ob, t):
-            flat = self._outputs(self.prepare(ob), values=False).numpy()
+            flat, vpred = (x.numpy() for x in self._outputs(self.prepare(ob)))
+            if outputs is not None:
+                outputs.append((flat, vpred))
             return self._choose(flat, None if noise is None else noise[t])
+        act.outputs = outputs
         return act
 
     def _choose(self, flat, noise):

@@ -136,7 +136,8 @@ class PPOUpdate:
 
     def compile(self):
         """Compile ahead of the first segment; nothing moves."""
-        self.descent.compile(self.evaluate.blank_batch(), self.batch_size, [1.0, 1.0], self.room)
+        batch = self.evaluate.blank_batch()
+        self.descent.compile(batch, self._sample(batch), self.batch_size, [1.0, 1.0], self.room)
 
     def __call__(self, seg, rng, progress):
         """Optimise on one segment.
@@ -147,7 +148,7 @@ class PPOUpdate:
             progress: how much of the run is done, 0 to 1, for the schedules.
 
         Returns:
-            {name: number}: `TERMS` over the whole segment after the last epoch, and the step size; the mean over ranks.
+            {name: number}: `TERMS` over the segment (`Policy.terms_rows`) after the last epoch, beta, and the step size; the mean over ranks.
         """
         s = self.settings
         stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
@@ -167,10 +168,19 @@ class PPOUpdate:
             if s.target_kl is not None and terms[:, TERMS.index("loss_kl")].mean() > 1.5 * s.target_kl:
                 break
         self.minibatch_terms = np.concatenate(minibatch_terms)
-        after = dict(zip(TERMS, self.descent.evaluate(batch, valid / np.float32(valid.sum()), scalars).tolist()))
+        after = dict(zip(TERMS, self._terms(batch, valid, scalars)))
         beta = {"beta": self.penalty.beta} if s.objective in ("adaptive_kl", "fixed_kl") else {}
         self.penalty.update(after["loss_kl"])
         return after | beta | {"stepsize": stepsize}
+
+    def _terms(self, batch, valid, scalars):
+        """`TERMS` as the policy now stands, over the segment or, where that is dear, rows evenly spaced in it; the mean over ranks."""
+        batch, valid = self._sample(batch), self._sample({"valid": valid})["valid"]
+        return self.descent.evaluate(batch, valid / np.float32(max(valid.sum(), 1)), scalars).tolist()
+
+    def _sample(self, batch):
+        every = max(1, self.settings.timesteps_per_actorbatch // (self.pi.terms_rows or self.settings.timesteps_per_actorbatch))
+        return {name: x[::every] for name, x in batch.items()}
 
     def _batch(self, seg, valid):
         batch = self.evaluate.batch(seg)

@@ -110,7 +110,7 @@ class VPGUpdate:
     def compile(self):
         """Compile ahead of the first segment; nothing moves."""
         batch = self.evaluate.blank_batch()
-        self.descent.compile(batch, self.horizon, [], 1)
+        self.descent.compile(batch, batch, self.horizon, [], 1)
         if self.value_fit:
             self.value_fit.compile(batch)
 

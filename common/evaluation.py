@@ -23,6 +23,7 @@ class SegmentEvaluator:
         self.pi, self.oldpi, self.rows = pi, oldpi, rows
         # every call has one shape, so that it is compiled once: the segment, the K last observations, and room for a few final ones
         self.block = min(rows + num_envs + max(num_envs, 15), MAX_BLOCK)
+        self.small_block = min(self.block, 2 * num_envs + 15)  # where the actor kept its outputs, there are the last observations alone
         self._outputs = tf.function(pi.forward, jit_compile=pi.xla, autograph=False)
         self._copy = tf.function(self._copy_graph, autograph=False)
 
@@ -55,11 +56,12 @@ class SegmentEvaluator:
         self.outputs(self.blank_batch()["x"][:self.block])
 
     def outputs(self, x):
-        """(flatparam [N, p], vpred [N]) NumPy at prepared observations [N, ...], in calls of one shape."""
+        """(flatparam [N, p], vpred [N]) NumPy at prepared observations [N, ...], in calls of one shape, or two."""
         flats, vpreds = [], []
-        for start in range(0, len(x), self.block):
-            part = x[start:start + self.block]
-            padded = np.concatenate([part, np.zeros((self.block - len(part), *part.shape[1:]), part.dtype)])
+        block = self.small_block if len(x) <= self.small_block else self.block
+        for start in range(0, len(x), block):
+            part = x[start:start + block]
+            padded = np.concatenate([part, np.zeros((block - len(part), *part.shape[1:]), part.dtype)])
             flat, vpred = self._outputs(tf.constant(padded))
             flats.append(flat.numpy()[:len(part)])
             vpreds.append(vpred.numpy()[:len(part)])
@@ -71,10 +73,15 @@ class SegmentEvaluator:
         final = [np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else []
         encoded = np.concatenate([seg["ob"].reshape(seg["rew"].size, *seg["ob"].shape[2:]), seg["last_ob"], *final])
         seg["all_x"] = self.pi.prepare(encoded)
-        seg["x"] = seg["all_x"][:seg["rew"].size]
-        flat, vpred = self.outputs(seg["all_x"])
-        seg["flatparam"] = flat[:seg["rew"].size]
-        place_values(seg, vpred)
+        rows = seg["rew"].size
+        seg["x"] = seg["all_x"][:rows]
+        if "flatparam" in seg:
+            seg["flatparam"] = seg["flatparam"].reshape(rows, -1)
+            place_values(seg, np.concatenate([seg["vpred"].reshape(-1), self.outputs(seg["all_x"][rows:])[1]]))
+        else:
+            flat, vpred = self.outputs(seg["all_x"])
+            seg["flatparam"] = flat[:rows]
+            place_values(seg, vpred)
 
     def values_again(self, seg):
         """V of the segment as the value function now stands, for advantages that are recomputed between epochs."""

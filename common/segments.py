@@ -55,7 +55,8 @@ class Collector:
             A dict of arrays [T, K, ...]: `ob` (encoded), `ac` (as sampled, unclipped), `rew` float64, `new` (first step of an
             episode), `prevac`, `terminated`, `truncated`, `valid` (False for a row to drop: its action meant nothing, or it is beyond
             what whole episodes need); `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time
-            limit ended an episode; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made.
+            limit ended an episode; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made;
+            `flatparam`, `vpred` where the actor kept them.
         """
         if self.obs is None:
             self.reset()
@@ -101,6 +102,8 @@ class Collector:
         self.obs, self.ac, self.new = ob[steps].copy(), ac[steps].copy(), new[steps].copy()
         rows = {"ob": ob, "ac": ac[1:], "rew": rew, "new": new, "prevac": ac, "terminated": terminated, "truncated": truncated,
                 "valid": real & wanted, "real": real}
+        if outputs := getattr(act, "outputs", None):
+            rows |= {name: np.stack(x) for name, x in zip(("flatparam", "vpred"), zip(*outputs))}
         return {name: x[:steps] for name, x in rows.items()} | {"last_ob": ob[steps], "last_new": new[steps], "final_obs": final_obs}
 
     def _count_episodes(self, rew, valid, ended):

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from jobs import RUN, run
 
-from baselines_ppo import CnnPolicy, learn
+from baselines_ppo import CnnPolicy, learn, pposgd_simple
 from baselines_ppo.policies import load_policy
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
@@ -144,6 +144,26 @@ def test_acting_and_evaluation_agree(ac_space):
     actor = pi.actor(8, None)
     modes = np.concatenate([actor(obs[:8], 0), actor(obs[8:], 1)])
     np.testing.assert_allclose(modes, pi.pdtype.pdfromflat(flat).mode(), rtol=1e-4, atol=1e-5)
+
+
+def test_what_the_actor_kept_makes_the_first_ratio_one(monkeypatch):
+    """Invariant 1 where flatparam is the acting call's: the first minibatch has ratio 1 to rounding, and KL 0."""
+    updates = []
+
+    class Recorder(pposgd_simple.PPOUpdate):
+        def __call__(self, seg, rng, progress):
+            updates.append((self, {name: seg[name].copy() for name in ("flatparam", "vpred")}, self.evaluate.outputs(seg["all_x"])))
+            return super().__call__(seg, rng, progress)
+
+    monkeypatch.setattr(pposgd_simple, "PPOUpdate", Recorder)
+    env = InProcessVectorEnv([Catch() for _ in range(4)])
+    pposgd_simple.learn(env, lambda *args: CnnPolicy(*args, kind="small"), timesteps_per_actorbatch=64, optim_batchsize=16, optim_epochs=2,
+                        max_iters=2, seed=0)
+    for update, kept, (flat, vpred) in updates:
+        np.testing.assert_allclose(kept["flatparam"], flat[:64], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(kept["vpred"].reshape(-1), vpred[:64], rtol=1e-4, atol=1e-5)
+    kl, clipfrac = (updates[-1][0].minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac"))
+    assert abs(kl) < 1e-9 and clipfrac == 0
 
 
 @pytest.mark.parametrize("space, message", [
