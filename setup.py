@@ -29,6 +29,7 @@ setup(
     ],
     extras_require={
         "test": ["pytest>=8", "scipy>=1.14", "pytest-timeout>=2.3"],
+        "benchmarks": ["rliable>=1.2", "pandas<3", "matplotlib>=3.9"],  # rliable 1.2 does not import with pandas 3
         # the benchmark's peers, in an environment of their own: SBX asks for tfp-nightly, which overwrites tensorflow-probability
         "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
     },

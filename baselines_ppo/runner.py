@@ -88,7 +88,7 @@ def resolve(typed, ranks, kind, env_id, image):
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
     if not any(key in typed for key in LIMITS):
         run_settings["num_timesteps"] = preset.num_timesteps
-    for key in ("num_envs", "checkpoint_every"):
+    for key in ("num_envs", "checkpoint_every", "env_threads"):
         if run_settings[key] is not None and run_settings[key] < 1:
             raise UserError(f"{key}={run_settings[key]}; give at least 1")
     if run_settings["seed"] < 0:
@@ -195,9 +195,10 @@ def train(typed, args, comm):
         typed_now, typed = typed, go_on_with(previous["typed"], typed)
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
-    settings = settings_for(typed if previous is None else typed | typed_now, comm.size)
     from common.quiet import available_cores, import_tensorflow
-    import_tensorflow(threads=max(1, available_cores() // comm.host_size), onednn=settings["policy"] == "cnn")
+    cores = max(1, available_cores() // comm.host_size)
+    settings = settings_for(typed if previous is None else typed | typed_now, comm.size, cores)
+    import_tensorflow(threads=cores, onednn=settings["policy"] == "cnn")
     settings["policy_settings"] = checked_policy_settings(settings)
     if previous is not None:
         settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
@@ -228,8 +229,8 @@ def read_previous(path):
     return config
 
 
-def settings_for(typed, ranks):
-    """`resolve`d settings, after a look at the environment."""
+def settings_for(typed, ranks, cores):
+    """`resolve`d settings, after a look at the environment; `cores` are one rank's."""
     import gymnasium as gym
 
     from common.envs import kind_of, make_env
@@ -241,7 +242,10 @@ def settings_for(typed, ranks):
         probe = make_env(typed["env"], **typed.get("env_kwargs") or {})
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
-    return resolve(typed, ranks, kind, typed["env"], image)
+    settings = resolve(typed, ranks, kind, typed["env"], image)
+    if settings["env_threads"] is None:  # other environments may not be safe to step in threads
+        settings["env_threads"] = min(cores, settings["num_envs"]) if kind in ("mujoco", "atari") else 1
+    return settings
 
 
 def checked_policy_settings(settings):
@@ -317,8 +321,8 @@ def learn_in(folder, settings, comm, checkpoint):
     try:
         pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
                    **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
-                   **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], comm=comm, logger=logger,
-                   folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start)
+                   **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
+                   comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start)
     finally:
         if logger is not None:
             logger.close()

@@ -1,4 +1,6 @@
 """Collecting: T steps of K environments with the policy as it stands, into a segment with Baselines' keys."""
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from common import seeding
@@ -18,13 +20,16 @@ class Collector:
         horizon: steps a segment, summed over the environments.
         stochastic: sample actions, or take the mode.
         whole_episodes: a segment goes on until every episode that was under way at `horizon` has ended; start each with `reset`.
+        threads: the environments are shared out over as many, each with an actor of its own. Worth it where one thread can go on while
+            another is in MuJoCo's step or TensorFlow's forward pass, which run without Python's lock. Only for environments of an
+            `InProcessVectorEnv`, and not for whole episodes.
 
     Attributes:
         steps: T, steps of each environment a segment.
         num_envs: K.
     """
 
-    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False):
+    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False, threads=1):
         self.pi, self.stochastic, self.whole_episodes = pi, stochastic, whole_episodes
         self.stepper = Stepper(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
@@ -32,8 +37,13 @@ class Collector:
             raise UserError(f"timesteps_per_actorbatch={horizon} cannot be shared out over {self.num_envs} environments; "
                             f"give a multiple of {self.num_envs}")
         self.steps = horizon // self.num_envs
+        in_process = isinstance(self.stepper.env, InProcessVectorEnv)
+        threads = min(threads, self.num_envs) if in_process and not whole_episodes else 1
+        ends = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
+        self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]
+        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self.obs = None
-        envs = self.stepper.env.envs if isinstance(self.stepper.env, InProcessVectorEnv) else []
+        envs = self.stepper.env.envs if in_process else []
         self.monitors = [find_monitor(env) for env in envs]
         if None in self.monitors:
             self.monitors = []
@@ -82,29 +92,39 @@ class Collector:
         rew, new = np.empty((steps, num_envs)), np.empty((steps + 1, num_envs), bool)
         terminated, truncated, real = np.zeros((steps, num_envs), bool), np.zeros((steps, num_envs), bool), np.ones((steps, num_envs), bool)
         wanted = np.ones((steps, num_envs), bool)
-        final_obs = []
-        act = self.pi.actor(num_envs, pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None)
-        step = self.stepper.step
+        noise = pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None
         ob[0], ac[0], new[0] = self.obs, self.ac, self.new
-        for t in range(steps):
-            chosen = ac[t + 1] = act(ob[t], t)
-            for k, final_ob, died, cut in step(chosen, t, ob, rew, real):
-                terminated[t, k], truncated[t, k] = died, cut
-                if not died:
-                    final_obs.append((t, k, final_ob))
-            if going_on is not None:
-                wanted[t] = going_on
-                going_on &= ~(terminated[t] | truncated[t])
-                if not going_on.any():
-                    steps = t + 1
-                    break
+
+        def run(columns, stepper):
+            """All time steps of some environments: how many there were, the final observations, what the actor kept."""
+            act = self.pi.actor(stepper.num_envs, None if noise is None else noise[:, columns])
+            own_ob, own_ac, own_rew, own_real = (x[:, columns] for x in (ob, ac, rew, real))
+            step, final_obs = stepper.step, []
+            for t in range(steps):
+                chosen = own_ac[t + 1] = act(own_ob[t], t)
+                for k, final_ob, died, cut in step(chosen, t, own_ob, own_rew, own_real):
+                    k += columns.start
+                    terminated[t, k], truncated[t, k] = died, cut
+                    if not died:
+                        final_obs.append((t, k, final_ob))
+                if going_on is not None:
+                    wanted[t] = going_on
+                    going_on[:] &= ~(terminated[t] | truncated[t])
+                    if not going_on.any():
+                        return t + 1, final_obs, getattr(act, "outputs", None)
+            return steps, final_obs, getattr(act, "outputs", None)
+
+        results = [run(*self.groups[0])] if self.pool is None else list(self.pool.map(run, *zip(*self.groups)))
+        steps = results[0][0]
         new[1:steps + 1] = (terminated | truncated)[:steps]
         self.obs, self.ac, self.new = ob[steps].copy(), ac[steps].copy(), new[steps].copy()
         rows = {"ob": ob, "ac": ac[1:], "rew": rew, "new": new, "prevac": ac, "terminated": terminated, "truncated": truncated,
                 "valid": real & wanted, "real": real}
-        if outputs := getattr(act, "outputs", None):
-            rows |= {name: np.stack(x) for name, x in zip(("flatparam", "vpred"), zip(*outputs))}
-        return {name: x[:steps] for name, x in rows.items()} | {"last_ob": ob[steps], "last_new": new[steps], "final_obs": final_obs}
+        if results[0][2]:
+            for i, name in enumerate(("flatparam", "vpred")):
+                rows[name] = np.concatenate([np.stack([call[i] for call in kept]) for _, _, kept in results], axis=1)
+        return {name: x[:steps] for name, x in rows.items()} | {
+            "last_ob": ob[steps], "last_new": new[steps], "final_obs": sorted((one for _, final, _ in results for one in final), key=lambda one: one[:2])}
 
     def _count_episodes(self, rew, valid, ended):
         """[(return, length)] of the episodes that ended, in the order in which they did; the rest is carried to the next segment."""

@@ -34,6 +34,7 @@ class Training:
         callback: Baselines' `callback(locals, globals)`, called before every iteration on every rank; True ends the run.
         compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
         whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
+        env_threads: threads that step this rank's environments (`Collector`).
         logger: rank 0's `Logger`, or None.
         folder: a `RunFolder`, or None for no checkpoints.
         checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
@@ -46,13 +47,13 @@ class Training:
     """
 
     def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), whole_episodes=False,
-                 logger=None, folder=None, checkpoint_every=25):
+                 env_threads=1, logger=None, folder=None, checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
         self.parts, self.synced, self.callback, self.logger = parts, synced, callback, logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
-        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes)
+        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, threads=env_threads)
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0

@@ -106,6 +106,14 @@ class Stepper:
         self.as_int = self.ours and isinstance(space, gym.spaces.Discrete)
         self.waiting = np.zeros(self.num_envs, bool)  # NEXT_STEP: the coming step only resets these
 
+    def part(self, start, end):
+        """A stepper of environments `start` to `end` - 1 alone."""
+        if (start, end) == (0, self.num_envs):
+            return self
+        part = copy.copy(self)
+        part.env, part.num_envs = InProcessVectorEnv(self.env.envs[start:end]), end - start
+        return part
+
     def reset(self, seeds=None):
         """New episodes everywhere; returns encoded observations [K, *shape]."""
         try:

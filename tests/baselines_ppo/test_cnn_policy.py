@@ -159,7 +159,7 @@ def test_what_the_actor_kept_makes_the_first_ratio_one(monkeypatch):
     env = InProcessVectorEnv([Catch() for _ in range(4)])
     pposgd_simple.learn(env, lambda *args: CnnPolicy(*args, kind="small"), timesteps_per_actorbatch=64, optim_batchsize=16, optim_epochs=2,
                         max_iters=2, seed=0)
-    for update, kept, (flat, vpred) in updates:
+    for _, kept, (flat, vpred) in updates:
         np.testing.assert_allclose(kept["flatparam"], flat[:64], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(kept["vpred"].reshape(-1), vpred[:64], rtol=1e-4, atol=1e-5)
     kl, clipfrac = (updates[-1][0].minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac"))

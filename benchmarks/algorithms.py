@@ -1,0 +1,60 @@
+"""Figure 3 of the PPO paper: PPO beside what it is compared with. Protocol and results: results/algorithms.md.
+
+    python benchmarks/algorithms.py
+    python benchmarks/algorithms.py --env InvertedPendulum-v4 --seeds 0 --num-timesteps 1e5   a small one
+
+May be killed at any moment and started again (training_queue.py).
+"""
+import argparse
+import sys
+
+import numpy as np
+from scores import bootstrap_interval, curve_figure, markdown_table, score_matrix
+from training_queue import RESULTS, Job, Results, add_arguments, run_queue
+
+TASKS = ("Hopper-v4", "HalfCheetah-v4", "Walker2d-v4", "InvertedDoublePendulum-v4", "InvertedPendulum-v4", "Reacher-v4", "Swimmer-v4")
+SETTINGS = {"PPO (clip)": ("--preset", "paper"), "TRPO": ("--preset", "trpo"), "A2C": ("--preset", "a2c"),
+            "REINFORCE with a baseline": ("--preset", "reinforce")}
+BENCHMARK = "algorithms"
+
+
+def jobs(tasks=TASKS, seeds=(0, 1, 2), steps=1_000_000):
+    """All trainings, seed by seed and task by task."""
+    return [Job(BENCHMARK, setting, env, seed, steps, words) for seed in seeds for env in tasks for setting, words in SETTINGS.items()]
+
+
+def report(tasks, seeds, steps):
+    """Write the table and the figure of what has finished; returns the table."""
+    lines = [line for line in Results(BENCHMARK).lines if line["steps"] == steps and line["seed"] in seeds and line["env"] in tasks]
+    if not lines:
+        return "nothing has finished yet"
+    matrix = score_matrix(lines, list(SETTINGS), tasks, seeds, steps).scores
+    rows = []
+    for setting in SETTINGS:
+        cells = []
+        for column in matrix[setting].T:
+            done = column[~np.isnan(column)]
+            if not len(done):
+                cells.append("")
+                continue
+            mean, low, high = bootstrap_interval(done[:, None])
+            cells.append(f"{mean:,.1f} ({low:,.0f} to {high:,.0f})" if len(done) > 1 else f"{mean:,.1f}")
+        rows.append((setting, *cells))
+    text = (f"mean return of the last 100 training episodes after {steps:,} steps, mean over seeds (95 % bootstrap interval)\n\n"
+            + markdown_table(("algorithm", *tasks), rows) + "\n")
+    (RESULTS / "algorithms-table.md").write_text(text)
+    curve_figure(RESULTS / "algorithms.png", lines, SETTINGS, tasks)
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, TASKS)
+    args = parser.parse_args()
+    failed = 0 if args.report else run_queue(jobs(args.env, args.seeds, args.num_timesteps), args.jobs)
+    print(report(args.env, args.seeds, args.num_timesteps))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""All long benchmarks in one queue: Table 1's trainings and Figure 3's, seed by seed. See training_queue.py.
+
+    python benchmarks/long_runs.py [--jobs N] [--seeds 0 1 2]
+"""
+import argparse
+import os
+import sys
+
+import algorithms
+import surrogates
+from training_queue import run_queue
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    args = parser.parse_args()
+    jobs = [job for seed in args.seeds for benchmark in (surrogates, algorithms) for job in benchmark.jobs(seeds=(seed,))]
+    failed = run_queue(jobs, args.jobs)
+    for benchmark in (surrogates, algorithms):
+        print(benchmark.report(benchmark.TASKS, args.seeds, 1_000_000))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Table 1 of the PPO paper: which surrogate objective is best? Protocol and results: results/surrogates.md.
+
+    python benchmarks/surrogates.py                                                     seven tasks, eleven settings, three seeds
+    python benchmarks/surrogates.py --env InvertedPendulum-v4 --seeds 0 --num-timesteps 1e5   a small one
+
+Schulman et al. 2017, section 6.1. May be killed at any moment and started again (training_queue.py).
+"""
+import argparse
+import sys
+
+from scores import bar_figure, bootstrap_interval, markdown_table, normalised, random_scores, score_matrix
+from training_queue import RESULTS, Job, Results, add_arguments, run_queue
+
+TASKS = ("HalfCheetah-v4", "Hopper-v4", "InvertedDoublePendulum-v4", "InvertedPendulum-v4", "Reacher-v4", "Swimmer-v4", "Walker2d-v4")
+# setting: (arguments, the paper's average normalised score)
+SETTINGS = {
+    "no clipping or penalty": (("--objective", "unclipped"), -0.39),
+    "clipping, epsilon = 0.1": (("--clip-param", "0.1"), 0.76),
+    "clipping, epsilon = 0.2": (("--clip-param", "0.2"), 0.82),
+    "clipping, epsilon = 0.3": (("--clip-param", "0.3"), 0.70),
+    "adaptive KL, target = 0.003": (("--objective", "adaptive_kl", "--kl-target", "0.003"), 0.68),
+    "adaptive KL, target = 0.01": (("--objective", "adaptive_kl", "--kl-target", "0.01"), 0.74),
+    "adaptive KL, target = 0.03": (("--objective", "adaptive_kl", "--kl-target", "0.03"), 0.71),
+    "fixed KL, beta = 0.3": (("--objective", "fixed_kl", "--beta", "0.3"), 0.62),
+    "fixed KL, beta = 1": (("--objective", "fixed_kl", "--beta", "1"), 0.71),
+    "fixed KL, beta = 3": (("--objective", "fixed_kl", "--beta", "3"), 0.72),
+    "fixed KL, beta = 10": (("--objective", "fixed_kl", "--beta", "10"), 0.69),
+}
+BENCHMARK = "surrogates"
+
+
+def jobs(tasks=TASKS, seeds=(0, 1, 2), steps=1_000_000):
+    """All trainings, seed by seed, so that what has finished is always a whole comparison of fewer seeds."""
+    return [Job(BENCHMARK, setting, env, seed, steps, ("--preset", "paper", *words))
+            for seed in seeds for env in tasks for setting, (words, _) in SETTINGS.items()]
+
+
+def report(tasks, seeds, steps):
+    """Write the table and the figure of what has finished; returns the table."""
+    matrix = score_matrix(Results(BENCHMARK).lines, list(SETTINGS), tasks, seeds, steps)
+    whole = [seed for seed in matrix.seeds if matrix.complete(seed)]
+    if not whole:
+        return "no seed has finished on every task and setting yet"
+    scores = normalised(matrix.of(whole), random_scores(tasks))
+    rows = []
+    for setting, (_, paper) in SETTINGS.items():
+        mean, low, high = bootstrap_interval(scores[setting])
+        rows.append((setting, f"{mean:.2f}", f"{low:.2f} to {high:.2f}", f"{paper:.2f}",
+                     *(f"{matrix.of(whole)[setting][:, i].mean():,.1f}" for i in range(len(tasks)))))
+    table = markdown_table(("surrogate", "score", "95 % interval", "paper", *tasks), rows)
+    text = f"seeds {', '.join(map(str, whole))}, {steps:,} steps; score: average over {len(whole) * len(tasks)} runs, random policy 0, best run 1\n\n{table}\n"
+    (RESULTS / "surrogates-table.md").write_text(text)
+    bar_figure(RESULTS / "surrogates.png", {setting: bootstrap_interval(scores[setting]) for setting in SETTINGS},
+               {setting: paper for setting, (_, paper) in SETTINGS.items()}, "average normalised score")
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, TASKS)
+    args = parser.parse_args()
+    failed = 0 if args.report else run_queue(jobs(args.env, args.seeds, args.num_timesteps), args.jobs)
+    print(report(args.env, args.seeds, args.num_timesteps))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""One queue for all long benchmarks: trainings in order, as many at once as there are cores, finished ones kept as JSON lines.
+
+It may be killed at any moment. What has finished is not run again; what was under way goes on from its last scheduled checkpoint, to the
+bit, or starts afresh where the code has changed since.
+"""
+import csv
+import fcntl
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+LAST_EPISODES = 100
+CURVE_POINTS = 100
+BUSY = "in use by a run that is still alive"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        benchmark: whose it is; names the results file.
+        setting: what is compared.
+        env, seed, steps: the task, and how long.
+        words: further arguments of the command line.
+    """
+
+    benchmark: str
+    setting: str
+    env: str
+    seed: int
+    steps: int
+    words: tuple = ()
+
+    @property
+    def key(self):
+        return self.benchmark, self.setting, self.env, self.seed, self.steps
+
+    def __str__(self):
+        return f"{self.env}, {self.setting}, seed {self.seed}"
+
+
+class Results:
+    """Finished trainings of one benchmark, a JSON line each.
+
+    Args:
+        benchmark: its name.
+        folder: where `<benchmark>.jsonl` is.
+    """
+
+    def __init__(self, benchmark, folder=RESULTS):
+        self.path, self.lock = Path(folder) / f"{benchmark}.jsonl", threading.Lock()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        data = self.path.read_bytes() if self.path.exists() else b""
+        whole = data[:data.rfind(b"\n") + 1]
+        if whole != data:  # a line that was cut off when its writer was killed
+            self.path.write_bytes(whole)
+        self.lines = [json.loads(line) for line in whole.decode().splitlines()]
+
+    def __contains__(self, job):
+        return any((line["benchmark"], line["setting"], line["env"], line["seed"], line["steps"]) == job.key for line in self.lines)
+
+    def add(self, line):
+        """Append a line, so that it is on disk when this returns."""
+        with self.lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+            self.lines.append(line)
+
+
+def train(job, work):
+    """Run one training to its end; its JSON line.
+
+    Args:
+        work: folder for the run's own folder, which is removed afterwards.
+
+    Raises:
+        RuntimeError: with the command's last words, if it fails.
+    """
+    name = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
+    run_dir, command = work / name, [sys.executable, str(ROOT / "run.py")]
+    config = run_dir / "config.json"
+    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    if config.exists() and json.loads(config.read_text())["git_commit"].rstrip("+") == commit:
+        words = ["--run-dir", str(run_dir), "--resume", "exact"]
+    else:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        words = ["--env", job.env, "--seed", str(job.seed), "--num-timesteps", str(job.steps), "--run-dir", str(run_dir), *map(str, job.words)]
+    while True:
+        done = subprocess.run([*command, *words], capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
+        if done.returncode == 0:
+            break
+        if BUSY not in done.stderr:  # else a training that outlived a killed queue: it will end
+            raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
+        time.sleep(10)
+    line = described(job, run_dir)
+    shutil.rmtree(run_dir)
+    return line
+
+
+def described(job, run_dir):
+    """The JSON line of a finished run: its score, its curve, and all that made it."""
+    config = json.loads((run_dir / "config.json").read_text())
+    returns = [float(row.split(",")[0]) for path in sorted(run_dir.glob("*.monitor.csv")) for row in path.read_text().splitlines()[2:]] \
+        if config["settings"]["num_envs"] * config["ranks"] == 1 else None
+    with (run_dir / "progress.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    thin = rows[::max(1, len(rows) // CURVE_POINTS)]
+    score = statistics.fmean(returns[-LAST_EPISODES:]) if returns else float(rows[-1]["EpRewMean"])
+    return {"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "score": score,
+            "curve": [[int(row["TimestepsSoFar"]), float(row["EpRewMean"])] for row in thin if row["EpRewMean"] not in ("", "nan")],
+            "episodes": int(rows[-1]["EpisodesSoFar"]), "seconds": float(rows[-1]["TimeElapsed"]), "git_commit": config["git_commit"],
+            "settings": config["settings"] | {"run_dir": None}, "versions": config["versions"], "platform": config["platform"]}
+
+
+def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
+    """Run all jobs that have no result yet, in order, `at_once` at a time; returns how many failed."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
+
+    results = {job.benchmark: Results(job.benchmark) for job in jobs}
+    waiting = [job for job in jobs if job not in results[job.benchmark]]
+    work.mkdir(parents=True, exist_ok=True)
+    failed, steps_done, began = 0, 0, time.monotonic()
+    with (work / ".lock").open("w") as lock, Progress("{task.description}", BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
+                                                      disable=not sys.stdout.isatty()) as progress:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"another queue is at work in {work}; waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        bar = progress.add_task("trainings", total=len(jobs), completed=len(jobs) - len(waiting))
+        print(f"{len(jobs)} trainings, {len(jobs) - len(waiting)} of them done already, {at_once} at once", flush=True)
+        with ThreadPoolExecutor(at_once) as pool:
+            futures = {pool.submit(train, job, work): job for job in waiting}
+            for number, future in enumerate(as_completed(futures), len(jobs) - len(waiting) + 1):
+                job = futures[future]
+                progress.advance(bar)
+                try:
+                    line = future.result()
+                except RuntimeError as error:
+                    failed += 1
+                    print(f"[{number}/{len(jobs)}] FAILED: {error}", flush=True)
+                    continue
+                results[job.benchmark].add(line)
+                steps_done += job.steps
+                rest = sum(job.steps for future, job in futures.items() if not future.done())
+                left = rest * (time.monotonic() - began) / steps_done
+                print(f"[{number}/{len(jobs)}] {job}: {line['score']:.5g} in {line['seconds']:.0f} s; "
+                      f"about {left // 3600:.0f}:{left // 60 % 60:02.0f} h left", flush=True)
+    return failed
+
+
+def add_arguments(parser, tasks, steps=1_000_000):
+    """The arguments that all long benchmarks share."""
+    parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds [0 1 2]")
+    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=steps, help=f"environment steps of a training [{steps}]")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")

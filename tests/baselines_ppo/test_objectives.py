@@ -1,0 +1,99 @@
+"""The objectives and what they drive: gradients against finite differences in float64, and against each other; the rule on beta."""
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from baselines_ppo import MlpPolicy
+from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, policy_gradient, probability_ratio
+from baselines_ppo.pposgd_simple import KLPenalty, ppo_losses
+from baselines_ppo.settings import PPOSettings, VPGSettings
+from baselines_ppo.vpg import vpg_losses
+from common.distributions import make_pdtype
+
+BOX, DISCRETE = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(4)
+C = Coefficients(tf.constant(0.2, tf.float64), tf.constant(0.7, tf.float64))
+
+
+def sample_of(space, rng, n=6):
+    """(old parameters, new ones, actions, advantages), float64, with ratios that lie on both sides of the clip range."""
+    pdtype = make_pdtype(space)
+    old = rng.normal(0, 0.4, (n, *pdtype.param_shape()))
+    ac = rng.integers(0, 4, n) if space is DISCRETE else rng.standard_normal((n, 2))
+    return pdtype, old, old + rng.normal(0, 0.25, old.shape), ac, rng.standard_normal(n)
+
+
+def objective(name, pdtype, old, flat, ac, atarg):
+    """Sum over the rows of one objective as a function of the parameters `flat`."""
+    pd, oldpd = pdtype.pdfromflat(flat), pdtype.pdfromflat(tf.constant(old))
+    if name == "policy_gradient":
+        return tf.reduce_sum(policy_gradient(pd.logp(ac), atarg))
+    return tf.reduce_sum(OBJECTIVES[name](probability_ratio(pd.logp(ac), oldpd.logp(ac)), atarg, oldpd.kl(pd), C))
+
+
+@pytest.mark.parametrize("name", [*OBJECTIVES, "policy_gradient"])
+@pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
+def test_gradient_is_the_finite_difference(name, space):
+    pdtype, old, new, ac, atarg = sample_of(space, np.random.default_rng(3))
+    flat = tf.Variable(new)
+    with tf.GradientTape() as tape:
+        value = objective(name, pdtype, old, flat, ac, atarg)
+    grad, h = tape.gradient(value, flat).numpy(), 1e-6
+    for index in np.ndindex(*new.shape):
+        up, down = new.copy(), new.copy()
+        up[index] += h
+        down[index] -= h
+        difference = (objective(name, pdtype, old, tf.constant(up), ac, atarg) - objective(name, pdtype, old, tf.constant(down), ac, atarg)) / (2 * h)
+        assert grad[index] == pytest.approx(float(difference), rel=1e-5, abs=1e-7)
+
+
+def test_objectives_are_their_equations():
+    ratio, atarg, kl = np.array([0.5, 0.9, 1.1, 1.5, 0.5, 1.5]), np.array([1, 1, 1, 1, -1, -1.0]), np.array([0.1, 0.2, 0, 0.3, 0.4, 0.5])
+    assert OBJECTIVES["clip"](ratio, atarg, kl, C).numpy() == pytest.approx([0.5, 0.9, 1.1, 1.2, -0.8, -1.5])
+    assert OBJECTIVES["unclipped"](ratio, atarg, kl, C) == pytest.approx([0.5, 0.9, 1.1, 1.5, -0.5, -1.5])
+    for name in ("fixed_kl", "adaptive_kl"):
+        assert OBJECTIVES[name](ratio, atarg, kl, C).numpy() == pytest.approx(ratio * atarg - 0.7 * kl)
+
+
+def test_where_pi_is_oldpi_clip_unclipped_penalised_and_actor_critic_have_one_gradient():
+    rng = np.random.default_rng(0)
+    pi = MlpPolicy("pi", gym.spaces.Box(-1, 1, (3,)), BOX, hid_size=8)
+    pi.initialise(rng)
+    x = rng.standard_normal((32, 3)).astype(np.float32)
+    flat, vpred = pi.forward(x)
+    batch = {"x": x, "ac": rng.standard_normal((32, 2)).astype(np.float32), "flatparam": flat, "vpred": vpred,
+             "atarg": rng.standard_normal(32).astype(np.float32), "ret": rng.standard_normal(32).astype(np.float32)}
+    weights, gradients = tf.fill([32], 1 / 32), {}
+    losses = {name: ppo_losses(pi, PPOSettings(objective=name)) for name in OBJECTIVES} | {"actor-critic": vpg_losses(pi, VPGSettings(vf_coef=1.0), True)}
+    for name, loss in losses.items():
+        with tf.GradientTape() as tape:
+            value, _ = loss(batch, weights, tf.constant([0.2, 1.0]))
+        gradients[name] = np.concatenate([g.numpy().ravel() for g in tape.gradient(value, pi.get_trainable_variables())])
+    assert np.abs(gradients["clip"]).max() > 1e-3
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, gradients["clip"], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_beta_follows_a_script():
+    penalty = KLPenalty(PPOSettings(objective="adaptive_kl", kl_target=0.03))
+    script = [(0.019, 0.5), (0.021, 0.5), (0.044, 0.5), (0.046, 1.0), (0.5, 2.0), (0.03, 2.0), (0.0, 1.0)]  # 0.02 and 0.045 are the edges
+    for kl, beta in script:
+        penalty.update(kl)
+        assert penalty.beta == beta
+    penalty = KLPenalty(PPOSettings(objective="adaptive_kl", kl_min=0.01, kl_max=0.02, beta=4.0))
+    for kl, beta in [(0.009, 2.0), (0.011, 2.0), (0.019, 2.0), (0.021, 4.0)]:
+        penalty.update(kl)
+        assert penalty.beta == beta
+    fixed = KLPenalty(PPOSettings(objective="fixed_kl", beta=3.0))
+    fixed.update(100.0)
+    assert fixed.beta == 3.0
+
+
+def test_beta_always_comes_back():
+    beta = 1.0
+    for _ in range(2000):
+        beta = adapted_beta(beta, 0.0, 0.01, 0.02)
+    assert 0 < beta < 1e-15 and adapted_beta(beta, 1.0, 0.01, 0.02) == 2 * beta
+    for _ in range(2000):
+        beta = adapted_beta(beta, 1.0, 0.01, 0.02)
+    assert 1e15 < beta < float("inf")

@@ -1,0 +1,119 @@
+"""TRPO: Fisher-vector products, the trust region, the line search, learning."""
+import gymnasium as gym
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from baselines_ppo import MlpPolicy, UserError, trpo_mpi
+from baselines_ppo.learner import Learner
+from baselines_ppo.settings import TRPOSettings
+from common.limits import Limits
+from common.mpi_adam import get_flat
+
+OBS, BOX, DISCRETE = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3)
+
+
+class Still(gym.Env):
+    """Spaces, and nothing else."""
+
+    observation_space = OBS
+
+    def __init__(self, action_space):
+        self.action_space = action_space
+
+
+def update_for(space, **settings):
+    learner = Learner(TRPOSettings, {"timesteps_per_batch": 64, "vf_batchsize": 16} | settings, {}, Limits(max_iters=1), Still(space),
+                      lambda *args: MlpPolicy(*args, hid_size=5, normalise_ob=False), 0, None)
+    return trpo_mpi.TRPOUpdate(learner)
+
+
+def batch_for(pi, space, rng, n=64):
+    x = rng.standard_normal((n, 3)).astype(np.float32)
+    flat, vpred = pi.forward(x)
+    ac = rng.integers(0, 3, n).astype(np.int32) if space is DISCRETE else pi.pdtype.pdfromflat(flat).sample().numpy()
+    return {"x": x, "ac": ac, "flatparam": flat.numpy(), "vpred": vpred.numpy(), "atarg": rng.standard_normal(n).astype(np.float32),
+            "ret": rng.standard_normal(n).astype(np.float32)}
+
+
+@pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
+def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
+    rng = np.random.default_rng(1)
+    update = update_for(space)
+    batch = batch_for(update.pi, space, rng)
+    with tf.GradientTape() as tape:
+        flat = update.pi.forward(batch["x"])[0]
+    jacobian = np.concatenate([j.numpy().reshape(64, flat.shape[1], -1) for j in tape.jacobian(flat, update.variables)], axis=2).astype(np.float64)
+    flat = flat.numpy().astype(np.float64)
+    if space is DISCRETE:  # Fisher matrix of a categorical in its logits: diag(p) - p p'
+        p = np.exp(flat) / np.exp(flat).sum(axis=1, keepdims=True)
+        inner = np.einsum("ni,ij->nij", p, np.eye(3)) - np.einsum("ni,nj->nij", p, p)
+    else:  # of a Gaussian in mean and log std: 1 / var, and 2
+        inner = np.einsum("ni,ij->nij", np.concatenate([np.exp(-2 * flat[:, 2:]), np.full((64, 2), 2.0)], axis=1), np.eye(4))
+    fisher = np.einsum("nia,nij,njb->ab", jacobian, inner, jacobian) / 64
+    tensors = update._tensors(batch, np.ones(64, bool))
+    for _ in range(3):
+        v = rng.standard_normal(len(fisher)).astype(np.float32)
+        np.testing.assert_allclose(update._product(*tensors, tf.constant(v)).numpy(), fisher @ v, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
+@pytest.mark.parametrize("max_kl", [1e-4, 1e-2, 0.3])
+def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, max_kl):
+    update = update_for(space, max_kl=max_kl, cg_damping=0.1)
+    batch = batch_for(update.pi, space, np.random.default_rng(2))
+    stats = update.step(batch, np.ones(64, bool))
+    assert stats["linesearch_halvings"] < trpo_mpi.MAX_HALVINGS
+    pdtype, flat = update.pi.pdtype, update.pi.forward(batch["x"])[0]
+    old, new = (pdtype.pdfromflat(tf.cast(f, tf.float64)) for f in (batch["flatparam"], flat))
+    kl = old.kl(new).numpy().mean()
+    surr = (np.exp((new.logp(batch["ac"]) - old.logp(batch["ac"])).numpy()) * batch["atarg"]).mean()
+    assert max_kl / 8 < kl <= max_kl * (1 + 1e-4)  # the limit itself, and not for want of moving
+    assert surr > batch["atarg"].mean()
+    assert stats["improvement"] == pytest.approx(surr - batch["atarg"].mean(), rel=1e-3, abs=1e-6)
+
+
+def test_where_no_step_is_good_none_is_made(monkeypatch):
+    update = update_for(BOX)
+    batch = batch_for(update.pi, BOX, np.random.default_rng(2))
+    batch["atarg"] = np.zeros(64, np.float32)
+    before = get_flat(update.variables).numpy()
+    stats = update.step(batch, np.ones(64, bool))
+    assert stats["linesearch_halvings"] == trpo_mpi.MAX_HALVINGS and stats["loss_kl"] == pytest.approx(0, abs=1e-9)
+    np.testing.assert_array_equal(get_flat(update.variables).numpy(), before)
+
+
+def test_a_step_that_is_too_long_is_halved(monkeypatch):
+    update = update_for(BOX, max_kl=0.01, cg_iters=1, cg_damping=0.0)
+    batch = batch_for(update.pi, BOX, np.random.default_rng(4))
+    product = update._product_graph
+    update._product = tf.function(lambda *args: product(*args) / 16)  # a model of the KL that is 16 times too small: steps 4 times too long
+    stats = update.step(batch, np.ones(64, bool))
+    assert 1 <= stats["linesearch_halvings"] < trpo_mpi.MAX_HALVINGS and 0 < stats["loss_kl"] <= 0.01
+
+
+def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
+    updates, rows = [], []
+
+    class Recorder(trpo_mpi.TRPOUpdate):
+        def __init__(self, learner):
+            super().__init__(learner)
+            updates.append(self)
+
+    class Log:
+        def write(self, row, timesteps):
+            rows.append(row)
+
+    monkeypatch.setattr(trpo_mpi, "TRPOUpdate", Recorder)
+    trpo_mpi.learn(gym.make("CartPole-v1"), MlpPolicy, timesteps_per_batch=512, max_iters=20, seed=0, logger=Log())
+    update = updates[0]
+    functions = [update._gradient, update._product, update._objective, update.value_fit.descent._sweep, update.evaluate._outputs]
+    assert [function.experimental_get_tracing_count() for function in functions] == [1] * 5
+    assert rows[-1]["EpRewMean"] > 60 > rows[0]["EpRewMean"]
+    assert all(row["loss_kl"] <= 0.01 for row in rows)
+
+
+@pytest.mark.parametrize("setting", [{"max_kl": 0.0}, {"cg_iters": 0}, {"cg_damping": -1.0}, {"vf_batchsize": 4096}, {"clip_param": 0.1}])
+def test_settings_that_cannot_be_are_refused_before_the_first_step(setting):
+    with pytest.raises(UserError, match=next(iter(setting))):
+        trpo_mpi.learn(Still(BOX), MlpPolicy, max_iters=1, **setting)

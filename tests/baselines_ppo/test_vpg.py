@@ -1,0 +1,130 @@
+"""REINFORCE and the actor-critic: whole episodes, returns, baselines, one step."""
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from baselines_ppo import MlpPolicy, UserError, vpg
+from baselines_ppo.settings import VPGSettings
+from common.mpi import Communicator
+from common.segments import Collector
+from common.vec_env import InProcessVectorEnv
+
+
+class Count(gym.Env):
+    """Episodes of given lengths, one after the other; observation: the step's number in its episode; reward likewise."""
+
+    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,)), gym.spaces.Discrete(2)
+
+    def __init__(self, lengths, truncated=False):
+        self.lengths, self.truncated, self.episode = lengths, truncated, -1
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.episode, self.t = self.episode + 1, 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        ended = self.t == self.lengths[self.episode % len(self.lengths)]
+        return np.full(1, self.t, np.float32), float(self.t), ended and not self.truncated, ended and self.truncated, {}
+
+
+def policy(*args):
+    return MlpPolicy(*args, hid_size=8, normalise_ob=False)
+
+
+def whole_segment(lengths, horizon):
+    env = InProcessVectorEnv([Count(one) for one in lengths])
+    collector = Collector(env, policy("pi", env.single_observation_space, env.single_action_space), horizon, whole_episodes=True)
+    collector.reset()
+    return collector.collect(np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("lengths, horizon", [([[7]], 10), ([[5]], 10), ([[30]], 10), ([[3], [11]], 8), ([[4, 9], [2], [25]], 12)])
+def test_a_batch_of_whole_episodes_cuts_none(lengths, horizon):
+    seg = whole_segment(lengths, horizon)
+    share, ended = horizon // len(lengths), seg["terminated"] | seg["truncated"]
+    for k, own in enumerate(lengths):
+        count = int(seg["valid"][:, k].sum())
+        assert seg["valid"][:count, k].all() and ended[count - 1, k]  # what counts comes first, and ends with an end
+        expected, i = 0, 0
+        while expected < share:  # the episodes that it takes to fill this environment's share, whole
+            expected += own[i % len(own)]
+            i += 1
+        assert count == expected
+        assert ended[:count, k].sum() == i
+    assert seg["steps"] >= seg["valid"].sum() >= horizon
+
+
+def test_an_episode_that_never_ends_is_refused(monkeypatch):
+    monkeypatch.setattr("common.segments.LONGEST", 100)
+    with pytest.raises(UserError, match="TimeLimit"):
+        whole_segment([[10**9]], 16)
+
+
+@pytest.mark.parametrize("reward_to_go, baseline, expected", [
+    (True, "none", [1 + 0.5 * 2 + 0.25 * 3, 2 + 0.5 * 3, 3, 1 + 0.5 * 2, 2]),
+    (False, "none", [2.75] * 3 + [2.0] * 2),
+])
+def test_returns_by_hand(reward_to_go, baseline, expected):
+    seg = whole_segment([[3, 2]], 5) | {"vpred": np.full((5, 1), 9.0, np.float32), "nextvpred": np.zeros(1), "final_vpred": np.full((5, 1), 7.0)}
+    settings = VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline=baseline, standardise_adv=False)
+    settings.check()
+    vpg.add_advantages(seg, settings, Communicator(None))
+    assert seg["adv"][:, 0] == pytest.approx(expected)
+    vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline="mean"), Communicator(None))
+    assert seg["adv"][:, 0] == pytest.approx(np.array(expected) - np.mean(expected), abs=1e-6)
+
+
+def test_with_a_learned_baseline_lambda_one_is_the_return_less_the_value():
+    vpred = np.arange(5, dtype=np.float32)[:, None]
+    seg = whole_segment([[3, 2]], 5) | {"vpred": vpred, "nextvpred": np.zeros(1), "final_vpred": np.zeros((5, 1))}
+    vpg.add_advantages(seg, VPGSettings(gamma=0.5), Communicator(None))
+    assert seg["adv"][:, 0] == pytest.approx(np.array([2.75, 3.5, 3, 2, 2]) - np.arange(5))
+    assert seg["tdlamret"][:, 0] == pytest.approx([2.75, 3.5, 3, 2, 2])
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"baseline": "mean"}, {"baseline": "none", "standardise_adv": False}, {"baseline": "none", "standardise_adv": False, "reward_to_go": False},
+    {"whole_episodes": False, "lam": 0.9, "vf_iters": 0, "timesteps_per_actorbatch": 64},
+])
+def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
+    updates, rows = [], []
+
+    class Recorder(vpg.VPGUpdate):
+        def __init__(self, learner):
+            super().__init__(learner)
+            updates.append(self)
+
+    class Log:
+        def write(self, row, timesteps):
+            rows.append(row)
+
+    monkeypatch.setattr(vpg, "VPGUpdate", Recorder)
+    env = InProcessVectorEnv([Count([3, 40, 8, 90]) for _ in range(2)])
+    vpg.learn(env, policy, max_iters=20, seed=0, logger=Log(), **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings)
+    # segments of 128 to 2 * (64 + 89) rows, and more of them simulated: padded to 128, 256 or 512
+    assert updates[0].descent._sweep.experimental_get_tracing_count() <= 3
+    assert len(rows) == 20 and all(np.isfinite(row["loss_pol_surr"]) for row in rows)
+
+
+def test_the_actor_critic_learns():
+    rows = []
+
+    class Log:
+        def write(self, row, timesteps):
+            rows.append(row)
+
+    env = InProcessVectorEnv([gym.make("CartPole-v1") for _ in range(8)])
+    vpg.learn(env, MlpPolicy, timesteps_per_actorbatch=128, whole_episodes=False, lam=0.95, vf_iters=0, optim_stepsize=3e-3, max_timesteps=30_000,
+              seed=0, logger=Log())
+    assert rows[-1]["EpRewMean"] > 60
+
+
+@pytest.mark.parametrize("setting, message", [
+    ({"baseline": "none"}, "standardis"), ({"baseline": "mean", "lam": 0.9}, "lam"), ({"reward_to_go": False}, "value"),
+    ({"baseline": "mean", "whole_episodes": False}, "whole_episodes"), ({"vf_batchsize": 4096}, "vf_batchsize"), ({"optim_epochs": 2}, "optim_epochs"),
+])
+def test_settings_that_contradict_each_other_are_refused(setting, message):
+    with pytest.raises(UserError, match=message):
+        vpg.learn(Count([3]), policy, max_iters=1, **setting)

@@ -1,0 +1,25 @@
+"""Conjugate gradient against NumPy's solver."""
+import numpy as np
+import pytest
+
+from common.conjugate_gradient import conjugate_gradient
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 40])
+def test_solves_what_numpy_solves(size):
+    rng = np.random.default_rng(size)
+    root = rng.standard_normal((size, size))
+    matrix, b = root @ root.T + np.eye(size), rng.standard_normal(size)
+    x = conjugate_gradient(lambda v: matrix @ v, b, 10 * size, tolerance=1e-24)
+    np.testing.assert_allclose(x, np.linalg.solve(matrix, b), rtol=1e-6, atol=1e-9)
+
+
+def test_n_steps_are_enough_and_no_more_than_asked_for_are_made():
+    matrix, b, calls = np.diag([1.0, 10.0, 100.0]), np.ones(3), []
+    x = conjugate_gradient(lambda v: calls.append(1) or matrix @ v, b, 3)
+    np.testing.assert_allclose(x, 1 / np.diag(matrix), rtol=1e-9)
+    assert len(calls) == 3
+
+
+def test_nothing_to_solve_is_zero():
+    assert not conjugate_gradient(lambda v: v, np.zeros(4), 10).any()
