@@ -243,8 +243,8 @@ def settings_for(typed, ranks, cores):
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
     settings = resolve(typed, ranks, kind, typed["env"], image)
-    if settings["env_threads"] is None:  # other environments may not be safe to step in threads
-        settings["env_threads"] = min(cores, settings["num_envs"]) if kind in ("mujoco", "atari") else 1
+    if settings["env_threads"] is None:  # MuJoCo steps without Python's lock; others do not, or may not be safe
+        settings["env_threads"] = min(cores, settings["num_envs"]) if kind == "mujoco" else 1
     return settings
 
 

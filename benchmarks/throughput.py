@@ -131,10 +131,12 @@ def mujoco_entries(env_id, lengths, peers_python):
         if ranks == 1:
             targets.append(Target(ours, figure="first_update", most=FIRST_UPDATE))
     if peers_python and env_id == "Hopper-v4":
+        eight = "ours, 1 rank, 8 env"
+        entries[eight] = partial(contestants.ours, env_id, "ppo1", 1, lengths.iterations, SEGMENT, lengths.skip, 8)
         for library in PEERS:
             name, measure = best_peer(peers_python, library, env_id, (1, 8), lengths, lengths.peer_iterations)
             entries[name] = measure
-            targets += [Target(f"ours, {ranks} rank{'s' * (ranks > 1)}", name, LEAST_PEERS.get((library, ranks), 0.0)) for ranks in (1, 2)]
+            targets += [Target(ours, name, LEAST_PEERS.get((library, ranks), 0.0)) for ours, ranks in (("ours, 1 rank", 1), (eight, 1), ("ours, 2 ranks", 2))]
     return entries, targets
 
 
