@@ -71,7 +71,7 @@ class Learner:
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
         def synced():
-            check_synced(self.comm, [x for part in (self.pi, *parts.values()) for x in part.state().values()])
+            check_synced(self.comm, (x for part in (self.pi, *parts.values()) for x in part.state().values()))
 
         training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
                             synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, update.compile),

@@ -48,7 +48,7 @@ def clip_by_norm(grad, max_norm):
 
 
 def check_synced(comm, arrays):
-    """Raises RanksDrifted, naming the ranks, unless `arrays` hold the same bits on all of them."""
+    """Raises RanksDrifted, naming the ranks, unless `arrays`, an iterable, hold the same bits on all of them."""
     if comm.size == 1:
         return
     digest = hashlib.blake2b(digest_size=16)

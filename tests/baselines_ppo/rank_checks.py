@@ -12,8 +12,11 @@ import tensorflow as tf
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from small_envs import Ragged  # noqa: E402
 
-from baselines_ppo import MlpPolicy, StopTraining, learn  # noqa: E402
+from baselines_ppo import MlpPolicy, StopTraining, learn, trpo_mpi, vpg  # noqa: E402
+from baselines_ppo.learner import Learner  # noqa: E402
+from baselines_ppo.settings import TRPOSettings  # noqa: E402
 from common import mpi  # noqa: E402
+from common.limits import Limits  # noqa: E402
 from common.mpi_adam import MpiAdam, RanksDrifted  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
@@ -34,16 +37,17 @@ def train(env=None, **kwargs):
         seen["training"] = training
 
     def callback(local, _):
-        state = [*local["pi"].state().items(), *seen["training"].parts["adam"].state().items()]
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for _, x in state)).hexdigest()
+        state = [x for part in (local["pi"], *seen["training"].parts.values()) for x in part.state().values()]
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in state)).hexdigest()
         seen["digests"].append(comm.gather(digest))
         if local["seg"] is not None and seen["actions"] is None:
             seen["actions"] = comm.gather(hashlib.sha256(local["seg"]["ac"].tobytes()).hexdigest())
         return extra(local) if extra else None
 
     extra = kwargs.pop("extra", None)
-    settings = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2, "max_iters": 3, "seed": 7} | kwargs
-    pi = learn(env or Ragged(), policy, callback=callback, on_start=on_start, **settings)
+    algorithm = kwargs.pop("algorithm", learn)
+    own = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2} if algorithm is learn else {}
+    pi = algorithm(env or Ragged(), policy, callback=callback, on_start=on_start, **{"max_iters": 3, "seed": 7} | own | kwargs)
     return pi, seen["digests"], seen["actions"], seen["training"]
 
 
@@ -59,6 +63,33 @@ averaged, digests, _, _ = train(averaging="average")
 results["identical_average"] = all(len(set(row)) == 1 for row in digests)
 results["strategies_differ_by"] = float(np.abs(flat(gathered) - flat(averaged)).max())
 results["moved_by"] = float(np.abs(flat(gathered) - flat(policy("pi", Ragged.observation_space, Ragged.action_space))).max())
+
+FAMILY = {
+    "adaptive_kl": {"objective": "adaptive_kl", "kl_target": 1e-4},
+    "trpo": {"algorithm": trpo_mpi.learn, "timesteps_per_batch": 64, "vf_batchsize": 16},
+    "reinforce": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 64, "vf_batchsize": 16},
+    "a2c": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 16, "whole_episodes": False, "vf_iters": 0, "lam": 0.9},
+}
+results["family"] = {}
+for name, settings in FAMILY.items():
+    gathered, digests, _, training = train(averaging="gather", **settings)
+    same = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
+    averaged, digests, _, _ = train(averaging="average", **settings)
+    same = same and all(len(set(row)) == 1 for row in digests)
+    results["family"][name] = [same, float(np.abs(flat(gathered) - flat(averaged)).max())]
+    if name == "adaptive_kl":
+        results["beta"] = comm.gather(training.parts["penalty"].beta)
+
+# TRPO's step of n ranks is that of one rank with everybody's rows
+rng = np.random.default_rng(comm.rank)
+batch = {"x": rng.standard_normal((40, *Ragged.observation_space.shape)).astype(np.float32), "atarg": rng.standard_normal(40).astype(np.float32)}
+steps = []
+for ranks, rows in ((comm, batch), (mpi.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()})):
+    learner = Learner(TRPOSettings, {"timesteps_per_batch": 40, "vf_iters": 0}, {"comm": ranks}, Limits(max_iters=1), Ragged(), policy, 3, None)
+    update, pd = trpo_mpi.TRPOUpdate(learner), learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0])
+    update.step(rows | {"ac": pd.mode().numpy(), "flatparam": pd.flatparam().numpy()}, np.ones(len(rows["x"]), bool))
+    steps.append(flat(learner.pi))
+results["trpo_union_differs_by"] = float(np.abs(steps[0] - steps[1]).max() / np.abs(steps[1] - flat(learner.oldpi)).max())
 
 if "--short" not in sys.argv:
     again, _, _, _ = train(averaging="gather")

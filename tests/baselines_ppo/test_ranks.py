@@ -34,6 +34,20 @@ def test_gathering_and_averaging_are_the_same_update_to_rounding(results):
     assert results["strategies_differ_by"] < 1e-4
 
 
+@pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
+def test_the_whole_family_keeps_the_ranks_together_whichever_way_they_average(results, name):
+    identical, differ_by = results["family"][name]
+    assert identical and differ_by < 2e-4
+
+
+def test_beta_is_the_same_on_all_ranks_and_has_moved(results):
+    assert len(set(results["beta"])) == 1 and results["beta"][0] != 1.0
+
+
+def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
+    assert results["trpo_union_differs_by"] < 1e-3
+
+
 def test_one_flipped_bit_is_found_and_its_rank_named(results):
     last = results["size"] - 1
     # of two that disagree, the one that is not rank 0 is named

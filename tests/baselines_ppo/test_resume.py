@@ -14,6 +14,15 @@ WORDS = ["--env", "Pendulum-v1", "--preset", "mujoco", "--timesteps-per-actorbat
          "--hid-size", "16", "--batch", "per-rank", "--max-iters", "20", "--checkpoint-every", "3", "--schedule", "linear"]
 
 
+# the others' own state: beta, the value function's Adam, whole episodes
+OTHERS = {
+    "adaptive_kl": ["--objective", "adaptive_kl", "--kl-target", "0.001", *WORDS[4:]],
+    "trpo": ["--alg", "trpo", "--timesteps-per-batch", "128"],
+    "reinforce": ["--preset", "reinforce", "--timesteps-per-actorbatch", "128"],
+    "a2c": ["--preset", "a2c"],
+}
+
+
 def rows(path):
     """A log's rows without what tells the time."""
     lines = list(csv.reader(Path(path).read_text().splitlines()[1 if path.name.endswith("monitor.csv") else 0:]))
@@ -43,6 +52,18 @@ def test_killed_and_resumed_ends_with_the_same_bits(ranks, tmp_path):
     logs = ["progress.csv", *(f"{rank}.0.monitor.csv" for rank in range(ranks))]
     for name in logs:
         assert rows(whole / name) == rows(broken / name), name
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_so_does_the_rest_of_the_family(name, tmp_path):
+    words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert jobs.run(1, jobs.RUN, *words, "--run-dir", whole).returncode == 0
+    assert jobs.run(1, jobs.RUN, *words, "--max-iters", "6", "--run-dir", broken).returncode == 0  # as a run killed at its second checkpoint
+    resumed = jobs.run(1, jobs.RUN, "--run-dir", broken, "--resume", "--max-iters", "12")
+    assert resumed.returncode == 0, resumed.stderr
+    assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
+    assert rows(whole / "progress.csv") == rows(broken / "progress.csv")
 
 
 def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path):
