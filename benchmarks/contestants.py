@@ -77,7 +77,7 @@ def profile(env_id, preset):
     return run_child([sys.executable, HERE / "iteration_profile.py", env_id, preset])
 
 
-def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None):
+def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None, words=()):
     """Figures of the command line as a user types it, with everything on that is on by default.
 
     Args:
@@ -88,6 +88,7 @@ def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None):
         steps: of an update, over all ranks.
         skip: updates left out of the steady state.
         num_envs: of a rank; the preset's if None.
+        words: further arguments.
 
     Returns:
         as `steady`, and `first_update`: seconds from the command to the first row of `progress.csv`.
@@ -100,7 +101,7 @@ def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None):
         launcher = [mpirun(), "-n", str(ranks)] if ranks > 1 else []
         argv = [*launcher, sys.executable, str(HERE.parent / "run.py"), "--env", env_id, "--preset", preset,
                 "--num-timesteps", str(iterations * steps), "--run-dir", str(run_dir),
-                *(["--num-envs", str(num_envs)] if num_envs else [])]
+                *(["--num-envs", str(num_envs)] if num_envs else []), *words]
         began = time.perf_counter()
         with output.open("w") as stream:
             process = subprocess.Popen(argv, stdout=stream, stderr=subprocess.STDOUT)

@@ -1,7 +1,9 @@
 """Does it learn? The tasks, budgets and bars that the README promises, by the command line: train, then 100 deterministic episodes.
 
     python benchmarks/learns.py                     small tasks, seeds 0 to 2
-    python benchmarks/learns.py --long              Hopper and Walker2d with the 2017 settings, a million steps
+    python benchmarks/learns.py --group long        Hopper and Walker2d with the 2017 settings, a million steps
+    python benchmarks/learns.py --group family      every objective and algorithm on CartPole; Pendulum with 300,000 steps
+    python benchmarks/learns.py --group trpo        TRPO on Hopper and Walker2d, a million steps
     python benchmarks/learns.py --jobs 2 --out runs/learns
 
 Finished runs are kept and not run again, so that it may be killed at any moment.
@@ -18,18 +20,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# task: (arguments, bar, what is held to it)
+CARTPOLE = ("CartPole-v1", 450, "each")
+# name: (task, bar, what is held to it, arguments)
 SMALL = {
-    "CartPole-v1": (["--num-timesteps", "100000"], 475, "each"),
-    "InvertedPendulum-v4": (["--num-timesteps", "150000"], 950, "each"),
-    "Pendulum-v1": (["--num-timesteps", "200000", "--gamma", "0.9"], -250, "each"),
+    "CartPole": ("CartPole-v1", 475, "each", ["--num-timesteps", "100000"]),
+    "InvertedPendulum": ("InvertedPendulum-v4", 950, "each", ["--num-timesteps", "150000"]),
+    "Pendulum": ("Pendulum-v1", -250, "each", ["--num-timesteps", "200000", "--gamma", "0.9"]),
 }
-LONG = {env: (["--preset", "ppo1", "--num-timesteps", "1000000"], bar, "mean") for env, bar in (("Hopper-v4", 2000), ("Walker2d-v4", 2300))}
+LONG = {env: (env, bar, "mean", ["--preset", "ppo1", "--num-timesteps", "1000000"]) for env, bar in (("Hopper-v4", 2000), ("Walker2d-v4", 2300))}
+FAMILY = {
+    **{objective: (*CARTPOLE, ["--objective", objective, "--num-timesteps", "100000"]) for objective in ("clip", "adaptive_kl", "fixed_kl", "unclipped")},
+    "trpo": (*CARTPOLE, ["--alg", "trpo", "--num-timesteps", "100000"]),
+    "a2c": (*CARTPOLE, ["--preset", "a2c", "--num-timesteps", "300000"]),
+    "reinforce": (*CARTPOLE, ["--preset", "reinforce", "--num-timesteps", "300000"]),
+    "Pendulum 300k": ("Pendulum-v1", -170, "each", ["--num-timesteps", "300000", "--gamma", "0.9"]),
+}
+TRPO = {env: (env, bar, "mean", ["--alg", "trpo", "--num-timesteps", "1000000"]) for env, bar in (("Hopper-v4", 2000), ("Walker2d-v4", 1800))}
+GROUPS = {"small": SMALL, "long": LONG, "family": FAMILY, "trpo": TRPO}
 
 
-def train_and_play(env, words, seed, out):
+def train_and_play(name, env, words, seed, out):
     """{'train': mean of the last 100 training episodes, 'play': mean of 100 deterministic ones} of one run."""
-    run_dir = out / f"{env}-{seed}"
+    run_dir = out / f"{name.replace(' ', '-')}-{seed}"
     result = run_dir / "result.json"
     if result.exists():
         return json.loads(result.read_text())
@@ -48,22 +60,24 @@ def train_and_play(env, words, seed, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--long", action="store_true", help="the million-step tasks instead")
+    parser.add_argument("--group", choices=GROUPS, default="small", help="which tasks [small]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--tasks", nargs="+", help="some of the tasks only")
+    parser.add_argument("--tasks", nargs="+", help="some of the group's tasks only")
+    parser.add_argument("--words", nargs=argparse.REMAINDER, default=[], help="last: further arguments for every training, to try things out")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "learns")
     args = parser.parse_args()
-    tasks = {env: task for env, task in (LONG if args.long else SMALL).items() if not args.tasks or env in args.tasks}
+    tasks = {name: task for name, task in GROUPS[args.group].items() if not args.tasks or name in args.tasks}
     failed = False
     with ThreadPoolExecutor(args.jobs) as pool:
-        futures = {env: [pool.submit(train_and_play, env, words, seed, args.out) for seed in args.seeds] for env, (words, _, _) in tasks.items()}
-        for env, (_, bar, held) in tasks.items():
-            results = [future.result() for future in futures[env]]
+        futures = {name: [pool.submit(train_and_play, name, env, [*words, *args.words], seed, args.out / args.group) for seed in args.seeds]
+                   for name, (env, _, _, words) in tasks.items()}
+        for name, (_, bar, held, _) in tasks.items():
+            results = [future.result() for future in futures[name]]
             scores = [result["play" if held == "each" else "train"] for result in results]
             ok = min(scores) >= bar if held == "each" else statistics.mean(scores) >= bar
             failed |= not ok
-            print(f"{env:22s} {held} >= {bar:>6}: {'reached' if ok else 'MISSED':8s} scores {scores}  "
+            print(f"{name:18s} {held} >= {bar:>6}: {'reached' if ok else 'MISSED':8s} scores {scores}  "
                   f"(play {[r['play'] for r in results]}, last 100 training {[r['train'] for r in results]})", flush=True)
     return failed
 

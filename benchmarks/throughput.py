@@ -2,6 +2,7 @@
 """Throughput, side by side: training's steps per second over those of the environment alone, and over the peers', in one run.
 
     python benchmarks/throughput.py                    Hopper-v4 and HalfCheetah-v4 against the environment alone
+    python benchmarks/throughput.py --family           and TRPO and the adaptive KL penalty
     python benchmarks/throughput.py --peers --atari    and against Stable-Baselines3, SBX and CleanRL's settings; Pong against SB3
 
 Machines are shared and noisy, so nothing is compared across time: contestants take turns, round after round, and what is held to a target
@@ -27,7 +28,7 @@ SEGMENT = 2048  # PPO1's steps an update, per rank, and the peers' in all
 ATARI, ATARI_SEGMENT = "PongNoFrameskip-v4", 1024
 LEAST_ALONE = {("Hopper-v4", 1): 0.75, ("HalfCheetah-v4", 1): 0.50, ("Hopper-v4", 2): 0.65}  # by (environment, ranks)
 LEAST_PEERS = {("sb3", 1): 3.3, ("sbx", 1): 2.0, ("sb3", 2): 4.5, ("sbx", 2): 2.8}  # Hopper-v4, by (peer, ranks)
-LEAST_ATARI, FIRST_UPDATE = 1.3, 8.0
+LEAST_ATARI, LEAST_FAMILY, FIRST_UPDATE = 1.3, 0.7, 8.0
 PEERS = {"sb3": "Stable-Baselines3", "sbx": "SBX", "cleanrl": "CleanRL's settings"}
 PATIENCE = 3.0  # a look at a peer is given up when it takes this much longer than another
 MODULES = {"sb3": ("torch", "stable_baselines3"), "sbx": ("sbx",)}
@@ -113,11 +114,12 @@ def best_peer(python, library, env_id, environments, lengths, iterations):
             partial(contestants.peer, python, library, env_id, num_envs, threads, iterations, lengths.peer_skip))
 
 
-def mujoco_entries(env_id, lengths, peers_python):
+def mujoco_entries(env_id, lengths, peers_python, family):
     """Contestants and targets of one of MuJoCo's tasks.
 
     Args:
         peers_python: interpreter of the peers; None leaves them out.
+        family: on Hopper-v4, TRPO and the adaptive KL penalty, too.
 
     Returns:
         ({name: function () -> figures} in the order of their turns, [Target]).
@@ -130,6 +132,12 @@ def mujoco_entries(env_id, lengths, peers_python):
         targets.append(Target(ours, alone, LEAST_ALONE.get((env_id, ranks), 0.0)))
         if ranks == 1:
             targets.append(Target(ours, figure="first_update", most=FIRST_UPDATE))
+    if family and env_id == "Hopper-v4":
+        alone = "environment alone, 1 process"
+        for name, preset, steps, words in (("ours, TRPO", "trpo", SEGMENT // 2, ()), ("ours, adaptive KL", "ppo1", SEGMENT, ("--objective", "adaptive_kl"))):
+            scale = SEGMENT // steps
+            entries[name] = partial(contestants.ours, env_id, preset, 1, scale * lengths.iterations, steps, scale * lengths.skip, words=words)
+            targets.append(Target(name, alone, LEAST_FAMILY))
     if peers_python and env_id == "Hopper-v4":
         eight = "ours, 1 rank, 8 env"
         entries[eight] = partial(contestants.ours, env_id, "ppo1", 1, lengths.iterations, SEGMENT, lengths.skip, 8)
@@ -170,6 +178,7 @@ def build_parser():
                         help="MuJoCo tasks [Hopper-v4 HalfCheetah-v4]")
     parser.add_argument("--peers", action="store_true", help="on Hopper-v4, measure Stable-Baselines3, SBX and CleanRL's settings, too")
     parser.add_argument("--atari", action="store_true", help=f"measure {ATARI} against Stable-Baselines3, too")
+    parser.add_argument("--family", action="store_true", help="on Hopper-v4, measure TRPO and the adaptive KL penalty, too")
     parser.add_argument("--peers-python", default=sys.executable, metavar="PATH", help="interpreter that has the peers [this one]")
     parser.add_argument("--rounds", type=int, help=f"turns of every contestant [{Lengths().rounds}]")
     parser.add_argument("--quick", action="store_true", help="a smoke test: all of it, too short to mean anything")
@@ -195,7 +204,7 @@ def main():
         for env_id in args.env:
             profiles[env_id] = contestants.profile(env_id, "ppo1")
             print("\n".join(profile_lines(env_id, profiles[env_id])), flush=True)
-            contests[env_id] = mujoco_entries(env_id, lengths, args.peers_python if args.peers else None)
+            contests[env_id] = mujoco_entries(env_id, lengths, args.peers_python if args.peers else None, args.family)
             results[env_id] = in_turns(env_id, contests[env_id][0], rounds)
         if args.atari:
             contests[ATARI] = atari_entries(lengths, args.peers_python)

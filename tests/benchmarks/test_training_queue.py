@@ -1,0 +1,56 @@
+"""The queue of long benchmarks: finished trainings are kept, torn lines are not, and scores are normalised as the paper has it."""
+import json
+import sys
+
+import jobs
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(jobs.ROOT / "benchmarks"))
+import scores  # noqa: E402
+import surrogates  # noqa: E402
+import training_queue  # noqa: E402
+from training_queue import Job, Results, run_queue  # noqa: E402
+
+TINY = ("--preset", "paper", "--timesteps-per-actorbatch", "64", "--optim-epochs", "1", "--hid-size", "4")
+
+
+def line(setting="a", env="E", seed=0, steps=10, score=1.0):
+    return {"benchmark": "b", "setting": setting, "env": env, "seed": seed, "steps": steps, "score": score}
+
+
+def test_a_torn_last_line_is_dropped_and_the_next_one_is_whole(tmp_path):
+    results = Results("b", tmp_path)
+    results.add(line(seed=0))
+    with results.path.open("a") as file:
+        file.write('{"benchmark": "b", "sett')
+    again = Results("b", tmp_path)
+    again.add(line(seed=1))
+    assert [one["seed"] for one in map(json.loads, results.path.read_text().splitlines())] == [0, 1]
+    assert Job("b", "a", "E", 1, 10) in again and Job("b", "a", "E", 2, 10) not in again and Job("b", "a", "E", 1, 20) not in again
+
+
+def test_what_has_finished_is_not_run_again_and_a_failure_does_not_stop_the_rest(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(training_queue, "RESULTS", tmp_path)
+    monkeypatch.setattr(Results.__init__, "__defaults__", (tmp_path,))
+    jobs = [Job("b", "tiny", env, 0, 256, TINY) for env in ("NoSuchEnv-v0", "CartPole-v1")]
+    assert run_queue(jobs, 2, tmp_path / "work") == 1
+    (found,) = Results("b").lines
+    assert found["env"] == "CartPole-v1" and found["score"] > 5 and found["settings"]["timesteps_per_actorbatch"] == 64 and found["git_commit"]
+    assert found["curve"][-1][0] == 256
+    assert "FAILED: NoSuchEnv-v0" in capsys.readouterr().out
+    monkeypatch.setattr(training_queue, "train", lambda job, work: pytest.fail("run again"))
+    assert run_queue(jobs[1:], 1, tmp_path / "work") == 0
+
+
+def test_table_one_is_seven_tasks_eleven_settings_three_seeds_seed_by_seed():
+    found = surrogates.jobs()
+    assert len(found) == 7 * 11 * 3 and [job.seed for job in found] == [0] * 77 + [1] * 77 + [2] * 77
+
+
+def test_scores_are_normalised_per_task_between_random_and_the_best_run():
+    lines = [line("a", "E", 0, score=10), line("a", "F", 0, score=-5), line("b", "E", 0, score=30), line("b", "F", 0, score=-1)]
+    matrix = scores.score_matrix(lines, ["a", "b"], ["E", "F"], [0, 1], 10)
+    assert matrix.complete(0) and not matrix.complete(1)
+    found = scores.normalised(matrix.of([0]), np.array([-10.0, -9.0]))
+    assert found["a"].tolist() == [[0.5, 0.5]] and found["b"].tolist() == [[1.0, 1.0]]
