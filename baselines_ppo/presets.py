@@ -58,10 +58,11 @@ PRESETS = {
                      "entcoeff": 0.01, "vf_coef": 0.5, "schedule": "linear", "clip_schedule": "linear", "max_grad_norm": 0.5},
                     {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}),
     "trpo": Preset("Baselines' run_mujoco for TRPO", 1_000_000, 1, {"cg_damping": 0.1, "vf_stepsize": 1e-3, "vf_iters": 5}, alg="trpo"),
-    "reinforce": Preset("REINFORCE: whole episodes, returns to go, a learned baseline fitted apart", 300_000, 1, alg="vpg"),
+    "reinforce": Preset("REINFORCE: whole episodes, returns to go, a learned baseline fitted apart", 300_000, 1,
+                        {"schedule": "linear"}, alg="vpg"),
     "a2c": Preset("advantage actor-critic: short segments of many environments, one gradient step each", 300_000, 8,
                   {"whole_episodes": False, "timesteps_per_actorbatch": 64, "lam": 0.95, "optim_stepsize": 1e-3, "vf_iters": 0,
-                   "standardise_adv": False, "max_grad_norm": 0.5, "schedule": "linear"}, {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg"),
+                   "standardise_adv": False, "max_grad_norm": 0.5, "schedule": "linear", "scale_returns": True}, {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg"),
 }
 
 # algorithm -> its preset where the kind of environment does not decide

@@ -28,7 +28,8 @@ PARTS = (
     ("optimise", "optimise"),
     ("  the compiled sweep", "sweep"),
     ("  terms over the whole segment", "terms"),
-    ("  planning minibatches, standardising", "optimise", "sweep", "terms"),
+    ("  TRPO's step", "step"),
+    ("  planning minibatches, standardising", "optimise", "sweep", "terms", "step"),
     ("finish", "finish"),
     ("  log: CSV, JSON, TensorBoard, screen", "log"),
     ("  checkpoint", "checkpoint"),
@@ -68,12 +69,14 @@ class Clocks:
 
 def attach_all(clocks):
     """Put clocks around the steps of an iteration; TensorFlow must have been imported as run.py does it."""
-    from baselines_ppo import pposgd_simple
+    from baselines_ppo import pposgd_simple, trpo_mpi
     from common import evaluation, logger, optimise, segments, training
     clocks.attach("collect", training.Training, "collect")
     clocks.attach("evaluate", evaluation.SegmentEvaluator, "__call__")
-    clocks.attach("advantages", pposgd_simple, "add_vtarg_and_adv")
-    clocks.attach("optimise", pposgd_simple.PPOUpdate, "__call__")
+    for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
+        clocks.attach("advantages", module, "add_vtarg_and_adv")
+        clocks.attach("optimise", getattr(module, update), "__call__")
+    clocks.attach("step", trpo_mpi.TRPOUpdate, "step")
     clocks.attach("sweep", optimise.MinibatchDescent, "sweep")
     clocks.attach("terms", optimise.MinibatchDescent, "evaluate")
     clocks.attach("finish", training.Training, "finish")
