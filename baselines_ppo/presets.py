@@ -62,7 +62,8 @@ PRESETS = {
                         {"schedule": "linear"}, alg="vpg"),
     "a2c": Preset("advantage actor-critic: short segments of many environments, one gradient step each", 300_000, 8,
                   {"whole_episodes": False, "timesteps_per_actorbatch": 64, "lam": 0.95, "optim_stepsize": 1e-3, "vf_iters": 0,
-                   "standardise_adv": False, "max_grad_norm": 0.5, "schedule": "linear", "scale_returns": True}, {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg"),
+                   "standardise_adv": False, "max_grad_norm": 0.5, "schedule": "linear", "scale_returns": True},
+                  {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg"),
 }
 
 # algorithm -> its preset where the kind of environment does not decide
