@@ -5,13 +5,12 @@
 
 May be killed at any moment and started again (training_queue.py).
 """
-import argparse
 import sys
 
 import numpy as np
 import surrogates
 from scores import bootstrap_interval, curve_figure, markdown_table, score_matrix
-from training_queue import RESULTS, Job, Results, add_arguments, run_queue
+from training_queue import RESULTS, Job, Results, main
 
 TASKS = ("Hopper-v4", "HalfCheetah-v4", "Walker2d-v4", "InvertedDoublePendulum-v4", "InvertedPendulum-v4", "Reacher-v4", "Swimmer-v4")
 SETTINGS = {"TRPO": ("--preset", "trpo"), "A2C": ("--preset", "a2c"), "REINFORCE with a baseline": ("--preset", "reinforce")}
@@ -52,14 +51,5 @@ def report(tasks, seeds, steps):
     return text
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser, TASKS)
-    args = parser.parse_args()
-    failed = 0 if args.report else run_queue(jobs(args.env, args.seeds, args.num_timesteps), args.jobs)
-    print(report(args.env, args.seeds, args.num_timesteps))
-    return 1 if failed else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, TASKS, jobs, report))

@@ -1,6 +1,7 @@
 """From finished trainings to tables and figures: normalised scores, bootstrap intervals (rliable), Markdown, matplotlib."""
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,10 @@ def bootstrap_interval(scores):
     from rliable import library
     if len(scores) == 1:
         return float(scores.mean()), float("nan"), float("nan")
-    points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([x.mean()]), reps=REPETITIONS,
-                                                       random_state=np.random.RandomState(0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # rliable hands the seed on in the way that arch will drop
+        points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([x.mean()]), reps=REPETITIONS,
+                                                           random_state=np.random.RandomState(0))
     return float(points["one"][0]), *(float(x) for x in intervals["one"][:, 0])
 
 

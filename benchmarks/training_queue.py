@@ -3,6 +3,7 @@
 It may be killed at any moment. What has finished is not run again; what was under way goes on from its last scheduled checkpoint, to the
 bit, or starts afresh where the code has changed since.
 """
+import argparse
 import csv
 import fcntl
 import json
@@ -161,10 +162,22 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
     return failed
 
 
-def add_arguments(parser, tasks, steps=1_000_000):
-    """The arguments that all long benchmarks share."""
+def main(doc, tasks, jobs, report):
+    """The command line of one long benchmark; returns the exit status.
+
+    Args:
+        doc: its description.
+        tasks: its default tasks.
+        jobs, report: functions (tasks, seeds, steps) -> [Job], and -> the table's text.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds [0 1 2]")
-    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=steps, help=f"environment steps of a training [{steps}]")
+    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
+    args = parser.parse_args()
+    what = args.env, args.seeds, args.num_timesteps
+    failed = 0 if args.report else run_queue(jobs(*what), args.jobs)
+    print(report(*what))
+    return 1 if failed else 0

@@ -72,11 +72,11 @@ FAMILY = {
 }
 results["family"] = {}
 for name, settings in FAMILY.items():
-    gathered, digests, _, training = train(averaging="gather", **settings)
+    one, digests, _, training = train(averaging="gather", **settings)
     same = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
-    averaged, digests, _, _ = train(averaging="average", **settings)
+    other, digests, _, _ = train(averaging="average", **settings)
     same = same and all(len(set(row)) == 1 for row in digests)
-    results["family"][name] = [same, float(np.abs(flat(gathered) - flat(averaged)).max())]
+    results["family"][name] = [same, float(np.abs(flat(one) - flat(other)).max())]
     if name == "adaptive_kl":
         results["beta"] = comm.gather(training.parts["penalty"].beta)
 

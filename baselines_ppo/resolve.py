@@ -1,0 +1,146 @@
+"""From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
+from dataclasses import fields
+
+from baselines_ppo.cli import POLICY_SETTINGS, RunSettings
+from baselines_ppo.presets import PRESETS, default_preset, share_out
+from baselines_ppo.settings import ALGORITHMS
+from common.errors import UserError
+from common.limits import Limits
+
+LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
+# what may differ when a run goes on: how long, and what is written
+MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy")
+MLP_ONLY = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
+
+
+def settings_for(typed, ranks, cores):
+    """`resolve`d settings, after a look at the environment; `cores` are one rank's."""
+    import gymnasium as gym
+
+    from common.envs import kind_of, make_env
+    from common.observations import is_image
+    gym.logger.min_level = gym.logger.ERROR
+    kind = kind_of(typed["env"])
+    image = kind == "atari"
+    if kind == "other":
+        probe = make_env(typed["env"], **typed.get("env_kwargs") or {})
+        image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
+        probe.close()
+    settings = resolve(typed, ranks, kind, typed["env"], image)
+    if settings["env_threads"] is None:  # MuJoCo steps without Python's lock; others do not, or may not be safe
+        settings["env_threads"] = min(cores, settings["num_envs"]) if kind == "mujoco" else 1
+    return settings
+
+
+def resolve(typed, ranks, kind, env_id, image):
+    """All settings of a run, from what was typed, the preset and the defaults.
+
+    Args:
+        typed: {name: value} of what the user gave.
+        ranks: number of ranks.
+        kind: the environment's kind (`common.envs.kind_of`).
+        env_id: its id.
+        image: whether it observes images.
+
+    Returns:
+        {name: value} with every field of `RunSettings` and of the algorithm's settings, counts per rank, and `policy_settings`.
+
+    Raises:
+        UserError: for a value that cannot be.
+    """
+    alg = typed.get("alg") or (PRESETS[typed["preset"]].alg if "preset" in typed else "ppo")
+    name = typed.get("preset") or default_preset(alg, kind, env_id)
+    preset = PRESETS[name]
+    if preset.alg != alg:
+        raise UserError(f"--preset {name} is for --alg {preset.alg}, not {alg}; leave one of them out")
+    policy = typed.get("policy") or ("cnn" if image else "mlp")
+    run_settings = {one.name: one.default for one in fields(RunSettings)} | {"preset": name, "alg": alg, "policy": policy}
+    run_settings["batch"] = "per-rank" if preset.per_rank else "total"
+    run_settings |= {key: value for key, value in typed.items() if key in run_settings}
+    if not any(key in typed for key in LIMITS):
+        run_settings["num_timesteps"] = preset.num_timesteps
+    for key in ("num_envs", "checkpoint_every", "env_threads"):
+        if run_settings[key] is not None and run_settings[key] < 1:
+            raise UserError(f"{key}={run_settings[key]}; give at least 1")
+    if run_settings["seed"] < 0:
+        raise UserError(f"seed={run_settings['seed']} is negative; give 0 or more")
+    if run_settings["num_envs"] is None:
+        run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
+    learn_settings = resolve_algorithm(typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"])
+    limits = Limits(*(run_settings[key] or 0 for key in LIMITS))
+    ALGORITHMS[alg](**learn_settings).check_with(limits)
+    foreign = [key for key in typed if key in (MLP_ONLY if policy == "cnn" else ("kind",))]
+    if foreign:
+        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy")
+    policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
+    return run_settings | learn_settings | {"policy_settings": policy_settings}
+
+
+def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
+    """The algorithm's settings, counts per rank: what was typed, else the preset's, else the defaults. Arguments as in `resolve`.
+
+    Args:
+        total: whether counts are over all ranks, and to be shared out.
+        num_envs: of one rank.
+    """
+    cls = ALGORITHMS[alg]
+    settings = {one.name: one.default for one in fields(cls)}
+    others = {one.name for other in ALGORITHMS.values() for one in fields(other)} - settings.keys()
+    if foreign := [key for key in typed if key in others]:
+        homes = [name for name, other in ALGORITHMS.items() if foreign[0] in {one.name for one in fields(other)}]
+        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of {alg}; leave it out, or choose --alg {' or '.join(homes)}")
+    settings |= preset.learn | {key: value for key, value in typed.items() if key in settings}
+    cls(**settings).check()  # as typed, before it is shared out
+    if total:
+        steps, rows = cls.counts()
+        settings[steps] = share_out(settings[steps], ranks, num_envs)
+        if settings[rows] is not None:
+            settings[rows] = min(share_out(settings[rows], ranks), settings[steps])
+        cls(**settings).check()
+    return settings
+
+
+def check_ranks(config, ranks, path):
+    """Raises UserError if the run in `path` was trained on another number of ranks."""
+    if config["ranks"] != ranks:
+        raise UserError(f"{path} was trained on {config['ranks']} ranks, this job has {ranks}; resume it on {config['ranks']}")
+
+
+def resumed_settings(typed, settings, before, path):
+    """The settings of a run that goes on: its own, whatever presets have become since, with the limits and logging that are typed now.
+
+    Args:
+        typed: what is typed now.
+        settings: resolved from what was typed then and now.
+        before: the run's, from its `config.json`.
+
+    Raises:
+        UserError: if something else is typed than the run was started with.
+    """
+    for key, value in typed.items():
+        now, then = (one[key] if key in one else one["policy_settings"].get(key) for one in (settings, before))
+        if key not in MAY_CHANGE and now != then:
+            raise UserError(f"--resume: {key}={value!r}, but the run in {path} has {then!r}; leave it out, or start a new run")
+    return settings | before | {key: settings[key] for key in MAY_CHANGE}
+
+
+def go_on_with(before, typed):
+    """What was typed for a run, with what is typed to go on with it: one limit replaces another."""
+    changed = {key: value for key, value in typed.items() if key in MAY_CHANGE}
+    kept = {key: value for key, value in before.items() if key not in LIMITS or not any(limit in changed for limit in LIMITS)}
+    return kept | changed
+
+
+def checked_policy_settings(settings):
+    """Every setting of the policy, defaults included. UserError if environment and policy do not fit, before anything is written."""
+    from common.envs import make_env
+    probe = make_env(settings["env"], **settings["env_kwargs"] or {})
+    policy = policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
+    probe.close()
+    return policy.settings()
+
+
+def policy_named(name):
+    """MlpPolicy or CnnPolicy."""
+    from baselines_ppo import CnnPolicy, MlpPolicy
+    return {"mlp": MlpPolicy, "cnn": CnnPolicy}[name]
