@@ -30,7 +30,7 @@ class Policy(tf.Module):
         pdtype: the kind of distribution over actions.
         ob_rms: running mean and standard deviation of the observations, or None. The training updates it.
         xla: whether XLA compiles `forward` in the update; False where it has no kernel or a slower one.
-        terms_rows: rows of a segment, evenly spaced, on which the losses are measured for the log after an update; None: all.
+        terms_rows: rows of a segment, evenly spaced, on which losses and KL are measured after an update, for the log and for adaptive_kl; None: all.
     """
 
     recurrent = False

@@ -101,9 +101,11 @@ class KLPenalty:
             self.beta = adapted_beta(self.beta, kl, self.low, self.high)
 
     def state(self):
+        """beta, for a checkpoint."""
         return {"beta": np.array([self.beta])}
 
     def restore(self, state):
+        """Take over what `state` gave."""
         self.beta = float(state["beta"][0])
 
 

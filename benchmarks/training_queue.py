@@ -93,7 +93,7 @@ def train(job, work):
     run_dir, command = work / name, [sys.executable, str(ROOT / "run.py")]
     config = run_dir / "config.json"
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    if config.exists() and json.loads(config.read_text())["git_commit"].rstrip("+") == commit:
+    if config.exists() and json.loads(config.read_text())["git_commit"] == commit:  # a changed tree has a "+" behind it
         words = ["--run-dir", str(run_dir), "--resume", "exact"]
     else:
         shutil.rmtree(run_dir, ignore_errors=True)

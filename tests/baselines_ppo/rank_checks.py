@@ -74,11 +74,12 @@ results["family"] = {}
 for name, settings in FAMILY.items():
     one, digests, _, training = train(averaging="gather", **settings)
     same = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
-    other = one
+    differ_by = None
     if "--short" not in sys.argv:
         other, digests, _, _ = train(averaging="average", **settings)
         same = same and all(len(set(row)) == 1 for row in digests)
-    results["family"][name] = [same, float(np.abs(flat(one) - flat(other)).max())]
+        differ_by = float(np.abs(flat(one) - flat(other)).max())
+    results["family"][name] = [same, differ_by]
     if name == "adaptive_kl":
         results["beta"] = comm.gather(training.parts["penalty"].beta)
 

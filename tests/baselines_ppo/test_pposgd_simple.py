@@ -2,6 +2,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from logs import Rows
 from small_envs import Identity, Ragged
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, StopTraining, UserError, learn, load_policy
@@ -16,19 +17,6 @@ def policy(name, ob_space, ac_space):
 
 def weights(pi):
     return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
-
-
-class Rows:
-    """A log that is kept."""
-
-    def __init__(self):
-        self.rows = []
-
-    def write(self, row, timesteps):
-        self.rows.append(row)
-
-    def close(self):
-        pass
 
 
 @pytest.mark.parametrize("limit, name, expected", [({"max_timesteps": 130}, "TimestepsSoFar", 192), ({"max_iters": 2}, "TimestepsSoFar", 128)])

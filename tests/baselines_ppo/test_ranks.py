@@ -35,10 +35,17 @@ def test_gathering_and_averaging_are_the_same_update_to_rounding(results):
 
 
 @pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
-def test_the_whole_family_keeps_the_ranks_together_whichever_way_they_average(results, name):
-    identical, differ_by = results["family"][name]
+def test_the_whole_family_keeps_the_ranks_together(results, name):
+    assert results["family"][name][0]
+
+
+@pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
+def test_the_whole_family_gathers_and_averages_alike(results, name):
+    _, differ_by = results["family"][name]
+    if differ_by is None:
+        pytest.skip("checked on two ranks")
     # conjugate gradients on a matrix that is damped by 0.01 magnify the value function's rounding, and 3 steps carry it on
-    assert identical and differ_by < (1e-2 if name == "trpo" else 1e-5)
+    assert differ_by < (1e-3 if name == "trpo" else 1e-5)
 
 
 def test_beta_is_the_same_on_all_ranks_and_has_moved(results):

@@ -3,6 +3,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from logs import Rows
 
 from baselines_ppo import MlpPolicy, UserError, trpo_mpi
 from baselines_ppo.learner import Learner
@@ -93,19 +94,16 @@ def test_a_step_that_is_too_long_is_halved(monkeypatch):
 
 
 def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
-    updates, rows = [], []
+    updates, log = [], Rows()
 
     class Recorder(trpo_mpi.TRPOUpdate):
         def __init__(self, learner):
             super().__init__(learner)
             updates.append(self)
 
-    class Log:
-        def write(self, row, timesteps):
-            rows.append(row)
-
     monkeypatch.setattr(trpo_mpi, "TRPOUpdate", Recorder)
-    trpo_mpi.learn(gym.make("CartPole-v1"), MlpPolicy, timesteps_per_batch=512, max_iters=20, seed=0, logger=Log())
+    trpo_mpi.learn(gym.make("CartPole-v1"), MlpPolicy, timesteps_per_batch=512, max_iters=20, seed=0, logger=log)
+    rows = log.rows
     update = updates[0]
     functions = [update._gradient, update._product, update._objective, update.value_fit.descent._sweep, update.evaluate._outputs]
     assert [function.experimental_get_tracing_count() for function in functions] == [1] * 5

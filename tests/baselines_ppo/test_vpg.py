@@ -2,6 +2,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+from logs import Rows
 
 from baselines_ppo import MlpPolicy, UserError, vpg
 from baselines_ppo.settings import VPGSettings
@@ -89,36 +90,27 @@ def test_with_a_learned_baseline_lambda_one_is_the_return_less_the_value():
     {"whole_episodes": False, "lam": 0.9, "vf_iters": 0, "timesteps_per_actorbatch": 64},
 ])
 def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
-    updates, rows = [], []
+    updates, log = [], Rows()
 
     class Recorder(vpg.VPGUpdate):
         def __init__(self, learner):
             super().__init__(learner)
             updates.append(self)
 
-    class Log:
-        def write(self, row, timesteps):
-            rows.append(row)
-
     monkeypatch.setattr(vpg, "VPGUpdate", Recorder)
     env = InProcessVectorEnv([Count([3, 40, 8, 90]) for _ in range(2)])
-    vpg.learn(env, policy, max_iters=20, seed=0, logger=Log(), **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings)
+    vpg.learn(env, policy, max_iters=20, seed=0, logger=log, **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings)
     # segments of 128 to 2 * (64 + 89) rows, and more of them simulated: padded to 128, 256 or 512
     assert updates[0].descent._sweep.experimental_get_tracing_count() <= 3
-    assert len(rows) == 20 and all(np.isfinite(row["loss_pol_surr"]) for row in rows)
+    assert len(log.rows) == 20 and all(np.isfinite(row["loss_pol_surr"]) for row in log.rows)
 
 
 def test_the_actor_critic_learns():
-    rows = []
-
-    class Log:
-        def write(self, row, timesteps):
-            rows.append(row)
-
+    log = Rows()
     env = InProcessVectorEnv([gym.make("CartPole-v1") for _ in range(8)])
     vpg.learn(env, MlpPolicy, timesteps_per_actorbatch=128, whole_episodes=False, lam=0.95, vf_iters=0, optim_stepsize=3e-3, max_timesteps=30_000,
-              seed=0, logger=Log())
-    assert rows[-1]["EpRewMean"] > 60
+              seed=0, logger=log)
+    assert log.rows[-1]["EpRewMean"] > 60
 
 
 @pytest.mark.parametrize("setting, message", [
