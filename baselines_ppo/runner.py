@@ -19,6 +19,7 @@ from baselines_ppo.resolve import LIMITS, MAY_CHANGE, check_ranks, checked_polic
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
+from common.quiet import available_cores, import_tensorflow  # noqa: E402
 
 PACKAGES = ("baselines_ppo", "tensorflow", "tensorflow-probability", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
@@ -78,6 +79,12 @@ def git_commit():
 
 # ---- training
 
+def start_tensorflow(policy, cores):
+    """Import TensorFlow with the threads that a kind of policy gains from: sweeps of 64 to 512 units took 0.9 to 1.2 times as long on two."""
+    cnn = policy == "cnn"
+    import_tensorflow(threads=cores if cnn else 1, onednn=cnn)
+
+
 def train(typed, args, comm):
     """Resolve, build and learn on this rank; returns the exit status."""
     previous = None
@@ -89,11 +96,9 @@ def train(typed, args, comm):
         typed_now, typed = typed, go_on_with(previous["typed"], typed)
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
-    from common.quiet import available_cores, import_tensorflow
     cores = max(1, available_cores() // comm.host_size)
     settings = settings_for(typed if previous is None else typed | typed_now, comm.size, cores)
-    cnn = settings["policy"] == "cnn"
-    import_tensorflow(threads=cores if cnn else 1, onednn=cnn)  # sweeps of 64 to 512 units took 0.9 to 1.2 times as long on two
+    start_tensorflow(settings["policy"], cores)
     settings["policy_settings"] = checked_policy_settings(settings)
     if previous is not None:
         settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
@@ -181,7 +186,7 @@ def learn_in(folder, settings, comm, checkpoint):
 
     def on_start(training):
         running["training"] = training
-        install_signals(training)
+        running["handlers"] = install_signals(training)
         gc.collect()
         gc.freeze()  # TensorFlow's million objects need not be looked through again and again
 
@@ -191,6 +196,8 @@ def learn_in(folder, settings, comm, checkpoint):
                    **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
                    comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start)
     finally:
+        for number, handler in running.get("handlers", {}).items():
+            signal.signal(number, handler)  # the caller's own: this may be called from Python
         if logger is not None:
             logger.close()
     env.close()
@@ -205,12 +212,14 @@ def learn_in(folder, settings, comm, checkpoint):
 
 
 def install_signals(training):
-    """SIGINT and SIGTERM finish the iteration, write a checkpoint and end the run; a second one ends it at once."""
+    """SIGINT and SIGTERM finish the iteration, write a checkpoint and end the run; a second one ends it at once.
+
+    Returns {signal: its handler until now}.
+    """
     def handler(number, frame):
         signal.signal(number, signal.default_int_handler)
         training.request_stop(int(number))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, handler)
+    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def save_policy(pi, folder, settings):

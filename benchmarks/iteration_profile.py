@@ -5,7 +5,6 @@ above that does not.
 """
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -115,12 +114,14 @@ def main():
     parser.add_argument("env_id")
     parser.add_argument("preset")
     args = parser.parse_args()
-    import baselines_ppo.runner  # noqa: F401  first, for it sets what NumPy reads when it is imported
+    from baselines_ppo import runner  # first, for it sets what NumPy reads when it is imported
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.presets import PRESETS
+    from baselines_ppo.resolve import settings_for
     from baselines_ppo.settings import ALGORITHMS
-    from common.quiet import import_tensorflow
-    import_tensorflow(threads=len(os.sched_getaffinity(0)))
+    from common.quiet import available_cores
+    resolved = settings_for({"env": args.env_id, "preset": args.preset}, 1, available_cores())
+    runner.start_tensorflow(resolved["policy"], available_cores())
     clocks = Clocks()
     attach_all(clocks)
     preset = PRESETS[args.preset]
