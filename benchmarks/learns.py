@@ -33,7 +33,7 @@ FAMILY = {
     "trpo": (*CARTPOLE, ["--alg", "trpo", "--num-timesteps", "100000"]),
     "a2c": (*CARTPOLE, ["--preset", "a2c", "--num-timesteps", "300000"]),
     "reinforce": (*CARTPOLE, ["--preset", "reinforce", "--num-timesteps", "300000"]),
-    "Pendulum 300k": ("Pendulum-v1", -170, "each", ["--num-timesteps", "300000", "--gamma", "0.9"]),
+    "Pendulum 300k": ("Pendulum-v1", -170, "each", ["--num-timesteps", "300000", "--gamma", "0.95"]),
 }
 TRPO = {env: (env, bar, "mean", ["--alg", "trpo", "--num-timesteps", "1000000"]) for env, bar in (("Hopper-v4", 2000), ("Walker2d-v4", 1800))}
 GROUPS = {"small": SMALL, "long": LONG, "family": FAMILY, "trpo": TRPO}
