@@ -50,6 +50,7 @@ class RunSettings:
     max_seconds: float = setting(0, "stop after this many seconds instead")
     seed: int = setting(0, "seed of everything random")
     num_envs: int | None = setting(None, "environments per rank; default: the preset's, shared out over the ranks")
+    env_workers: int | None = setting(None, "processes that step a rank's environments; default: its cores for Atari, else 0, the rank itself")
     env_threads: int | None = setting(None, "threads that step a rank's environments; default: its cores for MuJoCo, else 1")
     batch: str | None = setting(None, "are batch and minibatch counts totals over ranks, or per rank? default: total; ppo1, paper: per-rank",
                                choices=("total", "per-rank"))

@@ -27,8 +27,11 @@ def settings_for(typed, ranks, cores):
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
     settings = resolve(typed, ranks, kind, typed["env"], image)
+    spare = min(cores, settings["num_envs"])
+    if settings["env_workers"] is None:  # the emulator keeps Python's lock
+        settings["env_workers"] = spare if kind == "atari" and spare > 1 else 0
     if settings["env_threads"] is None:  # MuJoCo steps without Python's lock; others do not, or may not be safe
-        settings["env_threads"] = min(cores, settings["num_envs"]) if kind == "mujoco" else 1
+        settings["env_threads"] = spare if kind == "mujoco" and not settings["env_workers"] else 1
     return settings
 
 
@@ -62,6 +65,8 @@ def resolve(typed, ranks, kind, env_id, image):
     for key in ("num_envs", "checkpoint_every", "env_threads"):
         if run_settings[key] is not None and run_settings[key] < 1:
             raise UserError(f"{key}={run_settings[key]}; give at least 1")
+    if (run_settings["env_workers"] or 0) < 0:
+        raise UserError(f"env_workers={run_settings['env_workers']}; give 0 for none, or more")
     if run_settings["seed"] < 0:
         raise UserError(f"seed={run_settings['seed']} is negative; give 0 or more")
     if run_settings["num_envs"] is None:

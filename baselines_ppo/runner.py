@@ -175,8 +175,8 @@ def learn_in(folder, settings, comm, checkpoint):
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
     from common.logger import CsvOutput, JsonOutput, Logger, Screen, TensorBoardOutput
-    env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, reward_scale=settings["reward_scale"],
-                          **settings["env_kwargs"] or {})
+    env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
+                          reward_scale=settings["reward_scale"], **settings["env_kwargs"] or {})
     policy_class = policy_named(settings["policy"])
     running = {}
     logger = None
@@ -200,7 +200,7 @@ def learn_in(folder, settings, comm, checkpoint):
             signal.signal(number, handler)  # the caller's own: this may be called from Python
         if logger is not None:
             logger.close()
-    env.close()
+        env.close()
     training = running["training"]
     if comm.rank == 0:
         save_policy(pi, folder, settings)

@@ -1,5 +1,6 @@
 """What Atari needs beside Gymnasium's own preprocessing: episodes that end with a life while the game goes on, and a game that is started."""
 import ale_py
+import cv2
 import gymnasium as gym
 import numpy as np
 
@@ -8,6 +9,7 @@ from common.monitor import Monitor
 
 gym.register_envs(ale_py)
 ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner; AtariEnv says the same, but only once the banner is out
+cv2.setNumThreads(1)  # to scale one small screen its threads only wait for each other: 1,240 steps/s with two, 1,600 with one
 
 FIXED = ("frameskip", "obs_type", "continuous")  # what AtariPreprocessing decides
 

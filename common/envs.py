@@ -1,5 +1,6 @@
 """Environments from their names: kinds, near matches for a wrong name, one seed and one Monitor file per rank and environment."""
 import difflib
+import functools
 import importlib
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import gymnasium as gym
 from common.errors import UserError
 from common.monitor import Monitor
 from common.vec_env import InProcessVectorEnv
+from common.workers import WorkerVectorEnv
 
 
 def quiet_mujoco():
@@ -76,7 +78,19 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, **kwarg
     return env
 
 
-def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, **kwargs):
-    """`num_envs` environments of this rank in one process, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`."""
-    paths = [Path(monitor_dir) / f"{rank}.{k}.monitor.csv" if monitor_dir else None for k in range(num_envs)]
-    return InProcessVectorEnv([make_env(env_id, path, **kwargs) for path in paths])
+def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, **kwargs):
+    """`num_envs` environments of this rank, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`.
+
+    Args:
+        workers: processes that step them; 0 for this one.
+        kwargs: for `make_env`.
+    """
+    make = functools.partial(make_numbered, env_id, rank, monitor_dir, **kwargs)
+    if workers:
+        return WorkerVectorEnv(make, num_envs, min(workers, num_envs))
+    return InProcessVectorEnv([make(k) for k in range(num_envs)])
+
+
+def make_numbered(env_id, rank, monitor_dir, k, **kwargs):
+    """Environment `k` of a rank; for None, one that is not written about."""
+    return make_env(env_id, None if k is None or monitor_dir is None else Path(monitor_dir) / f"{rank}.{k}.monitor.csv", **kwargs)

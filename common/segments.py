@@ -5,8 +5,7 @@ import numpy as np
 
 from common import seeding
 from common.errors import UserError
-from common.monitor import find_monitor
-from common.vec_env import InProcessVectorEnv, Stepper
+from common.vec_env import Stepper
 
 LONGEST = 1_000_000  # steps, after which a whole episode is not waited for any longer
 
@@ -37,16 +36,12 @@ class Collector:
             raise UserError(f"timesteps_per_actorbatch={horizon} cannot be shared out over {self.num_envs} environments; "
                             f"give a multiple of {self.num_envs}")
         self.steps = horizon // self.num_envs
-        in_process = isinstance(self.stepper.env, InProcessVectorEnv)
-        threads = min(threads, self.num_envs) if in_process and not whole_episodes else 1
-        ends = np.linspace(0, self.num_envs, threads + 1).astype(int).tolist()
+        ours = self.stepper.ours
+        ends = self.stepper.env.bounds(threads) if ours and not whole_episodes else [0, self.num_envs]
         self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]
-        self.pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self.pool = ThreadPoolExecutor(len(self.groups)) if len(self.groups) > 1 else None
         self.obs = None
-        envs = self.stepper.env.envs if in_process else []
-        self.monitors = [find_monitor(env) for env in envs]
-        if None in self.monitors:
-            self.monitors = []
+        self.monitors = self.stepper.env.monitors if ours else []
 
     def reset(self, seeds=None):
         """Cut every environment where it stands and start new episodes, with `seeds` (a list, one an environment) if given."""

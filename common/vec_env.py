@@ -7,6 +7,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common.errors import UserError
+from common.monitor import find_monitor
+
+
+def even_bounds(rows, groups):
+    """Where each of `groups` groups of `rows` rows begins, and where the last ends; sizes differ by one at the most."""
+    return np.linspace(0, rows, groups + 1).astype(int).tolist()
 
 
 class InProcessVectorEnv(gym.vector.VectorEnv):
@@ -28,6 +34,20 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         self.terminated, self.truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
         plain = isinstance(self.single_observation_space, gym.spaces.Box)
         self.obs = np.zeros((self.num_envs, *self.single_observation_space.shape), self.single_observation_space.dtype) if plain else None
+
+    @property
+    def monitors(self):
+        """The environments' `Monitor`s; none if one has none."""
+        found = [find_monitor(env) for env in self.envs]
+        return [] if None in found else found
+
+    def bounds(self, groups):
+        """Where groups of environments begin and end that may be stepped by threads of their own."""
+        return even_bounds(self.num_envs, min(groups, self.num_envs))
+
+    def part(self, start, end):
+        """Environments `start` to `end` - 1 alone."""
+        return InProcessVectorEnv(self.envs[start:end])
 
     def _batched(self, obs):
         return self.obs if self.obs is not None else gym.vector.utils.concatenate(
@@ -102,7 +122,7 @@ class Stepper:
         self.encoder = encoder
         space = self.env.single_action_space
         self.low, self.high = (space.low, space.high) if isinstance(space, gym.spaces.Box) else (None, None)
-        self.ours = isinstance(self.env, InProcessVectorEnv)
+        self.ours = hasattr(self.env, "step_into")
         self.as_int = self.ours and isinstance(space, gym.spaces.Discrete)
         self.waiting = np.zeros(self.num_envs, bool)  # NEXT_STEP: the coming step only resets these
 
@@ -111,7 +131,7 @@ class Stepper:
         if (start, end) == (0, self.num_envs):
             return self
         part = copy.copy(self)
-        part.env, part.num_envs = InProcessVectorEnv(self.env.envs[start:end]), end - start
+        part.env, part.num_envs = self.env.part(start, end), end - start
         return part
 
     def reset(self, seeds=None):

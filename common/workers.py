@@ -1,0 +1,206 @@
+"""Environments in processes of their own: for those whose step keeps Python's lock, as the emulator of Atari's games does."""
+import multiprocessing
+import signal
+import traceback
+from multiprocessing.util import Finalize
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from common.errors import UserError
+from common.monitor import find_monitor
+from common.vec_env import InProcessVectorEnv, even_bounds
+
+PATIENCE = 5  # seconds that a worker is given to end
+
+
+class WorkerVectorEnv(gym.vector.VectorEnv):
+    """K environments of one kind in W processes, each of which steps its share: the interface of `InProcessVectorEnv`.
+
+    Observations come back through shared memory where their space is a Box. Workers leave signals to their parent and end when it does,
+    however that happens.
+
+    Args:
+        make: function (k) -> environment k, or, for None, one that writes no file; a new process must be able to unpickle it.
+        num_envs: K.
+        workers: W, at most K.
+
+    Raises:
+        UserError: what `make` raises.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(self, make, num_envs, workers):
+        probe = make(None)
+        self.spec, self.render_mode = probe.spec, probe.render_mode
+        self.single_observation_space, self.single_action_space = probe.observation_space, probe.action_space
+        monitored = find_monitor(probe) is not None
+        probe.close()
+        context = multiprocessing.get_context("spawn")  # a fork would take TensorFlow's and MPI's threads and locks along
+        ends = even_bounds(num_envs, workers)
+        self.workers = [Worker(context, make, start, end, self.single_observation_space, monitored) for start, end in zip(ends, ends[1:])]
+        for worker in self.workers:
+            worker.answer()  # its environments are made
+        self.num_envs, self.ends = num_envs, ends
+        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, num_envs)
+        self.action_space = gym.vector.utils.batch_space(self.single_action_space, num_envs)
+        self.monitors = [monitor for worker in self.workers for monitor in worker.monitors]
+
+    def bounds(self, groups):
+        """Where groups of environments begin and end that may be stepped by threads of their own: all are one group, and go side by side."""
+        return [0, self.num_envs]
+
+    def _shares(self, rows):
+        return ((worker, rows[start:end]) for worker, start, end in zip(self.workers, self.ends, self.ends[1:]))
+
+    def reset(self, *, seed=None, options=None):
+        """Starts new episodes; `seed` is a list with one seed an environment, or None."""
+        for worker, seeds in self._shares(seed or [None] * self.num_envs):
+            worker.ask("reset", seeds, options)
+        obs = [ob for worker in self.workers for ob in worker.observations(worker.answer())]
+        batch = gym.vector.utils.create_empty_array(self.single_observation_space, self.num_envs)
+        return gym.vector.utils.concatenate(self.single_observation_space, obs, batch), {}
+
+    def step_into(self, actions, obs, ob_row, rew, rew_row):
+        """As `InProcessVectorEnv.step_into`; final infos stay in the workers, and are None."""
+        for worker, own in self._shares(actions):
+            worker.ask("step", own)
+        ended = ()
+        for worker, start, end in zip(self.workers, self.ends, self.ends[1:]):
+            rew[rew_row, start:end], own_ended, own_obs = worker.answer()
+            for k, ob in enumerate(worker.observations(own_obs), start):
+                obs[ob_row, k] = ob
+            ended = (*ended, *((start + k, ob, None, terminated, truncated) for k, ob, terminated, truncated in own_ended))
+        return ended
+
+    def close_extras(self, **kwargs):
+        for worker in self.workers:
+            worker.close()
+
+
+class RemoteMonitor:
+    """The episodes of one environment's `Monitor`, as its worker has told them."""
+
+    def __init__(self):
+        self.episodes = []
+
+    def take_episodes(self):
+        """The finished episodes [(return, length)] since the last call."""
+        taken, self.episodes = self.episodes, []
+        return taken
+
+
+class Worker:
+    """One process with environments `start` to `end` - 1, as its parent sees it."""
+
+    def __init__(self, context, make, start, end, space, monitored):
+        self.name = f"the process of environments {start} to {end - 1}"
+        self.num_envs, self.monitors = end - start, [RemoteMonitor() for _ in range(end - start)] if monitored else []
+        shared = None
+        if isinstance(space, gym.spaces.Box):
+            shared = context.RawArray("B", max(1, self.num_envs * int(np.prod(space.shape)) * space.dtype.itemsize))
+        self.obs = shared_observations(shared, self.num_envs, space)
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=serve, args=(theirs, make, start, end, shared), daemon=True)
+        self.process.start()
+        theirs.close()  # so that the end of the process is the end of the pipe
+        self.close = Finalize(self, end_worker, (self.connection, self.process), exitpriority=10)  # the interpreter's own end waits for processes
+
+    def observations(self, sent):
+        """The environments' observations: those sent, or those in shared memory, where the next step writes over them."""
+        return sent if self.obs is None else self.obs
+
+    def ask(self, *command):
+        """Send a command; one `answer` must follow."""
+        try:
+            self.connection.send(command)
+        except OSError as error:
+            self._died(error)
+
+    def answer(self):
+        """What the worker made of the last command, or of its start.
+
+        Raises:
+            UserError: as it was raised there.
+            RuntimeError: for any other exception there, with its traceback, or where the process has died.
+        """
+        try:
+            kind, value, episodes = self.connection.recv()
+        except (EOFError, OSError) as error:
+            self._died(error)
+        for monitor, finished in zip(self.monitors, episodes):
+            monitor.episodes += finished
+        if kind == "mistake":
+            raise UserError(value)
+        if kind == "failure":
+            raise RuntimeError(f"in {self.name}:\n{value}")
+        return value
+
+    def _died(self, error):
+        self.process.join(PATIENCE)
+        raise RuntimeError(f"{self.name} has died with status {self.process.exitcode}; was it killed, or out of memory?") from error
+
+
+def end_worker(connection, process):
+    """End a process, once its environments are closed."""
+    connection.close()
+    process.join(PATIENCE)
+    if process.is_alive():
+        process.kill()
+
+
+def shared_observations(shared, num_envs, space):
+    """[num_envs, *shape] in a shared array; None without one."""
+    return None if shared is None else np.frombuffer(shared, space.dtype)[:num_envs * int(np.prod(space.shape))].reshape(num_envs, *space.shape)
+
+
+# ---- in the worker
+
+def serve(connection, make, start, end, shared):
+    """Make environments and do as the parent says, until its end of the pipe is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a launcher or a terminal sends them to all: the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    envs = []
+    try:
+        connection.send(("made", prepare(envs, make, start, end), []))
+        env, monitors = InProcessVectorEnv(envs), [find_monitor(one) for one in envs]
+        obs = shared_observations(shared, len(envs), env.single_observation_space)
+        while True:
+            name, *words = connection.recv()
+            value = COMMANDS[name](env, obs, *words)
+            connection.send(("done", value, [monitor.take_episodes() for monitor in monitors if monitor]))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # the parent is done, or dead
+    except UserError as error:
+        connection.send(("mistake", str(error), []))
+    except BaseException:
+        connection.send(("failure", traceback.format_exc(), []))
+    finally:
+        for one in envs:
+            one.close()
+
+
+def prepare(envs, make, start, end):
+    """Make environments `start` to `end` - 1 into a list."""
+    gym.logger.min_level = gym.logger.ERROR
+    envs += [make(k) for k in range(start, end)]
+
+
+def reset(env, obs, seeds, options):
+    """New episodes; their observations, or None where they are in shared memory."""
+    first = [one.reset(seed=seed, options=options)[0] for one, seed in zip(env.envs, seeds)]
+    if obs is None:
+        return first
+    obs[:] = first
+
+
+def step(env, obs, actions):
+    """(rewards [K], what ended, observations or None where they are in shared memory)."""
+    rew, row = np.empty((1, env.num_envs)), np.empty((1, env.num_envs), object) if obs is None else obs[None]
+    ended = [(k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)]
+    return rew[0], ended, list(row[0]) if obs is None else None
+
+
+COMMANDS = {"reset": reset, "step": step}

@@ -1,0 +1,148 @@
+"""Environments in processes of their own do what they would do in this one, and end with it."""
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import gymnasium as gym
+import jobs
+import numpy as np
+import pytest
+
+from baselines_ppo.__main__ import main
+from common.envs import make_vector_env
+from common.errors import UserError
+from common.vec_env import InProcessVectorEnv
+from common.workers import WorkerVectorEnv
+
+
+class Counting(gym.Env):
+    """Observes its number and its steps, as a Dict; episodes of 3 + k steps, every second one cut by a limit."""
+
+    observation_space = gym.spaces.Dict({"k": gym.spaces.Discrete(8), "steps": gym.spaces.Box(0, 99, (2,), np.float32)})
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, k):
+        self.k, self.episodes = k or 0, 0
+
+    def observed(self):
+        return {"k": self.k, "steps": np.full(2, self.steps, np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        self.steps, self.episodes = 0, self.episodes + 1
+        return self.observed(), {}
+
+    def step(self, action):
+        self.steps += 1
+        end = self.steps == 3 + self.k
+        return self.observed(), float(action[0]), end and self.episodes % 2 == 0, end and self.episodes % 2 == 1, {}
+
+
+class Faulty(Counting):
+    """Goes wrong where `fault` says, in environment 1."""
+
+    def __init__(self, fault, k):
+        super().__init__(k)
+        if fault == "make" and k == 1:
+            raise UserError("environment 1 cannot be made")
+        self.fault = fault if k == 1 else None
+
+    def step(self, action):
+        if self.fault == "step":
+            raise ZeroDivisionError("the simulator broke")
+        return super().step(action)
+
+
+def rollout(env, steps, actions):
+    """Everything that `step_into` gives in `steps` steps."""
+    space = env.single_observation_space
+    boxes = isinstance(space, gym.spaces.Box)
+    obs = np.zeros((steps + 1, env.num_envs, *space.shape), space.dtype) if boxes else np.empty((steps + 1, env.num_envs), object)
+    rew, ended = np.zeros((steps, env.num_envs)), []
+    for t in range(steps):
+        ended += [(t, k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions[t], obs, t + 1, rew, t)]
+    return obs[1:], rew, ended, [monitor.take_episodes() for monitor in env.monitors]
+
+
+def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
+    found = []
+    actions = np.random.default_rng(0).integers(0, 2, (200, 5)).tolist()
+    for workers in (0, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        env = make_vector_env("CartPole-v1", 5, monitor_dir=folder, workers=workers)
+        first, _ = env.reset(seed=[3, 1, 4, 1, 5])
+        obs, rew, ended, episodes = rollout(env, 200, actions)
+        env.close()
+        files = [[line.split(",")[:2] for line in path.read_text().splitlines()[2:]] for path in sorted(folder.iterdir())]
+        found.append((first.tolist(), obs.tolist(), rew.tolist(), [(*one[:2], one[2].tolist(), *one[3:]) for one in ended], episodes, files))
+    assert found[0] == found[1]
+    assert len(found[1][-1]) == 5 and sum(map(len, found[1][-1])) == sum(map(len, found[1][-2])) > 10
+
+
+def test_observations_that_are_no_box_and_ends_by_limits_come_through():
+    actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 1)).astype(np.float32)
+    found = []
+    for env in (InProcessVectorEnv([Counting(k) for k in range(3)]), WorkerVectorEnv(Counting, 3, 2)):
+        first, _ = env.reset(seed=[0, 1, 2])
+        obs, rew, ended, episodes = rollout(env, 12, actions)
+        env.close()
+        assert episodes == []
+        found.append(([[(ob["k"], ob["steps"].tolist()) for ob in row] for row in obs], rew.tolist(), first["k"].tolist(), first["steps"].tolist(),
+                      [(t, k, ob["k"], ob["steps"].tolist(), *rest) for t, k, ob, *rest in ended]))
+    assert found[0] == found[1]
+    assert {one[-2:] for one in found[1][-1]} == {(True, False), (False, True)}
+
+
+def test_a_run_with_workers_is_the_run_without(tmp_path):
+    words = ["--env", "CartPole-v1", "--max-iters", "3", "--num-envs", "4", "--timesteps-per-actorbatch", "128", "--hid-size", "8", "--optim-epochs", "1"]
+    for workers in (0, 2):
+        assert main([*words, "--env-workers", str(workers), "--run-dir", str(tmp_path / str(workers))]) == 0
+    policies = [(tmp_path / str(workers) / "policy/policy.safetensors").read_bytes() for workers in (0, 2)]
+    assert policies[0] == policies[1]
+    assert not jobs.processes_naming("multiprocessing.spawn")
+
+
+def test_what_cannot_be_made_there_is_told_here():
+    with pytest.raises(UserError, match="environment 1 cannot be made"):
+        WorkerVectorEnv(functools.partial(Faulty, "make"), 2, 2)
+
+
+def test_an_exception_in_step_comes_with_its_traceback_and_its_place():
+    env = WorkerVectorEnv(functools.partial(Faulty, "step"), 4, 2)
+    env.reset(seed=[0, 1, 2, 3])
+    with pytest.raises(RuntimeError, match="(?s)process of environments 0 to 1.*ZeroDivisionError: the simulator broke"):
+        rollout(env, 1, np.zeros((1, 4, 1)))
+    env.close()
+
+
+def test_a_process_that_dies_is_named():
+    env = WorkerVectorEnv(Counting, 4, 2)
+    env.reset()
+    os.kill(env.workers[1].process.pid, signal.SIGKILL)
+    with pytest.raises(RuntimeError, match="process of environments 2 to 3 has died with status -9"):
+        rollout(env, 1, np.zeros((1, 4, 1)))
+    env.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
+    words = [sys.executable, jobs.RUN, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
+    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    log = tmp_path / "run/progress.csv"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+    assert len(children) >= 2
+    if number == signal.SIGTERM:
+        os.killpg(parent.pid, number)  # as a launcher does: to the workers too, whose steps the parent still needs
+    else:
+        os.kill(parent.pid, number)
+    assert parent.wait(60) == (143 if number == signal.SIGTERM else -number)
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
