@@ -59,16 +59,27 @@ def normalised(scores, random):
     return {setting: (matrix - random) / (best - random) for setting, matrix in scores.items()}
 
 
-def bootstrap_interval(scores):
-    """(mean, low, high) of scores [runs, tasks]: a 95 % interval by stratified bootstrap over runs (Agarwal et al. 2021)."""
+def interval(scores, statistic):
+    """(value, low, high) of a statistic of scores [runs, tasks]: a 95 % interval by stratified bootstrap over runs (Agarwal et al. 2021)."""
     from rliable import library
     if len(scores) == 1:
-        return float(scores.mean()), float("nan"), float("nan")
+        return float(statistic(scores)), float("nan"), float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # rliable hands the seed on in the way that arch will drop
-        points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([x.mean()]), reps=REPETITIONS,
+        points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([statistic(x)]), reps=REPETITIONS,
                                                            random_state=np.random.RandomState(0))
     return float(points["one"][0]), *(float(x) for x in intervals["one"][:, 0])
+
+
+def bootstrap_interval(scores):
+    """(mean, low, high) of scores [runs, tasks]."""
+    return interval(scores, np.mean)
+
+
+def interquartile_interval(scores):
+    """(interquartile mean, low, high) of one task's scores [runs]."""
+    from rliable import metrics
+    return interval(np.asarray(scores)[:, None], metrics.aggregate_iqm)
 
 
 def markdown_table(header, rows):

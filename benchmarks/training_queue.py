@@ -34,6 +34,8 @@ class Job:
         setting: what is compared.
         env, seed, steps: the task, and how long.
         words: further arguments of the command line.
+        episodes: of the final policy, deterministic and as many stochastic ones; 0 for none.
+        ranks: under mpirun, where there is more than one.
     """
 
     benchmark: str
@@ -42,6 +44,8 @@ class Job:
     seed: int
     steps: int
     words: tuple = ()
+    episodes: int = 0
+    ranks: int = 1
 
     @property
     def key(self):
@@ -90,7 +94,7 @@ def train(job, work):
         RuntimeError: with the command's last words, if it fails.
     """
     name = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
-    run_dir, command = work / name, [sys.executable, str(ROOT / "run.py")]
+    run_dir, command = work / name, [*launcher(job.ranks), sys.executable, str(ROOT / "run.py")]
     config = run_dir / "config.json"
     commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
     if config.exists() and json.loads(config.read_text())["git_commit"] == commit:  # a changed tree has a "+" behind it
@@ -106,8 +110,25 @@ def train(job, work):
             raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
         time.sleep(10)
     line = described(job, run_dir)
+    if job.episodes:
+        line |= played(run_dir, job)
     shutil.rmtree(run_dir)
     return line
+
+
+def launcher(ranks):
+    """The words before `python` for a number of ranks: the mpirun beside this Python, or the one on PATH."""
+    beside = Path(sys.executable).with_name("mpirun")
+    return [str(beside) if beside.exists() else "mpirun", "-n", str(ranks)] if ranks > 1 else []
+
+
+def played(run_dir, job):
+    """{'deterministic': [returns], 'stochastic': [returns]} of a finished run's policy, on environments with seeds of their own."""
+    words = [sys.executable, str(ROOT / "benchmarks/evaluate_policy.py"), str(run_dir), "--episodes", str(job.episodes), "--seed", str(10_000 + job.seed)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{job}: its evaluation ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
+    return {how: [round(ret, 3) for ret in returns] for how, returns in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
 def described(job, run_dir):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(jobs.ROOT / "benchmarks"))
+import returns  # noqa: E402
 import scores  # noqa: E402
 import surrogates  # noqa: E402
 import training_queue  # noqa: E402
@@ -54,3 +55,24 @@ def test_scores_are_normalised_per_task_between_random_and_the_best_run():
     assert matrix.complete(0) and not matrix.complete(1)
     found = scores.normalised(matrix.of([0]), np.array([-10.0, -9.0]))
     assert found["a"].tolist() == [[0.5, 0.5]] and found["b"].tolist() == [[1.0, 1.0]]
+
+
+def test_what_a_policy_earns_is_in_the_line_and_in_the_table(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_queue, "RESULTS", tmp_path)
+    monkeypatch.setattr(Results.__init__, "__defaults__", (tmp_path,))
+    (job,) = returns.jobs(["CartPole-v1"], [100], 256)
+    assert run_queue([job], 1, tmp_path / "work") == 0
+    (found,) = Results("returns").lines
+    assert len(found["deterministic"]) == len(found["stochastic"]) == 100 and found["deterministic"] != found["stochastic"]
+    assert all(ret >= 8 for ret in found["stochastic"])
+    mean = np.mean(found["deterministic"])
+    table = returns.report({"CartPole-v1": (mean - 1, mean + 1)}, [100], 256, "default", None)
+    assert f"{mean:,.1f} ± 0.0" in table and "reached" in table and "missed" in table
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["returns.jsonl", "work"]
+
+
+def test_tasks_that_need_it_have_their_own_numbers_and_at_most_two():
+    words = {job.env: job.words for job in returns.jobs(returns.NINE, [0])}
+    assert words["Swimmer-v4"] == ("--gamma", "0.9999") and words["Hopper-v4"] == ()
+    assert all(len(word) <= 4 for word in words.values())
+    assert {job.words for job in returns.jobs(returns.PAPER, [0], preset="ppo1")} == {("--preset", "ppo1")}

@@ -1,0 +1,36 @@
+"""Returns of a trained policy, deterministic and stochastic, on environments with fresh seeds; prints one JSON object.
+
+    python benchmarks/evaluate_policy.py runs/mine --episodes 100 --seed 10000
+"""
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the packages beside this folder, wherever it is called from
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", help="a run folder, a policy folder or a policy file")
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=10_000)
+    args = parser.parse_args()
+    from baselines_ppo.play import evaluate, find_policy
+    from common.quiet import import_tensorflow, quiet_stderr
+    import_tensorflow(threads=1)
+    from baselines_ppo.policies import FORMAT, load_policy
+    from common.checkpoints import load_arrays
+    from common.envs import make_env
+    path = find_policy(args.path)
+    metadata = load_arrays(path, FORMAT)[1]
+    pi = load_policy(path)
+    with quiet_stderr():
+        env = make_env(metadata["env"], training=False, **metadata.get("env_kwargs") or {})
+    found = {how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()
+             for how, stochastic in (("deterministic", False), ("stochastic", True))}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
