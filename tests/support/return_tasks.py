@@ -39,15 +39,15 @@ class Task:
 
 # budgets end before everything is perfect, so that learning more slowly is seen
 TASKS = {
-    "CartPole-v1": Task(partial(gym.make, "CartPole-v1"), "classic", 40_000),
-    "Pendulum-v1": Task(partial(gym.make, "Pendulum-v1"), "classic", 60_000, {"gamma": 0.95}),
-    "InvertedPendulum-v4": Task(partial(gym.make, "InvertedPendulum-v4"), "mujoco", 40_000),
-    "identity, Discrete 10": Task(partial(Identity, gym.spaces.Discrete(10)), "classic", 15_000),
-    "identity, MultiDiscrete [3, 3]": Task(partial(Identity, gym.spaces.MultiDiscrete([3, 3])), "classic", 8_000),
-    "identity, MultiBinary 3": Task(partial(Identity, gym.spaces.MultiBinary(3)), "classic", 8_000),
-    "identity, Box 1": Task(partial(Identity, gym.spaces.Box(-1, 1, (1,), np.float32)), "classic", 15_000),
-    "far away": Task(FarAway, "mujoco", 12_000, {"optim_stepsize": 1e-3}),
-    "ring": Task(Ring, "classic", 20_000, evaluated_in=partial(Ring, limit=100)),
+    "CartPole-v1": Task(partial(gym.make, "CartPole-v1"), "classic", 20_000),
+    "Pendulum-v1": Task(partial(gym.make, "Pendulum-v1"), "classic", 40_000, {"gamma": 0.95}),
+    "InvertedPendulum-v4": Task(partial(gym.make, "InvertedPendulum-v4"), "mujoco", 20_000),
+    "identity, Discrete 10": Task(partial(Identity, gym.spaces.Discrete(10)), "classic", 6_000),
+    "identity, MultiDiscrete [3, 3]": Task(partial(Identity, gym.spaces.MultiDiscrete([3, 3])), "classic", 4_000),
+    "identity, MultiBinary 3": Task(partial(Identity, gym.spaces.MultiBinary(3)), "classic", 3_000),
+    "identity, Box 1": Task(partial(Identity, gym.spaces.Box(-1, 1, (1,), np.float32)), "classic", 10_000),
+    "far away": Task(FarAway, "mujoco", 6_000, {"optim_stepsize": 1e-3}),
+    "ring": Task(Ring, "classic", 8_000, evaluated_in=partial(Ring, limit=100)),
     "bandit": Task(Bandit, "classic", 20_000, {"entcoeff": 0.1}, stochastic=True, episodes=100),
 }
 

@@ -1,0 +1,80 @@
+"""Six ways to break the build while rewards still rise: which tests of equations and invariants, and which returns, see each.
+
+    python benchmarks/mutations.py                  the table, into results/mutations.md
+    python benchmarks/mutations.py --no-returns     the equations and invariants alone, in two minutes
+
+Each is made in a copy of the tree; the tests that the table names are those of the default run.
+"""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from scores import markdown_table
+from training_queue import RESULTS, ROOT
+
+# name: [(file, what is there, what is put there)]
+MUTATIONS = {
+    "lambda ignored": [("common/advantages.py", "gamma * lam * goes_on", "gamma * goes_on")],
+    "oldpi not updated": [("common/evaluation.py", "        self.copy_to_oldpi()\n        final", "        final"),
+                          ("common/evaluation.py", '            seg["flatparam"] = flat[:rows]',
+                           '            seg["flatparam"] = self.oldpi.forward(tf.constant(seg["x"]))[0].numpy()')],
+    "normaliser not updated": [("common/training.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
+    "time limit treated as death": [("common/segments.py", "                    if not died:\n", "                    if False:\n")],
+    "entropy sign flipped": [("baselines_ppo/pposgd_simple.py", "pol_entpen = -settings.entcoeff * ent", "pol_entpen = settings.entcoeff * ent")],
+    "Adam bias correction missing": [("common/mpi_adam.py", "alpha = stepsize * tf.sqrt(1 - beta2 ** t) / (1 - beta1 ** t)", "alpha = stepsize")],
+}
+EQUATIONS = ("tests/common/test_advantages.py", "tests/common/test_mpi_adam.py", "tests/common/test_segments.py", "tests/baselines_ppo/test_invariants.py",
+             "tests/baselines_ppo/test_pposgd_simple.py")
+RETURNS = ("tests/test_returns.py",)
+
+
+def mutated(tree, edits):
+    """Write a copy of the committed and changed files into `tree`, with the edits made; each must fit exactly one place."""
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, listed):
+        if (ROOT / name).exists():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            (tree / name).write_bytes((ROOT / name).read_bytes())
+    for name, old, new in edits:
+        text = (tree / name).read_text()
+        if text.count(old) != 1:
+            raise SystemExit(f"{name} holds {old!r} {text.count(old)} times, not once: this mutation needs to be written anew")
+        (tree / name).write_text(text.replace(old, new))
+
+
+def failing(tree, files):
+    """The names of the tests that fail."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "--tb=no", "-rfE", "-p", "no:cacheprovider", *files], cwd=tree, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(tree)})
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"pytest ended with status {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
+    return [re.sub(r"^\S*/", "", line.split(" ", 1)[1].split(" - ")[0]) for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--no-returns", action="store_true", help="leave out the return tests, and write nothing")
+    parser.add_argument("--only", nargs="+", choices=MUTATIONS, help="some of them [all]")
+    args = parser.parse_args()
+    rows, unseen = [], 0
+    for name in args.only or MUTATIONS:
+        with tempfile.TemporaryDirectory() as tree:
+            mutated(Path(tree), MUTATIONS[name])
+            seen = failing(tree, EQUATIONS)
+            returns = [] if args.no_returns else failing(tree, RETURNS)
+        unseen += not seen
+        tasks = [match[1] for one in returns if (match := re.search(r"\[(.*)\]", one))]
+        rows.append((name, f"{len(seen)}: `{seen[0]}`" if seen else "**none**", ", ".join(tasks) or "none"))
+        print(*rows[-1], sep=" | ", flush=True)
+    if not args.no_returns and not args.only:
+        table = markdown_table(("mutation", "tests of equations and invariants that fail, and the first", "return tests that fail"), rows)
+        (RESULTS / "mutations.md").write_text(f"# Six mutations, and what sees them\n\n`python benchmarks/mutations.py`\n\n{table}\n")
+    return 1 if unseen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
