@@ -80,6 +80,13 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
             worker.close()
 
 
+class WorkerTraceback(Exception):
+    """Where an exception was raised in another process."""
+
+    def __str__(self):
+        return f"\n\n{self.args[0]}"
+
+
 class RemoteMonitor:
     """The episodes of one environment's `Monitor`, as its worker has told them."""
 
@@ -96,7 +103,7 @@ class Worker:
     """One process with environments `start` to `end` - 1, as its parent sees it."""
 
     def __init__(self, context, make, start, end, space, monitored):
-        self.name = f"the process of environments {start} to {end - 1}"
+        self.name = f"the process of environment{f's {start} to {end - 1}' if end > start + 1 else f' {start}'}"
         self.num_envs, self.monitors = end - start, [RemoteMonitor() for _ in range(end - start)] if monitored else []
         shared = None
         if isinstance(space, gym.spaces.Box):
@@ -124,7 +131,7 @@ class Worker:
 
         Raises:
             UserError: as it was raised there.
-            RuntimeError: for any other exception there, with its traceback, or where the process has died.
+            RuntimeError: for any other exception there, its traceback as the cause, or where the process has died.
         """
         try:
             kind, value, episodes = self.connection.recv()
@@ -135,7 +142,8 @@ class Worker:
         if kind == "mistake":
             raise UserError(value)
         if kind == "failure":
-            raise RuntimeError(f"in {self.name}:\n{value}")
+            error, trace = value
+            raise RuntimeError(f"{error}, in {self.name}") from WorkerTraceback(trace)
         return value
 
     def _died(self, error):
@@ -175,8 +183,8 @@ def serve(connection, make, start, end, shared):
         pass  # the parent is done, or dead
     except UserError as error:
         connection.send(("mistake", str(error), []))
-    except BaseException:
-        connection.send(("failure", traceback.format_exc(), []))
+    except BaseException as error:
+        connection.send(("failure", (f"{type(error).__name__}: {error}", traceback.format_exc()), []))
     finally:
         for one in envs:
             one.close()

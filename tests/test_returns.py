@@ -5,6 +5,8 @@ from references import FALSE_ALARMS, prediction_bound, read
 from return_tasks import TASKS, score
 
 REFERENCES = read()
+if not REFERENCES:
+    pytest.skip("there are no references yet: python benchmarks/references.py", allow_module_level=True)
 SEEDS = (0, 1, 2)
 
 
