@@ -80,6 +80,10 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
             worker.close()
 
 
+class WorkerFailed(RuntimeError):
+    """A worker's environment has raised something, or its process has died."""
+
+
 class WorkerTraceback(Exception):
     """Where an exception was raised in another process."""
 
@@ -131,7 +135,7 @@ class Worker:
 
         Raises:
             UserError: as it was raised there.
-            RuntimeError: for any other exception there, its traceback as the cause, or where the process has died.
+            WorkerFailed: for any other exception there, its traceback as the cause, or where the process has died.
         """
         try:
             kind, value, episodes = self.connection.recv()
@@ -143,12 +147,12 @@ class Worker:
             raise UserError(value)
         if kind == "failure":
             error, trace = value
-            raise RuntimeError(f"{error}, in {self.name}") from WorkerTraceback(trace)
+            raise WorkerFailed(f"{error}, in {self.name}") from WorkerTraceback(trace)
         return value
 
     def _died(self, error):
         self.process.join(PATIENCE)
-        raise RuntimeError(f"{self.name} has died with status {self.process.exitcode}; was it killed, or out of memory?") from error
+        raise WorkerFailed(f"{self.name} has died with status {self.process.exitcode}; was it killed, or out of memory?") from error
 
 
 def end_worker(connection, process):

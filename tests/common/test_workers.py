@@ -16,7 +16,7 @@ from baselines_ppo.__main__ import main
 from common.envs import make_vector_env
 from common.errors import UserError
 from common.vec_env import InProcessVectorEnv
-from common.workers import WorkerVectorEnv
+from common.workers import WorkerFailed, WorkerVectorEnv
 
 
 class Counting(gym.Env):
@@ -114,7 +114,7 @@ def test_what_cannot_be_made_there_is_told_here():
 def test_an_exception_in_step_comes_with_its_traceback_and_its_place():
     env = WorkerVectorEnv(functools.partial(Faulty, "step"), 4, 2)
     env.reset(seed=[0, 1, 2, 3])
-    with pytest.raises(RuntimeError, match="^ZeroDivisionError: the simulator broke, in the process of environments 0 to 1$") as caught:
+    with pytest.raises(WorkerFailed, match="^ZeroDivisionError: the simulator broke, in the process of environments 0 to 1$") as caught:
         rollout(env, 1, np.zeros((1, 4, 1)))
     assert "in step\n    raise ZeroDivisionError" in str(caught.value.__cause__)
     env.close()
@@ -124,7 +124,7 @@ def test_a_process_that_dies_is_named():
     env = WorkerVectorEnv(Counting, 4, 2)
     env.reset()
     os.kill(env.workers[1].process.pid, signal.SIGKILL)
-    with pytest.raises(RuntimeError, match="process of environments 2 to 3 has died with status -9"):
+    with pytest.raises(WorkerFailed, match="process of environments 2 to 3 has died with status -9"):
         rollout(env, 1, np.zeros((1, 4, 1)))
     env.close()
 
