@@ -18,7 +18,7 @@ import numpy as np
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
-import references  # noqa: E402
+import reference_bounds  # noqa: E402
 
 RUNS, SEEDS = 3, range(100, 140)
 PARTIAL = ROOT / "runs" / "references.jsonl"
@@ -39,12 +39,12 @@ def train(name, seed):
 def write(name, steps, number_of_tasks, scores, commit, versions):
     """A task's reference."""
     values = [scores[seed] for seed in SEEDS]
-    bound = references.prediction_bound(values, RUNS, references.FALSE_ALARMS / number_of_tasks)
+    bound = reference_bounds.prediction_bound(values, RUNS, reference_bounds.FALSE_ALARMS / number_of_tasks)
     reference = {"task": name, "steps": steps, "mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "runs": RUNS, "bound": bound,
                  "git_commit": commit, "versions": versions, "command": "python benchmarks/references.py",
                  "scores": {str(seed): scores[seed] for seed in SEEDS}}
-    references.FOLDER.mkdir(exist_ok=True)
-    (references.FOLDER / references.file_name(name)).write_text(json.dumps(reference, indent=1) + "\n")
+    reference_bounds.FOLDER.mkdir(exist_ok=True)
+    (reference_bounds.FOLDER / reference_bounds.file_name(name)).write_text(json.dumps(reference, indent=1) + "\n")
     print(f"{name}: {reference['mean']:.5g} ± {reference['deviation']:.3g}, least {min(values):.5g}; bound on the mean of {RUNS}: {bound:.5g}", flush=True)
 
 

@@ -1,7 +1,7 @@
 """It learns as well as it did: three seeds of each small task against the distribution of forty others (benchmarks/references.py)."""
 import numpy as np
 import pytest
-from references import FALSE_ALARMS, prediction_bound, read
+from reference_bounds import FALSE_ALARMS, prediction_bound, read
 from return_tasks import TASKS, score
 
 REFERENCES = read()
