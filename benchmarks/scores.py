@@ -61,9 +61,9 @@ def normalised(scores, random):
 
 def interval(scores, statistic):
     """(value, low, high) of a statistic of scores [runs, tasks]: a 95 % interval by stratified bootstrap over runs (Agarwal et al. 2021)."""
-    from rliable import library
     if len(scores) == 1:
         return float(statistic(scores)), float("nan"), float("nan")
+    from rliable import library
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # rliable hands the seed on in the way that arch will drop
         points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([statistic(x)]), reps=REPETITIONS,
@@ -78,8 +78,8 @@ def bootstrap_interval(scores):
 
 def interquartile_interval(scores):
     """(interquartile mean, low, high) of one task's scores [runs]."""
-    from rliable import metrics
-    return interval(np.asarray(scores)[:, None], metrics.aggregate_iqm)
+    from scipy import stats
+    return interval(np.asarray(scores)[:, None], lambda x: stats.trim_mean(x, 0.25, axis=None))
 
 
 def markdown_table(header, rows):
