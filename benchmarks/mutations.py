@@ -1,7 +1,7 @@
 """Six ways to break the build while rewards still rise: which tests of equations and invariants, and which returns, see each.
 
     python benchmarks/mutations.py                  the table, into results/mutations.md
-    python benchmarks/mutations.py --no-returns     the equations and invariants alone, in two minutes
+    python benchmarks/mutations.py --no-returns     the equations and invariants alone
 
 Each is made in a copy of the tree; the tests that the table names are those of the default run.
 """

@@ -1,4 +1,4 @@
-"""Returns after a million steps on nine MuJoCo tasks, beside every published PPO. Protocol and results: results/returns.md.
+"""Returns after a million steps on nine MuJoCo tasks, beside the best published PPO.
 
     python benchmarks/returns.py                                        nine tasks, seeds 0 to 4
     python benchmarks/returns.py --env Hopper-v4 --seeds 0              one row's first seed

@@ -176,22 +176,30 @@ def serve(connection, make, start, end, shared):
         signal.signal(number, signal.SIG_IGN)
     envs = []
     try:
-        connection.send(("made", prepare(envs, make, start, end), []))
-        env, monitors = InProcessVectorEnv(envs), [find_monitor(one) for one in envs]
+        tell(connection, prepare, envs, make, start, end)
+        env = InProcessVectorEnv(envs)
         obs = shared_observations(shared, len(envs), env.single_observation_space)
         while True:
             name, *words = connection.recv()
-            value = COMMANDS[name](env, obs, *words)
-            connection.send(("done", value, [monitor.take_episodes() for monitor in monitors if monitor]))
+            tell(connection, COMMANDS[name], env, obs, *words, monitors=env.monitors)
     except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # the parent is done, or dead
-    except UserError as error:
-        connection.send(("mistake", str(error), []))
-    except BaseException as error:
-        connection.send(("failure", (f"{type(error).__name__}: {error}", traceback.format_exc()), []))
+        return  # of the pipe, for what environments raise has been told: the parent is done, or dead
     finally:
         for one in envs:
             one.close()
+
+
+def tell(connection, command, *words, monitors=()):
+    """Send the parent what a command gives, or raises, and the episodes that it ended. After an exception this process ends."""
+    try:
+        kind, value = "done", command(*words)
+    except UserError as error:
+        kind, value = "mistake", str(error)
+    except BaseException as error:
+        kind, value = "failure", (f"{type(error).__name__}: {error}", traceback.format_exc())
+    connection.send((kind, value, [monitor.take_episodes() for monitor in monitors]))
+    if kind != "done":
+        raise EOFError
 
 
 def prepare(envs, make, start, end):
