@@ -134,9 +134,8 @@ def mujoco_entries(env_id, lengths, peers_python, family):
             targets.append(Target(ours, figure="first_update", most=FIRST_UPDATE))
     if family and env_id == "Hopper-v4":
         alone = "environment alone, 1 process"
-        for name, preset, steps, words in (("ours, TRPO", "trpo", SEGMENT // 2, ()), ("ours, adaptive KL", "ppo1", SEGMENT, ("--objective", "adaptive_kl"))):
-            scale = SEGMENT // steps
-            entries[name] = partial(contestants.ours, env_id, preset, 1, scale * lengths.iterations, steps, scale * lengths.skip, words=words)
+        for name, preset, words in (("ours, TRPO", "trpo", ()), ("ours, adaptive KL", "ppo1", ("--objective", "adaptive_kl"))):
+            entries[name] = partial(contestants.ours, env_id, preset, 1, lengths.iterations, SEGMENT, lengths.skip, words=words)
             targets.append(Target(name, alone, LEAST_FAMILY))
     if peers_python and env_id == "Hopper-v4":
         eight = "ours, 1 rank, 8 env"
