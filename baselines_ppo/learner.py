@@ -66,7 +66,7 @@ class Learner:
         """The `Training` that drives `update`: resumed where there is a checkpoint to go on from.
 
         Args:
-            update: has `parts()`, {name: object with `state`, `restore` and, if its numbers start by chance, `sync`}, and `compile()`.
+            update: has `parts()`, {name: object with `state`, `restore` and, if its numbers start by chance, `sync`}, and `compile_ahead()`.
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
@@ -74,7 +74,7 @@ class Learner:
             check_synced(self.comm, (x for part in (self.pi, *parts.values()) for x in part.state().values()))
 
         training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
-                            synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, update.compile),
+                            synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
                             whole_episodes=getattr(self.settings, "whole_episodes", False),
                             **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads")})
         for x in self.pi.get_variables():

@@ -1,4 +1,6 @@
 """PPO, Algorithm 1 of Schulman et al. 2017 ("Proximal Policy Optimization Algorithms"): `learn`, and the update it makes."""
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -27,7 +29,8 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
         clip_param, entcoeff, optim_epochs, optim_stepsize, optim_batchsize, gamma, lam, adam_epsilon, schedule: see `PPOSettings`.
         max_timesteps, max_episodes, max_iters, max_seconds: when to stop; exactly one.
         callback: function (locals, globals) called before every iteration with a dict of `pi`, `oldpi`, `seg`, `rewbuffer`, `lenbuffer`,
-            `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; returning True or raising `StopTraining` ends the run.
+            `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`, or a list of both. Returning True or raising
+            `StopTraining` ends the run.
         seed: an int; None draws one from NumPy's global generator on rank 0.
         options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, max_grad_norm, target_kl,
             standardise_adv, recompute_adv, scale_returns, clip_schedule; and `learner.RUN_OPTIONS`: averaging, logger, checkpoints.
@@ -136,10 +139,11 @@ class PPOUpdate:
         """What a checkpoint must hold beside the policy."""
         return {"adam": self.adam} | ({"penalty": self.penalty} if self.penalty.adaptive else {})
 
-    def compile(self):
-        """Compile ahead of the first segment; nothing moves."""
+    def compile_ahead(self):
+        """Functions () -> None that compile ahead of the first segment; nothing moves."""
         batch = self.evaluate.blank_batch()
-        self.descent.compile(batch, self._sample(batch), self.batch_size, [1.0, 1.0], self.room)
+        return (functools.partial(self.descent.compile_sweep, batch, self.batch_size, [1.0, 1.0], self.room),
+                functools.partial(self.descent.compile_evaluate, self._sample(batch), [1.0, 1.0]))
 
     def __call__(self, seg, rng, progress):
         """Optimise on one segment.

@@ -1,4 +1,6 @@
 """TRPO (Schulman et al. 2015, "Trust Region Policy Optimization"): `learn`, and the natural-gradient step it makes."""
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -67,16 +69,18 @@ class TRPOUpdate:
         """What a checkpoint must hold beside the policy."""
         return {"vf_adam": self.value_fit.adam} if self.value_fit else {}
 
-    def compile(self):
-        """Compile ahead of the first segment; nothing moves."""
+    def compile_ahead(self):
+        """Functions () -> None that compile ahead of the first segment; nothing moves."""
         batch = self.evaluate.blank_batch()
+        own = (functools.partial(self._compile_step, batch),)
+        return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
+
+    def _compile_step(self, batch):
         tensors, weights = self._tensors(batch, np.ones(len(batch["x"]), bool))
         theta = get_flat(self.variables)
         self._gradient(tensors, weights)
         self._objective(tensors, weights, theta)
         self._product(*self._tensors(self._every_nth(batch), np.ones(len(batch["x"][::self.settings.cg_stride]), bool)), theta)
-        if self.value_fit:
-            self.value_fit.compile(batch)
 
     # ---- compiled
 

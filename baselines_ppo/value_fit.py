@@ -56,7 +56,7 @@ class ValueFit:
     def compile(self, batch):
         """Compile ahead for a batch of this shape; nothing moves."""
         batch = {name: batch[name] for name in ("x", "ret")}
-        self.descent.compile(batch, None, self.batch_size, [], self.room(len(batch["x"])))
+        self.descent.compile_sweep(batch, self.batch_size, [], self.room(len(batch["x"])))
 
     def __call__(self, batch, valid, rng):
         """Fit V to `batch`'s "ret" [N] at "x" [N, ...], the rows that `valid` [N] says; N is the same on all ranks. Returns the mean loss

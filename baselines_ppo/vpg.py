@@ -4,6 +4,8 @@ They differ in their settings alone. REINFORCE takes whole episodes and returns 
 that is fitted apart. A2C takes short segments of many environments and advantages by GAE; lam = 1 makes them A3C's n-step returns, n being
 what is left of the segment, lam = 0 one-step TD errors; value and policy share one gradient step.
 """
+import functools
+
 import numpy as np
 import tensorflow as tf
 
@@ -107,12 +109,11 @@ class VPGUpdate:
         """What a checkpoint must hold beside the policy."""
         return {"adam": self.adam} | ({"vf_adam": self.value_fit.adam} if self.value_fit else {})
 
-    def compile(self):
-        """Compile ahead of the first segment; nothing moves."""
+    def compile_ahead(self):
+        """Functions () -> None that compile ahead of the first segment; nothing moves."""
         batch = self.evaluate.blank_batch()
-        self.descent.compile(batch, batch, self.horizon, [], 1)
-        if self.value_fit:
-            self.value_fit.compile(batch)
+        own = (functools.partial(self.descent.compile_sweep, batch, self.horizon, [], 1), functools.partial(self.descent.compile_evaluate, batch, []))
+        return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
     def __call__(self, seg, rng, progress):
         """Optimise on one segment.

@@ -75,12 +75,16 @@ class MinibatchDescent:
     def _evaluate_graph(self, batch, weights, scalars):
         return self.losses(batch, weights, scalars)[1]
 
-    def compile(self, batch, evaluated, batch_size, scalars, room):
+    def compile_evaluate(self, batch, scalars):
+        """Compile ahead of the first `evaluate`, for a batch like this one."""
+        tensors = {name: tf.constant(x) for name, x in batch.items()}
+        self._evaluate(tensors, tf.zeros([len(next(iter(batch.values())))]), tf.constant(scalars, tf.float32))
+
+    def compile_sweep(self, batch, batch_size, scalars, room):
         """Compile ahead of the first sweep, for a batch like this one; nothing moves, and no other rank is asked.
 
         Args:
             batch, room: as in `sweep`.
-            evaluated: a batch like `evaluate`'s; None if that is never called.
             batch_size: B.
             scalars: any.
         """
@@ -93,9 +97,6 @@ class MinibatchDescent:
         elif self.comm.rank == 0:
             everyone = {name: tf.repeat(x, ranks, axis=0) for name, x in tensors.items()}
             self._sweep(everyone, tf.constant(indices), tf.constant(weights), tf.constant(0), stepsize, scalars)
-        if evaluated is not None:
-            tensors = {name: tf.constant(x) for name, x in evaluated.items()}
-            self._evaluate(tensors, tf.zeros([len(next(iter(evaluated.values())))]), scalars)
 
     def sweep(self, batch, indices, weights, stepsize, scalars, room):
         """Minibatch after minibatch.
