@@ -15,7 +15,7 @@ if getattr(common, "OWNER", None) != "baselines_ppo":
 _HOMES = {"learn": "baselines_ppo.pposgd_simple", "MlpPolicy": "baselines_ppo.mlp_policy", "CnnPolicy": "baselines_ppo.cnn_policy",
           "Policy": "baselines_ppo.policies", "load_policy": "baselines_ppo.policies", "PPOSettings": "baselines_ppo.settings",
           "TRPOSettings": "baselines_ppo.settings", "VPGSettings": "baselines_ppo.settings",
-          "UserError": "common.errors", "StopTraining": "common.errors"}
+          "Callback": "common.callbacks", "UserError": "common.errors", "StopTraining": "common.errors"}
 _MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")
 __all__ = sorted((*_HOMES, *_MODULES))
 

@@ -1,10 +1,12 @@
-"""What a run writes as it goes: progress.csv and progress.json as Baselines' logger has them, TensorBoard events, and the screen."""
+"""What a run writes as it goes: progress.csv and progress.json as Baselines' logger has them, and TensorBoard events."""
 import csv
 import json
 import math
-import sys
-import time
 from pathlib import Path
+
+import numpy as np
+
+from common.callbacks import Callback
 
 
 class Logger:
@@ -21,6 +23,12 @@ class Logger:
         """Log a row {name: number}; the names are the same in every row."""
         for output in self.outputs:
             output.write(row, timesteps)
+
+    def flush(self):
+        """Bring to disk what an output holds back."""
+        for output in self.outputs:
+            if hasattr(output, "flush"):
+                output.flush()
 
     def close(self):
         for output in self.outputs:
@@ -63,14 +71,22 @@ class JsonOutput:
 
 
 class TensorBoardOutput:
-    """TensorBoard events through `tf.summary`, against environment steps; all of a row's scalars in one compiled call."""
+    """TensorBoard events through `tf.summary`, against environment steps; all of a row's scalars in one compiled call.
+
+    Args:
+        folder: where event files go; each output has one of its own.
+    """
 
     def __init__(self, folder):
         import tensorflow as tf
-        self.tf = tf
+        self.tf, self.folder = tf, folder
         self.writer = tf.summary.create_file_writer(str(folder))
         self.names = None
         self._write = tf.function(self._write_graph, autograph=False)
+
+    def another(self):
+        """An output into the same folder, for rows with other names."""
+        return TensorBoardOutput(self.folder)
 
     def _write_graph(self, values, step):
         with self.writer.as_default(step):
@@ -81,6 +97,18 @@ class TensorBoardOutput:
         self.names = self.names or list(row)
         self._write(self.tf.constant([float(v) for v in row.values()], self.tf.float32), self.tf.constant(timesteps, self.tf.int64))
 
+    def hyperparameters(self, settings):
+        """Write settings {name: value} for TensorBoard's HPARAMS page; those of a resumed run take the place of the first."""
+        from tensorboard.plugins.hparams import summary_v2
+        plain = {name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value) for name, value in settings.items()}
+        with self.writer.as_default(0):
+            summary_v2.hparams(plain)
+
+    def histogram(self, name, values, timesteps):
+        """Write the distribution of an array's values."""
+        with self.writer.as_default(timesteps):
+            self.tf.summary.histogram(name, values)
+
     def flush(self):
         self.writer.flush()
 
@@ -88,53 +116,20 @@ class TensorBoardOutput:
         self.writer.close()
 
 
-SHOWN = {"TimestepsSoFar": "steps", "EpRewMean": "return", "EpLenMean": "length", "loss_kl": "kl", "clipfrac": "clip", "loss_ent": "entropy",
-         "ev_tdlam_before": "explained"}
-
-
-class Screen:
-    """Progress, speed and time left: one live line on a terminal, a plain line every `interval` seconds elsewhere.
+class Histograms(Callback):
+    """TensorBoard histograms of weights, actions and advantages, whenever a checkpoint is written.
 
     Args:
-        progress: function () -> part of the run that is done, 0 to 1.
-        interval: seconds between plain lines.
-        stream: where to; stdout if None.
+        tensorboard: a `TensorBoardOutput`.
     """
 
-    def __init__(self, progress, interval=10.0, stream=None):
-        self.progress, self.interval, self.stream = progress, interval, stream or sys.stdout
-        self.started, self.first, self.last_line = time.monotonic(), None, -math.inf
-        self.live = None
-        if self.stream.isatty():
-            from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-            self.live = Progress(BarColumn(20), TextColumn("{task.percentage:>3.0f}%"), TimeElapsedColumn(), TextColumn("left"),
-                                 TimeRemainingColumn(), TextColumn("{task.fields[text]}"), refresh_per_second=4)
-            self.live.start()
-            self.task = self.live.add_task("", total=1.0, text="first segment")
+    def __init__(self, tensorboard):
+        self.tensorboard = tensorboard
 
-    def write(self, row, timesteps):
-        now, done = time.monotonic(), min(self.progress(), 1.0)
-        first = self.first = self.first or (now, timesteps, done)
-        # the first iteration compiles: speed and time left are those of the rest
-        speed = (timesteps - first[1]) / (now - first[0]) if now > first[0] else float("nan")
-        text = f"{speed:,.0f} steps/s  " if speed == speed else ""
-        text += "  ".join(f"{label} {self._number(row[name])}" for name, label in SHOWN.items() if name in row)
-        if self.live is not None:
-            self.live.update(self.task, completed=done, text=text)
-        elif now - self.last_line >= self.interval or done >= 1:
-            self.last_line = now
-            left = (1 - done) * (now - first[0]) / (done - first[2]) if done > first[2] else float("nan")
-            waiting = f"  {self._clock(left)} left" if left == left else ""
-            print(f"{done:4.0%}  {self._clock(now - self.started)}{waiting}  {text}", file=self.stream, flush=True)
-
-    @staticmethod
-    def _number(value):
-        return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-    @staticmethod
-    def _clock(seconds):
-        return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
-
-    def close(self):
-        if self.live is not None:
-            self.live.stop()
+    def after_iteration(self, training, stats):
+        if training.iters_so_far % training.checkpoint_every:
+            return
+        arrays = {f"weights/{v.name.split(':')[0]}": v.numpy() for v in training.pi.get_variables()}
+        arrays |= {"segment/actions": training.seg["ac"], "segment/advantages": training.seg["adv"]}
+        for name, values in arrays.items():
+            self.tensorboard.histogram(name, np.asarray(values, np.float32), training.timesteps_so_far)

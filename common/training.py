@@ -7,6 +7,7 @@ An algorithm writes its own steps between `collect` and `finish`:
         ...
         training.finish(seg, {"loss_...": ...})
 """
+import functools
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ import numpy as np
 
 from common import seeding
 from common.advantages import explained_variance
-from common.errors import StopTraining, UserError
+from common.callbacks import as_callbacks, wants_to_stop
+from common.errors import UserError
 from common.segments import Collector, squeeze
 
 
@@ -31,7 +33,7 @@ class Training:
         comm: the ranks.
         parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
         synced: function () -> raises if the ranks have drifted apart; called once an iteration.
-        callback: Baselines' `callback(locals, globals)`, called before every iteration on every rank; True ends the run.
+        callback: a `Callback`, Baselines' `callback(locals, globals)`, or a list of them (`common.callbacks`).
         compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
         whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
         env_threads: threads that step this rank's environments (`Collector`).
@@ -51,7 +53,7 @@ class Training:
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
-        self.parts, self.synced, self.callback, self.logger = parts, synced, callback, logger
+        self.parts, self.synced, self.callbacks, self.logger = parts, synced, as_callbacks(callback), logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
         self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, threads=env_threads)
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
@@ -84,21 +86,17 @@ class Training:
 
     def _goes_on(self):
         """Whether all ranks run another iteration: the one place where they agree on it."""
-        stop = self.stop_requested
-        try:
-            if self.callback is not None and self.callback(self._callback_locals(), {}) is True:
-                stop = "callback"
-        except StopTraining:
-            stop = "callback"
+        self._ask(callback.before_iteration for callback in self.callbacks)
         self.comm.barrier()
-        votes = self.comm.gather((stop, self.elapsed))
+        votes = self.comm.gather((self.stop_requested, self.elapsed))
         self.agreed_elapsed = votes[0][1]
         self.stop_requested = next((vote for vote, _ in votes if vote), None)
         return self.stop_requested is None and self.progress < 1
 
-    def _callback_locals(self):
-        names = ("pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart")
-        return {name: getattr(self, name) for name in names}
+    def _ask(self, methods, *args):
+        """Call all callbacks; if one wants to stop, this rank votes for it."""
+        if wants_to_stop([functools.partial(method, self, *args) for method in methods]):
+            self.stop_requested = self.stop_requested or "callback"
 
     def collect(self):
         """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
@@ -141,14 +139,15 @@ class Training:
         self.iters_so_far += 1
         self.seg = squeeze(seg) if self.collector.stepper.squeeze else seg
         self.synced()
+        stats = {
+            "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
+            "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),
+            "EpThisIter": sum(len(rank[0]) for rank in everyone), "EpisodesSoFar": self.episodes_so_far,
+            "TimestepsSoFar": self.timesteps_so_far, "TimeElapsed": self.elapsed,
+            "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])), **{name: float(value) for name, value in terms.items()}}
         if self.logger is not None:
-            self.logger.write({
-                "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
-                "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),
-                "EpThisIter": sum(len(rank[0]) for rank in everyone), "EpisodesSoFar": self.episodes_so_far,
-                "TimestepsSoFar": self.timesteps_so_far, "TimeElapsed": self.elapsed,
-                "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])), **{name: float(value) for name, value in terms.items()},
-            }, self.timesteps_so_far)
+            self.logger.write(stats, self.timesteps_so_far)
+        self._ask((callback.after_iteration for callback in self.callbacks), stats)
         if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
             self._checkpoint()
             self._cut()
@@ -160,9 +159,8 @@ class Training:
         self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
 
     def _checkpoint(self, forced=False):
-        for output in self.logger.outputs if self.logger else []:
-            if hasattr(output, "flush"):
-                output.flush()
+        if self.logger is not None:
+            self.logger.flush()
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
         if self.comm.rank != 0:
             return
@@ -171,7 +169,7 @@ class Training:
             arrays |= {f"{part}/{name}": np.asarray(x) for name, x in thing.state().items()}
         arrays |= {"rewbuffer": np.array(self.rewbuffer, np.float64), "lenbuffer": np.array(self.lenbuffer, np.int64)}
         counters = {name: getattr(self, name) for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")}
-        self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs}, forced)
+        self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced)
 
     def restore(self, checkpoint):
         """Go on from `RunFolder.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.

@@ -1,6 +1,5 @@
 """What a run writes, read back by the tools that it is written for."""
 import csv
-import io
 import json
 import math
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from common.logger import CsvOutput, JsonOutput, Logger, Screen, TensorBoardOutput
+from common.logger import CsvOutput, JsonOutput, Logger, TensorBoardOutput
 
 ROWS = [{"EpLenMean": float("nan"), "EpRewMean": -1.5, "TimestepsSoFar": 2048, "loss_kl": 1e-9},
         {"EpLenMean": 30.25, "EpRewMean": 1 / 3, "TimestepsSoFar": 4096, "loss_kl": float("inf")}]
@@ -86,24 +85,3 @@ def test_every_output_gets_every_row(tmp_path):
         logger.write(row, 0)
     logger.close()
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 3 and len((tmp_path / "a.json").read_text().splitlines()) == 2
-
-
-def screen(progress, interval):
-    stream, done = io.StringIO(), iter(progress)
-    shown = Screen(lambda: next(done), interval, stream)
-    for _ in progress:
-        shown.write(ROWS[1], 4096)
-    shown.close()
-    return stream.getvalue()
-
-
-def test_a_screen_that_is_no_terminal_gets_plain_lines():
-    text = screen([0.25, 0.5, 1.0], interval=0.0)
-    assert len(text.splitlines()) == 3 and "\x1b" not in text and "\r" not in text
-    assert text.splitlines()[0].split()[0] == "25%" and text.splitlines()[2].split()[0] == "100%"
-    assert "steps 4,096" in text and "return 0.3333" in text
-
-
-def test_plain_lines_are_an_interval_apart_and_the_last_is_always_shown():
-    text = screen([0.1, 0.2, 0.3, 1.2], interval=1e6)
-    assert [line.split()[0] for line in text.splitlines()] == ["10%", "100%"]

@@ -10,5 +10,8 @@ class Rows:
     def write(self, row, timesteps):
         self.rows.append(row)
 
+    def flush(self):
+        pass
+
     def close(self):
         pass

@@ -1,0 +1,87 @@
+"""Callbacks: typed ones, Baselines' functions, and lists of both; any of them can end a run."""
+import gymnasium as gym
+import numpy as np
+import pytest
+from logs import Rows
+
+from baselines_ppo import Callback, MlpPolicy, StopTraining, UserError, learn
+from common.callbacks import as_callbacks, wants_to_stop
+
+SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "seed": 0}
+
+
+def train(callback, **kwargs):
+    log = Rows()
+    learn(gym.make("CartPole-v1"), MlpPolicy, callback=callback, logger=log, **SMALL | {"max_iters": 5} | kwargs)
+    return log.rows
+
+
+class Keeps(Callback):
+    def __init__(self, stop_at=None):
+        self.before, self.stats, self.stop_at = [], [], stop_at
+
+    def before_iteration(self, training):
+        self.before.append(training.iters_so_far)
+
+    def after_iteration(self, training, stats):
+        self.stats.append(stats)
+        return training.iters_so_far == self.stop_at
+
+
+def test_a_typed_callback_gets_every_row_of_the_log():
+    keeps = Keeps()
+    rows = train(keeps)
+    assert keeps.stats == rows and len(rows) == 5
+    assert keeps.before[:5] == [0, 1, 2, 3, 4]
+
+
+def test_a_typed_callback_that_returns_true_ends_the_run_after_that_iteration():
+    assert len(train(Keeps(stop_at=2))) == 2
+
+
+def test_stop_training_raised_after_an_iteration_ends_the_run():
+    class Stops(Callback):
+        def after_iteration(self, training, stats):
+            raise StopTraining
+    assert len(train(Stops())) == 1
+
+
+def test_a_list_of_callbacks_calls_all_of_them_whoever_stops():
+    keeps, seen = Keeps(stop_at=3), []
+
+    def baselines(locals_, globals_):
+        seen.append(locals_["iters_so_far"])
+    assert len(train([keeps, baselines])) == 3
+    assert seen == [0, 1, 2, 3]  # asked once more, before an iteration that another callback has called off
+
+
+def test_what_is_no_callback_is_refused_before_the_first_step():
+    for wrong in (3, "stop", Keeps):
+        with pytest.raises(UserError, match="is no callback"):
+            train(wrong)
+
+
+def test_a_callback_written_for_baselines_runs_as_it_stands(tmp_path):
+    """It saves on the best mean of `rewbuffer`, and stops by raising, as code written for PPO1 does."""
+    best = {"mean": -np.inf, "saved": 0}
+
+    def callback(locals_, globals_):
+        if locals_["iters_so_far"] == 0:
+            return
+        mean = np.mean(locals_["rewbuffer"])
+        if mean > best["mean"]:
+            best["mean"] = mean
+            locals_["pi"].save(tmp_path / "best.safetensors")
+            best["saved"] += 1
+        if locals_["timesteps_so_far"] >= 192:
+            raise StopTraining
+    rows = train(callback, max_iters=50)
+    assert len(rows) == 3 and best["saved"] >= 1 and (tmp_path / "best.safetensors").exists()
+
+
+def test_wants_to_stop_calls_all():
+    called = []
+    assert wants_to_stop([lambda: called.append(1), lambda: True, lambda: called.append(2)]) and called == [1, 2]
+    assert wants_to_stop([lambda: np.mean([3.0]) > 2])  # NumPy's True is not Python's
+    assert not wants_to_stop([lambda: None, lambda: 1, lambda: np.False_])  # Baselines' callbacks return whatever they like
+    assert as_callbacks(None) == []

@@ -1,0 +1,66 @@
+"""The screen: plain lines where there is no terminal, one live view where there is one."""
+import io
+import math
+
+import pytest
+
+from common.screen import BARS, LiveView, PlainLines, clock, number, screen, sparkline
+
+ROW = {"EpLenMean": 210.0, "EpRewMean": 1234.5, "TimestepsSoFar": 4096, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11,
+       "stepsize": 3e-4}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def shown(progress, interval, rows=None):
+    stream, done = io.StringIO(), iter(progress)
+    output = screen(lambda: next(done), interval=interval, stream=stream)
+    assert isinstance(output, PlainLines)
+    for _ in progress:
+        output.write(ROW, 4096)
+    output.close()
+    return stream.getvalue()
+
+
+def test_a_screen_that_is_no_terminal_gets_plain_lines():
+    lines = shown([0.25, 0.5, 1.0], interval=0.0).splitlines()
+    assert len(lines) == 3 and not any("\x1b" in line or "\r" in line for line in lines)
+    assert lines[0].split()[0] == "25%" and lines[2].split()[0] == "100%"
+    for part in ("steps 4,096", "return 1234", "length 210", "kl 0.0031", "clipped 0.11", "entropy 4.2", "explained 0.5", "step size 0.0003"):
+        assert part in lines[0]
+
+
+def test_plain_lines_are_an_interval_apart_and_the_last_is_always_shown():
+    lines = shown([0.1, 0.2, 0.3, 1.2], interval=1e6).splitlines()
+    assert [line.split()[0] for line in lines] == ["10%", "100%"]
+
+
+def test_a_terminal_gets_one_view_with_every_figure_and_the_curve():
+    terminal = Terminal()
+    output = screen(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
+    assert isinstance(output, LiveView)
+    for mean in (math.nan, 100.0, 300.0):
+        output.write(ROW | {"EpRewMean": mean}, 500_000)
+    output.close()
+    text = terminal.getvalue()
+    for part in ("50%", "500,000 of 1,000,000 steps", "return", "300", "kl", "0.0031", "clipped", "entropy", "explained", "step size", BARS[0] + BARS[-1]):
+        assert part in text
+
+
+@pytest.mark.parametrize("values, line", [([], ""), ([1.0], BARS[0]), ([0.0, 7.0], BARS[0] + BARS[7]), ([math.nan, 2.0, 2.0], BARS[0] * 2),
+                                          (list(range(8)), BARS)])
+def test_sparkline_goes_from_the_least_to_the_most(values, line):
+    assert sparkline(values) == line
+
+
+def test_sparkline_of_a_long_curve_shows_means_in_its_width():
+    line = sparkline([float(i // 10) for i in range(80)], width=8)
+    assert line == BARS
+
+
+def test_numbers_and_clocks():
+    assert [number(x) for x in (4096, 12345.6, 0.00012345, float("nan"))] == ["4,096", "12,346", "0.0001234", "nan"]
+    assert clock(3725) == "1:02:05" and clock(float("nan")) == "-:--:--"
