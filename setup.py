@@ -17,7 +17,7 @@ setup(
         "tensorflow>=2.21,<2.22",
         "tensorflow-probability>=0.25,<0.26",
         "tf-keras>=2.21,<2.22",  # tensorflow-probability imports it and does not ask for it
-        "gymnasium[mujoco]>=1.4,<2",
+        "gymnasium[mujoco,classic-control]>=1.4,<2",  # the second for pygame, which draws classic control
         "ale-py>=0.12.1",
         "opencv-python-headless>=4.10",  # Gymnasium's AtariPreprocessing resizes with it
         "mpi4py>=4.1",
@@ -25,11 +25,17 @@ setup(
         'mpich>=5.0; sys_platform == "linux" or sys_platform == "darwin"',
         "safetensors>=0.7",
         "rich>=14",
+        "scipy>=1.14",  # intervals and tests of comparisons
+        "matplotlib>=3.9",
+        "jinja2>=3.1",  # the report's page
+        "imageio>=2.34",  # films
+        "shtab>=1.7",  # completion for shells
         "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
     ],
     extras_require={
-        "test": ["pytest>=8", "scipy>=1.14", "pytest-timeout>=2.3"],
-        "benchmarks": ["rliable>=1.2", "pandas<3", "matplotlib>=3.9"],  # rliable 1.2 does not import with pandas 3
+        "test": ["pytest>=8", "pytest-timeout>=2.3"],
+        "box2d": ["gymnasium[box2d]"],
+        "benchmarks": ["rliable>=1.2", "pandas<3"],  # rliable 1.2 does not import with pandas 3
         # the benchmark's peers, in an environment of their own: SBX asks for tfp-nightly, which overwrites tensorflow-probability
         "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
     },

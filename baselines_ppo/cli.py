@@ -58,11 +58,32 @@ class RunSettings:
     env_kwargs: dict | None = setting(None, "arguments for gymnasium.make, a JSON object")
     reward_scale: float = setting(1.0, "multiply the learner's rewards by this; logs keep the environment's own")
     checkpoint_every: int = setting(25, "iterations between checkpoints; at each, all episodes are cut")
-    run_dir: str | None = setting(None, "folder of the run; default: runs/<env>/<time>-seed<seed>")
+    keep_checkpoints: int = setting(3, "checkpoints that are kept, the newest")
+    run_dir: str | None = setting(None, "folder of the run; default: <env>/<time>-seed<seed> in runs, or in $BASELINES_PPO_RUNS")
     log_interval: float = setting(10.0, "seconds between lines of progress, where there is no terminal")
+    quiet: bool = setting(False, "show nothing but errors")
     save_policy: str | None = setting(None, "write the final policy to this file, too")
+    eval_every: int = setting(0, "iterations between evaluations of the deterministic policy; the best is kept; 0: none")
+    eval_episodes: int = setting(10, "episodes of an evaluation, and of --play")
+    histograms: bool = setting(False, "TensorBoard histograms of weights, actions and advantages, at every checkpoint")
+    report: bool = setting(True, "draw curve.png and report.html at the end")
+    film: bool = setting(False, "film an episode of the final policy for the report and TensorBoard")
 
 
+# --help, by concern; what is in none of them is the algorithm's
+GROUPS = {
+    "what to run": ("env", "preset", "alg", "policy", "seed", "env_kwargs", "reward_scale"),
+    "how long; one of them": ("num_timesteps", "max_episodes", "max_iters", "max_seconds"),
+    "ranks, environments, batches": ("num_envs", "env_workers", "env_threads", "batch", "averaging", "timesteps_per_actorbatch", "optim_batchsize",
+                                     "optim_epochs"),
+    "what is written and shown": ("run_dir", "checkpoint_every", "keep_checkpoints", "save_policy", "log_interval", "quiet", "eval_every", "eval_episodes",
+                                  "histograms", "report", "film"),
+    "objective": ("objective", "clip_param", "clip_schedule", "beta", "kl_target", "kl_min", "kl_max", "target_kl", "entcoeff"),
+    "returns, advantages, values": ("gamma", "lam", "scale_returns", "standardise_adv", "recompute_adv", "vf_coef", "vf_clip"),
+    "step": ("optim_stepsize", "schedule", "adam_epsilon", "max_grad_norm"),
+    "TRPO and policy gradient": ("timesteps_per_batch", "max_kl", "cg_iters", "cg_damping", "cg_stride", "vf_stepsize", "vf_iters", "vf_batchsize",
+                                 "whole_episodes", "baseline", "reward_to_go"),
+}
 POLICY_SETTINGS = {
     "hid_size": (count, "width of MlpPolicy's hidden layers"), "num_hid_layers": (count, "number of MlpPolicy's hidden layers"),
     "gaussian_fixed_var": (boolean, "MlpPolicy: one log std for all observations"),
@@ -89,6 +110,8 @@ def _converter(kind):
     if isinstance(kind, UnionType):
         inner = next(one for one in get_args(kind) if one is not type(None))
         convert = _converter(inner)
+        if inner is str:  # a name may be "none"
+            return convert
         return lambda text: None if text.lower() == "none" else convert(text)
     return {bool: boolean, int: count, dict: json_object}.get(kind, kind)
 
@@ -110,8 +133,9 @@ WANTED = {count: "a whole number", int: "a whole number", float: "a number", boo
 def _add(group, name, kind, doc, default, choices=None):
     inner = next((one for one in get_args(kind) if one is not type(None)), kind)
     shown = f"{doc} [{default}]" if default not in (None, "") else doc
+    flag = {"nargs": "?", "const": True} if inner in (bool, boolean) else {}  # "--quiet" is "--quiet true"
     group.add_argument(f"--{name.replace('_', '-')}", dest=name, type=_checked(_converter(kind), name, WANTED.get(inner, "a value")),
-                       choices=choices, default=None, help=shown.replace("%", "%%"), metavar=None if choices else inner.__name__.upper())
+                       default=argparse.SUPPRESS, choices=choices, help=shown.replace("%", "%%"), metavar=None if choices else inner.__name__.upper(), **flag)
 
 
 def algorithm_fields():
@@ -123,32 +147,56 @@ def algorithm_fields():
     return found
 
 
+def shown_default(name, default):
+    """A setting's default, and the presets that have another."""
+    others = {}
+    for preset, one in PRESETS.items():
+        values = {"num_envs": one.num_envs, "num_timesteps": one.num_timesteps} | one.learn | one.policy.get("mlp", {}) | one.policy.get("cnn", {})
+        if name in values and values[name] != default:
+            others.setdefault(str(values[name]), []).append(preset)
+    return "; ".join(filter(None, ("" if default is None else str(default), *(f"{', '.join(names)}: {value}" for value, names in others.items()))))
+
+
 def build_parser():
-    """The parser; every default is None, so that what was typed can be told from what was not."""
+    """The parser; settings have no default, so that what was typed can be told from what was not."""
     parser = Parser(prog="run.py", allow_abbrev=False, description="Train a policy by PPO, TRPO or policy gradient, or watch one that was trained.",
-                    epilog="presets: " + "; ".join(f"{name}: {preset.doc}" for name, preset in PRESETS.items()))
-    group = parser.add_argument_group("run")
-    for one in fields(RunSettings):
-        _add(group, one.name, one.type, one.metadata["doc"], one.default, one.metadata["choices"])
-    group = parser.add_argument_group("algorithm (defaults: the preset's; in brackets: learn's)")
-    for name, found in algorithm_fields().items():
-        defaults = {alg: one.default for alg, one in found.items()}
-        same = len(set(defaults.values())) == 1 and (len(defaults) == 1 or defaults.keys() == ALGORITHMS.keys())
-        default = next(iter(defaults.values())) if same else ", ".join(f"{alg}: {value}" for alg, value in defaults.items())
-        one = next(iter(found.values()))
-        _add(group, name, one.type, one.metadata["doc"], default, one.metadata["choices"])
+                    epilog="presets: " + "; ".join(f"{name}: {preset.doc}" for name, preset in PRESETS.items())
+                    + ". In brackets: the default, and the presets that have another.")
+    algorithms = algorithm_fields()
+    run = {one.name: one for one in fields(RunSettings)}
+    for title, names in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names:
+            if name in run:
+                one = run[name]
+                default = one.default
+            else:
+                defaults = {alg: one.default for alg, one in algorithms[name].items()}
+                one = next(iter(algorithms[name].values()))
+                default = one.default if len(set(defaults.values())) == 1 else ", ".join(f"{alg}: {value}" for alg, value in defaults.items())
+            _add(group, name, one.type, one.metadata["doc"], shown_default(name, default), one.metadata["choices"])
     group = parser.add_argument_group("policy")
     for name, (kind, doc) in POLICY_SETTINGS.items():
-        _add(group, name, kind, doc, None)
+        _add(group, name, kind, doc, shown_default(name, None))
     group = parser.add_argument_group("go on, or watch")
     group.add_argument("--resume", nargs="?", const="latest", choices=("latest", "exact"),
                        help="with --run-dir: go on from its last checkpoint; exact: from the last scheduled one, to the bit")
-    group.add_argument("--load-path", help="a run folder or a policy file, for --play")
+    group.add_argument("--load-path", help="a run folder, a checkpoint, a policy folder or file, for --play")
     group.add_argument("--play", action="store_true", help="run the policy at --load-path instead of training")
-    group.add_argument("--eval-episodes", type=_checked(count, "count", "a whole number"), default=10, help="episodes to play [10]")
-    group.add_argument("--deterministic", action="store_true", help="take the most likely action instead of sampling")
-    group.add_argument("--video", help="with --play: film the first episode into this .gif file")
+    group.add_argument("--deterministic", action="store_true", help="with --play: take the most likely action instead of sampling")
+    group.add_argument("--video", help="with --play: film the first episode into this .gif file; default, without a display: play.gif in the run folder")
+    group.add_argument("--json", action="store_true", help="with --play: print one JSON object")
+    group = parser.add_argument_group("the command line itself")
+    group.add_argument("--config", metavar="FILE", help="settings of another run, its config.json, or any JSON object of names as above; what is typed wins")
+    group.add_argument("--print-config", action="store_true", help="print what the settings come to, as JSON, and end")
+    import shtab
+    shtab.add_argument_to(group, "--print-completion", parent=parser, help="print a completion script for a shell, and end")
     return parser
+
+
+def setting_names():
+    """Names of all settings: of the run, of every algorithm, of the policies."""
+    return {one.name for one in fields(RunSettings)} | algorithm_fields().keys() | POLICY_SETTINGS.keys()
 
 
 def parse(argv):
@@ -165,8 +213,7 @@ def parse(argv):
             word = "=".join([ALIASES.get(flag, flag), *value])
         words.append(word)
     args = build_parser().parse_args(words)
-    names = {one.name for one in fields(RunSettings)} | algorithm_fields().keys() | POLICY_SETTINGS.keys()
-    return {name: value for name, value in vars(args).items() if name in names and value is not None}, args
+    return {name: value for name, value in vars(args).items() if name in setting_names()}, args
 
 
 def complain(error):

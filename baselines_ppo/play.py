@@ -1,5 +1,7 @@
 """Watching a trained policy: load it, run episodes, print what they earned, film one."""
+import json
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -8,12 +10,14 @@ import numpy as np  # noqa: E402
 
 from common import mpi, seeding  # noqa: E402
 from common.errors import UserError  # noqa: E402
+from common.rendering import Film, choose_opengl, has_display, hint  # noqa: E402
+from common.run_folder import RunFolder  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
 
 
 def find_policy(path):
-    """The policy file that a run folder, a policy folder or a file's own path names.
+    """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names.
 
     Raises:
         UserError: if there is none.
@@ -22,10 +26,13 @@ def find_policy(path):
     for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
         if candidate.is_file():
             return candidate
-    raise UserError(f"--load-path {path}: no policy there; give a run folder that has ended, or a policy.safetensors file")
+    checkpoints = RunFolder.checkpoints_in(path)
+    if checkpoints:
+        return checkpoints[0]
+    raise UserError(f"--load-path {path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
 
 
-def evaluate(pi, env, episodes, stochastic, seed=0, frames=None):
+def evaluate(pi, env, episodes, stochastic, seed=0, film=None):
     """Run whole episodes of one environment.
 
     Args:
@@ -34,7 +41,7 @@ def evaluate(pi, env, episodes, stochastic, seed=0, frames=None):
         episodes: how many.
         stochastic: sample actions, or take the most likely ones.
         seed: of the environment's first reset and of the actions.
-        frames: a list that takes the frames of the first episode, or None.
+        film: a `Film` of the first episode, or None.
 
     Returns:
         (returns, lengths), float64 and int arrays [episodes].
@@ -49,8 +56,8 @@ def evaluate(pi, env, episodes, stochastic, seed=0, frames=None):
             t = lengths[episode] % NOISE_BLOCK
             if t == 0:
                 act = pi.actor(1, pi.pdtype.noise(rng, (NOISE_BLOCK, 1)) if stochastic else None)
-            if frames is not None and episode == 0:
-                frames.append(env.render())
+            if film is not None and episode == 0:
+                film.look(lengths[episode])
             ac = act(pi.encoder.one(ob)[None], t)[0]
             ob, rew, terminated, truncated, _ = env.step(ac if low is None else np.clip(ac, low, high))
             returns[episode] += rew
@@ -59,44 +66,104 @@ def evaluate(pi, env, episodes, stochastic, seed=0, frames=None):
     return returns, lengths
 
 
+def load_with_env(path, env_id=None, env_kwargs=None, render_mode=None):
+    """A saved policy and an environment that it was trained for, with that environment's own rewards. TensorFlow must have been imported.
+
+    Args:
+        path: as for `find_policy`.
+        env_id, env_kwargs: the environment's; what the file or its run says if None.
+        render_mode: "rgb_array", "human" or None.
+
+    Returns:
+        (pi, env, env_id).
+
+    Raises:
+        UserError: if there is no policy or environment, or they do not fit.
+    """
+    import gymnasium as gym
+
+    from baselines_ppo.policies import load_policy, read_policy
+    from common.envs import make_env
+    from common.quiet import quiet_stderr
+    gym.logger.min_level = gym.logger.ERROR
+    path = find_policy(path)
+    metadata = read_policy(path)[1]
+    if "env" not in metadata and path.parent.name == "checkpoints":
+        metadata |= (RunFolder.config_in(path.parents[1]) or {}).get("settings", {})
+    env_id, env_kwargs = env_id or metadata.get("env"), env_kwargs or metadata.get("env_kwargs") or {}
+    if env_id is None:
+        raise UserError(f"{path} does not name its environment; give --env")
+    with quiet_stderr():
+        env = make_env(env_id, training=False, **env_kwargs, **({"render_mode": render_mode} if render_mode else {}))
+    pi = load_policy(path)
+    if env.observation_space.shape != pi.ob_space.shape or env.action_space != pi.ac_space:
+        raise UserError(f"{path} was trained for observations {pi.ob_space} and actions {pi.ac_space}; {env_id} has {env.observation_space} "
+                        f"and {env.action_space}")
+    return pi, env, env_id
+
+
+def summary(returns, lengths):
+    """{name: number} of some episodes: mean, deviation, and Student's 95 % interval of the mean (None for one episode)."""
+    interval = None
+    if len(returns) > 1:
+        from scipy import stats
+        half = float(stats.t.ppf(0.975, len(returns) - 1) * returns.std(ddof=1) / np.sqrt(len(returns)))
+        interval = [float(returns.mean()) - half, float(returns.mean()) + half]
+    return {"episodes": len(returns), "mean": float(returns.mean()), "deviation": float(returns.std()), "interval": interval,
+            "min": float(returns.min()), "max": float(returns.max()), "length": float(lengths.mean())}
+
+
+def watched_how(typed, args):
+    """(render mode, path of the film) of `--play`: a window or a film where nothing but numbers was asked for, and what --video says."""
+    if args.video:
+        return "rgb_array", Path(args.video)
+    if args.json or "eval_episodes" in typed:
+        return None, None
+    if has_display():
+        return "human", None
+    folder = Path(args.load_path)
+    return "rgb_array", (folder if folder.is_dir() else Path()) / "play.gif"
+
+
 def play(typed, args):
     """`run.py --play`: returns the exit status; raises UserError for what cannot be played."""
     if mpi.launched_ranks()[0] > 1:
         raise UserError(f"--play runs on one rank, mpirun started {mpi.launched_ranks()[0]}; leave mpirun out")
     if not args.load_path:
         raise UserError("--play needs --load-path, a run folder or a policy file")
-    if args.eval_episodes < 1:
-        raise UserError(f"eval_episodes={args.eval_episodes}; give at least 1")
+    episodes = typed.get("eval_episodes", 10)
+    if episodes < 1:
+        raise UserError(f"eval_episodes={episodes}; give at least 1")
     if args.video and not args.video.endswith(".gif"):
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
-    path = find_policy(args.load_path)
-    from common.quiet import available_cores, import_tensorflow, quiet_stderr
+    find_policy(args.load_path)
+    render_mode, film_path = watched_how(typed, args)
+    if film_path:
+        choose_opengl()
+    from common.quiet import available_cores, import_tensorflow
     import_tensorflow(threads=available_cores())
-    import gymnasium as gym
-
-    from baselines_ppo.policies import FORMAT, load_policy
-    from common.checkpoints import load_arrays
-    from common.envs import make_env
-    gym.logger.min_level = gym.logger.ERROR
-    metadata = load_arrays(path, FORMAT)[1]
-    env_id = typed.get("env") or metadata.get("env")
-    if env_id is None:
-        raise UserError(f"{path} does not name its environment; give --env")
-    kwargs = typed.get("env_kwargs") or metadata.get("env_kwargs") or {}
-    with quiet_stderr():
-        env = make_env(env_id, training=False, **kwargs, **({"render_mode": "rgb_array"} if args.video else {}))
-    pi = load_policy(path)
-    if env.observation_space.shape != pi.ob_space.shape or env.action_space != pi.ac_space:
-        raise UserError(f"{path} was trained for observations {pi.ob_space} and actions {pi.ac_space}; {env_id} has {env.observation_space} "
-                        f"and {env.action_space}")
-    frames = [] if args.video else None
-    returns, lengths = evaluate(pi, env, args.eval_episodes, not args.deterministic, typed.get("seed", 0), frames)
-    how = "deterministic" if args.deterministic else "stochastic"
-    print(f"{env_id}: {len(returns)} {how} episodes, return {returns.mean():.6g} +- {returns.std():.4g} (from {returns.min():.6g} to {returns.max():.6g}), "
-          f"length {lengths.mean():.6g}")
-    if frames:
-        import imageio
-        imageio.mimsave(args.video, frames, duration=1000 / env.metadata.get("render_fps", 30), loop=0)
-        print(f"film of the first episode, {len(frames)} frames: {args.video}")
+    pi, env, env_id = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"), render_mode)
+    film = Film(env) if film_path else None
+    returns, lengths = evaluate(pi, env, episodes, not args.deterministic, typed.get("seed", 0), film)
     env.close()
+    found = summary(returns, lengths)
+    how = "deterministic" if args.deterministic else "stochastic"
+    if args.json:
+        print(json.dumps({"env": env_id, "policy": str(find_policy(args.load_path)), "actions": how, **found, "returns": returns.tolist(),
+                          "lengths": lengths.tolist()}))
+    else:
+        interval = f", 95 % interval of the mean {found['interval'][0]:.6g} to {found['interval'][1]:.6g}" if found["interval"] else ""
+        print(f"{env_id}: {episodes} {how} episodes, return {found['mean']:.6g} +- {found['deviation']:.4g} (from {found['min']:.6g} to "
+              f"{found['max']:.6g}){interval}, length {found['length']:.6g}")
+    return written(film, film_path, env_id, asked=bool(args.video)) if film else 0
+
+
+def written(film, path, env_id, asked):
+    """Write a film and say so; the exit status, 1 if one that was asked for could not be made."""
+    from common.envs import kind_of
+    if film.error is not None:
+        print(hint(kind_of(env_id), film.error), file=sys.stderr)
+        return 1 if asked else 0
+    film.write(path)
+    print(f"film of the first episode, {len(film.frames)} frames: {path}", file=sys.stderr)
     return 0

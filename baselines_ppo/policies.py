@@ -13,6 +13,7 @@ from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
+from common.run_folder import FORMAT as CHECKPOINT
 
 FORMAT = "baselines_ppo.policy"
 
@@ -152,20 +153,23 @@ class Policy(tf.Module):
 
     # ---- files
 
+    def description(self):
+        """What it takes to build this policy again, JSON-able: class, settings, spaces."""
+        return {"class": type(self).__name__, "settings": self.settings(), "ob_space": spaces.to_json(self.ob_space),
+                "ac_space": spaces.to_json(self.ac_space)}
+
     def save(self, path, **extra):
         """Write the policy, its observation filter and its spaces to one safetensors file. `extra` goes into its metadata."""
-        metadata = {"format": FORMAT, "class": type(self).__name__, "settings": self.settings(),
-                    "ob_space": spaces.to_json(self.ob_space), "ac_space": spaces.to_json(self.ac_space), **extra}
-        save_arrays(path, self.state(), metadata)
+        save_arrays(path, self.state(), {"format": FORMAT, **self.description(), **extra})
 
     @classmethod
     def load(cls, path, name="pi"):
-        """The policy that `save` wrote, in a process that may never have trained.
+        """The policy of a file that `save` wrote, or of a training's checkpoint, in a process that may never have trained.
 
         Raises:
             UserError: if the file is damaged, or holds a policy of another class.
         """
-        arrays, metadata = load_arrays(path, FORMAT)
+        arrays, metadata = read_policy(path)
         if metadata.get("class") != cls.__name__:
             raise UserError(f"{path} holds a {metadata.get('class')}, not a {cls.__name__}; load it with that class, or with load_policy")
         try:
@@ -176,15 +180,27 @@ class Policy(tf.Module):
         return policy
 
 
+def read_policy(path):
+    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint.
+
+    Raises:
+        UserError: if it is damaged, or neither.
+    """
+    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT)
+    if metadata["format"] == FORMAT:
+        return arrays, metadata
+    return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata.get("policy", {})
+
+
 def load_policy(path):
-    """The policy saved at `path`, an `MlpPolicy` or a `CnnPolicy` as the file says.
+    """The policy saved at `path`, in a file of its own or in a checkpoint: an `MlpPolicy` or a `CnnPolicy`, as the file says.
 
     Raises:
         UserError: if the file is damaged, foreign, or holds a class that is neither.
     """
     from baselines_ppo.cnn_policy import CnnPolicy
     from baselines_ppo.mlp_policy import MlpPolicy
-    _, metadata = load_arrays(path, FORMAT)
+    _, metadata = read_policy(path)
     classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
     if metadata.get("class") not in classes:
         raise UserError(f"{path} holds a {metadata.get('class')}; load it with that class's own load()")

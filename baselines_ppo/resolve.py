@@ -1,7 +1,10 @@
 """From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
+import argparse
+import json
 from dataclasses import fields
+from pathlib import Path
 
-from baselines_ppo.cli import POLICY_SETTINGS, RunSettings
+from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
 from baselines_ppo.presets import PRESETS, default_preset, share_out
 from baselines_ppo.settings import ALGORITHMS
 from common.errors import UserError
@@ -9,7 +12,9 @@ from common.limits import Limits
 
 LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
-MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy")
+MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "keep_checkpoints", "eval_every", "eval_episodes", "histograms", "report", "film")
+OWN = ("run_dir", "save_policy")  # a run's own, which no other takes over with its settings
+CONFIG_FORMAT = "baselines_ppo.config"
 MLP_ONLY = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
 
 
@@ -22,7 +27,7 @@ def settings_for(typed, ranks, cores):
     gym.logger.min_level = gym.logger.ERROR
     kind = kind_of(typed["env"])
     image = kind == "atari"
-    if kind == "other":
+    if kind not in ("mujoco", "atari"):  # Box2D has one that observes images, too
         probe = make_env(typed["env"], **typed.get("env_kwargs") or {})
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
@@ -62,11 +67,12 @@ def resolve(typed, ranks, kind, env_id, image):
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
     if not any(key in typed for key in LIMITS):
         run_settings["num_timesteps"] = preset.num_timesteps
-    for key in ("num_envs", "checkpoint_every", "env_threads"):
+    for key in ("num_envs", "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_threads"):
         if run_settings[key] is not None and run_settings[key] < 1:
             raise UserError(f"{key}={run_settings[key]}; give at least 1")
-    if (run_settings["env_workers"] or 0) < 0:
-        raise UserError(f"env_workers={run_settings['env_workers']}; give 0 for none, or more")
+    for key in ("env_workers", "eval_every"):
+        if (run_settings[key] or 0) < 0:
+            raise UserError(f"{key}={run_settings[key]}; give 0 for none, or more")
     if run_settings["seed"] < 0:
         raise UserError(f"seed={run_settings['seed']} is negative; give 0 or more")
     if run_settings["num_envs"] is None:
@@ -127,6 +133,55 @@ def resumed_settings(typed, settings, before, path):
         if key not in MAY_CHANGE and now != then:
             raise UserError(f"--resume: {key}={value!r}, but the run in {path} has {then!r}; leave it out, or start a new run")
     return settings | before | {key: settings[key] for key in MAY_CHANGE}
+
+
+def typed_from(path, typed, ranks):
+    """What was typed, over the settings in a file: `--config`.
+
+    A run's own `config.json` on as many ranks gives its settings exactly; on another number what was typed for it, to be shared out anew. Any
+    other file is a JSON object of settings by name.
+
+    Raises:
+        UserError: if the file cannot be read, holds a name that is no setting, or `typed` names another preset than its settings are of.
+    """
+    path = Path(path)
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"--config {path} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"--config {path} holds no JSON object")
+    if config.get("format") == CONFIG_FORMAT:
+        try:
+            exact = config["ranks"] == ranks and not {"preset", "alg"} & typed.keys()
+            given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"} if exact else config["typed"]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"--config {path} is no whole config.json ({type(error).__name__}: {error})") from error
+        given = {name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}
+    else:
+        given = {name.replace("-", "_"): value for name, value in config.items()}
+    given = checked(given, f"--config {path}")
+    return {name: value for name, value in given.items() if name not in LIMITS or not any(limit in typed for limit in LIMITS)} | typed
+
+
+def checked(given, source):
+    """Settings {name: value} from a file, each of the type that the command line would have made of it.
+
+    Raises:
+        UserError: naming the first that is unknown or of another type.
+    """
+    parsers = {action.dest: action for action in build_parser()._actions}
+    found = {}
+    for name, value in given.items():
+        if name not in setting_names():
+            raise UserError(f"{source}: {name!r} is no setting; --help lists them")
+        try:
+            found[name] = parsers[name].type(json.dumps(value) if isinstance(value, dict) else str(value))
+        except argparse.ArgumentTypeError as error:
+            raise UserError(f"{source}: {name}: {error}") from error
+        if parsers[name].choices and found[name] not in parsers[name].choices:
+            raise UserError(f"{source}: {name}={found[name]!r} cannot be; choose one of {', '.join(parsers[name].choices)}")
+    return found
 
 
 def go_on_with(before, typed):

@@ -16,17 +16,14 @@ def main():
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=10_000)
     args = parser.parse_args()
-    from baselines_ppo.play import evaluate, find_policy
-    from common.quiet import import_tensorflow, quiet_stderr
+    from baselines_ppo.play import evaluate, load_with_env
+    from common.errors import UserError
+    from common.quiet import import_tensorflow
     import_tensorflow(threads=1)
-    from baselines_ppo.policies import FORMAT, load_policy
-    from common.checkpoints import load_arrays
-    from common.envs import make_env
-    path = find_policy(args.path)
-    metadata = load_arrays(path, FORMAT)[1]
-    pi = load_policy(path)
-    with quiet_stderr():
-        env = make_env(metadata["env"], training=False, **metadata.get("env_kwargs") or {})
+    try:
+        pi, env, _ = load_with_env(args.path)
+    except UserError as error:
+        parser.error(str(error))
     found = {how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()
              for how, stochastic in (("deterministic", False), ("stochastic", True))}
     print(json.dumps(found))

@@ -50,12 +50,13 @@ def train_and_play(name, env, words, seed, out):
     shutil.rmtree(run_dir, ignore_errors=True)
     environ = os.environ | {"TF_NUM_INTRAOP_THREADS": "1"}
     run = [sys.executable, str(ROOT / "run.py")]
-    trained = subprocess.run([*run, "--env", env, *words, "--seed", str(seed), "--run-dir", str(run_dir), "--log-interval", "1e9"],
+    trained = subprocess.run([*run, "--env", env, *words, "--seed", str(seed), "--run-dir", str(run_dir), "--log-interval", "1e9", "--report", "false"],
                              capture_output=True, text=True, check=True, env=environ)
-    played = subprocess.run([*run, "--play", "--load-path", str(run_dir), "--deterministic", "--eval-episodes", "100", "--seed", "1000"],
+    played = subprocess.run([*run, "--play", "--load-path", str(run_dir), "--deterministic", "--eval-episodes", "100", "--seed", "1000",
+                             "--json"],
                             capture_output=True, text=True, check=True, env=environ)
-    number = r"(-?[\d.]+(?:e[+-]?\d+)?)"
-    found = {"train": float(re.search(rf"training episodes: {number}", trained.stdout)[1]), "play": float(re.search(rf"return {number}", played.stdout)[1])}
+    score = re.search(r"training episodes: (-?[\d.]+(?:e[+-]?\d+)?)", trained.stdout)[1]
+    found = {"train": float(score), "play": json.loads(played.stdout)["mean"]}
     result.write_text(json.dumps(found))
     return found
 

@@ -56,7 +56,7 @@ def main():
     start()
     from return_tasks import TASKS
 
-    from baselines_ppo.runner import versions
+    from baselines_ppo.outputs import versions
     if unknown := set(args.tasks or ()) - TASKS.keys():
         parser.error(f"no task {unknown.pop()!r}; choose from {', '.join(TASKS)}")
     commit = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"], capture_output=True, text=True).stdout.strip()

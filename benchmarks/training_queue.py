@@ -101,7 +101,8 @@ def train(job, work):
         words = ["--run-dir", str(run_dir), "--resume", "exact"]
     else:
         shutil.rmtree(run_dir, ignore_errors=True)
-        words = ["--env", job.env, "--seed", str(job.seed), "--num-timesteps", str(job.steps), "--run-dir", str(run_dir), *map(str, job.words)]
+        words = ["--env", job.env, "--seed", str(job.seed), "--num-timesteps", str(job.steps), "--run-dir", str(run_dir),
+                 "--report", "false", *map(str, job.words)]
     while True:
         done = subprocess.run([*command, *words], capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
         if done.returncode == 0:

@@ -52,11 +52,14 @@ def save_arrays(path, arrays, metadata):
     write_atomically(path, save(arrays, metadata={"baselines_ppo": header}))
 
 
-def load_arrays(path, expected_format):
+def load_arrays(path, *formats):
     """The arrays and the metadata of a file written by `save_arrays`.
 
+    Args:
+        formats: what the metadata's `format` may be.
+
     Raises:
-        UserError: if it cannot be read, is truncated, damaged, or is not of `expected_format`.
+        UserError: if it cannot be read, is truncated, damaged, or of another format.
     """
     path = Path(path)
     try:
@@ -66,9 +69,9 @@ def load_arrays(path, expected_format):
     try:
         header = json.loads(_read_header(data)["baselines_ppo"])
         metadata = header["metadata"]
-        if not isinstance(metadata, dict) or metadata.get("format") != expected_format:
+        if not isinstance(metadata, dict) or metadata.get("format") not in formats:
             found = metadata.get("format") if isinstance(metadata, dict) else metadata
-            raise UserError(f"{path} is a {str(found)[:60]!r}, not a {expected_format!r}; give the file of the right kind")
+            raise UserError(f"{path} is a {str(found)[:60]!r}, not a {' or a '.join(map(repr, formats))}; give the file of the right kind")
         arrays = load(data)
         if _digest(arrays, metadata) != header["sha256"]:
             raise UserError(f"{path} is damaged: its contents do not have the hash that was written with them; use an older copy")

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +29,12 @@ def launched_ranks(environ=os.environ):
         if environ.get(variable, "").isdigit():
             return int(environ[variable]), launcher
     return 1, None
+
+
+def environment_of_a_child():
+    """The environment for a process that a rank starts: it imports what this one does, and is no rank itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "PMIX", "MPI", "HYD", "OMPI", "MV2", "SLURM_STEP"))}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), kept.get("PYTHONPATH"))))}
 
 
 @functools.cache

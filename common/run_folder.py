@@ -8,7 +8,7 @@ from common.checkpoints import load_arrays, save_arrays, write_atomically
 from common.errors import UserError
 
 FORMAT = "baselines_ppo.checkpoint"
-LOG_PATTERNS = ("progress.csv", "progress.json", "*.monitor.csv", "tb/events.*")
+LOG_PATTERNS = ("progress.csv", "progress.json", "evaluations.csv", "*.monitor.csv", "tb/events.*")
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
 
 
@@ -64,7 +64,12 @@ class RunFolder:
         Raises:
             UserError: if the file cannot be read.
         """
-        path = self.path / "config.json"
+        return self.config_in(self.path)
+
+    @staticmethod
+    def config_in(folder):
+        """As `read_config`, of any folder, which is not touched."""
+        path = Path(folder) / "config.json"
         if not path.exists():
             return None
         try:
@@ -83,7 +88,12 @@ class RunFolder:
 
     def checkpoints(self):
         """Paths of the checkpoints, the newest first."""
-        found = [path for path in (self.path / "checkpoints").iterdir() if CHECKPOINT.fullmatch(path.name)]
+        return self.checkpoints_in(self.path)
+
+    @staticmethod
+    def checkpoints_in(folder):
+        """As `checkpoints`, of any folder, which is not touched."""
+        found = [path for path in (Path(folder) / "checkpoints").glob("*") if CHECKPOINT.fullmatch(path.name)]
         return sorted(found, key=lambda path: CHECKPOINT.fullmatch(path.name).group(1), reverse=True)
 
     def save_checkpoint(self, iteration, arrays, metadata, forced=False):

@@ -192,7 +192,7 @@ def test_an_image_of_another_shape_is_refused():
 def test_command_line_trains_a_game_and_saves_a_policy_that_plays(tmp_path):
     path = tmp_path / "run"
     done = run(1, RUN, "--env", "BreakoutNoFrameskip-v4", "--num-timesteps", 768, "--num-envs", 2, "--timesteps-per-actorbatch", 384,
-               "--optim-batchsize", 64, "--optim-epochs", 1, "--kind", "small", "--run-dir", path)
+               "--optim-batchsize", 64, "--optim-epochs", 1, "--kind", "small", "--run-dir", path, "--report", "false")
     assert done.returncode == 0, done.stderr
     games = []
     for file in sorted(path.glob("*.monitor.csv")):

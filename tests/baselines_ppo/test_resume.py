@@ -13,7 +13,8 @@ from common.run_folder import FORMAT
 
 # Pendulum: episodes of 200 are cut by checkpoints that fall every 3 x 128 steps of an environment
 WORDS = ["--env", "Pendulum-v1", "--preset", "mujoco", "--timesteps-per-actorbatch", "128", "--optim-batchsize", "32", "--optim-epochs", "2",
-         "--hid-size", "16", "--batch", "per-rank", "--max-iters", "20", "--checkpoint-every", "3", "--schedule", "linear"]
+         "--hid-size", "16", "--batch", "per-rank", "--max-iters", "20", "--checkpoint-every", "3", "--schedule", "linear",
+         "--report", "false"]
 
 
 # the others' own state: beta, the value function's Adam, whole episodes
@@ -105,7 +106,8 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no
 
 
 def test_counts_shared_out_over_ranks_may_be_typed_again(tmp_path):
-    words = ["--env", "Pendulum-v1", "--preset", "mujoco", "--max-iters", "2", "--hid-size", "8", "--timesteps-per-actorbatch", "256"]
+    words = ["--env", "Pendulum-v1", "--preset", "mujoco", "--max-iters", "2", "--hid-size", "8", "--timesteps-per-actorbatch", "256",
+             "--report", "false"]
     assert jobs.run(2, jobs.RUN, *words, "--run-dir", tmp_path).returncode == 0
     again = jobs.run(2, jobs.RUN, *words, "--optim-batchsize", "64", "--run-dir", tmp_path, "--resume")  # 64 is the preset's total
     assert again.returncode == 0, again.stderr

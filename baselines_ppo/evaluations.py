@@ -1,0 +1,91 @@
+"""Evaluation while training, and the best policy so far: callbacks of the command line's runs."""
+import math
+from pathlib import Path
+
+from baselines_ppo.play import evaluate
+from common.callbacks import Callback
+from common.checkpoints import load_arrays
+from common.errors import UserError
+from common.seeding import EVALUATION, generator
+
+
+class Best:
+    """The best policy so far, `best/policy.safetensors` in a run's folder, written by rank 0.
+
+    Args:
+        folder: the run's.
+        extra: what the file's metadata says beside the policy.
+
+    Attributes:
+        score: the best so far, over all resumes.
+    """
+
+    def __init__(self, folder, **extra):
+        self.path, self.extra, self.score = Path(folder) / "best" / "policy.safetensors", extra, -math.inf
+        if self.path.exists():
+            from baselines_ppo.policies import FORMAT
+            try:
+                self.score = float(load_arrays(self.path, FORMAT)[1]["score"])
+            except (UserError, KeyError, TypeError, ValueError):
+                self.score = -math.inf  # damaged: the next one replaces it
+
+    def offer(self, training, score):
+        """Keep pi, if no better one was offered before."""
+        if not score > self.score:
+            return
+        self.score = score
+        self.path.parent.mkdir(exist_ok=True)
+        training.pi.save(self.path, score=score, timesteps=training.timesteps_so_far, **self.extra)
+
+
+class BestByReturn(Callback):
+    """Keeps the policy with the highest EpRewMean, looked at whenever a checkpoint is written.
+
+    Args:
+        best: a `Best`.
+    """
+
+    def __init__(self, best):
+        self.best = best
+
+    def after_iteration(self, training, stats):
+        if training.comm.rank == 0 and training.iters_so_far % training.checkpoint_every == 0:
+            self.best.offer(training, stats["EpRewMean"])
+
+
+class Evaluations(Callback):
+    """Deterministic episodes on an environment of their own, every so many iterations: on rank 0, while the others sleep.
+
+    What they are is decided by the run's seed alone, the same start states every time, so that scores compare; training's own randomness is not
+    touched, so that a run with evaluations is the run without, to the bit.
+
+    Args:
+        make_env: function () -> environment with its own rewards; called on rank 0 only.
+        every: iterations.
+        episodes: of one evaluation.
+        logger: takes a row of each; `timesteps` are training's.
+        best: a `Best`.
+    """
+
+    def __init__(self, make_env, every, episodes, logger, best):
+        self.make_env, self.every, self.episodes, self.logger, self.best = make_env, every, episodes, logger, best
+        self.env = None
+
+    def after_iteration(self, training, stats):
+        if training.comm.rank != 0 or training.iters_so_far % self.every:
+            return
+        if self.env is None:
+            self.env = self.make_env()
+        seed = int(generator(training.seed, EVALUATION).integers(2**31))
+        returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed)
+        self.logger.write({"TimestepsSoFar": training.timesteps_so_far, "Iteration": training.iters_so_far, "Episodes": self.episodes,
+                           "EvalRewMean": float(returns.mean()), "EvalRewStd": float(returns.std()), "EvalRewMin": float(returns.min()),
+                           "EvalRewMax": float(returns.max()), "EvalLenMean": float(lengths.mean())}, training.timesteps_so_far)
+        self.logger.flush()  # before the checkpoint takes note of how long the files are
+        self.best.offer(training, float(returns.mean()))
+
+    def close(self):
+        """Close the environment and the log."""
+        if self.env is not None:
+            self.env.close()
+        self.logger.close()

@@ -1,0 +1,104 @@
+"""What rank 0 says, writes and draws of a run: none of it changes a bit of the training."""
+import importlib.metadata
+import platform
+import subprocess
+import sys
+
+from baselines_ppo.resolve import MAY_CHANGE
+from baselines_ppo.settings import ALGORITHMS
+from common import mpi
+
+PACKAGES = ("baselines_ppo", "tensorflow", "tensorflow-probability", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
+
+
+def versions():
+    """Installed versions of what a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def announce(settings, typed, comm, previous, checkpoint, passed_over):
+    """Say what is about to happen, in a few lines."""
+    ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
+    steps, rows = ALGORITHMS[settings["alg"]].counts()
+    how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
+    print(f"{settings['env']}: {how}, preset {settings['preset']}, {settings['policy']} policy, "
+          f"seed {settings['seed']}, {ranks}")
+    print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
+          f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    if previous is not None:
+        for line in passed_over:
+            print(f"resume: passed over a checkpoint: {line}")
+        start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
+        print(f"resume: {start}")
+        if checkpoint and checkpoint[1]["forced"]:
+            print("resume: it is a forced one: nothing is lost, but an undisturbed run would not have cut its episodes here")
+        for key in MAY_CHANGE:
+            if key in typed and typed[key] != previous["settings"].get(key):
+                print(f"resume: {key} is now {typed[key]}, was {previous['settings'].get(key)}")
+        if changed := {name for name, version in versions().items() if version != previous.get("versions", {}).get(name)}:
+            print(f"resume: other versions than before of {', '.join(sorted(changed))}: the result may differ in its last bits")
+    sys.stdout.flush()
+
+
+def outputs(folder, settings, running):
+    """Rank 0's (logger, callbacks): everything that is written or shown as the run goes, none of which changes a bit of it.
+
+    Args:
+        running: a dict that holds the `Training` under "training" by the time the first row is written.
+    """
+    from baselines_ppo.evaluations import Best, BestByReturn, Evaluations
+    from common.envs import make_env
+    from common.logger import CsvOutput, Histograms, JsonOutput, Logger, TensorBoardOutput
+    from common.screen import screen
+    path, tensorboard = folder.path, TensorBoardOutput(folder.path / "tb")
+    tensorboard.hyperparameters(settings)
+    shown = [] if settings["quiet"] else [screen(lambda: running["training"].progress, in_words(settings), settings["log_interval"])]
+    best = Best(path, env=settings["env"], env_kwargs=settings["env_kwargs"])
+    if settings["eval_every"]:
+        keeper = Evaluations(lambda: make_env(settings["env"], training=False, **settings["env_kwargs"] or {}), settings["eval_every"],
+                             settings["eval_episodes"], Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
+    else:
+        keeper = BestByReturn(best)
+    return (Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
+            [keeper, *([Histograms(tensorboard)] if settings["histograms"] else [])])
+
+
+def in_words(settings):
+    """How long a run is, behind the number of its steps."""
+    if settings["num_timesteps"]:
+        return f" of {settings['num_timesteps']:,} steps"
+    return " steps" + "".join(f" of {settings[key]:,} {word}" for key, word in (("max_episodes", "episodes"), ("max_iters", "iterations"),
+                                                                                ("max_seconds", "seconds")) if settings[key])
+
+
+def draw_report(folder, settings):
+    """curve.png, report.html and, where it was asked for, a film: by a process of its own, whose failure is told and is not the run's."""
+    words = [sys.executable, "-m", "baselines_ppo.report", str(folder.path), *(["--film"] if settings["film"] else [])]
+    done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child())
+    for line in done.stderr.splitlines()[-1 if done.returncode else 0:]:
+        print(f"report: {line}", file=sys.stderr, flush=True)
+
+
+def save_policy(pi, folder, settings):
+    """`policy/policy.safetensors` in the run's folder, and where else it was asked for."""
+    (folder.path / "policy").mkdir(exist_ok=True)
+    extra = {key: settings[key] for key in ("env", "env_kwargs")}
+    pi.save(folder.path / "policy" / "policy.safetensors", **extra)
+    if settings["save_policy"]:
+        pi.save(settings["save_policy"], **extra)
+
+
+def print_end(training, folder):
+    """The run's last lines."""
+    if training.rewbuffer:
+        mean = sum(training.rewbuffer) / len(training.rewbuffer)
+        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {mean:.6g}")
+    print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
+    if training.progress < 1:
+        print(f"stopped early; go on with: --run-dir {folder.path} --resume")

@@ -1,0 +1,70 @@
+"""Pictures of environments on machines with and without a display: which OpenGL to ask MuJoCo for, and films small enough for a page."""
+import os
+import subprocess
+import sys
+
+FILM_FPS, FILM_SECONDS, FILM_WIDTH = 25, 16, 320
+HINTS = {
+    "mujoco": "MuJoCo found neither a display nor a headless OpenGL: apt install libegl1 (or libosmesa6), or whatever brings them on your system",
+    "classic": "pip install 'gymnasium[classic-control]'; for Box2D tasks 'gymnasium[box2d]'",
+}
+
+
+def has_display():
+    """Whether a window could be opened here."""
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+def choose_opengl():
+    """Without a display, let MuJoCo render by the first of EGL and OSMesa that works; before MuJoCo is imported. `MUJOCO_GL` is left as it is."""
+    if has_display() or os.environ.get("MUJOCO_GL"):
+        return
+    for name in ("egl", "osmesa"):
+        probe = [sys.executable, "-c", "import mujoco; context = mujoco.GLContext(64, 64); context.make_current(); context.free()"]
+        if subprocess.run(probe, env=os.environ | {"MUJOCO_GL": name}, capture_output=True).returncode == 0:
+            os.environ["MUJOCO_GL"] = name
+            return
+
+
+def hint(kind, error):
+    """One line on why there are no pictures of a kind of environment, and what would bring them."""
+    reason = " ".join(str(error).split())[:160] or type(error).__name__
+    return f"no picture of this environment ({reason})" + (f"; {HINTS[kind]}" if kind in HINTS else "")
+
+
+class Film:
+    """Frames of an episode as they come, thinned to `FILM_FPS` a second and cut after `FILM_SECONDS`.
+
+    Args:
+        env: made with `render_mode="rgb_array"`.
+
+    Attributes:
+        frames: [H, W, 3] uint8 arrays.
+        error: why there are none, or None: an environment that cannot be rendered can still be played.
+    """
+
+    def __init__(self, env):
+        fps = env.metadata.get("render_fps") or 30
+        self.env, self.every, self.frames, self.error = env, max(1, round(fps / FILM_FPS)), [], None
+        self.fps = fps / self.every
+
+    def look(self, t):
+        """Take a frame, if time step `t` is one of those that are kept."""
+        if self.error is None and t % self.every == 0 and len(self.frames) < FILM_FPS * FILM_SECONDS:
+            try:
+                self.frames.append(self._small(self.env.render()))
+            except Exception as error:  # whatever a renderer raises; it is told in one line by whoever wanted the film
+                self.error = error
+
+    @staticmethod
+    def _small(frame):
+        import cv2
+        height, width = frame.shape[:2]
+        if width <= FILM_WIDTH:
+            return frame
+        return cv2.resize(frame, (FILM_WIDTH, round(height * FILM_WIDTH / width)), interpolation=cv2.INTER_AREA)
+
+    def write(self, path):
+        """Write a .gif."""
+        import imageio
+        imageio.mimsave(path, self.frames, duration=1000 / self.fps, loop=0)

@@ -1,0 +1,92 @@
+"""Evaluation while training and the best policy: their files, and that they change no bit of the training."""
+import csv
+import json
+import os
+
+import jobs
+import numpy as np
+import pytest
+
+from baselines_ppo import load_policy
+from common.checkpoints import load_arrays
+from common.run_folder import FORMAT
+
+WORDS = ("--env", "CartPole-v1", "--max-iters", "4", "--num-envs", "1", "--schedule", "constant", "--timesteps-per-actorbatch", "256",
+         "--checkpoint-every", "2", "--report", "false")
+
+
+def train(folder, *words, ranks=1):
+    done = jobs.run(ranks, jobs.RUN, *WORDS, "--run-dir", folder, *words, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def last_checkpoint(folder):
+    return load_arrays(folder / "checkpoints/ckpt-00000004.safetensors", FORMAT)[0]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("evaluated") / "run"
+    train(folder, "--eval-every", "1", "--eval-episodes", "3", "--histograms")
+    return folder
+
+
+def test_every_evaluation_is_a_row_and_the_best_policy_is_kept(evaluated):
+    rows = list(csv.DictReader((evaluated / "evaluations.csv").open()))
+    assert [int(row["Iteration"]) for row in rows] == [1, 2, 3, 4]
+    scores = [float(row["EvalRewMean"]) for row in rows]
+    metadata = load_arrays(evaluated / "best/policy.safetensors", "baselines_ppo.policy")[1]
+    assert metadata["score"] == max(scores)
+    assert metadata["timesteps"] == int(rows[int(np.argmax(scores))]["TimestepsSoFar"])
+    assert metadata["env"] == "CartPole-v1"
+    load_policy(evaluated / "best/policy.safetensors")
+
+
+def test_evaluations_and_histograms_change_no_bit_of_the_training(evaluated, tmp_path):
+    train(tmp_path / "plain")
+    for name, x in last_checkpoint(tmp_path / "plain").items():
+        np.testing.assert_array_equal(last_checkpoint(evaluated)[name], x, err_msg=name)
+
+
+def test_without_evaluations_the_best_is_the_highest_mean_return_at_a_checkpoint(tmp_path):
+    train(tmp_path / "run")
+    rows = list(csv.DictReader((tmp_path / "run/progress.csv").open()))
+    best = max(float(row["EpRewMean"]) for row in rows[1::2])
+    assert load_arrays(tmp_path / "run/best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == best
+
+
+def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path):
+    import shutil
+    folder = tmp_path / "run"
+    shutil.copytree(evaluated, folder)
+    done = jobs.run(1, jobs.RUN, "--run-dir", folder, "--resume", "--max-iters", "6")
+    assert done.returncode == 0, done.stderr
+    scores = [float(row["EvalRewMean"]) for row in csv.DictReader((folder / "evaluations.csv").open())]
+    assert len(scores) == 6
+    assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == max(scores)
+
+
+def test_two_ranks_evaluate_once(tmp_path):
+    train(tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2", ranks=2)
+    assert [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())] == ["2", "4"]
+
+
+def test_a_checkpoint_is_played_as_a_policy_is(evaluated):
+    found = {}
+    for path in (evaluated, evaluated / "checkpoints/ckpt-00000004.safetensors", evaluated / "policy"):
+        done = jobs.run(1, jobs.RUN, "--play", "--load-path", path, "--eval-episodes", "5", "--deterministic", "--json", "--env", "CartPole-v1")
+        assert done.returncode == 0, done.stderr
+        found[path] = json.loads(done.stdout)
+    first, *others = (one["returns"] for one in found.values())
+    assert all(returns == first for returns in others) and len(first) == 5
+
+
+def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoint(evaluated, tmp_path):
+    import shutil
+    folder = tmp_path / "run"
+    shutil.copytree(evaluated, folder)
+    shutil.rmtree(folder / "policy")
+    done = jobs.run(1, jobs.RUN, "--play", "--load-path", folder, "--eval-episodes", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["policy"].endswith("ckpt-00000004.safetensors")

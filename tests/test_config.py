@@ -1,0 +1,101 @@
+"""Settings from the command line, from files, and printed: --config, --print-config, `none`, bare flags, the help."""
+import json
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, setting_names
+from baselines_ppo.presets import PRESETS
+from baselines_ppo.resolve import CONFIG_FORMAT, settings_for, typed_from
+from common.errors import UserError
+
+
+def resolved(*words, ranks=1):
+    typed, _ = parse(["--env", "CartPole-v1", *words])
+    return settings_for(typed, ranks, 2)
+
+
+def written(tmp_path, content):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def config_of(settings, ranks, typed):
+    return {"format": CONFIG_FORMAT, "ranks": ranks, "settings": settings, "typed": typed}
+
+
+def test_none_takes_a_presets_value_away():
+    assert resolved()["max_grad_norm"] == PRESETS["classic"].learn["max_grad_norm"]
+    assert resolved("--max-grad-norm", "none")["max_grad_norm"] is None
+    assert resolved("--optim-batchsize", "none")["optim_batchsize"] is None
+
+
+def test_a_bare_flag_is_true_and_false_can_be_said():
+    assert resolved("--quiet")["quiet"] is True and resolved("--recompute-adv")["recompute_adv"] is True
+    assert resolved("--scale-returns", "false")["scale_returns"] is False
+
+
+def test_the_config_of_a_run_gives_its_settings_again_and_what_is_typed_wins(tmp_path):
+    words = ("--clip-param", "0.1", "--max-grad-norm", "none", "--hid-size", "32", "--max-iters", "3", "--schedule", "constant")
+    settings = resolved(*words) | {"run_dir": "runs/there"}
+    path = written(tmp_path, config_of(settings, 1, {}))
+    again = settings_for(typed_from(path, {}, 1), 1, 2)
+    assert again | {"batch": None, "run_dir": None} == settings | {"batch": None, "run_dir": None}
+    assert again["run_dir"] is None  # that folder is the other run's
+    other = settings_for(typed_from(path, {"seed": 5, "num_timesteps": 100_000}, 1), 1, 2)
+    assert other["seed"] == 5 and other["num_timesteps"] == 100_000 and other["max_iters"] == 0 and other["clip_param"] == 0.1
+
+
+def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
+    typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
+    path = written(tmp_path, config_of(settings_for(typed, 1, 2), 1, typed))
+    assert settings_for(typed_from(path, {}, 4), 4, 2)["timesteps_per_actorbatch"] == 1024
+
+
+def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path):
+    path = written(tmp_path, {"env": "CartPole-v1", "clip-param": 0.3, "optim_epochs": 4, "scale_returns": False, "env_kwargs": {"sutton_barto_reward": True}})
+    settings = settings_for(typed_from(path, {}, 1), 1, 2)
+    assert (settings["clip_param"], settings["optim_epochs"], settings["scale_returns"]) == (0.3, 4, False)
+    assert settings["env_kwargs"] == {"sutton_barto_reward": True}
+
+
+@pytest.mark.parametrize("content, parts", [
+    ("not json", ["cannot be read"]), ("[1]", ["no JSON object"]), ('{"clip_parm": 1}', ["clip_parm", "no setting"]),
+    ('{"optim_epochs": "many"}', ["optim_epochs", "whole number"]), ('{"preset": "best"}', ["preset", "best", "mujoco"]),
+    ('{"format": "baselines_ppo.config"}', ["no whole config.json"])])
+def test_a_config_that_cannot_be_used_is_refused_naming_why(content, parts, tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        typed_from(path, {}, 1)
+    assert all(part in str(error.value) for part in (str(path), *parts)) and "\n" not in str(error.value)
+
+
+def test_print_config_is_json_and_needs_no_tensorflow():
+    code = ("import sys; from baselines_ppo.__main__ import main; status = main(['--env', 'CartPole-v1', '--clip-param', '0.1', '--print-config'])\n"
+            "assert 'tensorflow' not in sys.modules and status == 0")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["clip_param"] == 0.1
+
+
+def test_every_setting_stands_in_one_group_of_the_help():
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert len(grouped) == len(set(grouped))
+    policy = {action.dest for action in build_parser()._actions} & setting_names() - set(grouped)
+    assert set(grouped) | policy == setting_names() and not policy & algorithm_fields().keys()
+
+
+def test_help_gives_each_presets_own_value():
+    text = " ".join(build_parser().format_help().split())
+    assert "epsilon of the clipped surrogate [0.2; atari: 0.1]" in text
+    assert "trpo, reinforce: 1; classic: 4; atari, a2c: 8]" in text
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion_scripts_know_every_flag(shell):
+    done = jobs.run(1, jobs.RUN, "--print-completion", shell)
+    assert done.returncode == 0 and "--clip-param" in done.stdout and "--eval-every" in done.stdout
