@@ -1,0 +1,140 @@
+"""What the documentation's pages hold: fenced blocks, commands, tables, links, names of code."""
+import ast
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^(?:<!-- (?P<note>not run|file): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+NAMED = re.compile(r"`([\w/]+\.py): ([\w.]+)`")
+COMMENT = re.compile(r"<!--.*?-->", re.S)
+LAUNCHERS = ("mpirun", "mpiexec", "srun")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Attributes:
+        page: its file.
+        language, text: what is behind the fence, and inside.
+        not_run: why it is not run; None where it is.
+        file: the file that it is the contents of, or None.
+    """
+
+    page: Path
+    language: str
+    text: str
+    not_run: str | None
+    file: str | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of this project.
+
+    Attributes:
+        page: where it stands.
+        module: "run", or what stands behind `baselines_ppo.` in `python -m baselines_ppo.plot`, or a script's path.
+        words: its arguments.
+        ranks: that a launcher starts.
+        not_run: as of its block.
+    """
+
+    page: Path
+    module: str
+    words: tuple
+    ranks: int = 1
+    not_run: str | None = None
+
+    def __str__(self):
+        return f"{self.page.name}: {self.module} {' '.join(self.words)}"
+
+
+def blocks(page):
+    """The fenced blocks of a page, in order."""
+    found = []
+    for match in FENCE.finditer(page.read_text(encoding="utf-8")):
+        said = {match["note"]: match["said"]}
+        found.append(Block(page, match["language"], match["text"], said.get("not run"), said.get("file")))
+    return found
+
+
+def commands(block):
+    """The commands of this project in a bash block; a word that a shell would replace stands only as the value of an option."""
+    found = []
+    for line in block.text.replace("\\\n", " ").splitlines():
+        for part in re.split(r"\s(?:&&|\|\||;)\s", line):
+            found.append(command(part, block.page, block.not_run))
+    return [one for one in found if one]
+
+
+def command(line, page, not_run=None):
+    """The `Command` in a line of shell, or None."""
+    words = shlex.split(line, comments=True)
+    words = [word for word, before in zip(words, ("", *words)) if not word.startswith("$") or before.startswith("--")]
+    while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        words = words[1:]
+    ranks = 1
+    if words and words[0] in LAUNCHERS:
+        counts = [int(after) for word, after in zip(words, words[1:]) if word in ("-n", "-np")]
+        ranks, words = counts[0] if counts else 2, words[words.index("python"):] if "python" in words else []
+    if not words or words[0] != "python" or len(words) < 2:
+        return None
+    if words[1] == "run.py":
+        return Command(page, "run", tuple(words[2:]), ranks, not_run)
+    if words[1] == "-m" and words[2].split(".")[0] == "baselines_ppo":
+        return Command(page, words[2].partition(".")[2] or "run", tuple(words[3:]), ranks, not_run)
+    return Command(page, words[1], tuple(words[2:]), ranks, not_run) if words[1].endswith(".py") else None
+
+
+def inline_commands(page):
+    """The commands of this project in a page's text, between backticks."""
+    text = FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [one for span in re.findall(r"`((?:mpirun [^`\n]*?)?python [^`\n]+)`", text) if (one := command(span, page)) and one.words]
+
+
+def relative_links(page):
+    """The targets of a page's links into this repository."""
+    return [link for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))) if not re.match(r"[a-z]+:", link)]
+
+
+def anchors(page):
+    """The anchors that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def names_of_code(page):
+    """[(path, name)] of the functions, classes and constants that a page names as `path: name`."""
+    return NAMED.findall(page.read_text(encoding="utf-8"))
+
+
+def defined_in(path):
+    """Names that a module defines: its own, and those of its classes as Class.name."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        found |= {target.id for target in getattr(node, "targets", ()) if isinstance(target, ast.Name)}
+        if hasattr(node, "name"):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            found |= {f"{node.name}.{one.name}" for one in node.body if hasattr(one, "name")}
+    return found
+
+
+def rows(page, first):
+    """The rows of all tables of a page whose first column is headed `first`: [{heading: cell}]."""
+    found, headings = [], None
+    for line in page.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        if cells[:1] == [first]:
+            headings = cells
+        elif not cells:
+            headings = None
+        elif headings and not set(line) <= set("|-: "):
+            found.append(dict(zip(headings, cells)))
+    return found
