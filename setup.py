@@ -11,6 +11,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=["baselines_ppo", "common"],
+    package_data={"baselines_ppo": ["report.html.j2"]},
     python_requires=">=3.11,<3.14",
     install_requires=[
         "numpy>=2.0",

@@ -199,12 +199,8 @@ def setting_names():
     return {one.name for one in fields(RunSettings)} | algorithm_fields().keys() | POLICY_SETTINGS.keys()
 
 
-def parse(argv):
-    """(what was typed, by name; the parser's namespace).
-
-    Raises:
-        UserError: one line on what is wrong.
-    """
+def normalised(argv):
+    """The words with hyphens for underscores in flags, and our names for Baselines'."""
     words = []
     for word in argv:
         if word.startswith("--"):
@@ -212,10 +208,19 @@ def parse(argv):
             flag = flag.replace("_", "-")
             word = "=".join([ALIASES.get(flag, flag), *value])
         words.append(word)
-    args = build_parser().parse_args(words)
+    return words
+
+
+def parse(argv):
+    """(what was typed, by name; the parser's namespace).
+
+    Raises:
+        UserError: one line on what is wrong.
+    """
+    args = build_parser().parse_args(normalised(argv))
     return {name: value for name, value in vars(args).items() if name in setting_names()}, args
 
 
-def complain(error):
+def complain(error, program="run.py"):
     """Print an error in one line, for exit status 2."""
-    print(f"run.py: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
