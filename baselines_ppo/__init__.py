@@ -13,7 +13,8 @@ if getattr(common, "OWNER", None) != "baselines_ppo":
                       "or put baselines_ppo's folder before it on sys.path")
 
 _HOMES = {"learn": "baselines_ppo.pposgd_simple", "MlpPolicy": "baselines_ppo.mlp_policy", "CnnPolicy": "baselines_ppo.cnn_policy",
-          "Policy": "baselines_ppo.policies", "load_policy": "baselines_ppo.policies", "PPOSettings": "baselines_ppo.settings",
+          "Policy": "baselines_ppo.policies", "load_policy": "baselines_ppo.policies",
+          "export_saved_model": "baselines_ppo.export", "export_litert": "baselines_ppo.export", "PPOSettings": "baselines_ppo.settings",
           "TRPOSettings": "baselines_ppo.settings", "VPGSettings": "baselines_ppo.settings",
           "Callback": "common.callbacks", "UserError": "common.errors", "StopTraining": "common.errors"}
 _MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")

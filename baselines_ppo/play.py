@@ -29,7 +29,7 @@ def find_policy(path):
     checkpoints = RunFolder.checkpoints_in(path)
     if checkpoints:
         return checkpoints[0]
-    raise UserError(f"--load-path {path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
+    raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
 
 
 def evaluate(pi, env, episodes, stochastic, seed=0, film=None):

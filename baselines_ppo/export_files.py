@@ -1,0 +1,57 @@
+"""Writing a folder as `common.checkpoints.write_atomically` writes a file: whole or not at all, and over nothing."""
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from common.errors import UserError
+
+
+def free_path(path, folder):
+    """The real path of what will be written.
+
+    Args:
+        path: where.
+        folder: whether it will be a folder, or a file.
+
+    Raises:
+        UserError: if there is something else than an empty one.
+    """
+    path = Path(path).resolve()
+    empty = path.is_dir() and not any(path.iterdir()) if folder else path.is_file() and path.stat().st_size == 0
+    if path.exists() and not empty:
+        raise UserError(f"{path} exists; nothing is overwritten: choose another, or remove it first")
+    return path
+
+
+@contextlib.contextmanager
+def refusals(path):
+    """What the file system refuses, in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """A new folder beside `path` to write into, which takes its place in the end, or goes if the body raises."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        for part in (*beside.rglob("*"), beside):
+            sync(part)
+        beside.rename(path)  # refused, if there is something at `path` by now
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    sync(path.parent)
+
+
+def sync(path):
+    """Have a file or folder reach the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
