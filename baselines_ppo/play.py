@@ -10,7 +10,7 @@ import numpy as np  # noqa: E402
 
 from common import mpi, seeding  # noqa: E402
 from common.errors import UserError  # noqa: E402
-from common.rendering import Film, choose_opengl, has_display, hint  # noqa: E402
+from common.rendering import has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
@@ -32,7 +32,7 @@ def find_policy(path):
     raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
 
 
-def evaluate(pi, env, episodes, stochastic, seed=0, film=None):
+def evaluate(pi, env, episodes, stochastic, seed=0):
     """Run whole episodes of one environment.
 
     Args:
@@ -41,7 +41,6 @@ def evaluate(pi, env, episodes, stochastic, seed=0, film=None):
         episodes: how many.
         stochastic: sample actions, or take the most likely ones.
         seed: of the environment's first reset and of the actions.
-        film: a `Film` of the first episode, or None.
 
     Returns:
         (returns, lengths), float64 and int arrays [episodes].
@@ -56,8 +55,6 @@ def evaluate(pi, env, episodes, stochastic, seed=0, film=None):
             t = lengths[episode] % NOISE_BLOCK
             if t == 0:
                 act = pi.actor(1, pi.pdtype.noise(rng, (NOISE_BLOCK, 1)) if stochastic else None)
-            if film is not None and episode == 0:
-                film.look(lengths[episode])
             ac = act(pi.encoder.one(ob)[None], t)[0]
             ob, rew, terminated, truncated, _ = env.step(ac if low is None else np.clip(ac, low, high))
             returns[episode] += rew
@@ -72,10 +69,10 @@ def load_with_env(path, env_id=None, env_kwargs=None, render_mode=None):
     Args:
         path: as for `find_policy`.
         env_id, env_kwargs: the environment's; what the file or its run says if None.
-        render_mode: "rgb_array", "human" or None.
+        render_mode: "human" for a window, or None.
 
     Returns:
-        (pi, env, env_id).
+        (pi, env, env_id, env_kwargs).
 
     Raises:
         UserError: if there is no policy or environment, or they do not fit.
@@ -99,7 +96,7 @@ def load_with_env(path, env_id=None, env_kwargs=None, render_mode=None):
     if env.observation_space.shape != pi.ob_space.shape or env.action_space != pi.ac_space:
         raise UserError(f"{path} was trained for observations {pi.ob_space} and actions {pi.ac_space}; {env_id} has {env.observation_space} "
                         f"and {env.action_space}")
-    return pi, env, env_id
+    return pi, env, env_id, env_kwargs
 
 
 def summary(returns, lengths):
@@ -116,13 +113,13 @@ def summary(returns, lengths):
 def watched_how(typed, args):
     """(render mode, path of the film) of `--play`: a window or a film where nothing but numbers was asked for, and what --video says."""
     if args.video:
-        return "rgb_array", Path(args.video)
+        return None, Path(args.video)
     if args.json or "eval_episodes" in typed:
         return None, None
     if has_display():
         return "human", None
     folder = Path(args.load_path)
-    return "rgb_array", (folder if folder.is_dir() else Path()) / "play.gif"
+    return None, (folder if folder.is_dir() else Path()) / "play.gif"
 
 
 def play(typed, args):
@@ -131,39 +128,35 @@ def play(typed, args):
         raise UserError(f"--play runs on one rank, mpirun started {mpi.launched_ranks()[0]}; leave mpirun out")
     if not args.load_path:
         raise UserError("--play needs --load-path, a run folder or a policy file")
-    episodes = typed.get("eval_episodes", 10)
+    episodes, seed = typed.get("eval_episodes", 10), typed.get("seed", 0)
     if episodes < 1:
         raise UserError(f"eval_episodes={episodes}; give at least 1")
     if args.video and not args.video.endswith(".gif"):
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
     find_policy(args.load_path)
     render_mode, film_path = watched_how(typed, args)
-    if film_path:
-        choose_opengl()
     from common.quiet import available_cores, import_tensorflow
     import_tensorflow(threads=available_cores())
-    pi, env, env_id = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"), render_mode)
-    film = Film(env) if film_path else None
-    returns, lengths = evaluate(pi, env, episodes, not args.deterministic, typed.get("seed", 0), film)
+    from baselines_ppo.film import Recorder, film_episode
+    pi, env, env_id, env_kwargs = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"), render_mode)
+    recorder = Recorder(env)
+    returns, lengths = evaluate(pi, recorder, episodes, not args.deterministic, seed)
     env.close()
-    found = summary(returns, lengths)
-    how = "deterministic" if args.deterministic else "stochastic"
+    say(returns, lengths, env_id, args)
+    if film_path is None:
+        return 0
+    _, frames, warning = film_episode(env_id, env_kwargs, seed, recorder.actions[:lengths[0]], film_path)
+    print(warning or f"film of the first episode, {frames} frames: {film_path}", file=sys.stderr)
+    return 1 if warning and args.video else 0
+
+
+def say(returns, lengths, env_id, args):
+    """Print what episodes earned: a line, or a JSON object."""
+    found, how = summary(returns, lengths), "deterministic" if args.deterministic else "stochastic"
     if args.json:
         print(json.dumps({"env": env_id, "policy": str(find_policy(args.load_path)), "actions": how, **found, "returns": returns.tolist(),
                           "lengths": lengths.tolist()}))
-    else:
-        interval = f", 95 % interval of the mean {found['interval'][0]:.6g} to {found['interval'][1]:.6g}" if found["interval"] else ""
-        print(f"{env_id}: {episodes} {how} episodes, return {found['mean']:.6g} +- {found['deviation']:.4g} (from {found['min']:.6g} to "
-              f"{found['max']:.6g}){interval}, length {found['length']:.6g}")
-    return written(film, film_path, env_id, asked=bool(args.video)) if film else 0
-
-
-def written(film, path, env_id, asked):
-    """Write a film and say so; the exit status, 1 if one that was asked for could not be made."""
-    from common.envs import kind_of
-    if film.error is not None:
-        print(hint(kind_of(env_id), film.error), file=sys.stderr)
-        return 1 if asked else 0
-    film.write(path)
-    print(f"film of the first episode, {len(film.frames)} frames: {path}", file=sys.stderr)
-    return 0
+        return
+    interval = f", 95 % interval of the mean {found['interval'][0]:.6g} to {found['interval'][1]:.6g}" if found["interval"] else ""
+    print(f"{env_id}: {len(returns)} {how} episodes, return {found['mean']:.6g} +- {found['deviation']:.4g} (from {found['min']:.6g} to "
+          f"{found['max']:.6g}){interval}, length {found['length']:.6g}")

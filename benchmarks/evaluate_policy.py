@@ -21,7 +21,7 @@ def main():
     from common.quiet import import_tensorflow
     import_tensorflow(threads=1)
     try:
-        pi, env, _ = load_with_env(args.path)
+        pi, env, *_ = load_with_env(args.path)
     except UserError as error:
         parser.error(str(error))
     found = {how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()

@@ -90,3 +90,11 @@ def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoin
     done = jobs.run(1, jobs.RUN, "--play", "--load-path", folder, "--eval-episodes", "1", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["policy"].endswith("ckpt-00000004.safetensors")
+
+
+def test_playing_without_a_display_leaves_a_film(evaluated, tmp_path):
+    from PIL import Image
+    headless = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = jobs.run(1, jobs.RUN, "--play", "--load-path", evaluated / "best/policy.safetensors", cwd=tmp_path, env=headless)
+    assert done.returncode == 0 and "10 stochastic episodes" in done.stdout, done.stderr
+    assert Image.open(tmp_path / "play.gif").n_frames > 3

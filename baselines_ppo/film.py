@@ -1,0 +1,82 @@
+"""Films of a policy's episodes, drawn in a process of their own.
+
+The process that plays records its actions; another, without TensorFlow, plays them again and takes the pictures. Mesa's OpenGL and TensorFlow
+crash in one process, whichever comes first: each brings an LLVM.
+"""
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from common.rendering import FILM_WIDTH, Film, choose_opengl, hint
+
+
+class Recorder:
+    """An environment that keeps the actions it is given.
+
+    Args:
+        env: the environment.
+
+    Attributes:
+        actions: in order.
+    """
+
+    def __init__(self, env):
+        self.env, self.actions = env, []
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def step(self, action):
+        self.actions.append(action)
+        return self.env.step(action)
+
+
+def film_episode(env_id, env_kwargs, seed, actions, path):
+    """Film an episode that is known by its seed and its actions.
+
+    Args:
+        env_id, env_kwargs: the environment.
+        seed: of its reset.
+        actions: what it was given, in order.
+        path: a .gif, written whole or not at all.
+
+    Returns:
+        ((height, width, 3) of the frames, their number, None), or (None, 0, one line on why there is no film).
+    """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    choose_opengl()
+    beside = path.with_name(f".{path.stem}.part.gif")
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            found = pool.submit(play_again, env_id, env_kwargs, seed, actions, beside).result()
+    except BrokenProcessPool:
+        return None, 0, f"no film: what draws {env_id} crashed; set MUJOCO_GL to another of egl, osmesa and glfw"
+    except Exception as error:  # whatever an environment or a renderer raises: what was played stands without a film
+        return None, 0, f"no film: {' '.join(str(error).split()) or type(error).__name__}"
+    if found[0] is not None:
+        os.replace(beside, path)
+    return found
+
+
+def play_again(env_id, env_kwargs, seed, actions, path):
+    """As `film_episode`, in this process, where TensorFlow must not have been imported."""
+    import gymnasium as gym
+
+    from common.envs import kind_of, make_env
+    from common.quiet import quiet_stderr
+    gym.logger.min_level = gym.logger.ERROR
+    # without its name Gymnasium 1.4 takes a camera that stands still; and software draws 480 x 480 for half as long again
+    look = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if kind_of(env_id) == "mujoco" else {}
+    with quiet_stderr():  # what renderers say on their way
+        env = make_env(env_id, training=False, render_mode="rgb_array", **look | env_kwargs)
+        film = Film(env)
+        env.reset(seed=seed)
+        for t, action in enumerate(actions):
+            film.look(t)
+            env.step(action)
+        env.close()
+    if film.error is not None:
+        return None, 0, hint(kind_of(env_id), film.error)
+    film.write(path)
+    return film.frames[0].shape, len(film.frames), None
