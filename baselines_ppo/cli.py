@@ -151,7 +151,8 @@ def shown_default(name, default):
     """A setting's default, and the presets that have another."""
     others = {}
     for preset, one in PRESETS.items():
-        values = {"num_envs": one.num_envs, "num_timesteps": one.num_timesteps} | one.learn | one.policy.get("mlp", {}) | one.policy.get("cnn", {})
+        own = {key: getattr(one, key) for key in ("num_envs", "num_timesteps", "checkpoint_every")}
+        values = own | one.learn | one.policy.get("mlp", {}) | one.policy.get("cnn", {})
         if name in values and values[name] != default:
             others.setdefault(str(values[name]), []).append(preset)
     return "; ".join(filter(None, ("" if default is None else str(default), *(f"{', '.join(names)}: {value}" for value, names in others.items()))))

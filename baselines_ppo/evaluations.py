@@ -14,18 +14,20 @@ class Best:
 
     Args:
         folder: the run's.
+        by: what its scores are; a best of another kind does not count.
         extra: what the file's metadata says beside the policy.
 
     Attributes:
         score: the best so far, over all resumes.
     """
 
-    def __init__(self, folder, **extra):
-        self.path, self.extra, self.score = Path(folder) / "best" / "policy.safetensors", extra, -math.inf
+    def __init__(self, folder, by, **extra):
+        self.path, self.extra, self.score = Path(folder) / "best" / "policy.safetensors", extra | {"by": by}, -math.inf
         if self.path.exists():
             from baselines_ppo.policies import FORMAT
             try:
-                self.score = float(load_arrays(self.path, FORMAT)[1]["score"])
+                metadata = load_arrays(self.path, FORMAT)[1]
+                self.score = float(metadata["score"]) if metadata["by"] == by else -math.inf
             except (UserError, KeyError, TypeError, ValueError):
                 self.score = -math.inf  # damaged: the next one replaces it
 
@@ -39,7 +41,7 @@ class Best:
 
 
 class BestByReturn(Callback):
-    """Keeps the policy with the highest EpRewMean, looked at whenever a checkpoint is written.
+    """Keeps the policy with the highest EpRewMean, looked at whenever a checkpoint is written, and at the end.
 
     Args:
         best: a `Best`.
@@ -51,6 +53,11 @@ class BestByReturn(Callback):
     def after_iteration(self, training, stats):
         if training.comm.rank == 0 and training.iters_so_far % training.checkpoint_every == 0:
             self.best.offer(training, stats["EpRewMean"])
+
+    def at_end(self, training):
+        """Offer the final policy."""
+        if training.rewbuffer:
+            self.best.offer(training, sum(training.rewbuffer) / len(training.rewbuffer))
 
 
 class Evaluations(Callback):

@@ -44,22 +44,45 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
     Returns:
         ((height, width, 3) of the frames, their number, None), or (None, 0, one line on why there is no film).
     """
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    choose_opengl()
     beside = path.with_name(f".{path.stem}.part.gif")
-    try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found = pool.submit(play_again, env_id, env_kwargs, seed, actions, beside).result()
-    except BrokenProcessPool:
-        return None, 0, f"no film: what draws {env_id} crashed; set MUJOCO_GL to another of egl, osmesa and glfw"
-    except Exception as error:  # whatever an environment or a renderer raises: what was played stands without a film
-        return None, 0, f"no film: {' '.join(str(error).split()) or type(error).__name__}"
+    found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, beside)
+    if warning:
+        return None, 0, warning
     if found[0] is not None:
         os.replace(beside, path)
     return found
 
 
-def play_again(env_id, env_kwargs, seed, actions, path):
+def show_episodes(env_id, env_kwargs, seed, episodes):
+    """Show episodes in a window; `episodes` are their actions. Returns None, or one line on why there is no window."""
+    return elsewhere(show_again, env_id, env_kwargs, seed, episodes)[1]
+
+
+def elsewhere(function, env_id, *args):
+    """(what `function(env_id, *args)` returns in a fresh process, None), or (None, one line on why nothing could be drawn)."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    choose_opengl()
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(function, env_id, *args).result(), None
+    except BrokenProcessPool:
+        return None, f"no picture: what draws {env_id} crashed; set MUJOCO_GL to another of egl, osmesa and glfw"
+    except Exception as error:  # whatever an environment or a renderer raises: what was played stands without pictures
+        return None, f"no picture: {' '.join(str(error).split()) or type(error).__name__}"
+
+
+def show_again(env_id, env_kwargs, seed, episodes):
+    """As `show_episodes`, in this process, where TensorFlow must not have been imported."""
+    from common.envs import make_env
+    env = make_env(env_id, training=False, render_mode="human", **env_kwargs)
+    for number, actions in enumerate(episodes):
+        env.reset(seed=seed if number == 0 else None)
+        for action in actions:
+            env.step(action)
+    env.close()
+
+
+def draw_again(env_id, env_kwargs, seed, actions, path):
     """As `film_episode`, in this process, where TensorFlow must not have been imported."""
     import gymnasium as gym
 

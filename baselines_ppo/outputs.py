@@ -8,6 +8,7 @@ from baselines_ppo.resolve import MAY_CHANGE
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
 
+PATIENCE = 600  # seconds for the report and its film
 PACKAGES = ("baselines_ppo", "tensorflow", "tensorflow-probability", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
 
 
@@ -59,7 +60,8 @@ def outputs(folder, settings, running):
     path, tensorboard = folder.path, TensorBoardOutput(folder.path / "tb")
     tensorboard.hyperparameters(settings)
     shown = [] if settings["quiet"] else [screen(lambda: running["training"].progress, in_words(settings), settings["log_interval"])]
-    best = Best(path, env=settings["env"], env_kwargs=settings["env_kwargs"])
+    by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
+    best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
         keeper = Evaluations(lambda: make_env(settings["env"], training=False, **settings["env_kwargs"] or {}), settings["eval_every"],
                              settings["eval_episodes"], Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
@@ -80,9 +82,16 @@ def in_words(settings):
 def draw_report(folder, settings):
     """curve.png, report.html and, where it was asked for, a film: by a process of its own, whose failure is told and is not the run's."""
     words = [sys.executable, "-m", "baselines_ppo.report", str(folder.path), *(["--film"] if settings["film"] else [])]
-    done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child())
-    for line in done.stderr.splitlines()[-1 if done.returncode else 0:]:
-        print(f"report: {line}", file=sys.stderr, flush=True)
+    again = f"draw it by: python -m baselines_ppo.report {folder.path}"
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child(), timeout=PATIENCE)
+        lines = done.stderr.splitlines()[-1 if done.returncode else 0:]
+        if done.returncode and not lines:
+            lines = [f"not drawn: ended with status {done.returncode}; {again}"]
+    except (KeyboardInterrupt, OSError, subprocess.TimeoutExpired) as error:
+        lines = [f"not drawn ({type(error).__name__}); {again}"]
+    for line in lines:
+        print(f"report: {line.removeprefix('baselines_ppo.report: ')}", file=sys.stderr, flush=True)
 
 
 def save_policy(pi, folder, settings):

@@ -12,6 +12,7 @@ from common import mpi, seeding  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.rendering import has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
+from common.segments import LONGEST  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
 
@@ -44,6 +45,9 @@ def evaluate(pi, env, episodes, stochastic, seed=0):
 
     Returns:
         (returns, lengths), float64 and int arrays [episodes].
+
+    Raises:
+        UserError: if an episode does not end.
     """
     rng = seeding.generator(seed, seeding.EVALUATION)
     low, high = (getattr(env.action_space, bound, None) for bound in ("low", "high"))
@@ -60,16 +64,18 @@ def evaluate(pi, env, episodes, stochastic, seed=0):
             returns[episode] += rew
             lengths[episode] += 1
             ended = terminated or truncated
+            if lengths[episode] >= LONGEST:
+                raise UserError(f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "
+                                "gymnasium.wrappers.TimeLimit")
     return returns, lengths
 
 
-def load_with_env(path, env_id=None, env_kwargs=None, render_mode=None):
+def load_with_env(path, env_id=None, env_kwargs=None):
     """A saved policy and an environment that it was trained for, with that environment's own rewards. TensorFlow must have been imported.
 
     Args:
         path: as for `find_policy`.
         env_id, env_kwargs: the environment's; what the file or its run says if None.
-        render_mode: "human" for a window, or None.
 
     Returns:
         (pi, env, env_id, env_kwargs).
@@ -83,7 +89,7 @@ def load_with_env(path, env_id=None, env_kwargs=None, render_mode=None):
     from common.envs import make_env
     from common.quiet import quiet_stderr
     gym.logger.min_level = gym.logger.ERROR
-    path = find_policy(path)
+    path = find_policy(path).resolve()
     metadata = read_policy(path)[1]
     if "env" not in metadata and path.parent.name == "checkpoints":
         metadata |= (RunFolder.config_in(path.parents[1]) or {}).get("settings", {})
@@ -91,7 +97,7 @@ def load_with_env(path, env_id=None, env_kwargs=None, render_mode=None):
     if env_id is None:
         raise UserError(f"{path} does not name its environment; give --env")
     with quiet_stderr():
-        env = make_env(env_id, training=False, **env_kwargs, **({"render_mode": render_mode} if render_mode else {}))
+        env = make_env(env_id, training=False, **env_kwargs)
     pi = load_policy(path)
     if env.observation_space.shape != pi.ob_space.shape or env.action_space != pi.ac_space:
         raise UserError(f"{path} was trained for observations {pi.ob_space} and actions {pi.ac_space}; {env_id} has {env.observation_space} "
@@ -117,7 +123,7 @@ def watched_how(typed, args):
     if args.json or "eval_episodes" in typed:
         return None, None
     if has_display():
-        return "human", None
+        return "human", None  # shown by a process of its own, as a film is drawn
     folder = Path(args.load_path)
     return None, (folder if folder.is_dir() else Path()) / "play.gif"
 
@@ -137,12 +143,16 @@ def play(typed, args):
     render_mode, film_path = watched_how(typed, args)
     from common.quiet import available_cores, import_tensorflow
     import_tensorflow(threads=available_cores())
-    from baselines_ppo.film import Recorder, film_episode
-    pi, env, env_id, env_kwargs = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"), render_mode)
+    from baselines_ppo.film import Recorder, film_episode, show_episodes
+    pi, env, env_id, env_kwargs = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"))
     recorder = Recorder(env)
     returns, lengths = evaluate(pi, recorder, episodes, not args.deterministic, seed)
     env.close()
     say(returns, lengths, env_id, args)
+    if render_mode:
+        warning = show_episodes(env_id, env_kwargs, seed, np.split(np.array(recorder.actions), np.cumsum(lengths)[:-1]))
+        if warning:
+            print(warning, file=sys.stderr)
     if film_path is None:
         return 0
     _, frames, warning = film_episode(env_id, env_kwargs, seed, recorder.actions[:lengths[0]], film_path)

@@ -7,6 +7,7 @@ Runs of one group are the seeds of one curve. Baselines' and Stable-Baselines3's
 import TensorFlow.
 """
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def draw(groups, path, x="steps", window=100, title=None):
     Returns:
         Lines on curves that end before their longest run does.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # or its first start tells that it looks for fonts, and where there is no cache
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
     columns = min(len(groups), 3)

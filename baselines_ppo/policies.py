@@ -189,7 +189,9 @@ def read_policy(path):
     arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT)
     if metadata["format"] == FORMAT:
         return arrays, metadata
-    return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata.get("policy", {})
+    if "policy" not in metadata:
+        raise UserError(f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors")
+    return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
 
 
 def load_policy(path):

@@ -17,6 +17,7 @@ class Preset:
         learn: fields of the algorithm's settings that differ from their defaults; batch and minibatch in all, or per rank.
         policy: keyword arguments of the policy, by kind of policy.
         per_rank: counts are per rank, as Baselines means them.
+        checkpoint_every: iterations between checkpoints, which cut all episodes: many episodes long, whatever the segment.
     """
 
     doc: str
@@ -26,6 +27,7 @@ class Preset:
     policy: dict = field(default_factory=dict)
     per_rank: bool = False
     alg: str = "ppo"
+    checkpoint_every: int = 25
 
 
 # Each departure from 2017 in the set for MuJoCo, and where it is from. Measured effects belong to the returns benchmark.
@@ -66,7 +68,7 @@ PRESETS = {
     "a2c": Preset("advantage actor-critic: short segments of many environments, one gradient step each", 300_000, 8,
                   {"whole_episodes": False, "timesteps_per_actorbatch": 64, "lam": 0.95, "optim_stepsize": 1e-3, "vf_iters": 0,
                    "standardise_adv": False, "max_grad_norm": 0.5, "schedule": "linear", "scale_returns": True},
-                  {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg"),
+                  {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL}, alg="vpg", checkpoint_every=1000),
 }
 
 # algorithm -> its preset where the kind of environment does not decide

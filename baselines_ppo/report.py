@@ -51,9 +51,9 @@ def draw(run):
     Raises:
         UserError: if a file of the run cannot be read, or the folder not written.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # or its first start tells that it looks for fonts, and where there is no cache
     import matplotlib
     from jinja2 import Environment, StrictUndefined
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # or its first start tells that it looks for fonts
     template = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
     with matplotlib.rc_context(RC):

@@ -3,6 +3,7 @@ import argparse
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
 from baselines_ppo.presets import PRESETS, default_preset, share_out
@@ -13,8 +14,10 @@ from common.limits import Limits
 LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
 MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "keep_checkpoints", "eval_every", "eval_episodes", "histograms", "report", "film")
-OWN = ("run_dir", "save_policy")  # a run's own, which no other takes over with its settings
+OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
+COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
 CONFIG_FORMAT = "baselines_ppo.config"
+NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
 MLP_ONLY = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
 
 
@@ -63,6 +66,7 @@ def resolve(typed, ranks, kind, env_id, image):
         raise UserError(f"--preset {name} is for --alg {preset.alg}, not {alg}; leave one of them out")
     policy = typed.get("policy") or ("cnn" if image else "mlp")
     run_settings = {one.name: one.default for one in fields(RunSettings)} | {"preset": name, "alg": alg, "policy": policy}
+    run_settings["checkpoint_every"] = preset.checkpoint_every
     run_settings["batch"] = "per-rank" if preset.per_rank else "total"
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
     if not any(key in typed for key in LIMITS):
@@ -138,11 +142,14 @@ def resumed_settings(typed, settings, before, path):
 def typed_from(path, typed, ranks):
     """What was typed, over the settings in a file: `--config`.
 
-    A run's own `config.json` on as many ranks gives its settings exactly; on another number what was typed for it, to be shared out anew. Any
-    other file is a JSON object of settings by name.
+    A run's own `config.json` gives its settings exactly, on as many ranks and where no count is typed that ranks share out; else it gives what
+    was typed for that run, to be shared out anew. Any other file is a JSON object of settings by name.
+
+    Returns:
+        (settings as if they were typed, what a new `config.json` shall say was typed).
 
     Raises:
-        UserError: if the file cannot be read, holds a name that is no setting, or `typed` names another preset than its settings are of.
+        UserError: if the file cannot be read, or holds a name or a value that is no setting's.
     """
     path = Path(path)
     try:
@@ -151,17 +158,16 @@ def typed_from(path, typed, ranks):
         raise UserError(f"--config {path} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise UserError(f"--config {path} holds no JSON object")
-    if config.get("format") == CONFIG_FORMAT:
-        try:
-            exact = config["ranks"] == ranks and not {"preset", "alg"} & typed.keys()
-            given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"} if exact else config["typed"]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"--config {path} is no whole config.json ({type(error).__name__}: {error})") from error
-        given = {name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}
-    else:
-        given = {name.replace("-", "_"): value for name, value in config.items()}
-    given = checked(given, f"--config {path}")
-    return {name: value for name, value in given.items() if name not in LIMITS or not any(limit in typed for limit in LIMITS)} | typed
+    try:
+        before = config["typed"] if config.get("format") == CONFIG_FORMAT else {name.replace("-", "_"): value for name, value in config.items()}
+        given = before
+        if config.get("format") == CONFIG_FORMAT and config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
+            given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
+        given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"--config {path} is no whole config.json ({type(error).__name__}: {error})") from error
+    left_out = {*(LIMITS if any(limit in typed for limit in LIMITS) else ()), *(POLICY_SETTINGS if "policy" in typed else ())}
+    return tuple({name: value for name, value in checked(one, f"--config {path}").items() if name not in left_out} | typed for one in (given, before))
 
 
 def checked(given, source):
@@ -175,6 +181,8 @@ def checked(given, source):
     for name, value in given.items():
         if name not in setting_names():
             raise UserError(f"{source}: {name!r} is no setting; --help lists them")
+        if value is None and name in NAMES:
+            continue  # not given
         try:
             found[name] = parsers[name].type(json.dumps(value) if isinstance(value, dict) else str(value))
         except argparse.ArgumentTypeError as error:

@@ -47,12 +47,14 @@ def run(typed, args):
     except UserError as error:
         return give_up(comm, error, status=2)
     except KeyboardInterrupt:
-        return give_up(comm, "interrupted a second time", status=130)
+        return give_up(comm, "interrupted", status=130)
     except FloatingPointError as error:
         return give_up(comm, error, status=1)
     except BaseException as error:
         traceback.print_exc()
         return give_up(comm, f"{type(error).__name__}: {error}", status=1)
+    finally:
+        gc.unfreeze()  # or ALE's objects are never freed, and its bindings say so in twenty lines
 
 
 def give_up(comm, reason, status):
@@ -86,22 +88,27 @@ def start_tensorflow(policy, cores):
 
 def train(typed, args, comm):
     """Resolve, build and learn on this rank; returns the exit status."""
-    previous = None
+    previous, said = None, typed
     if args.config:
-        typed = typed_from(args.config, typed, comm.size)
+        if args.resume:
+            raise UserError("--resume takes its settings from the run's folder; leave --config out")
+        typed, said = typed_from(args.config, typed, comm.size)
     if args.resume:
         if "run_dir" not in typed:
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
         previous = read_previous(Path(typed["run_dir"]))
         check_ranks(previous, comm.size, typed["run_dir"])
         typed_now, typed = typed, go_on_with(previous["typed"], typed)
+        said = typed
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     cores = max(1, available_cores() // comm.host_size)
     settings = settings_for(typed if previous is None else typed | typed_now, comm.size, cores)
     if args.print_config:
+        if previous is not None:
+            settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
         if comm.rank == 0:
-            print(json.dumps(settings, indent=1))
+            print(json.dumps({"format": CONFIG_FORMAT, "ranks": comm.size, "typed": said, "settings": settings}, indent=1))
         return 0
     start_tensorflow(settings["policy"], cores)
     settings["policy_settings"] = checked_policy_settings(settings)
@@ -113,10 +120,13 @@ def train(typed, args, comm):
     if previous is not None:
         checkpoint = folder.latest_checkpoint(exact=args.resume == "exact")
         folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
+        comm.barrier()  # all have read
+        if comm.rank == 0:
+            folder.forget_after(checkpoint[2] if checkpoint else None)
     if comm.rank == 0:
         if not settings["quiet"]:
             announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
-        folder.write_config({"format": CONFIG_FORMAT, "typed": typed, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
+        folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
                              "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                              "platform": platform.platform()})
     comm.barrier()
@@ -190,13 +200,15 @@ def learn_in(folder, settings, comm, checkpoint):
     status = training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
     if comm.rank == 0:
         save_policy(pi, folder, settings)
+        for one in callbacks:
+            if hasattr(one, "at_end"):
+                one.at_end(training)
         if not settings["quiet"]:
             print_end(training, folder)
         if settings["report"] and not status:
             draw_report(folder, settings)
     comm.barrier()
     folder.release()
-    gc.unfreeze()  # or ALE's objects are never freed, and its bindings say so in twenty lines
     return status
 
 

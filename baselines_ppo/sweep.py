@@ -137,8 +137,9 @@ def with_config(path, values, ranks):
     """Values with those of a configuration file, if there is one, where nothing is typed; `baselines_ppo.resolve.typed_from` reads it."""
     if path is None:
         return values
-    found = typed_from(path, {name: typed[0] for name, typed in values.items()}, ranks)
-    return {name: [value] for name, value in found.items() if name not in TAKEN} | values
+    found, _ = typed_from(path, {name: typed[0] for name, typed in values.items()}, ranks)
+    of_another_share = {"env_threads", "env_workers"}  # of the cores
+    return {name: [value] for name, value in found.items() if name not in (*TAKEN, *of_another_share)} | values
 
 
 def default_folder(values):

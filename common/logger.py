@@ -127,9 +127,11 @@ class Histograms(Callback):
         self.tensorboard = tensorboard
 
     def after_iteration(self, training, stats):
+        """Write them, if a checkpoint is due."""
         if training.iters_so_far % training.checkpoint_every:
             return
         arrays = {f"weights/{v.name.split(':')[0]}": v.numpy() for v in training.pi.get_variables()}
-        arrays |= {"segment/actions": training.seg["ac"], "segment/advantages": training.seg["adv"]}
+        valid = np.asarray(training.seg["valid"], bool)
+        arrays |= {"segment/actions": training.seg["ac"][valid], "segment/advantages": training.seg["adv"][valid]}
         for name, values in arrays.items():
             self.tensorboard.histogram(name, np.asarray(values, np.float32), training.timesteps_so_far)

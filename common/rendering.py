@@ -1,4 +1,5 @@
 """Pictures of environments on machines with and without a display: which OpenGL to ask MuJoCo for, and films small enough for a page."""
+import math
 import os
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def hint(kind, error):
 
 
 class Film:
-    """Frames of an episode as they come, thinned to `FILM_FPS` a second and cut after `FILM_SECONDS`.
+    """Frames of an episode as they come, thinned to at most `FILM_FPS` a second and cut after `FILM_SECONDS`.
 
     Args:
         env: made with `render_mode="rgb_array"`.
@@ -45,12 +46,12 @@ class Film:
 
     def __init__(self, env):
         fps = env.metadata.get("render_fps") or 30
-        self.env, self.every, self.frames, self.error = env, max(1, round(fps / FILM_FPS)), [], None
+        self.env, self.every, self.frames, self.error = env, max(1, math.ceil(fps / FILM_FPS)), [], None
         self.fps = fps / self.every
 
     def look(self, t):
         """Take a frame, if time step `t` is one of those that are kept."""
-        if self.error is None and t % self.every == 0 and len(self.frames) < FILM_FPS * FILM_SECONDS:
+        if self.error is None and t % self.every == 0 and len(self.frames) < FILM_SECONDS * self.fps:
             try:
                 self.frames.append(self._small(self.env.render()))
             except Exception as error:  # whatever a renderer raises; it is told in one line by whoever wanted the film

@@ -137,6 +137,16 @@ class Run:
         """A column of progress.csv, [rows] float64, by a key of `COLUMNS`; None if there is none."""
         return next((self.rows[name] for name in COLUMNS[what] if name in self.rows), None)
 
+    def _axes_of_rows(self, numbers):
+        """{"steps", "time"} at the end of episodes by their number, from progress.csv, where all its rows tell them: it counts the steps of
+        episodes that were cut, and no pause before a run went on."""
+        episodes = self.column("episodes")
+        if episodes is None or not len(episodes) or not np.isfinite(episodes).all() or episodes[-1] < 1:
+            return {}
+        found = {what: self.column(what) for what in ("steps", "time")}
+        return {what: np.interp(numbers, [0.0, *episodes], [0.0, *column]) for what, column in found.items()
+                if column is not None and np.isfinite(column).all()}
+
     @cached_property
     def curve(self):
         """The `Curve` of its episodes, or of progress.csv where there is no Monitor file with one; None if nothing was finished yet.
@@ -147,7 +157,7 @@ class Run:
         episodes = self.episodes
         if np.isfinite(episodes.returns).any():
             axes = {"steps": np.cumsum(episodes.lengths, dtype=float), "time": episodes.times, "episodes": np.arange(1.0, len(episodes.returns) + 1)}
-            return Curve(episodes.returns, False, axes, self.path)
+            return Curve(episodes.returns, False, axes | self._axes_of_rows(axes["episodes"]), self.path)
         if not self.rows:
             return None
         columns = {what: self.column(what) for what in COLUMNS}

@@ -131,6 +131,13 @@ class RunFolder:
             raise refused
         return None
 
+    def forget_after(self, checkpoint):
+        """Before a run goes on from a checkpoint's path, or from its start if None: drop what is newer, and the final policy that is now an older one."""
+        for path in self.checkpoints():
+            if checkpoint is None or path.name > checkpoint.name and path != checkpoint:
+                path.unlink()
+        (self.path / "policy" / "policy.safetensors").unlink(missing_ok=True)
+
     # ---- logs
 
     def log_sizes(self, rank):

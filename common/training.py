@@ -159,6 +159,7 @@ class Training:
         self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
 
     def _checkpoint(self, forced=False):
+        self.comm.barrier()  # rank 0 may have evaluated: the others sleep
         if self.logger is not None:
             self.logger.flush()
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))

@@ -42,22 +42,41 @@ def test_the_config_of_a_run_gives_its_settings_again_and_what_is_typed_wins(tmp
     words = ("--clip-param", "0.1", "--max-grad-norm", "none", "--hid-size", "32", "--max-iters", "3", "--schedule", "constant")
     settings = resolved(*words) | {"run_dir": "runs/there"}
     path = written(tmp_path, config_of(settings, 1, {}))
-    again = settings_for(typed_from(path, {}, 1), 1, 2)
+    again = settings_for(typed_from(path, {}, 1)[0], 1, 2)
     assert again | {"batch": None, "run_dir": None} == settings | {"batch": None, "run_dir": None}
     assert again["run_dir"] is None  # that folder is the other run's
-    other = settings_for(typed_from(path, {"seed": 5, "num_timesteps": 100_000}, 1), 1, 2)
+    other = settings_for(typed_from(path, {"seed": 5, "num_timesteps": 100_000}, 1)[0], 1, 2)
     assert other["seed"] == 5 and other["num_timesteps"] == 100_000 and other["max_iters"] == 0 and other["clip_param"] == 0.1
 
 
 def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
     typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
     path = written(tmp_path, config_of(settings_for(typed, 1, 2), 1, typed))
-    assert settings_for(typed_from(path, {}, 4), 4, 2)["timesteps_per_actorbatch"] == 1024
+    assert settings_for(typed_from(path, {}, 4)[0], 4, 2)["timesteps_per_actorbatch"] == 1024
+
+
+def test_a_count_typed_beside_a_config_means_the_same_on_any_number_of_ranks(tmp_path):
+    typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
+    path = written(tmp_path, config_of(settings_for(typed, 4, 2), 4, typed))
+    for ranks in (1, 4):
+        settings = settings_for(typed_from(path, {"optim_batchsize": 128}, ranks)[0], ranks, 2)
+        assert settings["optim_batchsize"] * ranks == 128 and settings["timesteps_per_actorbatch"] * ranks == 4096
+
+
+def test_a_config_made_from_a_config_says_what_was_typed_for_both(tmp_path):
+    typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
+    path = written(tmp_path, config_of(settings_for(typed, 4, 2), 4, typed))
+    assert typed_from(path, {"seed": 3}, 4)[1] == typed | {"seed": 3}
+
+
+def test_names_that_are_null_are_not_given(tmp_path):
+    path = written(tmp_path, {"env": "CartPole-v1", "run_dir": None, "save_policy": None, "max_grad_norm": None})
+    assert typed_from(path, {}, 1)[0] == {"env": "CartPole-v1", "max_grad_norm": None}
 
 
 def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path):
     path = written(tmp_path, {"env": "CartPole-v1", "clip-param": 0.3, "optim_epochs": 4, "scale_returns": False, "env_kwargs": {"sutton_barto_reward": True}})
-    settings = settings_for(typed_from(path, {}, 1), 1, 2)
+    settings = settings_for(typed_from(path, {}, 1)[0], 1, 2)
     assert (settings["clip_param"], settings["optim_epochs"], settings["scale_returns"]) == (0.3, 4, False)
     assert settings["env_kwargs"] == {"sutton_barto_reward": True}
 
@@ -79,7 +98,8 @@ def test_print_config_is_json_and_needs_no_tensorflow():
             "assert 'tensorflow' not in sys.modules and status == 0")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["clip_param"] == 0.1
+    printed = json.loads(done.stdout)
+    assert printed["settings"]["clip_param"] == 0.1 and printed["typed"] == {"env": "CartPole-v1", "clip_param": 0.1}
 
 
 def test_every_setting_stands_in_one_group_of_the_help():

@@ -52,7 +52,7 @@ def test_evaluations_and_histograms_change_no_bit_of_the_training(evaluated, tmp
 def test_without_evaluations_the_best_is_the_highest_mean_return_at_a_checkpoint(tmp_path):
     train(tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run/progress.csv").open()))
-    best = max(float(row["EpRewMean"]) for row in rows[1::2])
+    best = max(float(row["EpRewMean"]) for row in rows[1::2])  # the last of which is the end
     assert load_arrays(tmp_path / "run/best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == best
 
 

@@ -119,6 +119,7 @@ def test_best_is_of_a_whole_window(tmp_path):
     rows = "".join(f"{r},10,{i}\n" for i, r in enumerate([900] + [0] * 99 + [2] * 100 + [1] * 100))
     (folder / "0.0.monitor.csv").write_text('#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + rows)
     (folder / "1.0.monitor.csv").unlink()
+    (folder / "progress.csv").unlink()  # which tells of other steps
     # the first mean of 100 is 9, that of the single first episode would be 900; then at most 2
     assert "best return 9 best mean of 100 episodes, at 1,000 steps" in page_of(folder).text
 
@@ -358,7 +359,7 @@ def test_a_renderer_that_crashes_does_not_take_the_page_with_it(tmp_path, monkey
     folder = trained(tmp_path / "run", monkeypatch, capfd, broken="crash")
     assert report.main([str(folder), "--film"]) == 0
     out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 1 and "no film: what draws test_report:Picture-v0 crashed" in err
+    assert out == "" and err.count("\n") == 1 and "no picture: what draws test_report:Picture-v0 crashed" in err
     assert (folder / "report.html").exists()
 
 

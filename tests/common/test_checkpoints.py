@@ -8,6 +8,7 @@ from safetensors.numpy import save, save_file
 
 from common.checkpoints import check_arrays, load_arrays, save_arrays, write_atomically
 from common.errors import UserError
+from common.run_folder import RunFolder
 
 FORMAT = "test.arrays"
 ARRAYS = {
@@ -158,3 +159,14 @@ def test_another_model_is_refused_with_what_differs(arrays, says):
     with pytest.raises(UserError) as error:
         check_arrays("a/path", arrays, {"w": np.zeros(2), "b": np.zeros(1)})
     assert says in str(error.value) and "a/path" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_run_that_goes_on_forgets_what_came_after_and_its_older_final_policy(tmp_path):
+    folder = RunFolder(tmp_path)
+    for iteration, forced in ((25, False), (30, True), (50, False)):
+        folder.save_checkpoint(iteration, {"x": np.zeros(1)}, {}, forced)
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy/policy.safetensors").touch()
+    folder.forget_after(tmp_path / "checkpoints/ckpt-00000025.safetensors")
+    assert [path.name for path in folder.checkpoints()] == ["ckpt-00000025.safetensors"]
+    assert not (tmp_path / "policy/policy.safetensors").exists()

@@ -145,3 +145,12 @@ def test_reading_needs_neither_tensorflow_nor_matplotlib():
     code = ("import sys, common.run_data; heavy = {'tensorflow', 'matplotlib', 'gymnasium', 'scipy', 'mpi4py'} & set(sys.modules); "
             "assert not heavy, heavy")
     assert subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT).returncode == 0
+
+
+def test_where_progress_tells_them_steps_are_its_own_and_not_those_of_finished_episodes_alone(tmp_path):
+    (tmp_path / "0.0.monitor.csv").write_text('#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + "".join(f"1,10,{t}\n" for t in (1, 2, 3, 900)))
+    # two episodes an iteration of 25 steps, of which 5 were cut; the last iteration after a pause of which TimeElapsed knows nothing
+    (tmp_path / "progress.csv").write_text("EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed\n1,2,25,2.5\n1,4,50,5\n")
+    (run,) = find_runs(tmp_path)
+    np.testing.assert_allclose(run.curve.axes["steps"], [12.5, 25, 37.5, 50])
+    np.testing.assert_allclose(run.curve.axes["time"], [1.25, 2.5, 3.75, 5])
