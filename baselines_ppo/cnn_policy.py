@@ -69,6 +69,7 @@ class CnnPolicy(Policy):
         initialise_weights(self.weights, rng, self.init, self.init_logstd)
 
     def forward(self, ob):
+        """(flatparam [N, p], vpred [N]) at images [N, H, W, C], as `Policy.forward`."""
         w = self.weights
         x = tf.cast(ob, tf.float32) / 255.0
         if self.channels_first:

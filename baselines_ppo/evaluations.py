@@ -51,6 +51,7 @@ class BestByReturn(Callback):
         self.best = best
 
     def after_iteration(self, training, stats):
+        """Offer the policy, if a checkpoint is due."""
         if training.comm.rank == 0 and training.iters_so_far % training.checkpoint_every == 0:
             self.best.offer(training, stats["EpRewMean"])
 
@@ -79,6 +80,7 @@ class Evaluations(Callback):
         self.env = None
 
     def after_iteration(self, training, stats):
+        """Evaluate, if it is time."""
         if training.comm.rank != 0 or training.iters_so_far % self.every:
             return
         if self.env is None:

@@ -28,6 +28,7 @@ class Recorder:
         return getattr(self.env, name)
 
     def step(self, action):
+        """The environment's, with the action kept."""
         self.actions.append(action)
         return self.env.step(action)
 

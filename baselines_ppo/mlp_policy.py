@@ -80,6 +80,7 @@ class MlpPolicy(Policy):
         return x
 
     def forward(self, ob):
+        """(flatparam [N, p], vpred [N]) at normalised observations [N, n], as `Policy.forward`."""
         network = TensorFlowNetwork(self.weights)
         *layers, final = self._layers("pol")
         hidden = self._hidden(network, layers, ob)
@@ -90,6 +91,7 @@ class MlpPolicy(Policy):
         return flat, network.dense(vf_hidden, "vf/final")[:, 0]
 
     def actor(self, num_envs, noise):
+        """As `Policy.actor`, on a NumPy snapshot of the weights with the observation filter folded into the first layer."""
         single = num_envs == 1  # one observation without a batch axis costs half
         weights = {key: v.numpy() for key, v in self.weights.items() if key.startswith("pol/")}
         network = NumpyNetwork(weights, () if single else (num_envs,), *self.encoder.shape)

@@ -119,6 +119,8 @@ def train(typed, args, comm):
     checkpoint = None
     if previous is not None:
         checkpoint = folder.latest_checkpoint(exact=args.resume == "exact")
+        if checkpoint is None and folder.checkpoints():
+            raise UserError(f"--resume exact: {path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
         folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
         comm.barrier()  # all have read
         if comm.rank == 0:

@@ -44,6 +44,7 @@ class CsvOutput:
         self.file = path.open("a", newline="", encoding="utf-8")
 
     def write(self, row, timesteps):
+        """Append a row, under a header if it is the first."""
         writer = csv.writer(self.file, lineterminator="\n")
         if self.header_due:
             writer.writerow(row)
@@ -62,6 +63,7 @@ class JsonOutput:
         self.file = Path(path).open("a", encoding="utf-8")
 
     def write(self, row, timesteps):
+        """Append a row as an object."""
         clean = {name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in row.items()}
         self.file.write(json.dumps(clean) + "\n")
         self.file.flush()
@@ -94,6 +96,7 @@ class TensorBoardOutput:
                 self.tf.summary.scalar(name, values[i])
 
     def write(self, row, timesteps):
+        """Write a row's scalars at `timesteps`."""
         self.names = self.names or list(row)
         self._write(self.tf.constant([float(v) for v in row.values()], self.tf.float32), self.tf.constant(timesteps, self.tf.int64))
 

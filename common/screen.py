@@ -74,6 +74,7 @@ class PlainLines:
         self.pace, self.interval, self.stream, self.last_line = Pace(progress), interval, stream, -math.inf
 
     def write(self, row, timesteps):
+        """Take a row {name: number} of the log."""
         self.pace.update(timesteps)
         now = time.monotonic()
         if now - self.last_line < self.interval and self.pace.done < 1:
@@ -85,7 +86,7 @@ class PlainLines:
         print(f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}", file=self.stream, flush=True)
 
     def close(self):
-        pass
+        """Nothing is held open."""
 
 
 class LiveView:
@@ -99,6 +100,7 @@ class LiveView:
         self.live.start()
 
     def write(self, row, timesteps):
+        """Take a row {name: number} of the log."""
         self.pace.update(timesteps)
         self.row, self.timesteps = row, timesteps
         self.returns.append(row["EpRewMean"])
@@ -122,4 +124,5 @@ class LiveView:
         return Group(top, Text(how_far), figures, Text(sparkline(self.returns), style="green", no_wrap=True))
 
     def close(self):
+        """Leave the view as it stands."""
         self.live.stop()

@@ -111,3 +111,14 @@ def test_counts_shared_out_over_ranks_may_be_typed_again(tmp_path):
     assert jobs.run(2, jobs.RUN, *words, "--run-dir", tmp_path).returncode == 0
     again = jobs.run(2, jobs.RUN, *words, "--optim-batchsize", "64", "--run-dir", tmp_path, "--resume")  # 64 is the preset's total
     assert again.returncode == 0, again.stderr
+
+
+def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path):
+    run_dir = tmp_path / "run"
+    words = [*WORDS[:WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
+    assert jobs.run(1, jobs.RUN, *words, "--run-dir", run_dir).returncode == 0
+    policy = (run_dir / "policy/policy.safetensors").read_bytes()
+    refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled one yet" in refused.stderr
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["ckpt-00000002-forced.safetensors"]
+    assert (run_dir / "policy/policy.safetensors").read_bytes() == policy
