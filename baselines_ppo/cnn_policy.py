@@ -42,6 +42,7 @@ class CnnPolicy(Policy):
         self.kind, self.init, self.init_logstd = kind, init, init_logstd
         # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
         self.xla = bool(tf.config.list_physical_devices("GPU"))
+        self.minibatch_parts = 1 if self.xla else 2  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
         self.channels_first = ob_space.shape[0] < ob_space.shape[2]
         channels, *pixels = ob_space.shape if self.channels_first else (ob_space.shape[2], *ob_space.shape[:2])
         self.convolutions, dense = ARCHITECTURES[kind]

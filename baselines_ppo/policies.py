@@ -31,11 +31,13 @@ class Policy(tf.Module):
         pdtype: the kind of distribution over actions.
         ob_rms: running mean and standard deviation of the observations, or None. The training updates it.
         xla: whether XLA compiles `forward` in the update; False where it has no kernel or a slower one.
+        minibatch_parts: parts of a minibatch whose gradients are computed side by side.
         terms_rows: rows of a segment, evenly spaced, on which losses and KL are measured after an update, for the log and for adaptive_kl; None: all.
     """
 
     recurrent = False
     xla = True
+    minibatch_parts = 1
     terms_rows = None
 
     def __init__(self, name, ob_space, ac_space, keep_images=True):

@@ -130,7 +130,7 @@ class PPOUpdate:
         self.penalty = KLPenalty(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         self.averaging = choose_strategy(comm.size, self.adam.size, self.batch_size) if learner.averaging == "auto" else learner.averaging
-        self.descent = MinibatchDescent(ppo_losses(pi, settings), len(TERMS), self.adam, settings.max_grad_norm, pi.xla, self.averaging)
+        self.descent = MinibatchDescent(ppo_losses(pi, settings), len(TERMS), self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts)
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
         self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // self.batch_size)
         self.minibatch_terms = None

@@ -83,7 +83,7 @@ def git_commit():
 def start_tensorflow(policy, cores):
     """Import TensorFlow with the threads that a kind of policy gains from: sweeps of 64 to 512 units took 0.9 to 1.2 times as long on two."""
     cnn = policy == "cnn"
-    import_tensorflow(threads=cores if cnn else 1, onednn=cnn)
+    import_tensorflow(threads=cores if cnn else 1, onednn=cnn, operations=min(2, cores) if cnn else 1)
 
 
 def train(typed, args, comm):

@@ -47,7 +47,7 @@ class ValueFit:
         def losses(batch, weights, scalars):
             loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
             return loss, loss[None]
-        self.descent = MinibatchDescent(losses, 1, self.adam, None, pi.xla, strategy)
+        self.descent = MinibatchDescent(losses, 1, self.adam, None, pi.xla, strategy, pi.minibatch_parts)
 
     def room(self, rows):
         """Minibatches that `rows` rows can make, at the most."""

@@ -102,7 +102,7 @@ class VPGUpdate:
         joint = valued and settings.vf_iters == 0
         self.adam = MpiAdam(pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm)
         strategy = choose_strategy(comm.size, self.adam.size, self.horizon) if learner.averaging == "auto" else learner.averaging
-        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), len(TERMS), self.adam, settings.max_grad_norm, pi.xla, strategy)
+        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), len(TERMS), self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts)
         self.value_fit = ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize) if valued and not joint else None
 
     def parts(self):

@@ -69,7 +69,7 @@ class Clocks:
 def attach_all(clocks):
     """Put clocks around the steps of an iteration; TensorFlow must have been imported as run.py does it."""
     from baselines_ppo import pposgd_simple, trpo_mpi
-    from common import evaluation, logger, optimise, segments, training
+    from common import evaluation, logger, optimise, segments, training, workers
     clocks.attach("collect", training.Training, "collect")
     clocks.attach("evaluate", evaluation.SegmentEvaluator, "__call__")
     for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
@@ -86,9 +86,12 @@ def attach_all(clocks):
     @wraps(prepare)
     def prepare_with_clocks(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
-        for monitor in collector.monitors:
-            clocks.attach("environment", monitor.env, "step")
-            clocks.attach("environment", monitor.env, "reset")
+        if isinstance(collector.stepper.env, workers.WorkerVectorEnv):  # the environments' time is the wait for their processes
+            clocks.attach("environment", collector.stepper.env, "step_into")
+        else:
+            for monitor in collector.monitors:
+                clocks.attach("environment", monitor.env, "step")
+                clocks.attach("environment", monitor.env, "reset")
         actor = pi.actor
         pi.actor = lambda num_envs, noise: clocks.around("act", actor(num_envs, noise))
     segments.Collector.__init__ = prepare_with_clocks
@@ -113,7 +116,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("env_id")
     parser.add_argument("preset")
-    args = parser.parse_args()
+    args, more = parser.parse_known_args()  # what else there is, run.py reads
     from baselines_ppo import runner  # first, for it sets what NumPy reads when it is imported
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.presets import PRESETS
@@ -129,7 +132,7 @@ def main():
     steps = getattr(settings, settings.counts()[0])
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
         status = run(["--env", args.env_id, "--preset", args.preset, "--num-timesteps", str((SKIPPED + MEASURED) * steps),
-                      "--run-dir", f"{folder}/run"])
+                      "--run-dir", f"{folder}/run", *more])
     if status:
         raise SystemExit(status)
     found = defaultdict(float, clocks.result)

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.mpi_adam import clip_by_norm
+from common.vec_env import even_bounds
 
 # Parameters times rows of a minibatch over all ranks, below which rank 0 alone is taken to be sooner done. An estimate, not measured at its
 # edge: it puts an MLP of 64 units with minibatches of 64 on the gathering side up to 8 ranks and beyond, and Nature's network on the other.
@@ -35,16 +36,23 @@ class MinibatchDescent:
         max_grad_norm: the mean gradient is scaled down to this length; None leaves it.
         xla: compile with XLA.
         strategy: 'gather' or 'average'.
+        parts: of a minibatch, whose gradients are computed side by side.
     """
 
-    def __init__(self, losses, num_terms, adam, max_grad_norm=None, xla=True, strategy="gather"):
+    def __init__(self, losses, num_terms, adam, max_grad_norm=None, xla=True, strategy="gather", parts=1):
         self.losses, self.num_terms, self.adam, self.comm = losses, num_terms, adam, adam.comm
-        self.max_grad_norm, self.strategy = max_grad_norm, strategy
+        self.max_grad_norm, self.strategy, self.parts = max_grad_norm, strategy, parts
         # without AutoGraph, which would take longer to rewrite all that is called than XLA takes to compile it
         self._sweep, self._step, self._evaluate = (tf.function(graph, jit_compile=xla, autograph=False)
                                                    for graph in (self._sweep_graph, self._step_graph, self._evaluate_graph))
 
     def _gradient(self, batch, indices, weights, scalars):
+        """(gradient [P], terms [L]) of the rows `indices` [B]. Both are sums over rows, so parts of a minibatch add up to it."""
+        ends = even_bounds(indices.shape[0], self.parts)
+        found = [self._gradient_of_part(batch, indices[start:end], weights[start:end], scalars) for start, end in zip(ends, ends[1:]) if end > start]
+        return tuple(tf.add_n(parts) for parts in zip(*found))
+
+    def _gradient_of_part(self, batch, indices, weights, scalars):
         minibatch = {name: tf.gather(x, indices) for name, x in batch.items()}
         variables = self.adam.var_list
         with tf.GradientTape(watch_accessed_variables=False) as tape:

@@ -57,18 +57,19 @@ def available_cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def import_tensorflow(threads, onednn=False):
+def import_tensorflow(threads, onednn=False, operations=1):
     """TensorFlow with `threads` threads, without its chatter. Must come before anything else imports it.
 
     Args:
         threads: for one operation.
         onednn: for convolutions; TensorFlow leaves it off on CPUs without AVX-512, where it makes their gradient 1.8 times as fast.
+        operations: that may run side by side.
     """
     if onednn:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
-    os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+    os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(operations))
     with quiet_stderr(), without_keras(), without_collecting():
         import tensorflow as tf
         tf.constant(0.0)
