@@ -62,6 +62,7 @@ class RunSettings:
     run_dir: str | None = setting(None, "folder of the run; default: <env>/<time>-seed<seed> in runs, or in $BASELINES_PPO_RUNS")
     log_interval: float = setting(10.0, "seconds between lines of progress, where there is no terminal")
     quiet: bool = setting(False, "show nothing but errors")
+    stall_timeout: float = setting(1800.0, "seconds without progress on a rank, after which the job ends and says where it stood; 0: never")
     save_policy: str | None = setting(None, "write the final policy to this file, too")
     eval_every: int = setting(0, "iterations between evaluations of the deterministic policy; the best is kept; 0: none")
     eval_episodes: int = setting(10, "episodes of an evaluation, and of --play")
@@ -77,7 +78,7 @@ GROUPS = {
     "ranks, environments, batches": ("num_envs", "env_workers", "env_threads", "batch", "averaging", "timesteps_per_actorbatch", "optim_batchsize",
                                      "optim_epochs"),
     "what is written and shown": ("run_dir", "checkpoint_every", "keep_checkpoints", "save_policy", "log_interval", "quiet", "eval_every", "eval_episodes",
-                                  "histograms", "report", "film"),
+                                  "histograms", "report", "film", "stall_timeout"),
     "objective": ("objective", "clip_param", "clip_schedule", "beta", "kl_target", "kl_min", "kl_max", "target_kl", "entcoeff"),
     "returns, advantages, values": ("gamma", "lam", "scale_returns", "standardise_adv", "recompute_adv", "vf_coef", "vf_clip"),
     "step": ("optim_stepsize", "schedule", "adam_epsilon", "max_grad_norm"),
@@ -180,8 +181,9 @@ def build_parser():
     for name, (kind, doc) in POLICY_SETTINGS.items():
         _add(group, name, kind, doc, shown_default(name, None))
     group = parser.add_argument_group("go on, or watch")
-    group.add_argument("--resume", nargs="?", const="latest", choices=("latest", "exact"),
-                       help="with --run-dir: go on from its last checkpoint; exact: from the last scheduled one, to the bit")
+    group.add_argument("--resume", nargs="?", const="latest", choices=("latest", "exact", "auto"),
+                       help="with --run-dir: go on from its last checkpoint; exact: from the last scheduled one, to the bit; auto: start the run if "
+                            "there is none, so that one line in a job script is enough")
     group.add_argument("--load-path", help="a run folder, a checkpoint, a policy folder or file, for --play")
     group.add_argument("--play", action="store_true", help="run the policy at --load-path instead of training")
     group.add_argument("--deterministic", action="store_true", help="with --play: take the most likely action instead of sampling")

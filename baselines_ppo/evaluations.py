@@ -86,7 +86,7 @@ class Evaluations(Callback):
         if self.env is None:
             self.env = self.make_env()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
-        returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed)
+        returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat)
         self.logger.write({"TimestepsSoFar": training.timesteps_so_far, "Iteration": training.iters_so_far, "Episodes": self.episodes,
                            "EvalRewMean": float(returns.mean()), "EvalRewStd": float(returns.std()), "EvalRewMin": float(returns.min()),
                            "EvalRewMax": float(returns.max()), "EvalLenMean": float(lengths.mean())}, training.timesteps_so_far)

@@ -15,9 +15,10 @@ from common.training import Training
 # averaging: 'gather', 'average' (see `common.optimise`) or 'auto', by ranks, batch and network.
 # logger, folder, checkpoint, checkpoint_every: where to log and to write checkpoints, and where to go on from (`common.training`).
 # on_start: function (`Training`), called once before the first step.
+# heartbeat: this rank's `common.heartbeat.Heartbeat`.
 # env_threads: threads that step this rank's environments (`common.segments.Collector`).
 RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "on_start": None,
-               "env_threads": 1}
+               "env_threads": 1, "heartbeat": None}
 
 
 class Learner:
@@ -76,7 +77,7 @@ class Learner:
         training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
                             synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
                             whole_episodes=getattr(self.settings, "whole_episodes", False),
-                            **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads")})
+                            **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
         for x in self.pi.get_variables():
             x.assign(self.comm.broadcast_array(x.numpy()))
         if run["checkpoint"] is not None:

@@ -33,7 +33,7 @@ def find_policy(path):
     raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
 
 
-def evaluate(pi, env, episodes, stochastic, seed=0):
+def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
     """Run whole episodes of one environment.
 
     Args:
@@ -42,6 +42,7 @@ def evaluate(pi, env, episodes, stochastic, seed=0):
         episodes: how many.
         stochastic: sample actions, or take the most likely ones.
         seed: of the environment's first reset and of the actions.
+        heartbeat: an object whose `step` counts the steps.
 
     Returns:
         (returns, lengths), float64 and int arrays [episodes].
@@ -63,6 +64,8 @@ def evaluate(pi, env, episodes, stochastic, seed=0):
             ob, rew, terminated, truncated, _ = env.step(ac if low is None else np.clip(ac, low, high))
             returns[episode] += rew
             lengths[episode] += 1
+            if heartbeat is not None:
+                heartbeat.step += 1
             ended = terminated or truncated
             if lengths[episode] >= LONGEST:
                 raise UserError(f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "

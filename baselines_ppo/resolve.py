@@ -1,6 +1,7 @@
 """From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
 import argparse
 import json
+import math
 from dataclasses import fields
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,8 @@ from common.limits import Limits
 
 LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
-MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "keep_checkpoints", "eval_every", "eval_episodes", "histograms", "report", "film")
+MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "stall_timeout", "keep_checkpoints", "eval_every", "eval_episodes",
+              "histograms", "report", "film")
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
 COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
 CONFIG_FORMAT = "baselines_ppo.config"
@@ -77,6 +79,8 @@ def resolve(typed, ranks, kind, env_id, image):
     for key in ("env_workers", "eval_every"):
         if (run_settings[key] or 0) < 0:
             raise UserError(f"{key}={run_settings[key]}; give 0 for none, or more")
+    if not 0 <= run_settings["stall_timeout"] < math.inf:
+        raise UserError(f"stall_timeout={run_settings['stall_timeout']}; give 0 for never, or seconds")
     if run_settings["seed"] < 0:
         raise UserError(f"seed={run_settings['seed']} is negative; give 0 or more")
     if run_settings["num_envs"] is None:

@@ -30,6 +30,7 @@ from baselines_ppo.resolve import (  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
+from common.heartbeat import Heartbeat  # noqa: E402
 from common.quiet import available_cores, import_tensorflow  # noqa: E402
 
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
@@ -96,7 +97,8 @@ def train(typed, args, comm):
     if args.resume:
         if "run_dir" not in typed:
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
-        previous = read_previous(Path(typed["run_dir"]))
+        previous = read_previous(Path(typed["run_dir"]), comm, may_start=args.resume == "auto")
+    if previous is not None:
         check_ranks(previous, comm.size, typed["run_dir"])
         typed_now, typed = typed, go_on_with(previous["typed"], typed)
         said = typed
@@ -141,11 +143,13 @@ def default_folder(settings):
     return str(root / settings["env"].replace("/", "-").replace(":", "-") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
 
 
-def read_previous(path):
-    """The `config.json` of the run to go on with."""
+def read_previous(path, comm, may_start):
+    """The `config.json` of the run to go on with; None if there is no run in the folder and one may be started."""
     from common.run_folder import RunFolder
-    config = RunFolder.config_in(path)
+    config = comm.broadcast(RunFolder.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
     if config is None:
+        if may_start:
+            return None
         raise UserError(f"--resume: there is no run in {path}; check --run-dir, or leave --resume out to start one")
     if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
         raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
@@ -173,11 +177,13 @@ def learn_in(folder, settings, comm, checkpoint):
     """Build environments and logs, train, save the policy, and draw what happened."""
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
+    running, heartbeat = {}, Heartbeat(comm, folder.path / "ranks", settings["stall_timeout"])
+    heartbeat.start()
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
                           reward_scale=settings["reward_scale"], **settings["env_kwargs"] or {})
     policy_class = policy_named(settings["policy"])
-    running = {}
     logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
+    heartbeat.before_end = logger and logger.close
 
     def on_start(training):
         running["training"] = training
@@ -190,7 +196,11 @@ def learn_in(folder, settings, comm, checkpoint):
                    **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
                    **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
                    comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start,
-                   callback=callbacks)
+                   callback=callbacks, heartbeat=heartbeat)
+        heartbeat.close()
+    except BaseException:
+        heartbeat.close(f"failed in {heartbeat.where[0]}")
+        raise
     finally:
         for number, handler in running.get("handlers", {}).items():
             signal.signal(number, handler)  # the caller's own: this may be called from Python
@@ -215,11 +225,11 @@ def learn_in(folder, settings, comm, checkpoint):
 
 
 def install_signals(training):
-    """SIGINT and SIGTERM finish the iteration, write a checkpoint and end the run; a second one ends it at once.
+    """SIGINT, SIGTERM and SIGUSR1, a scheduler's warning, finish the iteration, write a checkpoint and end the run; a second one ends it at once.
 
     Returns {signal: its handler until now}.
     """
     def handler(number, frame):
         signal.signal(number, signal.default_int_handler)
         training.request_stop(int(number))
-    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}

@@ -69,12 +69,23 @@ class Communicator:
 
     Attributes:
         rank, size: this process among all.
+        waiting, collectives: whether this rank is inside one of the verbs, which end when all ranks have come, and how many it has called.
     """
 
     def __init__(self, comm):
         self.comm = comm
         self.rank = comm.Get_rank() if comm else 0
         self.size = comm.Get_size() if comm else 1
+        self.waiting, self.collectives = False, 0
+
+    def _together(self, function, *args, **kwargs):
+        """What a collective function gives; the heartbeat sees that this rank waits for others."""
+        self.waiting = True
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self.waiting = False
+            self.collectives += 1
 
     @functools.cached_property
     def host_size(self):
@@ -88,31 +99,35 @@ class Communicator:
         """Wait for all ranks without burning the core that a slower rank may need: poll, at most a millisecond apart."""
         if self.comm is None:
             return
-        request, pause = self.comm.Ibarrier(), 2e-5
+        self._together(self._poll, self.comm.Ibarrier())
+
+    @staticmethod
+    def _poll(request):
+        pause = 2e-5
         while not request.Test():
             time.sleep(pause)
             pause = min(2 * pause, 1e-3)
 
     def broadcast(self, value):
         """Rank 0's Python object, on all ranks."""
-        return value if self.comm is None else self.comm.bcast(value, root=0)
+        return value if self.comm is None else self._together(self.comm.bcast, value, root=0)
 
     def broadcast_array(self, x):
         """Rank 0's array, written into `x` on all ranks (in place; C-contiguous)."""
         if self.comm is not None:
-            self.comm.Bcast(x, root=0)
+            self._together(self.comm.Bcast, x, root=0)
         return x
 
     def gather(self, value):
         """[rank 0's object, rank 1's, ...] on all ranks."""
-        return [value] if self.comm is None else self.comm.allgather(value)
+        return [value] if self.comm is None else self._together(self.comm.allgather, value)
 
     def gather_to_root(self, x):
         """Every rank's array of one shape, stacked on rank 0: [ranks, *x.shape]; None on the others."""
         if self.comm is None:
             return x[None]
         out = np.empty((self.size, *x.shape), x.dtype) if self.rank == 0 else None
-        self.comm.Gather(np.ascontiguousarray(x), out, root=0)
+        self._together(self.comm.Gather, np.ascontiguousarray(x), out, root=0)
         return out
 
     def sum_array(self, x):
@@ -120,7 +135,7 @@ class Communicator:
         if self.comm is None:
             return x
         out = np.empty_like(x)
-        self.comm.Allreduce(np.ascontiguousarray(x), out)
+        self._together(self.comm.Allreduce, np.ascontiguousarray(x), out)
         return out
 
     def mean(self, x):
@@ -143,12 +158,20 @@ class Communicator:
         own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
-    def abort(self, reason, status=1):
-        """End the job on all ranks at once, telling who gave up and why. The only way out for a failing rank."""
+    def abort(self, reason, status=1, at_once=False):
+        """End the job on all ranks at once, telling who gave up and why. The only way out for a failing rank.
+
+        Args:
+            reason: one line.
+            status: the exit status.
+            at_once: from a thread, while the main one stands still: nothing is cleaned up.
+        """
         print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
-        if self.comm is None:
-            sys.exit(status)
-        self.comm.Abort(status)
+        if self.comm is not None:
+            self.comm.Abort(status)
+        if at_once:
+            os._exit(status)
+        sys.exit(status)
 
 
 def merge_moments(count_a, mean_a, var_a, count_b, mean_b, var_b):

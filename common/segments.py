@@ -1,5 +1,6 @@
 """Collecting: T steps of K environments with the policy as it stands, into a segment with Baselines' keys."""
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -22,14 +23,15 @@ class Collector:
         threads: the environments are shared out over as many, each with an actor of its own. Worth it where one thread can go on while
             another is in MuJoCo's step or TensorFlow's forward pass, which run without Python's lock. Only for environments of an
             `InProcessVectorEnv`, and not for whole episodes.
+        heartbeat: an object whose `step` is kept at the step under way.
 
     Attributes:
         steps: T, steps of each environment a segment.
         num_envs: K.
     """
 
-    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False, threads=1):
-        self.pi, self.stochastic, self.whole_episodes = pi, stochastic, whole_episodes
+    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False, threads=1, heartbeat=None):
+        self.pi, self.stochastic, self.whole_episodes, self.heartbeat = pi, stochastic, whole_episodes, heartbeat or SimpleNamespace()
         self.stepper = Stepper(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
         if horizon < self.num_envs or horizon % self.num_envs:
@@ -94,8 +96,9 @@ class Collector:
             """All time steps of some environments: how many there were, the final observations, what the actor kept."""
             act = self.pi.actor(stepper.num_envs, None if noise is None else noise[:, columns])
             own_ob, own_ac, own_rew, own_real = (x[:, columns] for x in (ob, ac, rew, real))
-            step, final_obs = stepper.step, []
+            step, final_obs, heartbeat = stepper.step, [], self.heartbeat
             for t in range(steps):
+                heartbeat.step = t
                 chosen = own_ac[t + 1] = act(own_ob[t], t)
                 for k, final_ob, died, cut in step(chosen, t, own_ob, own_rew, own_real):
                     k += columns.start

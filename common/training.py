@@ -18,6 +18,7 @@ from common import seeding
 from common.advantages import explained_variance
 from common.callbacks import as_callbacks, wants_to_stop
 from common.errors import UserError
+from common.heartbeat import Heartbeat
 from common.segments import Collector, squeeze
 
 
@@ -39,6 +40,7 @@ class Training:
         env_threads: threads that step this rank's environments (`Collector`).
         logger: rank 0's `Logger`, or None.
         folder: a `RunFolder`, or None for no checkpoints.
+        heartbeat: this rank's `Heartbeat`, or None.
         checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
             so that a resumed run and an undisturbed one go on from the same place.
 
@@ -49,13 +51,14 @@ class Training:
     """
 
     def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), whole_episodes=False,
-                 env_threads=1, logger=None, folder=None, checkpoint_every=25):
+                 env_threads=1, logger=None, folder=None, heartbeat=None, checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
         self.parts, self.synced, self.callbacks, self.logger = parts, synced, as_callbacks(callback), logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
-        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, threads=env_threads)
+        self.heartbeat = heartbeat or Heartbeat(comm)
+        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, threads=env_threads, heartbeat=self.heartbeat)
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0
@@ -86,6 +89,7 @@ class Training:
 
     def _goes_on(self):
         """Whether all ranks run another iteration: the one place where they agree on it."""
+        self.heartbeat.phase("callbacks", self.iters_so_far)
         self._ask(callback.before_iteration for callback in self.callbacks)
         self.comm.barrier()
         votes = self.comm.gather((self.stop_requested, self.elapsed))
@@ -101,13 +105,20 @@ class Training:
     def collect(self):
         """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
         rng = seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far)
+        self.heartbeat.phase("collect", self.iters_so_far)
         if self.collector.whole_episodes:
             self._cut()
+        seg = self._collect(rng)
+        self.heartbeat.phase("update", self.iters_so_far)
+        return seg
+
+    def _collect(self, rng):
         if not self.compile_ahead:
             return self.collector.collect(rng)
         with ThreadPoolExecutor(len(self.compile_ahead)) as pool:  # XLA compiles without Python's lock, on cores that would idle
             compiling, self.compile_ahead = [pool.submit(one) for one in self.compile_ahead], ()
             seg = self.collector.collect(rng)
+            self.heartbeat.phase("compile", self.iters_so_far)
             for one in compiling:
                 one.result()
         return seg
@@ -126,6 +137,7 @@ class Training:
         if bad := [name for name, value in terms.items() if not np.isfinite(value)]:
             raise FloatingPointError(f"{bad[0]} is {terms[bad[0]]} in iteration {self.iters_so_far}; the last checkpoint is from before it: "
                                      "resume with a smaller step size, or look at the environment's rewards")
+        self.heartbeat.phase("statistics", self.iters_so_far)
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
@@ -147,6 +159,7 @@ class Training:
             "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])), **{name: float(value) for name, value in terms.items()}}
         if self.logger is not None:
             self.logger.write(stats, self.timesteps_so_far)
+        self.heartbeat.phase("callbacks", self.iters_so_far)
         self._ask((callback.after_iteration for callback in self.callbacks), stats)
         if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
             self._checkpoint()
@@ -159,6 +172,7 @@ class Training:
         self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
 
     def _checkpoint(self, forced=False):
+        self.heartbeat.phase("checkpoint", self.iters_so_far)
         self.comm.barrier()  # rank 0 may have evaluated: the others sleep
         if self.logger is not None:
             self.logger.flush()

@@ -56,3 +56,16 @@ def kill_when(ranks, words, run_dir, condition, timeout=240):
             except ProcessLookupError:
                 continue
     process.wait(timeout=30)
+
+
+def support_path():
+    """The environment in which a child finds the environments of tests/support."""
+    return os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "tests" / "support"), str(ROOT)))}
+
+
+def wait_gone(run_dir, seconds=10):
+    """Returns when no process names the run's folder any more; AssertionError if one still does."""
+    deadline = time.monotonic() + seconds
+    while left := processes_naming(str(run_dir)):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)

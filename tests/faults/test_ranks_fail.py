@@ -1,0 +1,106 @@
+"""One rank raises, leaves, dies or stalls: the job ends on all of them, soon, and says which rank it was and where it stood."""
+import json
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from jobs import RUN, command, run, support_path, wait_gone
+
+from common.heartbeat import read_heartbeats
+
+HOST, TIMEOUT, START = re.escape(socket.gethostname()), 4, 90  # seconds: to stall, and to start on a busy machine
+SEGMENT, AT = 64, 300  # the fault comes in iteration 4, at step 43
+
+
+def words(fault, run_dir, *more, bad_rank=0):
+    kwargs = json.dumps({"fault": fault, "bad_rank": bad_rank, "at": AT})
+    return [RUN, "--env", "failing_ranks:FailsOnOneRank-v0", "--env-kwargs", kwargs, "--run-dir", run_dir, "--num-timesteps", "1e7", "--batch", "per-rank",
+            "--num-envs", "1", "--timesteps-per-actorbatch", SEGMENT, "--optim-batchsize", "32", "--checkpoint-every", "2", "--report", "false", *more]
+
+
+def ended(ranks, fault, run_dir, *more, bad_rank=0):
+    """(status, standard error, seconds from the last sign of life on the bad rank to the end)."""
+    done = run(ranks, *words(fault, run_dir, *more, bad_rank=bad_rank), env=support_path(), timeout=START + 60)
+    seconds = time.time() - read_heartbeats(run_dir / "ranks")[bad_rank]["since"]
+    wait_gone(run_dir)
+    return done.returncode, done.stderr, seconds
+
+
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (4, 2)])
+def test_an_environment_that_never_returns_is_named_with_its_rank_and_line(ranks, bad_rank, tmp_path):
+    status, said, seconds = ended(ranks, "hang", tmp_path / "run", "--stall-timeout", TIMEOUT, bad_rank=bad_rank)
+    assert status not in (0, 2)
+    assert seconds < TIMEOUT + 10
+    assert re.search(rf"rank {bad_rank} on host {HOST}: no progress for \d+ s in collect, iteration 4, step 43, "
+                     r"at .*failing_ranks\.py:\d+ in hang\(\); .*--resume", said)
+    assert read_heartbeats(tmp_path / "run" / "ranks")[bad_rank]["phase"] == "stalled in collect"
+
+
+def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_path):
+    status, said, seconds = ended(2, "hang_with_the_lock", tmp_path / "run", "--stall-timeout", TIMEOUT, bad_rank=1)
+    assert status not in (0, 2)
+    assert seconds < TIMEOUT + 20
+    assert re.search(rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step", said)
+
+
+@pytest.mark.parametrize("fault, reason", [("raise", "the simulator broke"), ("exit", "SystemExit: 3")])
+def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tmp_path):
+    status, said, seconds = ended(4, fault, tmp_path / "run", bad_rank=2)
+    assert status not in (0, 2)
+    assert seconds < 10
+    assert re.search(rf"rank 2 on host {HOST}: .*{reason}", said)
+    assert read_heartbeats(tmp_path / "run" / "ranks")[2]["phase"] == "failed in collect"
+
+
+def test_a_rank_that_is_killed_ends_the_job_and_its_last_phase_is_on_disk(tmp_path):
+    status, _, seconds = ended(4, "die", tmp_path / "run", bad_rank=2)
+    assert status not in (0, 2)
+    assert seconds < 10
+    last = read_heartbeats(tmp_path / "run" / "ranks")
+    assert (last[2]["phase"], last[2]["iteration"]) == ("collect", 4)
+    assert len(last) == 4
+
+
+def test_a_rank_that_was_only_stopped_for_a_while_has_not_stalled(tmp_path):
+    process = subprocess.Popen(command(1, *words("none", tmp_path / "run", "--stall-timeout", TIMEOUT)), env=support_path(), stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: last_iteration(tmp_path / "run") > 1, process)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(TIMEOUT + 3)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(2)
+        assert process.poll() is None, process.stderr.read()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition, process):
+    deadline = time.monotonic() + START
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_a_schedulers_warning_writes_a_checkpoint_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
+    run_dir = tmp_path / "run"
+    script = command(ranks, *words("none", run_dir, "--resume", "auto"))
+    for attempt, begun in enumerate(("", "resume: goes on from ckpt-")):
+        process = subprocess.Popen(script, env=support_path(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        iterations = last_iteration(run_dir)
+        wait_for(lambda least=iterations + 3: last_iteration(run_dir) >= least, process)
+        process.send_signal(signal.SIGUSR1)
+        said = process.communicate(timeout=START)[0]
+        assert process.returncode not in (0, 2), said
+        assert begun in said and ("resume:" in said) == bool(attempt)
+        assert max((run_dir / "checkpoints").glob("*.safetensors")).name >= f"ckpt-{iterations + 3:08d}"
+    wait_gone(run_dir)
+
+
+def last_iteration(run_dir):
+    return max((record["iteration"] for record in read_heartbeats(run_dir / "ranks").values()), default=0)

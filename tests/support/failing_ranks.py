@@ -1,0 +1,59 @@
+"""An environment that goes wrong on one rank at one step: `--env failing_ranks:FailsOnOneRank-v0 --env-kwargs '{"fault": "hang", ...}'`."""
+import ctypes
+import os
+import signal
+import sys
+import time
+
+import gymnasium as gym
+import numpy as np
+
+
+def rank():
+    """This process's rank, as MPICH's launcher tells it."""
+    return int(os.environ.get("PMI_RANK", 0))
+
+
+def hang():
+    """Never return, as a simulator does that waits for a server."""
+    while True:
+        time.sleep(3600)
+
+
+def hang_with_the_lock():
+    """Never return, nor let any other thread of Python run."""
+    ctypes.PyDLL(None).sleep(3600)
+
+
+FAULTS = {
+    "hang": hang,
+    "hang_with_the_lock": hang_with_the_lock,
+    "exit": lambda: sys.exit(3),
+    "raise": lambda: (_ for _ in ()).throw(RuntimeError("the simulator broke")),
+    "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "none": lambda: None,
+}
+
+
+class FailsOnOneRank(gym.Env):
+    """`fault` happens at step `at` of `bad_rank`'s environment; elsewhere it is a walk on a line with episodes of 20."""
+
+    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32), gym.spaces.Discrete(2)
+
+    def __init__(self, fault, bad_rank=0, at=300, render_mode=None):
+        self.fault, self.at, self.steps, self.render_mode = FAULTS[fault] if rank() == bad_rank else FAULTS["none"], at, 0, render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = 0.0
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == self.at:
+            self.fault()
+        self.x += 2.0 * int(action) - 1.0
+        return np.array([self.x], np.float32), float(action), False, self.steps % 20 == 0, {}
+
+
+gym.register("FailsOnOneRank-v0", entry_point=FailsOnOneRank)
