@@ -1,5 +1,6 @@
 """From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
 import argparse
+import functools
 import json
 from dataclasses import fields
 from typing import get_args
@@ -200,16 +201,21 @@ def checked_config(config, source):
         raise UserError(f"{source} is no whole config.json: {error}") from error
 
 
+@functools.cache
+def options():
+    """{name: the command line's option}."""
+    return {action.dest: action for action in build_parser()._actions}
+
+
 def checked(given, source):
     """Settings {name: value} from a file, each of the type that the command line would have made of it.
 
     Raises:
         UserError: naming the first that is unknown or of another type.
     """
-    parsers = {action.dest: action for action in build_parser()._actions}
-    found = {}
+    parsers, known, found = options(), setting_names(), {}
     for name, value in given.items():
-        if name not in setting_names():
+        if name not in known:
             raise UserError(f"{source}: {shown(name)} is no setting; --help lists them")
         if value is None and name in NAMES:
             continue  # not given
