@@ -73,7 +73,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, **kwarg
         else:
             env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | kwargs), monitor_path)
     except Exception as error:  # whatever an environment makes of arguments that are not its own
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__  # Gymnasium repeats all arguments behind it
         raise UserError(f"cannot make {env_id} with {shown(kwargs) if kwargs else 'no arguments'}: {reason}") from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: rew * reward_scale)
