@@ -34,7 +34,7 @@ setup(
         "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6"],
+        "test": ["hypothesis>=6.130", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6"],
         "box2d": ["gymnasium[box2d]"],
         "benchmarks": ["rliable>=1.2", "pandas<3"],  # rliable 1.2 does not import with pandas 3
         # the benchmark's peers, in an environment of their own: SBX asks for tfp-nightly, which overwrites tensorflow-probability

@@ -9,6 +9,7 @@ from typing import get_args
 
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.settings import ALGORITHMS, setting
+from common.checks import shown
 from common.errors import UserError
 
 ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy",
@@ -16,9 +17,12 @@ ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--
 
 
 def count(text):
-    """An int, also as 1e6."""
-    value = float(text)
-    if value != int(value):
+    """An int of up to 63 bits, also as 1e6."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = float(text)
+    if value != int(value) or abs(value) >= 2**63:
         raise ValueError(text)
     return int(value)
 
@@ -121,8 +125,8 @@ def _checked(convert, name, wanted):
     def parse(text):
         try:
             return convert(text)
-        except (ValueError, KeyError, OverflowError) as error:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}") from error
+        except (ValueError, KeyError, OverflowError, RecursionError) as error:
+            raise argparse.ArgumentTypeError(f"{shown(text)} is not {wanted}") from error
     parse.__name__ = name
     return parse
 

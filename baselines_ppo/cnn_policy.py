@@ -7,12 +7,19 @@ import tensorflow as tf
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
-from common.distributions import DiagGaussianPdType
+from common.checks import check_room, one_of
+from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import is_image
+from common.spaces import in_one_line
 
 # kind -> [(filters, kernel, stride)], width of the dense layer
 ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}
+
+
+def channels_first(space):
+    """Whether images are [C, H, W], as Gymnasium's frame stack has them."""
+    return space.shape[0] < space.shape[2]
 
 
 class CnnPolicy(Policy):
@@ -27,40 +34,46 @@ class CnnPolicy(Policy):
         init_logstd: where a Gaussian's log std starts.
 
     Raises:
-        UserError: if the observations are no such images.
+        UserError: if the observations are no such images, for a setting that cannot be, or a network beyond this machine's memory.
     """
 
     terms_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
 
     def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0):
-        if not is_image(ob_space) or ob_space.dtype != np.uint8:
-            raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {ob_space}; use --policy mlp")
-        if kind not in ARCHITECTURES:
-            raise UserError(f"kind={kind!r}; choose one of {', '.join(ARCHITECTURES)}")
-        check_init(init)
+        shapes = self.shapes(ob_space, ac_space, kind)
+        check_init(init, init_logstd)
+        check_room(4 * sum(map(math.prod, shapes.values())), f"images of {ob_space.shape}: the network")
         super().__init__(name, ob_space, ac_space)
         self.kind, self.init, self.init_logstd = kind, init, init_logstd
         # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
         self.xla = bool(tf.config.list_physical_devices("GPU"))
         self.minibatch_parts = 1 if self.xla else 2  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
-        self.channels_first = ob_space.shape[0] < ob_space.shape[2]
-        channels, *pixels = ob_space.shape if self.channels_first else (ob_space.shape[2], *ob_space.shape[:2])
-        self.convolutions, dense = ARCHITECTURES[kind]
+        self.channels_first = channels_first(ob_space)
+        self.convolutions, _ = ARCHITECTURES[kind]
+        self.free_logstd = "pol/logstd" in shapes
+        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
+        self.initialise(seeding.generator(0, seeding.INITIALISE))
+
+    @classmethod
+    def shapes(cls, ob_space, ac_space, kind="large", **others):
+        """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for what cannot be."""
+        if not is_image(ob_space) or ob_space.dtype != np.uint8:
+            raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; use --policy mlp")
+        convolutions, dense = ARCHITECTURES[one_of("kind", kind, ARCHITECTURES)]
+        channels, *pixels = ob_space.shape if channels_first(ob_space) else (ob_space.shape[2], *ob_space.shape[:2])
         shapes = {}
-        for i, (filters, kernel, stride) in enumerate(self.convolutions, 1):
+        for i, (filters, kernel, stride) in enumerate(convolutions, 1):
             pixels = [(n - kernel) // stride + 1 for n in pixels]
             if min(pixels) < 1:
                 raise UserError(f"images of {ob_space.shape} are too small for the {kind!r} network; give at least 36 x 36 pixels")
             shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
             channels = filters
-        self.free_logstd = isinstance(self.pdtype, DiagGaussianPdType)
-        outputs = self.pdtype.param_shape()[0] // (2 if self.free_logstd else 1)
+        pdtype = make_pdtype(ac_space)
+        gaussian = isinstance(pdtype, DiagGaussianPdType)
+        outputs = pdtype.param_shape()[0] // (2 if gaussian else 1)
         shapes |= {"fc/w": [channels * math.prod(pixels), dense], "fc/b": [dense], "pol/final/w": [dense, outputs], "pol/final/b": [outputs],
                    "vf/final/w": [dense, 1], "vf/final/b": [1]}
-        if self.free_logstd:
-            shapes["pol/logstd"] = [outputs]
-        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
-        self.initialise(seeding.generator(0, seeding.INITIALISE))
+        return shapes | ({"pol/logstd": [outputs]} if gaussian else {})
 
     def settings(self):
         return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd}

@@ -5,6 +5,7 @@ from pathlib import Path
 from baselines_ppo.play import evaluate
 from common.callbacks import Callback
 from common.checkpoints import load_arrays
+from common.checks import number
 from common.errors import UserError
 from common.seeding import EVALUATION, generator
 
@@ -27,8 +28,8 @@ class Best:
             from baselines_ppo.policies import FORMAT
             try:
                 metadata = load_arrays(self.path, FORMAT)[1]
-                self.score = float(metadata["score"]) if metadata["by"] == by else -math.inf
-            except (UserError, KeyError, TypeError, ValueError):
+                self.score = number("score", metadata["score"]) if metadata["by"] == by else -math.inf
+            except (UserError, KeyError):
                 self.score = -math.inf  # damaged: the next one replaces it
 
     def offer(self, training, score):

@@ -3,7 +3,7 @@ import math
 
 import numpy as np
 
-from common.errors import UserError
+from common.checks import number, one_of
 
 
 def normc(rng, shape, gain):
@@ -43,7 +43,7 @@ def initialise_weights(weights, rng, init, init_logstd):
             v.assign(np.zeros(v.shape, np.float32))
 
 
-def check_init(init):
-    """Raises UserError unless `init` is a name of `INITIALISERS`."""
-    if init not in INITIALISERS:
-        raise UserError(f"init={init!r}; choose one of {', '.join(INITIALISERS)}")
+def check_init(init, init_logstd):
+    """Raises UserError unless `init` is a name of `INITIALISERS`, and exp(`init_logstd`) a deviation that float32 holds."""
+    one_of("init", init, INITIALISERS)
+    number("init_logstd", init_logstd, -80, 80)

@@ -1,14 +1,19 @@
 """`MlpPolicy`: two multilayer perceptrons of tanh units, one for the policy and one for the value, over normalised observations."""
+import math
+
 import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
-from common.distributions import DiagGaussianPdType
-from common.errors import UserError
+from common.checks import check_room, number, truth, whole
+from common.distributions import DiagGaussianPdType, make_pdtype
+from common.observations import ObservationEncoder
 from common.operators import NumpyNetwork, NumpyOperators, TensorFlowNetwork
 from common.running_mean_std import RunningMeanStd
+
+MAX_LAYERS = 1000
 
 
 class MlpPolicy(Policy):
@@ -25,38 +30,48 @@ class MlpPolicy(Policy):
         normalise_ob: subtract the observations' running mean and divide by their deviation.
         ob_clip: normalised observations are clipped to +- this.
         ob_min_std: no observation is divided by less; Baselines' 0.1.
+
+    Raises:
+        UserError: for a setting that cannot be, or a network beyond this machine's memory.
     """
 
     def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, init="normc", init_logstd=0.0,
                  shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
         super().__init__(name, ob_space, ac_space, keep_images=False)
-        if hid_size < 1 or num_hid_layers < 0:
-            raise UserError(f"hid_size={hid_size}, num_hid_layers={num_hid_layers}; layers need at least one unit, and there are 0 or more of them")
-        check_init(init)
-        self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = hid_size, num_hid_layers, gaussian_fixed_var
+        shapes = self.shapes(ob_space, ac_space, hid_size, num_hid_layers, gaussian_fixed_var, shared_trunk=shared_trunk)
+        check_init(init, init_logstd)
+        truth("normalise_ob", normalise_ob)
+        number("ob_clip", ob_clip, 0)
+        number("ob_min_std", ob_min_std, 0, 1e30)
+        check_room(4 * sum(map(math.prod, shapes.values())), f"hid_size={hid_size}, num_hid_layers={num_hid_layers}: the network")
+        self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), gaussian_fixed_var
         self.init, self.init_logstd, self.shared_trunk = init, init_logstd, shared_trunk
         self.normalise_ob, self.ob_clip, self.ob_min_std = normalise_ob, ob_clip, ob_min_std
         if normalise_ob:
             self.ob_rms = RunningMeanStd(self.encoder.shape, min_std=ob_min_std)
-        gaussian = isinstance(self.pdtype, DiagGaussianPdType)
-        self.free_logstd = gaussian and gaussian_fixed_var
-        self.num_outputs = self.pdtype.param_shape()[0] // (2 if self.free_logstd else 1)
-        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in self._shapes().items()}
+        self.free_logstd, (self.num_outputs,) = "pol/logstd" in shapes, shapes["pol/final/b"]
+        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
         self.initialise(seeding.generator(0, seeding.INITIALISE))
 
     def settings(self):
         names = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "init", "init_logstd", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
         return {name: getattr(self, name) for name in names}
 
-    def _shapes(self):
-        widths = [*self.encoder.shape, *[self.hid_size] * self.num_hid_layers]
+    @classmethod
+    def shapes(cls, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, shared_trunk=False, **others):
+        """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for a setting that cannot be."""
+        hid_size, num_hid_layers = whole("hid_size", hid_size, 1), whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
+        pdtype = make_pdtype(ac_space)
+        free_logstd = truth("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
+        num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
+        widths = [*ObservationEncoder(ob_space, keep_images=False).shape, *[hid_size] * num_hid_layers]
         shapes = {}
-        for net, outputs in (("pol", self.num_outputs), ("vf", 1)):
-            if net == "pol" or not self.shared_trunk:
+        for net, outputs in (("pol", num_outputs), ("vf", 1)):
+            if net == "pol" or not truth("shared_trunk", shared_trunk):
                 for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]), 1):
                     shapes |= {f"{net}/fc{i}/w": [fan_in, fan_out], f"{net}/fc{i}/b": [fan_out]}
             shapes |= {f"{net}/final/w": [widths[-1], outputs], f"{net}/final/b": [outputs]}
-        return shapes | ({"pol/logstd": [self.num_outputs]} if self.free_logstd else {})
+        return shapes | ({"pol/logstd": [num_outputs]} if free_logstd else {})
 
     def initialise(self, rng):
         """Draw the weights afresh from a NumPy generator; biases are zero."""

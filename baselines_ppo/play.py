@@ -9,10 +9,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 
 from common import mpi, seeding  # noqa: E402
+from common.checks import check_room, shown  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.rendering import has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 from common.segments import LONGEST  # noqa: E402
+from common.spaces import in_one_line, same_layout  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
 
@@ -92,20 +94,36 @@ def load_with_env(path, env_id=None, env_kwargs=None):
     from common.envs import make_env
     from common.quiet import quiet_stderr
     gym.logger.min_level = gym.logger.ERROR
-    path = find_policy(path).resolve()
+    given, path = Path(path), find_policy(path).resolve()
     metadata = read_policy(path)[1]
     if "env" not in metadata and path.parent.name == "checkpoints":
-        metadata |= (RunFolder.config_in(path.parents[1]) or {}).get("settings", {})
-    env_id, env_kwargs = env_id or metadata.get("env"), env_kwargs or metadata.get("env_kwargs") or {}
-    if env_id is None:
-        raise UserError(f"{path} does not name its environment; give --env")
+        settings = (RunFolder.config_in(path.parents[1]) or {}).get("settings")
+        metadata |= settings if isinstance(settings, dict) else {}
+    env_id, env_kwargs = env_id or env_named_in(metadata, path, given), env_kwargs or metadata.get("env_kwargs") or {}
+    if not isinstance(env_kwargs, dict):
+        raise UserError(f"{path} gives its environment the arguments {shown(env_kwargs)}, no JSON object; give --env-kwargs")
     with quiet_stderr():
         env = make_env(env_id, training=False, **env_kwargs)
     pi = load_policy(path)
-    if env.observation_space.shape != pi.ob_space.shape or env.action_space != pi.ac_space:
-        raise UserError(f"{path} was trained for observations {pi.ob_space} and actions {pi.ac_space}; {env_id} has {env.observation_space} "
-                        f"and {env.action_space}")
+    if not same_layout(env.observation_space, pi.ob_space) or env.action_space != pi.ac_space:
+        raise UserError(f"{path} was trained for observations {in_one_line(pi.ob_space)} and actions {in_one_line(pi.ac_space)}; "
+                        f"{env_id} has {in_one_line(env.observation_space)} and {in_one_line(env.action_space)}")
     return pi, env, env_id, env_kwargs
+
+
+def env_named_in(metadata, path, given):
+    """The environment that a policy's metadata names.
+
+    Raises:
+        UserError: if there is none; or if it would be imported from a module, and the policy was `given` as a file and not as a run's folder:
+            a file from elsewhere shall not choose what code is run.
+    """
+    env_id = metadata.get("env")
+    if not isinstance(env_id, str):
+        raise UserError(f"{path} does not name its environment{'' if env_id is None else f', but {shown(env_id)}'}; give --env")
+    if ":" in env_id and given.is_file():
+        raise UserError(f"{path} names the environment {shown(env_id)}, which is code to be imported; if you trust it, give --env")
+    return env_id
 
 
 def summary(returns, lengths):
@@ -140,6 +158,7 @@ def play(typed, args):
     episodes, seed = typed.get("eval_episodes", 10), typed.get("seed", 0)
     if episodes < 1:
         raise UserError(f"eval_episodes={episodes}; give at least 1")
+    check_room(16 * episodes, f"eval_episodes={episodes}: their returns")
     if args.video and not args.video.endswith(".gif"):
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
     find_policy(args.load_path)

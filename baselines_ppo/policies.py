@@ -7,15 +7,13 @@ TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
 import numpy as np
 import tensorflow as tf
 
+from baselines_ppo.policy_files import FORMAT, build, load_policy, read_policy  # noqa: F401  the last two are looked for here
 from common import spaces
-from common.checkpoints import check_arrays, load_arrays, save_arrays
+from common.checkpoints import check_arrays, save_arrays
+from common.checks import about
 from common.distributions import DiagGaussianPdType, make_pdtype
-from common.errors import UserError
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
-from common.run_folder import FORMAT as CHECKPOINT
-
-FORMAT = "baselines_ppo.policy"
 
 
 class Policy(tf.Module):
@@ -63,6 +61,14 @@ class Policy(tf.Module):
     def settings(self):
         """The keyword arguments that build this policy again."""
         return {}
+
+    @classmethod
+    def shapes(cls, ob_space, ac_space, **settings):
+        """{name: shape} of the variables that a policy with these `settings` has, of which nothing is made; None: not known.
+
+        With it `load` refuses a file whose settings are not those of its arrays before it builds, however large they say the network is.
+        """
+        return None
 
     def _outputs(self, x):
         """(flatparam, vpred) at prepared observations: traced once, for batches of any size."""
@@ -151,7 +157,8 @@ class Policy(tf.Module):
         for i, v in enumerate(self.get_variables()):
             v.assign(arrays[f"{i:03d}/{v.name.split(':')[0]}"])
         if self.ob_rms is not None:
-            self.ob_rms.restore({name: arrays[f"ob_rms/{name}"] for name in self.ob_rms.state()})
+            with about(source):
+                self.ob_rms.restore({name: arrays[f"ob_rms/{name}"] for name in self.ob_rms.state()})
 
     # ---- files
 
@@ -169,43 +176,6 @@ class Policy(tf.Module):
         """The policy of a file that `save` wrote, or of a training's checkpoint, in a process that may never have trained.
 
         Raises:
-            UserError: if the file is damaged, or holds a policy of another class.
+            UserError: if the file is damaged, holds a policy of another class, or describes another than it holds.
         """
-        arrays, metadata = read_policy(path)
-        if metadata.get("class") != cls.__name__:
-            raise UserError(f"{path} holds a {metadata.get('class')}, not a {cls.__name__}; load it with that class, or with load_policy")
-        try:
-            policy = cls(name, spaces.from_json(metadata["ob_space"]), spaces.from_json(metadata["ac_space"]), **metadata["settings"])
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{path} does not say how to build its {cls.__name__} ({error})") from error
-        policy.restore(arrays, path)
-        return policy
-
-
-def read_policy(path):
-    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint.
-
-    Raises:
-        UserError: if it is damaged, or neither.
-    """
-    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT)
-    if metadata["format"] == FORMAT:
-        return arrays, metadata
-    if "policy" not in metadata:
-        raise UserError(f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors")
-    return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
-
-
-def load_policy(path):
-    """The policy saved at `path`, in a file of its own or in a checkpoint: an `MlpPolicy` or a `CnnPolicy`, as the file says.
-
-    Raises:
-        UserError: if the file is damaged, foreign, or holds a class that is neither.
-    """
-    from baselines_ppo.cnn_policy import CnnPolicy
-    from baselines_ppo.mlp_policy import MlpPolicy
-    _, metadata = read_policy(path)
-    classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
-    if metadata.get("class") not in classes:
-        raise UserError(f"{path} holds a {metadata.get('class')}; load it with that class's own load()")
-    return classes[metadata["class"]].load(path)
+        return build(cls, path, *read_policy(path), name)

@@ -1,14 +1,14 @@
 """From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
 import argparse
+import functools
 import json
-import math
 from dataclasses import fields
-from pathlib import Path
 from typing import get_args
 
 from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
 from baselines_ppo.presets import PRESETS, default_preset, share_out
 from baselines_ppo.settings import ALGORITHMS
+from common.checks import number, read_json, shown, whole
 from common.errors import UserError
 from common.limits import Limits
 
@@ -19,6 +19,9 @@ MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "stall
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
 COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
 CONFIG_FORMAT = "baselines_ppo.config"
+MOST = {"num_envs": 10**5, "env_workers": 1000, "env_threads": 1000, "eval_episodes": 10**6}
+TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
+    one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init"}
 NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
 MLP_ONLY = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
 
@@ -73,26 +76,43 @@ def resolve(typed, ranks, kind, env_id, image):
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
     if not any(key in typed for key in LIMITS):
         run_settings["num_timesteps"] = preset.num_timesteps
-    for key in ("num_envs", "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_threads"):
-        if run_settings[key] is not None and run_settings[key] < 1:
-            raise UserError(f"{key}={run_settings[key]}; give at least 1")
-    for key in ("env_workers", "eval_every"):
-        if (run_settings[key] or 0) < 0:
-            raise UserError(f"{key}={run_settings[key]}; give 0 for none, or more")
-    if not 0 <= run_settings["stall_timeout"] < math.inf:
-        raise UserError(f"stall_timeout={run_settings['stall_timeout']}; give 0 for never, or seconds")
-    if run_settings["seed"] < 0:
-        raise UserError(f"seed={run_settings['seed']} is negative; give 0 or more")
+    check_run_settings(run_settings)
     if run_settings["num_envs"] is None:
         run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
     learn_settings = resolve_algorithm(typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"])
-    limits = Limits(*(run_settings[key] or 0 for key in LIMITS))
-    ALGORITHMS[alg](**learn_settings).check_with(limits)
-    foreign = [key for key in typed if key in (MLP_ONLY if policy == "cnn" else ("kind",))]
-    if foreign:
-        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy")
+    ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
+    check_policy_names(typed, policy)
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
     return run_settings | learn_settings | {"policy_settings": policy_settings}
+
+
+def check_run_settings(settings):
+    """Raises UserError for the first field of `RunSettings`, {name: value}, that cannot be."""
+    for key in ("num_envs", "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_threads"):
+        if settings[key] is not None and settings[key] < 1:
+            raise UserError(f"{key}={settings[key]}; give at least 1")
+    for key in ("env_workers", "eval_every"):
+        if (settings[key] or 0) < 0:
+            raise UserError(f"{key}={settings[key]}; give 0 for none, or more")
+    for key, most in MOST.items():
+        if (settings[key] or 0) > most:
+            raise UserError(f"{key}={settings[key]}; give at most {most:,}")
+    if settings["seed"] < 0:
+        raise UserError(f"seed={settings['seed']} is negative; give 0 or more")
+    number("reward_scale", settings["reward_scale"], -1e30, 1e30)
+    number("log_interval", settings["log_interval"], 0)
+    number("stall_timeout", settings["stall_timeout"], 0)
+
+
+def check_policy_names(names, policy):
+    """Raises UserError if one of `names` is a setting of another policy than `policy`, mlp or cnn."""
+    if foreign := [key for key in names if key in (MLP_ONLY if policy == "cnn" else ("kind",))]:
+        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy")
+
+
+def limits_of(settings):
+    """A run's `Limits`."""
+    return Limits(*(settings[key] or 0 for key in LIMITS))
 
 
 def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
@@ -155,23 +175,38 @@ def typed_from(path, typed, ranks):
     Raises:
         UserError: if the file cannot be read, or holds a name or a value that is no setting's.
     """
-    path = Path(path)
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--config {path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise UserError(f"--config {path} holds no JSON object")
-    try:
-        before = config["typed"] if config.get("format") == CONFIG_FORMAT else {name.replace("-", "_"): value for name, value in config.items()}
-        given = before
-        if config.get("format") == CONFIG_FORMAT and config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
+    source = f"--config {path}"
+    config = read_json(path, source)
+    if config.get("format") == CONFIG_FORMAT:
+        checked_config(config, source)
+        given = before = config["typed"]
+        if config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
             given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
-        given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"--config {path} is no whole config.json ({type(error).__name__}: {error})") from error
+    else:
+        given = before = {name.replace("-", "_"): value for name, value in config.items()}
+    given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))
     left_out = {*(LIMITS if any(limit in typed for limit in LIMITS) else ()), *(POLICY_SETTINGS if "policy" in typed else ())}
-    return tuple({name: value for name, value in checked(one, f"--config {path}").items() if name not in left_out} | typed for one in (given, before))
+    return tuple({name: value for name, value in checked(one, source).items() if name not in left_out} | typed for one in (given, before))
+
+
+def checked_config(config, source):
+    """Raises UserError unless the parts of a run's `config.json` are there, and of their types."""
+    for name in ("typed", "settings"):
+        if not isinstance(config.get(name), dict):
+            raise UserError(f"{source} is no whole config.json: {name} is {shown(config.get(name))}; put back the one that the run wrote")
+    if not isinstance(config["settings"].get("policy_settings", {}), dict):
+        raise UserError(f"{source} is no whole config.json: policy_settings is {shown(config['settings']['policy_settings'])}; "
+                        "put back the one that the run wrote")
+    try:
+        whole("ranks", config.get("ranks"), 1)
+    except UserError as error:
+        raise UserError(f"{source} is no whole config.json: {error}") from error
+
+
+@functools.cache
+def options():
+    """{name: the command line's option}."""
+    return {action.dest: action for action in build_parser()._actions}
 
 
 def checked(given, source):
@@ -180,19 +215,20 @@ def checked(given, source):
     Raises:
         UserError: naming the first that is unknown or of another type.
     """
-    parsers = {action.dest: action for action in build_parser()._actions}
-    found = {}
+    parsers, known, found = options(), setting_names(), {}
     for name, value in given.items():
-        if name not in setting_names():
-            raise UserError(f"{source}: {name!r} is no setting; --help lists them")
+        if name not in known:
+            raise UserError(f"{source}: {shown(name)} is no setting; --help lists them")
         if value is None and name in NAMES:
             continue  # not given
+        if name in TEXTS and not isinstance(value, str):
+            raise UserError(f"{source}: {name}: {shown(value)} is not text")
         try:
-            found[name] = parsers[name].type(json.dumps(value) if isinstance(value, dict) else str(value))
-        except argparse.ArgumentTypeError as error:
-            raise UserError(f"{source}: {name}: {error}") from error
+            found[name] = parsers[name].type(json.dumps(value) if isinstance(value, (dict, list)) else str(value))
+        except (argparse.ArgumentTypeError, RecursionError) as error:
+            raise UserError(f"{source}: {name}: {str(error) or type(error).__name__}") from error
         if parsers[name].choices and found[name] not in parsers[name].choices:
-            raise UserError(f"{source}: {name}={found[name]!r} cannot be; choose one of {', '.join(parsers[name].choices)}")
+            raise UserError(f"{source}: {name}={shown(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}")
     return found
 
 
@@ -203,13 +239,13 @@ def go_on_with(before, typed):
     return kept | changed
 
 
-def checked_policy_settings(settings):
-    """Every setting of the policy, defaults included. UserError if environment and policy do not fit, before anything is written."""
+def example_of_policy(settings):
+    """A policy as it will be built. UserError if environment and policy do not fit, before anything is written."""
     from common.envs import make_env
     probe = make_env(settings["env"], **settings["env_kwargs"] or {})
     policy = policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
     probe.close()
-    return policy.settings()
+    return policy
 
 
 def policy_named(name):

@@ -15,18 +15,20 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
 
 from baselines_ppo.cli import complain  # noqa: E402
+from baselines_ppo.going_on import check_fits, check_settings, read_previous  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     CONFIG_FORMAT,
     LIMITS,
     check_ranks,
-    checked_policy_settings,
+    example_of_policy,
     go_on_with,
     policy_named,
     resumed_settings,
     settings_for,
     typed_from,
 )
+from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
@@ -113,9 +115,13 @@ def train(typed, args, comm):
             print(json.dumps({"format": CONFIG_FORMAT, "ranks": comm.size, "typed": said, "settings": settings}, indent=1))
         return 0
     start_tensorflow(settings["policy"], cores)
-    settings["policy_settings"] = checked_policy_settings(settings)
+    pi = example_of_policy(settings)
+    settings["policy_settings"] = pi.settings()
     if previous is not None:
         settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
+        check_settings(settings, typed_now["run_dir"])
+        pi = example_of_policy(settings)
+    check_machine(settings, pi)
     path = settings["run_dir"] = comm.broadcast(settings["run_dir"] or default_folder(settings))
     folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
     checkpoint = None
@@ -123,6 +129,8 @@ def train(typed, args, comm):
         checkpoint = folder.latest_checkpoint(exact=args.resume == "exact")
         if checkpoint is None and folder.checkpoints():
             raise UserError(f"--resume exact: {path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+        if checkpoint is not None:
+            check_fits(checkpoint, pi, comm.size)
         folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
         comm.barrier()  # all have read
         if comm.rank == 0:
@@ -141,19 +149,6 @@ def default_folder(settings):
     """Where a run goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here."""
     root = Path(os.environ.get("BASELINES_PPO_RUNS") or "runs")
     return str(root / settings["env"].replace("/", "-").replace(":", "-") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
-
-
-def read_previous(path, comm, may_start):
-    """The `config.json` of the run to go on with; None if there is no run in the folder and one may be started."""
-    from common.run_folder import RunFolder
-    config = comm.broadcast(RunFolder.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
-    if config is None:
-        if may_start:
-            return None
-        raise UserError(f"--resume: there is no run in {path}; check --run-dir, or leave --resume out to start one")
-    if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
-        raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
-    return config
 
 
 def claim_folder(path, comm, resuming, keep):

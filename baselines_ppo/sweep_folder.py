@@ -79,7 +79,7 @@ class SweepFolder:
             if found["format"] != FORMAT:
                 raise ValueError(f"its format is {found['format']!r}")
             return {key: found[key] for key in ("settings", "ranks", "runs")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir") from error
 
     def write_definition(self, definition):

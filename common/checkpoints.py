@@ -5,6 +5,7 @@ Nothing that is loaded here can run code: there is no pickle, and no SavedModel 
 import hashlib
 import json
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -12,9 +13,11 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from common.checks import check_room, shown
 from common.errors import UserError
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
+COPIES = 3  # of a file while it is loaded: its bytes, its arrays, the variables
 
 
 def _digest(arrays, metadata):
@@ -49,6 +52,9 @@ def save_arrays(path, arrays, metadata):
     arrays = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in arrays.items()}
     # one key: safetensors writes several in any order, and equal models shall be equal files
     header = json.dumps({"metadata": metadata, "sha256": _digest(arrays, metadata)})
+    if len(header) > MAX_HEADER // 4:  # which JSON in JSON and the arrays' names lengthen
+        raise UserError(f"{path} would have {len(header):,} bytes of settings and spaces, which are not read back beyond {MAX_HEADER // 4:,}; "
+                        "give spaces whose bounds are the same everywhere")
     write_atomically(path, save(arrays, metadata={"baselines_ppo": header}))
 
 
@@ -63,19 +69,26 @@ def load_arrays(path, *formats):
     """
     path = Path(path)
     try:
+        status = path.stat()
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise UserError(f"cannot read {path}: it is no file, but a device or a pipe")
+        check_room(COPIES * status.st_size, f"{path}, {status.st_size:,} bytes,")
         data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except (OSError, ValueError, MemoryError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
     try:
         header = json.loads(_read_header(data)["baselines_ppo"])
         metadata = header["metadata"]
         if not isinstance(metadata, dict) or metadata.get("format") not in formats:
-            found = metadata.get("format") if isinstance(metadata, dict) else metadata
-            raise UserError(f"{path} is a {str(found)[:60]!r}, not a {' or a '.join(map(repr, formats))}; give the file of the right kind")
+            found = shown(metadata.get("format") if isinstance(metadata, dict) else metadata)
+            other = "another version of this package wrote it" if found.strip("'").startswith(formats) else "give the file of the right kind"
+            raise UserError(f"{path} is a {found}, not a {' or a '.join(map(repr, formats))}; {other}")
         arrays = load(data)
         if _digest(arrays, metadata) != header["sha256"]:
             raise UserError(f"{path} is damaged: its contents do not have the hash that was written with them; use an older copy")
-    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{path} is not a whole file of this package ({type(error).__name__}); it may be truncated or foreign") from error
@@ -92,11 +105,15 @@ def _read_header(data):
     return json.loads(data[8:8 + length])["__metadata__"]
 
 
+def _listed(names):
+    return shown(names[:3]) if names else "nothing"
+
+
 def check_arrays(path, arrays, expected):
     """Raises UserError unless `arrays` has the names, shapes and dtypes of `expected` (arrays by name)."""
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
-        raise UserError(f"{path} holds another model: it lacks {missing[:3] or 'nothing'} and has {extra[:3] or 'nothing'} beside; "
+        raise UserError(f"{path} holds another model: it lacks {_listed(missing)} and has {_listed(extra)} beside; "
                         "load it with the settings it was trained with")
     for name, x in expected.items():
         if arrays[name].shape != x.shape or arrays[name].dtype != x.dtype:

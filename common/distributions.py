@@ -16,6 +16,9 @@ from common.errors import UserError
 from common.operators import TensorFlowOperators
 from common.spaces import in_one_line
 
+MAX_FACTORS = 10_000  # of a MultiDiscrete, each of which is several operations of the compiled network
+ACTIONS = range(-2**31, 2**31)  # as they are stored
+
 
 @functools.cache
 def _tfd():
@@ -319,10 +322,13 @@ def make_pdtype(space):
         if not np.issubdtype(space.dtype, np.floating):
             raise UserError(f"action space {shown} is a Box of {space.dtype}; a Gaussian needs floats: use MultiDiscrete, or a Box of float32")
         return DiagGaussianPdType(space)
-    if isinstance(space, gym.spaces.Discrete):
-        return CategoricalPdType(space)
-    if isinstance(space, gym.spaces.MultiDiscrete):
-        return MultiCategoricalPdType(space)
+    if isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+        counts, starts = (np.ravel(x).tolist() for x in (space.nvec if isinstance(space, gym.spaces.MultiDiscrete) else space.n, space.start))
+        if len(counts) > MAX_FACTORS:
+            raise UserError(f"action space {shown} has {len(counts):,} parts; give at most {MAX_FACTORS:,}")
+        if not all(start in ACTIONS and start + n - 1 in ACTIONS for n, start in zip(counts, starts)):
+            raise UserError(f"action space {shown} has actions beyond 32 bits; let them start at 0")
+        return CategoricalPdType(space) if isinstance(space, gym.spaces.Discrete) else MultiCategoricalPdType(space)
     if isinstance(space, gym.spaces.MultiBinary):
         return BernoulliPdType(space)
     raise UserError(f"action space {shown} is not supported; use Box, Discrete, MultiDiscrete or MultiBinary "

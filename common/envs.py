@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
+from common.checks import shown
 from common.errors import UserError
 from common.monitor import Monitor
 from common.vec_env import InProcessVectorEnv
@@ -33,11 +34,11 @@ def find_spec(env_id):
         if module:
             importlib.import_module(module)  # `module:Name-v0`: the module registers it
         return gym.spec(name)
-    except (gym.error.Error, ModuleNotFoundError) as error:
+    except (gym.error.Error, ImportError, TypeError, ValueError, AttributeError) as error:
         import common.atari  # noqa: F401
         near = difflib.get_close_matches(env_id, list(gym.registry), n=4, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "`python -c 'import gymnasium; gymnasium.pprint_registry()'` lists what there is"
-        raise UserError(f"unknown environment {env_id!r} ({type(error).__name__}); {hint}") from error
+        raise UserError(f"unknown environment {shown(env_id)} ({type(error).__name__}); {hint}") from error
 
 
 def kind_of(env_id):
@@ -71,8 +72,9 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, **kwarg
             env = make_atari(env_id, monitor_path, training, **kwargs)
         else:
             env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | kwargs), monitor_path)
-    except (gym.error.Error, TypeError, ImportError) as error:
-        raise UserError(f"cannot make {env_id} with {kwargs or 'no arguments'}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever an environment makes of arguments that are not its own
+        reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__  # Gymnasium repeats all arguments behind it
+        raise UserError(f"cannot make {env_id} with {shown(kwargs) if kwargs else 'no arguments'}: {reason}") from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: rew * reward_scale)
     return env

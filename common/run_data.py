@@ -111,8 +111,8 @@ class Run:
         settings = self.config.get("settings")
         if not isinstance(settings, dict):
             return {}
-        return {name: value for name, value in settings.items() if name != "policy_settings"} | (settings.get("policy_settings") or {}) | \
-            {"ranks": self.config.get("ranks")}
+        own, of_policy = {name: x for name, x in settings.items() if name != "policy_settings"}, settings.get("policy_settings")
+        return own | (of_policy if isinstance(of_policy, dict) else {}) | {"ranks": self.config.get("ranks")}
 
     @cached_property
     def env(self):

@@ -2,9 +2,11 @@
 import fcntl
 import json
 import re
+import sys
 from pathlib import Path
 
 from common.checkpoints import load_arrays, save_arrays, write_atomically
+from common.checks import about, number, read_json, shown, truth, whole
 from common.errors import UserError
 
 FORMAT = "baselines_ppo.checkpoint"
@@ -72,13 +74,7 @@ class RunFolder:
         path = Path(folder) / "config.json"
         if not path.exists():
             return None
-        try:
-            config = json.loads(path.read_text(encoding="utf-8"))
-            if not isinstance(config, dict):
-                raise ValueError("not an object")
-            return config
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
+        return read_json(path)
 
     def write_config(self, config):
         """Write `config.json`, whole or not at all."""
@@ -108,7 +104,7 @@ class RunFolder:
                 path.unlink()
 
     def latest_checkpoint(self, exact=False):
-        """(arrays, metadata, path) of the newest checkpoint that is whole; None if there is none.
+        """(arrays, metadata, path) of the newest checkpoint that is whole, with counters and sizes that can be; None if there is none.
 
         Args:
             exact: pass over forced ones, which cut episodes where an undisturbed run would not have.
@@ -123,7 +119,9 @@ class RunFolder:
             if exact and "-forced" in path.name:
                 continue
             try:
-                return *load_arrays(path, FORMAT), path
+                arrays, metadata = load_arrays(path, FORMAT)
+                check_progress(path, arrays, metadata)
+                return arrays, metadata, path
             except UserError as error:
                 self.passed_over.append(str(error))
                 refused = refused or error
@@ -145,8 +143,17 @@ class RunFolder:
         return {str(path.relative_to(self.path)): path.stat().st_size for path in self._logs(rank)}
 
     def cut_logs(self, sizes, rank):
-        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again."""
-        for path in self._logs(rank):
+        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again.
+
+        Raises:
+            UserError: if one of them is a link to a file elsewhere, or cannot be cut; before the first is.
+        """
+        paths, folder = self._logs(rank), self.path.resolve()
+        for path in paths:
+            whole(str(path), sizes.get(str(path.relative_to(self.path)), 0))
+            if not path.resolve().is_relative_to(folder):
+                raise UserError(f"{path} leads out of the run's folder, to {path.resolve()}, which is not cut back; put the file in its place")
+        for path in paths:
             name = str(path.relative_to(self.path))
             if name not in sizes:
                 path.unlink()
@@ -158,3 +165,22 @@ class RunFolder:
         paths = [path for pattern in LOG_PATTERNS for path in self.path.glob(pattern)]
         return [path for path in paths if path.name.startswith(f"{rank}.") == path.name.endswith(".monitor.csv")
                 and (rank == 0 or path.name.endswith(".monitor.csv"))]
+
+
+def check_progress(path, arrays, metadata):
+    """Raises UserError unless a checkpoint's counters, log sizes and last episodes, as `common.training` writes them, can be."""
+    with about(path):
+        counters, logs = metadata.get("counters"), metadata.get("logs")
+        if not isinstance(counters, dict) or not isinstance(logs, list) or not all(isinstance(sizes, dict) for sizes in logs):
+            raise UserError(f"counters={shown(counters)} and logs={shown(logs)} are not a run's; use an older checkpoint")
+        for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "seed"):
+            whole(name, counters.get(name))
+        number("elapsed", counters.get("elapsed"), 0, sys.float_info.max)
+        truth("forced", metadata.get("forced"))
+        for sizes in logs:
+            for name, size in sizes.items():
+                whole(f"the size of {shown(name)}", size)
+        for name, dtype in (("rewbuffer", "float64"), ("lenbuffer", "int64")):
+            x = arrays.get(name)
+            if x is None or x.dtype != dtype or x.ndim != 1 or len(x) > 100:
+                raise UserError(f"{name} is {'not there' if x is None else f'{x.dtype} {x.shape}'}, not up to 100 {dtype}; use an older checkpoint")

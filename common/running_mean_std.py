@@ -2,6 +2,7 @@
 import numpy as np
 
 from common import mpi
+from common.errors import UserError
 
 
 class RunningMeanStd:
@@ -42,5 +43,7 @@ class RunningMeanStd:
         return {"count": np.float64(self.count).reshape(1), "mean": self.mean, "var": self.var}
 
     def restore(self, state):
-        """Take over what `state` gave."""
+        """Take over what `state` gave. UserError if it cannot be of any samples."""
+        if not (state["count"] >= 0).all() or not (state["var"] >= 0).all() or np.isnan(state["mean"]).any():
+            raise UserError("running statistics with a negative count or variance, or no number, cannot be")
         self.count, self.mean, self.var = float(state["count"][0]), state["mean"].copy(), state["var"].copy()

@@ -17,6 +17,8 @@ import numpy as np
 from common import seeding
 from common.advantages import explained_variance
 from common.callbacks import as_callbacks, wants_to_stop
+from common.checkpoints import check_arrays
+from common.checks import about
 from common.errors import UserError
 from common.heartbeat import Heartbeat
 from common.segments import Collector, squeeze
@@ -179,12 +181,15 @@ class Training:
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
         if self.comm.rank != 0:
             return
+        arrays = self._arrays() | {"rewbuffer": np.array(self.rewbuffer, np.float64), "lenbuffer": np.array(self.lenbuffer, np.int64)}
+        counters = {name: getattr(self, name) for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")}
+        self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced)
+
+    def _arrays(self):
         arrays = {f"pi/{name}": x for name, x in self.pi.state().items()}
         for part, thing in self.parts.items():
             arrays |= {f"{part}/{name}": np.asarray(x) for name, x in thing.state().items()}
-        arrays |= {"rewbuffer": np.array(self.rewbuffer, np.float64), "lenbuffer": np.array(self.lenbuffer, np.int64)}
-        counters = {name: getattr(self, name) for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")}
-        self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced)
+        return arrays
 
     def restore(self, checkpoint):
         """Go on from `RunFolder.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.
@@ -193,12 +198,14 @@ class Training:
             UserError: if it is another run's.
         """
         arrays, metadata, path = checkpoint
+        check_arrays(path, arrays, self._arrays() | {name: arrays[name] for name in ("rewbuffer", "lenbuffer")})
 
         def part(prefix):
             return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
         self.pi.restore(part("pi/"), path)
         for name, thing in self.parts.items():
-            thing.restore(part(f"{name}/"))
+            with about(path):
+                thing.restore(part(f"{name}/"))
         self.rewbuffer.extend(arrays["rewbuffer"].tolist())
         self.lenbuffer.extend(arrays["lenbuffer"].tolist())
         counters = metadata["counters"]

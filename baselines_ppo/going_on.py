@@ -1,0 +1,65 @@
+"""A run that goes on: what its folder says is checked, by every rank alike, before any file of it is touched."""
+import json
+
+from baselines_ppo.cli import RunSettings
+from baselines_ppo.resolve import CONFIG_FORMAT, check_policy_names, check_run_settings, checked, checked_config, limits_of
+from baselines_ppo.settings import ALGORITHMS
+from common.checkpoints import check_arrays
+from common.checks import about, shown
+from common.errors import UserError
+
+
+def read_previous(path, comm, may_start):
+    """The `config.json` of the run to go on with: `ranks`, `typed`, `settings` and `versions`, each of its type.
+
+    Args:
+        may_start: None is returned where there is no run in the folder.
+
+    Raises:
+        UserError: if there is none, it is no run's, or it holds what cannot be.
+    """
+    from common.run_folder import RunFolder
+    config = comm.broadcast(RunFolder.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
+    if config is None:
+        if may_start:
+            return None
+        raise UserError(f"--resume: there is no run in {path}; check --run-dir, or leave --resume out to start one")
+    if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
+        raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
+    source = f"--resume: {path}/config.json"
+    checked_config(config, source)
+    settings, policy_settings = dict(config["settings"]), config["settings"].get("policy_settings")
+    settings.pop("policy_settings", None)
+    if not isinstance(policy_settings, dict):
+        raise UserError(f"{source}: policy_settings={shown(policy_settings)} is no whole config.json's; put back the one that the run wrote")
+    # a name that is not given is None here: settings are all there
+    found = {name: None for name in settings} | checked(settings, source)
+    if missing := [name for name in ("env", "alg", "policy", "preset", "batch") if found.get(name) is None]:
+        raise UserError(f"{source}: {missing[0]} is missing; put back the config.json that the run wrote")
+    versions = config.get("versions")
+    return {"ranks": config["ranks"], "typed": checked(config["typed"], source), "versions": versions if isinstance(versions, dict) else {},
+            "settings": found | {"policy_settings": checked(policy_settings, source)}}
+
+
+def check_settings(settings, path):
+    """Raises UserError unless the settings of a run that goes on, after its own have been put over today's, can be."""
+    with about(f"--resume: {path}/config.json"):
+        check_run_settings({name: settings[name] for name in RunSettings.__dataclass_fields__})
+        check_policy_names(settings["policy_settings"], settings["policy"])
+        cls = ALGORITHMS[settings["alg"]]
+        algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})
+        algorithm.check()
+        algorithm.check_with(limits_of(settings))
+
+
+def check_fits(checkpoint, pi, ranks):
+    """Raises UserError unless a checkpoint, `RunFolder.latest_checkpoint`'s, is of a run with this policy, an example of it, on as many ranks."""
+    arrays, metadata, path = checkpoint
+    if len(metadata["logs"]) != ranks:
+        raise UserError(f"{path} was written by {len(metadata['logs'])} ranks, the run in its folder has {ranks}; it is another run's: move it away")
+    check_arrays(path, {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, pi.state())
+    written, own = metadata.get("policy"), json.loads(json.dumps(pi.description()))
+    for key in ("class", "ob_space", "ac_space"):
+        if isinstance(written, dict) and written.get(key) != own[key]:
+            raise UserError(f"{path} was trained with {key} {shown(written.get(key))}, the run in its folder has {shown(own[key])}; "
+                            "it is another run's: move it away")

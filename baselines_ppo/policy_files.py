@@ -1,0 +1,84 @@
+"""Policies from files. What a file says of its policy is held against the arrays that it has before anything is built: it cannot ask for more memory or
+time than its own size is worth, nor run code.
+"""
+from common import spaces
+from common.checkpoints import load_arrays
+from common.checks import about, shown
+from common.errors import UserError
+from common.run_folder import FORMAT as CHECKPOINT
+
+FORMAT = "baselines_ppo.policy"
+ENTRIES = 16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
+
+
+def read_policy(path):
+    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint.
+
+    Raises:
+        UserError: if it is damaged, or neither.
+    """
+    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT)
+    if metadata["format"] == FORMAT:
+        return arrays, metadata
+    if "policy" not in metadata:
+        raise UserError(f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors")
+    if not isinstance(metadata["policy"], dict):
+        raise UserError(f"{path} does not say what policy it holds, but {shown(metadata['policy'])}; use an older copy")
+    return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
+
+
+def load_policy(path):
+    """The policy saved at `path`, in a file of its own or in a checkpoint: an `MlpPolicy` or a `CnnPolicy`, as the file says.
+
+    Raises:
+        UserError: if the file is damaged, foreign, or holds a class that is neither.
+    """
+    from baselines_ppo.cnn_policy import CnnPolicy
+    from baselines_ppo.mlp_policy import MlpPolicy
+    arrays, metadata = read_policy(path)
+    classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
+    if _class(metadata) not in classes:
+        raise UserError(f"{path} holds a {_class(metadata)}; load it with that class's own load()")
+    return build(classes[_class(metadata)], path, arrays, metadata)
+
+
+def build(cls, path, arrays, metadata, name="pi"):
+    """The policy that a file describes, of the class `cls`, with the file's weights; the other arguments as `read_policy` gives them.
+
+    Raises:
+        UserError: if it is of another class, says what cannot be, or describes another network than its arrays are of.
+    """
+    if _class(metadata) != cls.__name__:
+        raise UserError(f"{path} holds a {_class(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy")
+    room = max(spaces.FEW, ENTRIES * sum(x.size for x in arrays.values()))
+    try:
+        settings = metadata["settings"]
+        with about(path):
+            ob_space, ac_space = (spaces.from_json(metadata[key], room) for key in ("ob_space", "ac_space"))
+            if cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__:  # a derived class may have variables of its own
+                check_shapes(path, arrays, cls.shapes(ob_space, ac_space, **settings))
+            policy = cls(name, ob_space, ac_space, **settings)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a class makes of settings that are not its own
+        said = f"{type(error).__name__}: {shown(str(error))}"
+        raise UserError(f"{path} does not say how to build its {cls.__name__} ({said})") from error
+    policy.restore(arrays, path)
+    return policy
+
+
+def check_shapes(path, arrays, shapes):
+    """Raises UserError unless a policy's arrays are those of variables of these shapes, {name: shape}; None: nobody knows them yet."""
+    if shapes is None:
+        return
+    found = {name.partition("/")[2]: x.shape for name, x in arrays.items() if not name.startswith("ob_rms/")}
+    for name in {**shapes, **found}:
+        if found.get(name) != (wanted := tuple(shapes[name]) if name in shapes else None):
+            raise UserError(f"{path} holds another model than it says: {shown(name)} is {found.get(name) or 'not there'}, and by its settings "
+                            f"{wanted or 'not there'}; use an older copy")
+
+
+def _class(metadata):
+    """The name of the class that a file holds, fit to be shown."""
+    name = metadata.get("class")
+    return name if isinstance(name, str) and name.isidentifier() and len(name) <= 60 else shown(name)

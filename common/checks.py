@@ -1,0 +1,100 @@
+"""Checks at the door: what files and callers give must be of its type, in its range and small enough. Whatever is wrong is said in one line.
+
+Imports no NumPy: `--help` answers at once.
+"""
+import contextlib
+import json
+import math
+import numbers
+import os
+import reprlib
+import resource
+
+from common.errors import UserError
+
+MAX_JSON = 1 << 20  # bytes of a file of settings; a run's own config.json has some 5,000
+LONGEST_SHOWN = 120
+BIGGEST = 2**63 - 1  # what counts are stored as
+
+_repr = reprlib.Repr()
+_repr.maxstring, _repr.maxother, _repr.maxlevel = 80, 80, 3
+
+
+def shown(x):
+    """Any value on one line, not too long and without control characters: for errors."""
+    text = " ".join(_repr.repr(x).split())
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN - 3]}..."
+
+
+def whole(name, x, low=0, high=BIGGEST):
+    """`x` as an int. UserError unless it is a whole number from `low` to `high`; neither True nor 3.0 is one."""
+    if isinstance(x, bool) or not isinstance(x, numbers.Integral) or not low <= x <= high:
+        raise UserError(f"{name}={shown(x)} cannot be; give a whole number of {low:,} or more" + (f", {high:,} at the most" if high != BIGGEST else ""))
+    return int(x)
+
+
+def number(name, x, low=-math.inf, high=math.inf):
+    """`x` as a float. UserError unless it is a number from `low` to `high`; NaN never is."""
+    try:
+        if not isinstance(x, bool) and isinstance(x, numbers.Real) and low <= float(x) <= high:
+            return float(x)
+    except OverflowError:
+        pass  # an int beyond every float
+    limits = (f" from {low:g}" if low > -math.inf else "") + (f" to {high:g}" if high < math.inf else "")
+    raise UserError(f"{name}={shown(x)} cannot be; give a number{limits}")
+
+
+def truth(name, x):
+    """`x`. UserError unless it is True or False."""
+    if not isinstance(x, bool):
+        raise UserError(f"{name}={shown(x)} cannot be; give true or false")
+    return x
+
+
+def one_of(name, x, choices):
+    """`x`. UserError unless it is one of `choices`, texts."""
+    if not isinstance(x, str) or x not in choices:
+        raise UserError(f"{name}={shown(x)} cannot be; choose one of {', '.join(choices)}")
+    return x
+
+
+@contextlib.contextmanager
+def about(source):
+    """Puts a file's name before what a check in the body says is wrong."""
+    try:
+        yield
+    except UserError as error:
+        raise error if str(source) in str(error) else UserError(f"{source}: {error}") from error
+
+
+def check_room(size, what):
+    """Raises UserError if `size` bytes, which `what` needs, are more than this machine's memory, or than this process may have."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), resource.getrlimit(resource.RLIMIT_AS)[0]]
+    room = min(limit for limit in limits if limit != resource.RLIM_INFINITY)
+    if size > room:
+        raise UserError(f"{what} would take {size / 1e9:,.0f} GB of memory, of which there are {room / 1e9:,.0f}; give less")
+
+
+def read_json(path, source=None):
+    """The JSON object in a file of settings.
+
+    Args:
+        source: how an error names the file; `path` if None.
+
+    Raises:
+        UserError: if it cannot be read, holds anything else, or is far longer than settings are.
+    """
+    source = source or path
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_JSON + 1)
+        if len(data) > MAX_JSON:
+            raise ValueError(f"it is longer than {MAX_JSON:,} bytes")
+        found = json.loads(data.decode("utf-8"))
+    except RecursionError as error:
+        raise UserError(f"{source} cannot be read: it is nested too deep") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{source} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{source} holds no JSON object, but {shown(found)}")
+    return found

@@ -1,0 +1,208 @@
+"""Settings and checkpoints of a run that are damaged, foreign or made to attack: refused in one line, and nothing on disk is touched."""
+import json
+import shutil
+
+import forged
+import jobs
+import numpy as np
+import pytest
+
+from baselines_ppo.__main__ import main
+from baselines_ppo.cli import parse
+from baselines_ppo.resolve import CONFIG_FORMAT, example_of_policy, settings_for, typed_from
+from baselines_ppo.room import check_machine
+from common.run_folder import RunFolder
+
+WORDS = ["--env", "Pendulum-v1", "--hid-size", "8", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1", "--num-envs", "1",
+         "--max-iters", "2", "--checkpoint-every", "1", "--keep-checkpoints", "1", "--report", "false", "--quiet"]
+CHECKPOINT = "checkpoints/ckpt-00000002.safetensors"
+BASE = {"env": "Pendulum-v1", "max_iters": 1}
+
+
+def start(path):
+    """What a run does with `--config PATH` before it touches the disk."""
+    settings = settings_for(typed_from(path, {}, 1)[0], 1, 1)
+    pi = example_of_policy(settings)
+    check_machine(settings | {"policy_settings": pi.settings()}, pi)
+
+
+def config_of(**changed):
+    whole = {"format": CONFIG_FORMAT, "ranks": 1, "typed": BASE, "settings": BASE | {"policy_settings": {}}}
+    return whole | changed
+
+
+SETTINGS = {
+    "10^9 units": ({"hid_size": 10**9}, ["hid_size=1000000000", "memory"]), "a million layers": ({"num_hid_layers": 10**6}, ["num_hid_layers=1000000"]),
+    "10^12 steps": ({"timesteps_per_actorbatch": 10**12}, ["timesteps_per_actorbatch=1000000000000: a segment", "memory"]),
+    "10^12 rows": ({"optim_batchsize": 10**12}, ["optim_batchsize=1000000000000"]), "10^12 epochs": ({"optim_epochs": 10**12}, ["optim_epochs=", "memory"]),
+    "10^9 environments": ({"num_envs": 10**9}, ["num_envs=1000000000"]), "10^5 environments": ({"num_envs": 10**5}, ["files"]),
+    "10^9 workers": ({"env_workers": 10**9}, ["env_workers="]), "10^9 threads": ({"env_threads": 10**9}, ["env_threads="]),
+    "10^12 episodes": ({"eval_episodes": 10**12}, ["eval_episodes="]), "an int beyond 63 bits": ({"seed": 2**63}, ["seed", "whole number"]),
+    "an int beyond floats": ({"optim_epochs": 10**400}, ["optim_epochs", "whole number"]),
+    "an int of 5,000 digits": ('{"seed": 1' + "0" * 5000 + "}", ["read"]),
+    "an infinite int": ({"optim_epochs": float("inf")}, ["optim_epochs", "whole number"]), "NaN for an int": ({"seed": float("nan")}, ["seed"]),
+    "NaN": ({"gamma": float("nan")}, ["gamma=nan"]), "a NaN of the run's": ({"reward_scale": float("nan")}, ["reward_scale=nan"]),
+    "infinity": ({"optim_stepsize": float("inf")}, ["optim_stepsize=inf"]), "an int below 0": ({"num_envs": -1}, ["num_envs=-1"]),
+    "a fraction of an int": ({"optim_epochs": 2.5}, ["optim_epochs: '2.5' is not a whole number"]),
+    "true for an int": ({"optim_epochs": True}, ["optim_epochs: 'True' is not a whole number"]), "true for a number": ({"gamma": True}, ["gamma"]),
+    "a list for an int": ({"hid_size": [8]}, ["hid_size"]), "an object for an int": ({"hid_size": {"a": 8}}, ["hid_size"]),
+    "a list for text": ({"env": ["Pendulum-v1"]}, ["env: ['Pendulum-v1'] is not text"]), "an int for a name": ({"init": 1}, ["init: 1 is not text"]),
+    "an unknown name": ({"init": "zeros\n"}, ["init='zeros\\n'", "orthogonal"]), "an unknown key": ({"__class__": 1}, ["'__class__' is no setting"]),
+    "a key of much text": ({"x\n" * 10**4: 1}, ["is no setting"]), "deep JSON": ('{"env_kwargs":' + "[" * 10**5, ["nested too deep"]),
+    "deep arguments": ('{"env": "Pendulum-v1", "env_kwargs":' + '{"a":' * 900 + "1" + "}" * 901, []), "not UTF-8": (b"\xff\xfe{}", ["cannot be read"]),
+    "2 MB": (" " * 2 * forged.MB + "{}", ["1,048,576 bytes"]), "a list": ("[1]", ["no JSON object"]), "null": ("null", ["no JSON object"]),
+    "a module that is none": ({"env": "..x:Y-v0"}, ["unknown environment '..x:Y-v0'"]), "no environment's name": ({"env": "\0"}, ["unknown environment"]),
+    "arguments that are not its own": ({"env_kwargs": {"gravity": []}}, ["cannot make Pendulum-v1", "gravity"]),
+    "a log std of 10^300": ({"init_logstd": 1e300}, ["init_logstd=1e+300"]),
+    "another version's format": (config_of(format="baselines_ppo.config.2"), ["no setting"]),
+    "another version's setting": (config_of(settings=BASE | {"dropout": 1}), ["'dropout' is no setting"]),
+    "ranks of text": (config_of(ranks="1"), ["ranks='1'"]),
+    "true for ranks": (config_of(ranks=True), ["ranks=True"]), "settings that are a list": (config_of(settings=[]), ["settings is []"]),
+    "typed that is text": (config_of(typed="x"), ["typed is 'x'"]),
+    "a policy that is text": (config_of(settings={"policy_settings": "x"}), ["policy_settings is 'x'"]),
+}
+
+
+@pytest.mark.parametrize("case", SETTINGS)
+def test_a_config_that_cannot_be_is_refused_before_anything_is_built(case, tmp_path):
+    content, parts = SETTINGS[case]
+    if isinstance(content, dict):
+        content = json.dumps(content if "settings" in content else BASE | content)
+    path = tmp_path / "config.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with forged.refused(*parts):
+        start(path)
+
+
+def test_the_base_of_these_cases_is_taken(tmp_path):
+    for content in (BASE, config_of()):
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(content))
+        start(path)
+
+
+def test_the_command_line_says_it_in_one_line(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(BASE | {"hid_size": 10**9}))
+    done = jobs.run(1, jobs.RUN, "--config", path, "--run-dir", tmp_path / "run")
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("run.py: error: hid_size=1000000000, num_hid_layers=2: the network would take") and not (tmp_path / "run").exists()
+
+
+def test_counts_keep_all_their_digits():
+    assert parse(["--seed", str(2**62 + 1)])[0]["seed"] == 2**62 + 1 and parse(["--num-timesteps", "1e6"])[0]["num_timesteps"] == 10**6
+
+
+# ---- a run that goes on
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main([*WORDS, "--run-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "progress.csv").write_text("mine\n" * 100)
+    return shutil.copytree(trained, tmp_path / "run")
+
+
+def counter(name, value):
+    return lambda arrays, metadata: metadata["counters"].update({name: value})
+
+
+def sizes(**found):
+    return lambda arrays, metadata: metadata["logs"][0].update({name.replace("_csv", ".csv"): size for name, size in found.items()})
+
+
+def array(name, x):
+    return lambda arrays, metadata: arrays.update({name: x})
+
+
+CHECKPOINTS = {
+    "a counter below 0": (counter("timesteps_so_far", -1), ["timesteps_so_far=-1"]), "a counter of 2^63": (counter("iters_so_far", 2**63), ["iters_so_far="]),
+    "a counter of 2.0": (counter("iters_so_far", 2.0), ["iters_so_far=2.0"]), "a counter of True": (counter("episodes_so_far", True), ["episodes_so_far=True"]),
+    "no time": (counter("elapsed", float("nan")), ["elapsed=nan"]), "no counters": (lambda arrays, metadata: metadata.pop("counters"), ["counters=None"]),
+    "counters in a list": (lambda arrays, metadata: metadata.update(counters=[2]), ["counters=[2]"]),
+    "no forced": (lambda arrays, metadata: metadata.pop("forced"), ["forced=None"]),
+    "a size below 0": (sizes(progress_csv=-5), ["'progress.csv'=-5"]), "a size of 1.5": (sizes(progress_csv=1.5), ["'progress.csv'=1.5"]),
+    "a size beyond 63 bits": (sizes(progress_csv=10**30), ["'progress.csv'="]), "a size of text": (sizes(progress_csv="1"), ["'progress.csv'='1'"]),
+    "logs of two ranks": (lambda arrays, metadata: metadata["logs"].append({}), ["2 ranks"]),
+    "no logs": (lambda arrays, metadata: metadata.pop("logs"), ["logs"]),
+    "logs in text": (lambda arrays, metadata: metadata.update(logs=["x"]), ["logs=['x']"]),
+    "a rewbuffer of ints": (array("rewbuffer", np.zeros(3, np.int64)), ["rewbuffer is int64"]),
+    "a square": (array("lenbuffer", np.zeros((2, 2), np.int64)), ["lenbuffer"]),
+    "a long rewbuffer": (array("rewbuffer", np.zeros(10**6)), ["rewbuffer"]), "no rewbuffer": (lambda arrays, metadata: arrays.pop("rewbuffer"), ["rewbuffer"]),
+    "another network": (array("pi/000/pol/fc1/b", np.zeros(9, np.float32)), ["another model", "(9,)"]),
+    "another environment": (lambda arrays, metadata: metadata["policy"]["ob_space"].update(high=9.0), ["ob_space", "another run's"]),
+    "another class": (lambda arrays, metadata: metadata["policy"].update({"class": "CnnPolicy"}), ["CnnPolicy", "another run's"]),
+    "another format": (lambda arrays, metadata: metadata.update(format="baselines_ppo.checkpoint.2"), ["another version of this package"]),
+}
+
+
+def resume(folder, capsys, *parts):
+    """`--resume` must end with status 2, one line that holds `parts`, and every file of the run and beside it as it was."""
+    before = forged.contents(folder.parent)
+    capsys.readouterr()
+    assert main(["--run-dir", str(folder), "--resume", "--max-iters", "3"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and len(lines[0]) < 1000 and all(part in lines[0] for part in parts), lines
+    assert forged.contents(folder.parent) == before
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_a_checkpoint_that_cannot_be_is_refused_before_a_log_is_cut(case, run, capsys):
+    change, parts = CHECKPOINTS[case]
+    forged.forge(run / CHECKPOINT, change)
+    with (run / "progress.csv").open("a") as log:
+        log.write("what came after the checkpoint\n")
+    resume(run, capsys, *parts)
+
+
+@pytest.mark.parametrize("change, parts", [
+    (lambda c: c["settings"].update(timesteps_per_actorbatch=10**13), ["10000000000000", "memory"]),
+    (lambda c: c["settings"].update(num_envs="one"), ["num_envs", "whole number"]), (lambda c: c["settings"].update(gamma=float("nan")), ["gamma=nan"]),
+    (lambda c: c["settings"].update(env=3), ["env: 3 is not text"]), (lambda c: c["settings"].pop("alg"), ["alg is missing"]),
+    (lambda c: c["settings"].update(policy_settings=[1]), ["policy_settings"]), (lambda c: c["settings"].update(dropout=1), ["'dropout' is no setting"]),
+    (lambda c: c["settings"]["policy_settings"].update(hid_size=10**9), ["hid_size=1000000000"]),
+    (lambda c: c["settings"]["policy_settings"].update(kind="large"), ["kind is not a setting of the mlp policy"]),
+    (lambda c: c["settings"]["policy_settings"].update(hid_size=9), ["another model"]),
+    (lambda c: c["settings"].update(env="MountainCarContinuous-v0"), ["another model"]),
+    (lambda c: c.update(ranks=True), ["ranks=True"]), (lambda c: c.update(typed=[["env", 1]]), ["typed"]),
+    (lambda c: c["typed"].update(env=None), ["--env"]), (lambda c: c.update(format="baselines_ppo.config.2"), ["not written by this program"]),
+])
+def test_a_runs_own_config_that_cannot_be_is_refused(change, parts, run, capsys):
+    config = json.loads((run / "config.json").read_text())
+    change(config)
+    (run / "config.json").write_text(json.dumps(config))
+    resume(run, capsys, *parts)
+
+
+def test_a_log_that_leads_out_of_the_folder_is_not_cut(run, capsys):
+    (run / "progress.csv").unlink()
+    (run / "progress.csv").symlink_to(run.parent / "outside" / "progress.csv")
+    forged.forge(run / CHECKPOINT, sizes(progress_csv=1))
+    resume(run, capsys, "leads out of the run's folder")
+
+
+def test_sizes_reach_no_other_file_and_lengthen_none(run):
+    outside = forged.contents(run.parent / "outside")
+    whole = (run / "progress.csv").stat().st_size
+    folder = RunFolder(run)
+    evil = {"../outside/progress.csv": 1, str(run.parent / "outside" / "progress.csv"): 1, "config.json": 1, CHECKPOINT: 1, "progress.csv": whole + 10**6}
+    kept = {name: (run / name).read_bytes() for name in ("config.json", CHECKPOINT, "progress.csv")}
+    folder.cut_logs(folder.log_sizes(0) | evil, 0)
+    assert forged.contents(run.parent / "outside") == outside and all((run / name).read_bytes() == data for name, data in kept.items())
+    for size in (-1, 1.0, True, "1", None):
+        with forged.refused("progress.csv"):
+            folder.cut_logs({"progress.csv": size}, 0)
+    assert (run / "progress.csv").stat().st_size == whole
+
+
+def test_what_was_forged_above_goes_on_when_it_is_not(run):
+    forged.forge(run / CHECKPOINT, lambda arrays, metadata: None)
+    assert main(["--run-dir", str(run), "--resume", "--max-iters", "3", "--quiet"]) == 0
+    assert len((run / "progress.csv").read_text().splitlines()) == 4
