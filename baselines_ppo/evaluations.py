@@ -7,6 +7,7 @@ from common.callbacks import Callback
 from common.checkpoints import load_arrays
 from common.errors import UserError
 from common.seeding import EVALUATION, generator
+from common.writing import writing
 
 
 class Best:
@@ -36,7 +37,8 @@ class Best:
         if not score > self.score:
             return
         self.score = score
-        self.path.parent.mkdir(exist_ok=True)
+        with writing(self.path):
+            self.path.parent.mkdir(exist_ok=True)
         training.pi.save(self.path, score=score, timesteps=training.timesteps_so_far, **self.extra)
 
 

@@ -1,4 +1,5 @@
 """From what was typed to a run: settings resolved, folder, environments, `learn`. Every rank goes through here."""
+import contextlib
 import gc
 import importlib
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
 
 from baselines_ppo.cli import complain  # noqa: E402
+from baselines_ppo.folders import claim_folder, go_back  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     CONFIG_FORMAT,
@@ -31,6 +33,8 @@ from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.quiet import available_cores, import_tensorflow  # noqa: E402
+from common.screen import showing  # noqa: E402
+from common.writing import CannotWrite  # noqa: E402
 
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
 
@@ -48,6 +52,8 @@ def run(typed, args):
         return give_up(comm, error, status=2)
     except KeyboardInterrupt:
         return give_up(comm, "interrupted", status=130)
+    except CannotWrite as error:
+        return give_up(comm, "; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
     except FloatingPointError as error:
         return give_up(comm, error, status=1)
     except BaseException as error:
@@ -116,23 +122,22 @@ def train(typed, args, comm):
         settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
     path = settings["run_dir"] = comm.broadcast(settings["run_dir"] or default_folder(settings))
     folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
-    checkpoint = None
-    if previous is not None:
-        checkpoint = folder.latest_checkpoint(exact=args.resume == "exact")
-        if checkpoint is None and folder.checkpoints():
-            raise UserError(f"--resume exact: {path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
-        folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
-        comm.barrier()  # all have read
+    try:
+        checkpoint = None if previous is None else go_back(folder, comm, exact=args.resume == "exact")
         if comm.rank == 0:
-            folder.forget_after(checkpoint[2] if checkpoint else None)
-    if comm.rank == 0:
-        if not settings["quiet"]:
-            announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
-        folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
-                             "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                             "platform": platform.platform()})
-    comm.barrier()
-    return learn_in(folder, settings, comm, checkpoint)
+            if not settings["quiet"]:
+                with showing():
+                    announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
+            folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
+                                 "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                                 "platform": platform.platform()})
+        comm.barrier()
+        return learn_in(folder, settings, comm, checkpoint)
+    except CannotWrite as error:
+        error.add_note(folder.way_on(error))
+        raise
+    finally:
+        folder.release()
 
 
 def default_folder(settings):
@@ -152,32 +157,16 @@ def read_previous(path):
     return config
 
 
-def claim_folder(path, comm, resuming, keep):
-    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
-    from common.run_folder import RunFolder
-    error = folder = None
-    if comm.rank == 0:
-        try:
-            folder = RunFolder(path, keep)
-            folder.claim()
-            if not resuming and folder.read_config() is not None:
-                raise UserError(f"run directory {path} already holds a run; go on with it by --resume, or choose another --run-dir")
-        except UserError as caught:
-            error = str(caught)
-    if error := comm.broadcast(error):
-        raise UserError(error)
-    return folder or RunFolder(path)
-
-
 def learn_in(folder, settings, comm, checkpoint):
     """Build environments and logs, train, save the policy, and draw what happened."""
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
                           reward_scale=settings["reward_scale"], **settings["env_kwargs"] or {})
+    closing = contextlib.ExitStack()
+    closing.callback(env.close)
     policy_class = policy_named(settings["policy"])
     running = {}
-    logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
 
     def on_start(training):
         running["training"] = training
@@ -186,18 +175,21 @@ def learn_in(folder, settings, comm, checkpoint):
         gc.freeze()  # TensorFlow's million objects need not be looked through again and again
 
     try:
+        logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
+        for one in (*reversed(callbacks), logger):
+            if hasattr(one, "close"):
+                closing.callback(one.close)
+        closing.callback(restore_signals, running)
         pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
                    **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
                    **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
                    comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start,
                    callback=callbacks)
-    finally:
-        for number, handler in running.get("handlers", {}).items():
-            signal.signal(number, handler)  # the caller's own: this may be called from Python
-        for one in (logger, *callbacks):
-            if hasattr(one, "close"):
-                one.close()
-        env.close()
+    except BaseException:
+        with contextlib.suppress(Exception):  # what ended the run is told, not what it broke on its way
+            closing.close()
+        raise
+    closing.close()
     training = running["training"]
     status = training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
     if comm.rank == 0:
@@ -206,11 +198,11 @@ def learn_in(folder, settings, comm, checkpoint):
             if hasattr(one, "at_end"):
                 one.at_end(training)
         if not settings["quiet"]:
-            print_end(training, folder)
+            with showing():
+                print_end(training, folder)
         if settings["report"] and not status:
             draw_report(folder, settings)
     comm.barrier()
-    folder.release()
     return status
 
 
@@ -223,3 +215,9 @@ def install_signals(training):
         signal.signal(number, signal.default_int_handler)
         training.request_stop(int(number))
     return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+
+
+def restore_signals(running):
+    """Give signals back to the caller: a run may be started from Python."""
+    for number, handler in running.get("handlers", {}).items():
+        signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 A process that no launcher started never imports MPI, so everything works where no MPI is installed.
 """
+import contextlib
 import functools
 import os
 import socket
@@ -145,7 +146,8 @@ class Communicator:
 
     def abort(self, reason, status=1):
         """End the job on all ranks at once, telling who gave up and why. The only way out for a failing rank."""
-        print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the others must end, also where a full disk keeps what is said
+            print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
         if self.comm is None:
             sys.exit(status)
         self.comm.Abort(status)
