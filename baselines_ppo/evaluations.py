@@ -38,6 +38,8 @@ class Best:
             return
         self.score = score
         with writing(self.path):
+            if training.folder is not None:
+                training.folder.check_ours()
             self.path.parent.mkdir(exist_ok=True)
         training.pi.save(self.path, score=score, timesteps=training.timesteps_so_far, **self.extra)
 

@@ -98,6 +98,7 @@ def save_policy(pi, folder, settings):
     """`policy/policy.safetensors` in the run's folder, and where else it was asked for."""
     path = folder.path / "policy" / "policy.safetensors"
     with writing(path):
+        folder.check_ours()
         path.parent.mkdir(exist_ok=True)
     extra = {key: settings[key] for key in ("env", "env_kwargs")}
     pi.save(path, **extra)

@@ -75,6 +75,11 @@ class RunFolder:
         if self.lock is not None:
             self.lock.release()
 
+    def check_ours(self):
+        """Raises OSError if the path no longer leads to the folder that was claimed: another run's must not be written into."""
+        if self.lock is not None and not self.lock.still_holds():
+            raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+
     def _half_done(self):
         folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy")))
         return [path for folder in folders for path in folder.glob(".*") if HALF_DONE.fullmatch(path.name)]
@@ -136,8 +141,7 @@ class RunFolder:
         """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
         path = self.path / "checkpoints" / f"ckpt-{iteration:08d}{'-forced' if forced else ''}.safetensors"
         with writing(path):
-            if self.lock is not None and not self.lock.still_holds():
-                raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+            self.check_ours()
             save_arrays(path, arrays, metadata | {"format": FORMAT, "forced": forced})
             self._drop_older()
 
