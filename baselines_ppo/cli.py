@@ -1,5 +1,6 @@
 """The command line: flags made from the settings, read into plain data. Imports no TensorFlow, Gymnasium or MPI; `--help` answers at once."""
 import argparse
+import contextlib
 import difflib
 import json
 import sys
@@ -230,4 +231,5 @@ def parse(argv):
 
 def complain(error, program="run.py"):
     """Print an error in one line, for exit status 2."""
-    print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the exit status still tells it where a full disk keeps what is said
+        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from common.checkpoints import load_arrays
 from common.checks import number
 from common.errors import UserError
 from common.seeding import EVALUATION, generator
+from common.writing import writing
 
 
 class Best:
@@ -37,7 +38,10 @@ class Best:
         if not score > self.score:
             return
         self.score = score
-        self.path.parent.mkdir(exist_ok=True)
+        with writing(self.path):
+            if training.folder is not None:
+                training.folder.check_ours()
+            self.path.parent.mkdir(exist_ok=True)
         training.pi.save(self.path, score=score, timesteps=training.timesteps_so_far, **self.extra)
 
 

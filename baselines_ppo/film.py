@@ -45,7 +45,7 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
     Returns:
         ((height, width, 3) of the frames, their number, None), or (None, 0, one line on why there is no film).
     """
-    beside = path.with_name(f".{path.stem}.part.gif")
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.part.gif")
     found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, beside)
     if warning:
         return None, 0, warning

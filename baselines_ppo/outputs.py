@@ -7,6 +7,7 @@ import sys
 from baselines_ppo.resolve import MAY_CHANGE
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
+from common.writing import writing
 
 PATIENCE = 600  # seconds for the report and its film
 PACKAGES = ("baselines_ppo", "tensorflow", "tensorflow-probability", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
@@ -44,7 +45,6 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
                 print(f"resume: {key} is now {typed[key]}, was {previous['settings'].get(key)}")
         if changed := {name for name, version in versions().items() if version != previous.get("versions", {}).get(name)}:
             print(f"resume: other versions than before of {', '.join(sorted(changed))}: the result may differ in its last bits")
-    sys.stdout.flush()
 
 
 def outputs(folder, settings, running):
@@ -96,9 +96,12 @@ def draw_report(folder, settings):
 
 def save_policy(pi, folder, settings):
     """`policy/policy.safetensors` in the run's folder, and where else it was asked for."""
-    (folder.path / "policy").mkdir(exist_ok=True)
+    path = folder.path / "policy" / "policy.safetensors"
+    with writing(path):
+        folder.check_ours()
+        path.parent.mkdir(exist_ok=True)
     extra = {key: settings[key] for key in ("env", "env_kwargs")}
-    pi.save(folder.path / "policy" / "policy.safetensors", **extra)
+    pi.save(path, **extra)
     if settings["save_policy"]:
         pi.save(settings["save_policy"], **extra)
 

@@ -1,4 +1,5 @@
 """From what was typed to a run: settings resolved, folder, environments, `learn`. Every rank goes through here."""
+import contextlib
 import gc
 import importlib
 import json
@@ -15,7 +16,8 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
 
 from baselines_ppo.cli import complain  # noqa: E402
-from baselines_ppo.going_on import check_fits, check_settings, read_previous  # noqa: E402
+from baselines_ppo.folders import claim_folder, go_back  # noqa: E402
+from baselines_ppo.going_on import check_settings, read_previous  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     CONFIG_FORMAT,
@@ -34,6 +36,8 @@ from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.heartbeat import Heartbeat  # noqa: E402
 from common.quiet import available_cores, import_tensorflow  # noqa: E402
+from common.screen import showing  # noqa: E402
+from common.writing import CannotWrite  # noqa: E402
 
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
 
@@ -51,6 +55,8 @@ def run(typed, args):
         return give_up(comm, error, status=2)
     except KeyboardInterrupt:
         return give_up(comm, "interrupted", status=130)
+    except CannotWrite as error:
+        return give_up(comm, "; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
     except FloatingPointError as error:
         return give_up(comm, error, status=1)
     except BaseException as error:
@@ -124,25 +130,22 @@ def train(typed, args, comm):
     check_machine(settings, pi)
     path = settings["run_dir"] = comm.broadcast(settings["run_dir"] or default_folder(settings))
     folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
-    checkpoint = None
-    if previous is not None:
-        checkpoint = folder.latest_checkpoint(exact=args.resume == "exact")
-        if checkpoint is None and folder.checkpoints():
-            raise UserError(f"--resume exact: {path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
-        if checkpoint is not None:
-            check_fits(checkpoint, pi, comm.size)
-        folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
-        comm.barrier()  # all have read
+    try:
+        checkpoint = None if previous is None else go_back(folder, comm, exact=args.resume == "exact", pi=pi)
         if comm.rank == 0:
-            folder.forget_after(checkpoint[2] if checkpoint else None)
-    if comm.rank == 0:
-        if not settings["quiet"]:
-            announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
-        folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
-                             "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                             "platform": platform.platform()})
-    comm.barrier()
-    return learn_in(folder, settings, comm, checkpoint)
+            if not settings["quiet"]:
+                with showing():
+                    announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
+            folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
+                                 "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                                 "platform": platform.platform()})
+        comm.barrier()
+        return learn_in(folder, settings, comm, checkpoint)
+    except CannotWrite as error:
+        error.add_note(folder.way_on(error))
+        raise
+    finally:
+        folder.release()
 
 
 def default_folder(settings):
@@ -151,21 +154,6 @@ def default_folder(settings):
     return str(root / settings["env"].replace("/", "-").replace(":", "-") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
 
 
-def claim_folder(path, comm, resuming, keep):
-    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
-    from common.run_folder import RunFolder
-    error = folder = None
-    if comm.rank == 0:
-        try:
-            folder = RunFolder(path, keep)
-            folder.claim()
-            if not resuming and folder.read_config() is not None:
-                raise UserError(f"run directory {path} already holds a run; go on with it by --resume, or choose another --run-dir")
-        except UserError as caught:
-            error = str(caught)
-    if error := comm.broadcast(error):
-        raise UserError(error)
-    return folder or RunFolder(path)
 
 
 def learn_in(folder, settings, comm, checkpoint):
@@ -176,9 +164,9 @@ def learn_in(folder, settings, comm, checkpoint):
     heartbeat.start()
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
                           reward_scale=settings["reward_scale"], **settings["env_kwargs"] or {})
+    closing = contextlib.ExitStack()
+    closing.callback(env.close)
     policy_class = policy_named(settings["policy"])
-    logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
-    heartbeat.before_end = logger and logger.close
 
     def on_start(training):
         running["training"] = training
@@ -187,22 +175,24 @@ def learn_in(folder, settings, comm, checkpoint):
         gc.freeze()  # TensorFlow's million objects need not be looked through again and again
 
     try:
+        logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
+        for one in (*reversed(callbacks), logger):
+            if hasattr(one, "close"):
+                closing.callback(one.close)
+        closing.callback(restore_signals, running)
+        heartbeat.before_end = logger and logger.close
         pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
                    **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
                    **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
                    comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start,
                    callback=callbacks, heartbeat=heartbeat)
-        heartbeat.close()
     except BaseException:
         heartbeat.close(f"failed in {heartbeat.where[0]}")
+        with contextlib.suppress(Exception):  # what ended the run is told, not what it broke on its way
+            closing.close()
         raise
-    finally:
-        for number, handler in running.get("handlers", {}).items():
-            signal.signal(number, handler)  # the caller's own: this may be called from Python
-        for one in (logger, *callbacks):
-            if hasattr(one, "close"):
-                one.close()
-        env.close()
+    heartbeat.close()
+    closing.close()
     training = running["training"]
     status = training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
     if comm.rank == 0:
@@ -211,11 +201,11 @@ def learn_in(folder, settings, comm, checkpoint):
             if hasattr(one, "at_end"):
                 one.at_end(training)
         if not settings["quiet"]:
-            print_end(training, folder)
+            with showing():
+                print_end(training, folder)
         if settings["report"] and not status:
             draw_report(folder, settings)
     comm.barrier()
-    folder.release()
     return status
 
 
@@ -228,3 +218,9 @@ def install_signals(training):
         signal.signal(number, signal.default_int_handler)
         training.request_stop(int(number))
     return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+
+
+def restore_signals(running):
+    """Give signals back to the caller: a run may be started from Python."""
+    for number, handler in running.get("handlers", {}).items():
+        signal.signal(number, handler)

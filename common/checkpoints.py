@@ -2,6 +2,7 @@
 
 Nothing that is loaded here can run code: there is no pickle, and no SavedModel is ever read.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from safetensors.numpy import load, save
 
 from common.checks import check_room, shown
 from common.errors import UserError
+from common.writing import writing
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
 COPIES = 3  # of a file while it is loaded: its bytes, its arrays, the variables
@@ -29,22 +31,29 @@ def _digest(arrays, metadata):
 
 
 def write_atomically(path, data):
-    """Write bytes to `path` so that a reader, and a crash, sees the old file or the new one, never a part."""
+    """Write bytes to `path` so that a reader, and a crash, sees the old file or the new one, never a part.
+
+    Raises:
+        CannotWrite: if the system refuses; what was there before is still there.
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(beside, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself
-    finally:
-        os.close(folder)
+    with writing(path):
+        try:
+            with open(beside, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            with contextlib.suppress(OSError):  # it is why there is none that counts
+                beside.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the rename itself
+        finally:
+            os.close(folder)
 
 
 def save_arrays(path, arrays, metadata):

@@ -14,6 +14,8 @@ import time
 import traceback
 from pathlib import Path
 
+from common.writing import writing
+
 SIZE = 512  # bytes of a record
 TICK = 1.0  # seconds between looks
 COMPILING = 600.0  # seconds that it is given at least: it ends, but how soon depends on the machine
@@ -37,6 +39,12 @@ def in_words(record):
     return f"rank {record['rank']} on host {record['host']}: {where}{', waiting for the others' if record['waiting'] else ''}"
 
 
+def file_in(path):
+    """A new file, in a folder that is made if it is not there."""
+    path.parent.mkdir(exist_ok=True)
+    return open(path, "w+b")
+
+
 class Heartbeat:
     """One rank's record, and the watch.
 
@@ -58,8 +66,8 @@ class Heartbeat:
         self.where, self.since = ("start", 0), time.time()
         self.ended = threading.Event()
         if folder is not None:
-            Path(folder).mkdir(exist_ok=True)
-            with open(Path(folder) / f"{comm.rank}.json", "w+b") as file:
+            path = Path(folder) / f"{comm.rank}.json"
+            with writing(path), file_in(path) as file:
                 file.write(b" " * SIZE)
                 file.flush()
                 self.map = mmap.mmap(file.fileno(), SIZE)

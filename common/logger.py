@@ -1,12 +1,16 @@
 """What a run writes as it goes: progress.csv and progress.json as Baselines' logger has them, and TensorBoard events."""
+import contextlib
 import csv
+import errno
+import io
 import json
 import math
-from pathlib import Path
+import os
 
 import numpy as np
 
 from common.callbacks import Callback
+from common.writing import CannotWrite, RowFile
 
 
 class Logger:
@@ -39,37 +43,33 @@ class CsvOutput:
     """`progress.csv`: a header, then a line an iteration; appended to if it is there."""
 
     def __init__(self, path):
-        path = Path(path)
-        self.header_due = not path.exists() or path.stat().st_size == 0
-        self.file = path.open("a", newline="", encoding="utf-8")
+        self.rows = RowFile(path)
+        self.header_due = self.rows.is_empty()
 
     def write(self, row, timesteps):
         """Append a row, under a header if it is the first."""
-        writer = csv.writer(self.file, lineterminator="\n")
-        if self.header_due:
-            writer.writerow(row)
-            self.header_due = False
-        writer.writerow(row.values())
-        self.file.flush()
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([row, row.values()] if self.header_due else [row.values()])
+        self.rows.write(text.getvalue())
+        self.header_due = False
 
     def close(self):
-        self.file.close()
+        self.rows.close()
 
 
 class JsonOutput:
     """`progress.json`: one JSON object an iteration; what is not a number is null."""
 
     def __init__(self, path):
-        self.file = Path(path).open("a", encoding="utf-8")
+        self.rows = RowFile(path)
 
     def write(self, row, timesteps):
         """Append a row as an object."""
         clean = {name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in row.items()}
-        self.file.write(json.dumps(clean) + "\n")
-        self.file.flush()
+        self.rows.write(json.dumps(clean) + "\n")
 
     def close(self):
-        self.file.close()
+        self.rows.close()
 
 
 class TensorBoardOutput:
@@ -82,9 +82,19 @@ class TensorBoardOutput:
     def __init__(self, folder):
         import tensorflow as tf
         self.tf, self.folder = tf, folder
-        self.writer = tf.summary.create_file_writer(str(folder))
         self.names = None
+        with self._refusals():
+            self.writer = tf.summary.create_file_writer(str(folder))
         self._write = tf.function(self._write_graph, autograph=False)
+
+    @contextlib.contextmanager
+    def _refusals(self):
+        """A block that writes events: TensorFlow has errors of its own for what the system refuses, and says which in words."""
+        try:
+            yield
+        except self.tf.errors.OpError as error:
+            number = next((code for code in errno.errorcode if os.strerror(code) in error.message), errno.EIO)
+            raise CannotWrite(number, os.strerror(number), str(self.folder)) from error
 
     def another(self):
         """An output into the same folder, for rows with other names."""
@@ -98,25 +108,28 @@ class TensorBoardOutput:
     def write(self, row, timesteps):
         """Write a row's scalars at `timesteps`."""
         self.names = self.names or list(row)
-        self._write(self.tf.constant([float(v) for v in row.values()], self.tf.float32), self.tf.constant(timesteps, self.tf.int64))
+        with self._refusals():
+            self._write(self.tf.constant([float(v) for v in row.values()], self.tf.float32), self.tf.constant(timesteps, self.tf.int64))
 
     def hyperparameters(self, settings):
         """Write settings {name: value} for TensorBoard's HPARAMS page; those of a resumed run take the place of the first."""
         from tensorboard.plugins.hparams import summary_v2
         plain = {name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value) for name, value in settings.items()}
-        with self.writer.as_default(0):
+        with self._refusals(), self.writer.as_default(0):
             summary_v2.hparams(plain)
 
     def histogram(self, name, values, timesteps):
         """Write the distribution of an array's values."""
-        with self.writer.as_default(timesteps):
+        with self._refusals(), self.writer.as_default(timesteps):
             self.tf.summary.histogram(name, values)
 
     def flush(self):
-        self.writer.flush()
+        with self._refusals():
+            self.writer.flush()
 
     def close(self):
-        self.writer.close()
+        with self._refusals():
+            self.writer.close()
 
 
 class Histograms(Callback):

@@ -6,6 +6,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from common.errors import UserError
+from common.writing import RowFile
 
 
 class Monitor(gym.Wrapper):
@@ -22,7 +23,7 @@ class Monitor(gym.Wrapper):
     def __init__(self, env, path=None):
         super().__init__(env)
         self.episodes, self.episode_return, self.episode_length = [], 0.0, 0
-        self.file, self.started = None, time.time()
+        self.rows, self.started = None, time.time()
         if path is not None:
             self._open(Path(path))
 
@@ -32,12 +33,11 @@ class Monitor(gym.Wrapper):
                 self.started = float(json.loads(path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#"))["t_start"])
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(f"{path} is no monitor file, so no episodes are added to it; move it away") from error
-            self.file = path.open("a", encoding="utf-8")
+            self.rows = RowFile(path)
             return
-        self.file = path.open("w", encoding="utf-8")
+        self.rows = RowFile(path)
         header = {"t_start": self.started, "env_id": self.env.spec.id if self.env.spec else None}
-        self.file.write(f"#{json.dumps(header)}\nr,l,t\n")
-        self.file.flush()
+        self.rows.write(f"#{json.dumps(header)}\nr,l,t\n")
 
     def reset(self, **kwargs):
         self.episode_return, self.episode_length = 0.0, 0
@@ -53,9 +53,8 @@ class Monitor(gym.Wrapper):
 
     def _finish(self):
         self.episodes.append((float(self.episode_return), self.episode_length))
-        if self.file is not None:
-            self.file.write(f"{self.episode_return:.6f},{self.episode_length},{time.time() - self.started:.6f}\n")
-            self.file.flush()
+        if self.rows is not None:
+            self.rows.write(f"{self.episode_return:.6f},{self.episode_length},{time.time() - self.started:.6f}\n")
         self.episode_return, self.episode_length = 0.0, 0
 
     def take_episodes(self):
@@ -64,8 +63,8 @@ class Monitor(gym.Wrapper):
         return taken
 
     def close(self):
-        if self.file is not None:
-            self.file.close()
+        if self.rows is not None:
+            self.rows.close()
         super().close()
 
 

@@ -2,6 +2,7 @@
 
 A process that no launcher started never imports MPI, so everything works where no MPI is installed.
 """
+import contextlib
 import functools
 import os
 import socket
@@ -166,7 +167,8 @@ class Communicator:
             status: the exit status.
             at_once: from a thread, while the main one stands still: nothing is cleaned up.
         """
-        print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the others must end, also where a full disk keeps what is said
+            print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
         if self.comm is not None:
             self.comm.Abort(status)
         if at_once:

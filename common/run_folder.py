@@ -1,6 +1,8 @@
 """A run's folder: `config.json`, logs, checkpoints, the final policy. Rank 0 writes it; every rank its own monitor files."""
-import fcntl
+import contextlib
+import errno
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -8,10 +10,13 @@ from pathlib import Path
 from common.checkpoints import load_arrays, save_arrays, write_atomically
 from common.checks import about, number, read_json, shown, truth, whole
 from common.errors import UserError
+from common.folder_lock import FolderLock
+from common.writing import writing
 
 FORMAT = "baselines_ppo.checkpoint"
 LOG_PATTERNS = ("progress.csv", "progress.json", "evaluations.csv", "*.monitor.csv", "tb/events.*")
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
+HALF_DONE = re.compile(r"\..+\.\d+\.part(\.gif)?")  # what a writer writes beside a file, until it is whole
 
 
 class RunFolder:
@@ -25,38 +30,74 @@ class RunFolder:
         passed_over: what was wrong with the checkpoints that `latest_checkpoint` did not take.
 
     Raises:
-        UserError: if it cannot be made or written.
+        UserError: if it cannot be made.
     """
 
     def __init__(self, path, keep=3):
         self.path, self.keep, self.lock = Path(path), keep, None
         self.passed_over = []
-        try:
+        with self._as_asked_for():
             for folder in (self.path, self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
-            probe = self.path / f".probe-{id(self)}"
-            probe.touch()
-            probe.unlink()
+
+    @contextlib.contextmanager
+    def _as_asked_for(self):
+        try:
+            yield
         except OSError as error:
             raise UserError(f"cannot write to run directory {self.path}: {error.strerror}; choose another with --run-dir") from error
 
+    def check_writable(self):
+        """Raises UserError if this process cannot write here."""
+        with self._as_asked_for():
+            probe = self.path / f".probe.{os.getpid()}.part"
+            probe.touch()
+            probe.unlink()
+
     def claim(self):
-        """Take the folder for this process; the lock goes with the process, however that ends.
+        """Take the folder for this process (`FolderLock`), and remove what writers that were killed have left in it half done.
+
+        Returns:
+            None, or one line of warning if it cannot be locked.
 
         Raises:
-            UserError: if a run that is still alive has it.
+            UserError: if a run that is still alive has it, or it cannot be written. Nothing has been touched then.
         """
-        self.lock = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.lock.close()
-            raise UserError(f"run directory {self.path} is in use by a run that is still alive; choose another with --run-dir") from error
+        with self._as_asked_for():
+            self.lock = FolderLock(self.path)
+        self.check_writable()
+        if self.lock.warning is None:
+            with self._as_asked_for():
+                for path in self._half_done():
+                    path.unlink(missing_ok=True)
+        return self.lock.warning
 
     def release(self):
         """Give the folder back."""
         if self.lock is not None:
-            self.lock.close()
+            self.lock.release()
+
+    def check_ours(self):
+        """Raises OSError if the path no longer leads to the folder that was claimed: another run's must not be written into."""
+        if self.lock is not None and not self.lock.still_holds():
+            raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+
+    def _half_done(self):
+        folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy")))
+        return [path for folder in folders for path in folder.glob(".*") if HALF_DONE.fullmatch(path.name)]
+
+    def leftovers(self):
+        """Names of the checkpoints and logs that stand here."""
+        return [str(path.relative_to(self.path)) for path in (*self.checkpoints(), *self._logs(0))]
+
+    def way_on(self, error):
+        """What is left of the run after a `CannotWrite`, and how to go on, in words; none of it may fail, where files already do."""
+        with contextlib.suppress(OSError):
+            if newest := self.checkpoints()[:1]:
+                return f"the last whole checkpoint is {newest[0].name}; {error.fix} and go on with --resume"
+            if (self.path / "config.json").exists():
+                return f"there is no checkpoint yet; {error.fix} and start again with --resume"
+        return f"there is no checkpoint; {error.fix} and start again"
 
     # ---- config.json
 
@@ -72,8 +113,11 @@ class RunFolder:
     def config_in(folder):
         """As `read_config`, of any folder, which is not touched."""
         path = Path(folder) / "config.json"
-        if not path.exists():
-            return None
+        try:
+            if not path.exists():
+                return None
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
         return read_json(path)
 
     def write_config(self, config):
@@ -94,14 +138,18 @@ class RunFolder:
 
     def save_checkpoint(self, iteration, arrays, metadata, forced=False):
         """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
-        name = f"ckpt-{iteration:08d}{'-forced' if forced else ''}.safetensors"
-        save_arrays(self.path / "checkpoints" / name, arrays, metadata | {"format": FORMAT, "forced": forced})
-        scheduled = [path for path in self.checkpoints() if "-forced" not in path.name]
-        for path in scheduled[self.keep:]:
+        path = self.path / "checkpoints" / f"ckpt-{iteration:08d}{'-forced' if forced else ''}.safetensors"
+        with writing(path):
+            self.check_ours()
+            save_arrays(path, arrays, metadata | {"format": FORMAT, "forced": forced})
+            self._drop_older()
+
+    def _drop_older(self):
+        """Of the scheduled checkpoints those beyond `keep`, and forced ones that are older than another."""
+        found = self.checkpoints()
+        scheduled = [path for path in found if "-forced" not in path.name]
+        for path in (*scheduled[self.keep:], *(path for path in found[1:] if "-forced" in path.name)):
             path.unlink()
-        for path in self.checkpoints():
-            if "-forced" in path.name and path.name < name:
-                path.unlink()
 
     def latest_checkpoint(self, exact=False):
         """(arrays, metadata, path) of the newest checkpoint that is whole, with counters and sizes that can be; None if there is none.
@@ -131,16 +179,23 @@ class RunFolder:
 
     def forget_after(self, checkpoint):
         """Before a run goes on from a checkpoint's path, or from its start if None: drop what is newer, and the final policy that is now an older one."""
-        for path in self.checkpoints():
-            if checkpoint is None or path.name > checkpoint.name and path != checkpoint:
-                path.unlink()
-        (self.path / "policy" / "policy.safetensors").unlink(missing_ok=True)
+        with writing(self.path):
+            for path in self.checkpoints():
+                if checkpoint is None or path.name > checkpoint.name and path != checkpoint:
+                    path.unlink()
+            self._drop_older()
+            (self.path / "policy" / "policy.safetensors").unlink(missing_ok=True)
 
     # ---- logs
 
     def log_sizes(self, rank):
-        """Bytes of each log file that this rank writes, by its name in the folder."""
-        return {str(path.relative_to(self.path)): path.stat().st_size for path in self._logs(rank)}
+        """Bytes of each log file that this rank writes, by its name in the folder; they are on the disk, as a checkpoint that knows them will be."""
+        sizes = {}
+        for path in self._logs(rank):
+            with writing(path), path.open("rb") as file:
+                os.fsync(file.fileno())
+                sizes[str(path.relative_to(self.path))] = os.fstat(file.fileno()).st_size
+        return sizes
 
     def cut_logs(self, sizes, rank):
         """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again.
@@ -155,11 +210,11 @@ class RunFolder:
                 raise UserError(f"{path} leads out of the run's folder, to {path.resolve()}, which is not cut back; put the file in its place")
         for path in paths:
             name = str(path.relative_to(self.path))
-            if name not in sizes:
-                path.unlink()
-            elif path.stat().st_size > sizes[name]:
-                with path.open("r+b") as file:
-                    file.truncate(sizes[name])
+            with writing(path):
+                if name not in sizes:
+                    path.unlink()
+                elif path.stat().st_size > sizes[name]:
+                    os.truncate(path, sizes[name])
 
     def _logs(self, rank):
         paths = [path for pattern in LOG_PATTERNS for path in self.path.glob(pattern)]

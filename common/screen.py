@@ -1,5 +1,7 @@
 """What a run shows as it goes: one live view on a terminal, a plain line now and then elsewhere."""
+import contextlib
 import math
+import os
 import sys
 import time
 
@@ -21,6 +23,22 @@ def screen(progress, total="", interval=10.0, stream=None):
     """
     stream = stream or sys.stdout
     return LiveView(progress, total, stream) if stream.isatty() else PlainLines(progress, interval, stream)
+
+
+@contextlib.contextmanager
+def showing(stream=None):
+    """A block that prints to a stream, stdout if None. One that takes no more, because its reader is gone or its disk is full, does not end a run:
+    that is said once, and the rest goes nowhere."""
+    stream = stream or sys.stdout
+    try:
+        yield
+        stream.flush()
+    except OSError as error:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        with contextlib.suppress(OSError):
+            print(f"run.py: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on", file=sys.stderr, flush=True)
 
 
 def number(value):
@@ -83,7 +101,8 @@ class PlainLines:
         left = "" if math.isnan(self.pace.left) else f"  {clock(self.pace.left)} left"
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
         figures = "  ".join(f"{label} {number(row[name])}" for name, label in SHOWN.items() if name in row)
-        print(f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}", file=self.stream, flush=True)
+        with showing(self.stream):
+            print(f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}", file=self.stream)
 
     def close(self):
         """Nothing is held open."""

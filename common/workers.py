@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode
 from common.errors import UserError
 from common.monitor import find_monitor
 from common.vec_env import InProcessVectorEnv, even_bounds
+from common.writing import CannotWrite
 
 PATIENCE = 5  # seconds that a worker is given to end
 
@@ -134,7 +135,7 @@ class Worker:
         """What the worker made of the last command, or of its start.
 
         Raises:
-            UserError: as it was raised there.
+            UserError, CannotWrite: as it was raised there.
             WorkerFailed: for any other exception there, its traceback as the cause, or where the process has died.
         """
         try:
@@ -145,6 +146,8 @@ class Worker:
             monitor.episodes += finished
         if kind == "mistake":
             raise UserError(value)
+        if kind == "cannot write":
+            raise value
         if kind == "failure":
             error, trace = value
             raise WorkerFailed(f"{error}, in {self.name}") from WorkerTraceback(trace)
@@ -195,6 +198,8 @@ def tell(connection, command, *words, monitors=()):
         kind, value = "done", command(*words)
     except UserError as error:
         kind, value = "mistake", str(error)
+    except CannotWrite as error:
+        kind, value = "cannot write", error
     except BaseException as error:
         kind, value = "failure", (f"{type(error).__name__}: {error}", traceback.format_exc())
     connection.send((kind, value, [monitor.take_episodes() for monitor in monitors]))

@@ -1,4 +1,7 @@
 """Environments that go wrong, registered for the command line: `--env odd_envs:TextAction-v0`."""
+import errno
+import os
+
 import gymnasium as gym
 import numpy as np
 
@@ -26,8 +29,10 @@ class Odd(gym.Env):
         ob = np.full(2, np.nan if bad and self.fault == "nan" else 0.0, np.float32)
         if bad and self.fault == "raise":
             raise RuntimeError("the simulator broke")
+        if bad and self.fault == "oserror":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "the simulator's own file")
         return ob, 0.0, False, self.steps % 50 == 0, {}
 
 
-for fault in ("text", "nothing", "nan", "raise"):
+for fault in ("text", "nothing", "nan", "raise", "oserror"):
     gym.register(f"{fault.title()}-v0", entry_point=Odd, kwargs={"fault": fault})

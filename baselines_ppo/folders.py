@@ -1,0 +1,48 @@
+"""A run's folder when a job starts: claimed by rank 0 for all, and taken back to the checkpoint that the run goes on from."""
+import sys
+
+from baselines_ppo.going_on import check_fits
+from common.errors import UserError
+from common.run_folder import RunFolder
+
+
+def claim_folder(path, comm, resuming, keep):
+    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
+    error = folder = None
+    if comm.rank == 0:
+        try:
+            folder = RunFolder(path, keep)
+            if warning := folder.claim():
+                print(f"run.py: {warning}", file=sys.stderr, flush=True)
+            if not resuming and folder.read_config() is not None:
+                raise UserError(f"run directory {path} already holds a run; go on with it by --resume, or choose another --run-dir")
+            if not resuming and (names := folder.leftovers()):
+                raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; choose another --run-dir")
+        except UserError as caught:
+            error = str(caught)
+    if error := comm.broadcast(error):
+        raise UserError(error)
+    if folder is None:
+        folder = RunFolder(path)
+        folder.check_writable()
+    return folder
+
+
+def go_back(folder, comm, exact, pi):
+    """Take a run's folder back to the checkpoint that it goes on from, on all ranks; returns the checkpoint, or None if there is none yet.
+
+    Args:
+        exact: pass over forced checkpoints.
+        pi: an example of the run's policy, which the checkpoint must fit.
+    """
+    checkpoint = folder.latest_checkpoint(exact)
+    if checkpoint is None and folder.checkpoints():
+        raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+    if checkpoint is not None:
+        check_fits(checkpoint, pi, comm.size)
+    comm.barrier()  # all have read
+    if comm.rank == 0:
+        folder.forget_after(checkpoint[2] if checkpoint else None)
+    comm.barrier()  # only then: were this to end between the two, a newer checkpoint would find logs that are shorter than it knows
+    folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
+    return checkpoint

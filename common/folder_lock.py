@@ -1,0 +1,44 @@
+"""A folder that one process has to itself for as long as it lives."""
+import fcntl
+import os
+import weakref
+from pathlib import Path
+
+from common.errors import UserError
+
+
+class FolderLock:
+    """A lock on a folder; it goes with the process, however that ends.
+
+    Args:
+        path: the folder.
+
+    Attributes:
+        warning: one line, if the filesystem has no locks; else None.
+
+    Raises:
+        UserError: if a process that is still alive has it. Nothing has been touched then.
+        OSError: if the folder cannot be written.
+    """
+
+    def __init__(self, path):
+        self.path, self.warning = Path(path), None
+        self.file = (self.path / ".lock").open("ab")
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self.file.close()
+            raise UserError(f"run directory {path} is in use by a run that is still alive; choose another with --run-dir") from error
+        except OSError as error:
+            self.warning = f"run directory {path} cannot be locked ({error.strerror}); see to it that no other run uses it"
+        self.folder = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
+        self._close_folder = weakref.finalize(self, os.close, self.folder)
+
+    def still_holds(self):
+        """Whether the path still leads to the folder that was locked: it may have been moved, and another made. OSError if it leads nowhere."""
+        return os.path.samestat(os.fstat(self.folder), os.stat(self.path))
+
+    def release(self):
+        """Give the folder back."""
+        self.file.close()
+        self._close_folder()

@@ -1,0 +1,211 @@
+"""What happens to a run whose files cannot be written: one line that says what is left, status 1, and a resume that ends with the same bits."""
+import json
+import os
+import resource
+import subprocess
+from pathlib import Path
+
+import file_faults
+import jobs
+import numpy as np
+import pytest
+from run_files import SHORT, assert_same_run
+
+from common.envs import make_vector_env
+from common.writing import CannotWrite, RowFile
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert file_faults.run([*SHORT, "--run-dir", folder / "run"], folder).returncode == 0
+    return folder / "run"
+
+
+@pytest.fixture
+def small_disk():
+    """A function (folder) that mounts a filesystem of 64 KiB there, where this process may."""
+    mounted = []
+
+    def mount(folder):
+        folder.mkdir(parents=True)
+        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
+            pytest.skip("may not mount")
+        mounted.append(folder)
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+def refused(words, folder, *args, **kwargs):
+    """The one line of a run that cannot write."""
+    ended = file_faults.run(words, folder, *args, **kwargs)
+    assert ended.returncode == 1, ended
+    (line,) = ended.stderr.splitlines()
+    return line.removeprefix("run.py: error: cannot write ").removeprefix(f"{folder}/run/")
+
+
+def words_for(run):
+    """The command line that starts a run, or goes on with it."""
+    return ["--run-dir", run, "--resume"] if (run / "config.json").exists() else [*SHORT, "--run-dir", run]
+
+
+def goes_on(run, whole):
+    """Resume it, with nothing in its way any more."""
+    ended = file_faults.run(["--run-dir", run, "--resume"], run.parent)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, whole)
+
+
+# what a writer is refused, and what the run says; each goes on from what the one before has left
+REFUSALS = [(("fsync", "config.json", 1, "ENOSPC"), "config.json: No space left on device; there is no checkpoint; make room and start again"),
+            (("write", "0.1.monitor.csv", 2, "EDQUOT"), "0.1.monitor.csv: Disk quota exceeded; "
+             "there is no checkpoint yet; make room and start again with --resume"),
+            (("fsync", "ckpt-00000006", 1, "ENOSPC"), "checkpoints/ckpt-00000006.safetensors: No space left on device; "
+             "the last whole checkpoint is ckpt-00000003.safetensors; make room and go on with --resume"),
+            (("open", "ckpt-00000006", 1, "all files"), "checkpoints/ckpt-00000006.safetensors: Too many open files; "
+             "the last whole checkpoint is ckpt-00000003.safetensors; allow more open files (ulimit -n) and go on with --resume"),
+            (("rename", "policy/.policy", 1, "EROFS"), "policy/policy.safetensors: Read-only file system; "
+             "the last whole checkpoint is ckpt-00000014-forced.safetensors; make it writable and go on with --resume")]
+
+
+def go_on_to_the_end(run, whole):
+    ended = file_faults.run(["--run-dir", run, "--resume"], run.parent)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, whole)
+
+
+def test_a_run_says_what_it_could_not_write_and_what_is_left_and_goes_on_from_there(whole, tmp_path):
+    run = tmp_path / "run"
+    for fault, says in REFUSALS:
+        assert refused(words_for(run), tmp_path, fault) == says
+        assert not list(run.rglob("*.part"))
+    go_on_to_the_end(run, whole)
+
+
+def small_files():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6500, resource.RLIM_INFINITY))
+
+
+@pytest.mark.slow
+def test_tensorboards_events_that_cannot_be_written_are_told_alike(whole, tmp_path):
+    """They are the first to grow over 6,500 bytes; a checkpoint has 6,100."""
+    run = tmp_path / "run"
+    assert refused(words_for(run), tmp_path, None, small_files) == (
+        "tb: File too large; the last whole checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and go on with --resume")
+    go_on_to_the_end(run, whole)
+
+
+@pytest.mark.slow
+def test_a_full_disk_and_one_that_is_remounted_read_only(whole, tmp_path, small_disk):
+    run = tmp_path / "run"
+    for name in ("checkpoints", "tb"):
+        small_disk(run / name)
+    room, fill = ("No space left on device", "make room"), f"head -c 1M /dev/zero > {run}/{{}}/filler 2> {tmp_path}/said || true"
+    for fault, (why, fix), file, mend in (
+            (("open", "ckpt-00000006", 1, fill.format("checkpoints")), room, "checkpoints/ckpt-00000006.safetensors", f"rm {run}/checkpoints/filler"),
+            (("write", "progress.csv", 1, fill.format("tb")), room, "tb", f"rm {run}/tb/filler"),
+            (("open", "ckpt-00000006", 1, f"mount -o remount,ro {run}/checkpoints"), ("Read-only file system", "make it writable"),
+             "checkpoints/ckpt-00000006.safetensors", f"mount -o remount,rw {run}/checkpoints")):
+        assert refused(words_for(run), tmp_path, fault) == (
+            f"{file}: {why}; the last whole checkpoint is ckpt-00000003.safetensors; {fix} and go on with --resume")
+        subprocess.run(mend, shell=True, check=True)
+    go_on_to_the_end(run, whole)
+
+
+def test_a_read_only_folder_is_refused_before_anything_is_made(tmp_path, small_disk):
+    small_disk(tmp_path / "disk")
+    subprocess.run(["mount", "-o", "remount,ro", tmp_path / "disk"], check=True)
+    ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "disk/run"], tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr == f"run.py: error: cannot write to run directory {tmp_path}/disk/run: Read-only file system; choose another with --run-dir\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("row", "file"), [(2, "best/policy.safetensors"), (3, "checkpoints/ckpt-00000003.safetensors")])
+@pytest.mark.parametrize(("command", "why"), [
+    ("rm -r {0}", "No such file or directory"),
+    ("mv {0} {0}-gone && mkdir -p {0}/checkpoints {0}/best {0}/tb", "the run's folder has been replaced by another")])
+def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_is_left_alone(row, file, command, why, tmp_path):
+    run = tmp_path / "run"
+    says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
+    assert says == f"{file}: {why}; there is no checkpoint; see where it has gone and start again"
+    assert not [path for path in run.rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_an_environments_own_oserror_is_not_taken_for_ours(tmp_path):
+    environ = os.environ | {"PYTHONPATH": str(Path(file_faults.__file__).parent)}
+    ended = jobs.run(1, jobs.RUN, "--env", "odd_envs:Oserror-v0", "--max-iters", "3", "--run-dir", tmp_path / "run", env=environ)
+    assert ended.returncode == 1 and "No space left on device" in ended.stderr and "cannot write" not in ended.stderr
+
+
+@pytest.mark.slow
+def test_two_ranks_of_which_one_cannot_write_end_both_in_one_line_and_go_on(tmp_path):
+    assert jobs.run(2, jobs.RUN, *SHORT, "--run-dir", tmp_path / "whole").returncode == 0
+    run = tmp_path / "run"
+    for rank, fault, file in ((1, ("write", "1.0.monitor.csv", 8, "ENOSPC"), "1.0.monitor.csv"),
+                              (0, ("fsync", "ckpt-00000009", 1, "ENOSPC"), "checkpoints/ckpt-00000009.safetensors")):
+        ended = jobs.run(2, file_faults.__file__, json.dumps([rank, fault]), *words_for(run))
+        assert ended.returncode == 1
+        (line,) = (line for line in ended.stderr.splitlines() if line.startswith("rank "))
+        assert line.startswith(f"rank {rank} on host ") and f"cannot write {run}/{file}: No space left on device; the last whole checkpoint is ckpt-0" in line
+        assert "Traceback" not in ended.stderr and not jobs.processes_naming(str(run))
+    assert jobs.run(2, jobs.RUN, *words_for(run)).returncode == 0
+    assert_same_run(run, tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_a_report_that_cannot_be_written_warns_only(tmp_path):
+    run = tmp_path / "run"
+    (run / "report.html").mkdir(parents=True)
+    ended = file_faults.run([*SHORT[:-1], "true", "--max-iters", "1", "--run-dir", run], tmp_path)
+    assert ended.returncode == 0 and ended.stderr == f"report: error: cannot write to {run}: Is a directory\n"
+
+
+def no_screen():
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def test_a_screen_that_takes_no_more_does_not_end_the_run(whole, tmp_path):
+    ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "run"], tmp_path, prepare=no_screen)
+    assert ended.returncode == 0
+    assert ended.stderr == "run.py: standard output takes no more (No space left on device): nothing further is shown, the run goes on\n"
+    assert_same_run(tmp_path / "run", whole)
+
+
+# ---- the parts
+
+@pytest.fixture
+def file_size():
+    """A function that limits the size of this process's files, and of those that it starts."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_row_for_which_there_is_no_room_leaves_no_part(tmp_path, file_size):
+    rows = RowFile(tmp_path / "rows.csv")
+    rows.write("12345678\n")
+    file_size(12)
+    for _ in range(2):
+        with pytest.raises(CannotWrite, match=f"^cannot write {tmp_path}/rows.csv: File too large$"):
+            rows.write("abcdefgh\n")
+        assert (tmp_path / "rows.csv").read_text() == "12345678\n"
+    rows.write("12\n")
+    rows.close()
+    assert (tmp_path / "rows.csv").read_text() == "12345678\n12\n"
+
+
+def test_a_monitor_in_a_worker_names_its_file(tmp_path, file_size):
+    file_size(4096)  # bytes: some 200 episodes of 9 steps
+    env = make_vector_env("CartPole-v1", 1, 3, tmp_path, workers=1)
+    obs, rew = np.zeros((1, 1, 4), np.float32), np.zeros((1, 1))
+    env.reset(seed=[0])
+    with pytest.raises(CannotWrite, match=f"^cannot write {tmp_path}/3.0.monitor.csv: File too large$"):
+        for _ in range(4000):
+            env.step_into(np.zeros(1, int), obs, 0, rew, 0)
+    env.close()
+    lines = (tmp_path / "3.0.monitor.csv").read_text().splitlines(keepends=True)
+    assert len(lines) > 2 and all(line.endswith("\n") for line in lines)

@@ -1,0 +1,137 @@
+"""Killed at any moment, also within any operation on a file: what is resumed ends with the same bits, and nothing is torn, doubled, lost or left over."""
+import json
+import random
+import shutil
+import signal
+from pathlib import Path
+
+import file_faults
+import jobs
+import pytest
+from run_files import SHORT, assert_same_run
+
+from common.run_folder import RunFolder
+
+# in the order in which one run meets them; each but the first goes on from what the one before has left
+FEW = [("rename", "config.json", 1, "kill"),        # nothing but .lock and half of a config.json: started again
+       ("write", "progress.json", 2, "half"),       # no checkpoint yet
+       ("fsync", "ckpt-00000006", 1, "half"),
+       ("truncate", "progress.csv", 1, "kill"),     # while logs are being taken back
+       ("remove", "ckpt-00000003", 1, "kill"),      # the third checkpoint is whole, the first not yet dropped
+       ("fsync", "policy/.policy", 1, "half")]      # after the last checkpoint
+MANY = [("open", "config.json", 1, "kill"), *FEW[:2],
+        ("rename", "config.json", 1, "kill"),       # that a resume writes
+        ("write", "0.1.monitor.csv", 2, "half"),
+        ("open", "best/", 1, "kill"),
+        ("rename", "ckpt-00000003", 1, "kill"),
+        ("fsync", "checkpoints$", 1, "kill"),       # renamed, and not yet told to the disk
+        ("open", "ckpt-00000006", 1, "kill"),
+        *FEW[2:4],
+        ("write", "evaluations.csv", 1, "half"),
+        ("fsync", "monitor.csv", 1, "kill"),
+        ("rename", "ckpt-00000009", 1, "kill"),
+        *FEW[4:5],
+        ("write", "progress.csv", 2, "kill"),
+        ("fsync", "ckpt-00000014-forced", 1, "half"),
+        ("rename", "policy/.policy", 1, "kill"), *FEW[5:]]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that nothing happened to."""
+    folder = tmp_path_factory.mktemp("whole")
+    assert file_faults.run([*SHORT, "--run-dir", folder / "run"], folder).returncode == 0
+    return folder / "run"
+
+
+def words_for(run):
+    """The command line that starts a run, or goes on with it."""
+    return ["--run-dir", run, "--resume"] if (run / "config.json").exists() else [*SHORT, "--run-dir", run]
+
+
+def assert_checkpoints_are_whole(run):
+    folder = RunFolder(run)
+    found = folder.latest_checkpoint()
+    assert folder.passed_over == [] and (found is None) == (folder.checkpoints() == [])
+
+
+def kill_again_and_again(run, faults, whole):
+    for fault in faults:
+        killed = file_faults.run(words_for(run), run.parent, fault)
+        assert killed.returncode == -signal.SIGKILL, (fault, killed)
+        assert_checkpoints_are_whole(run)
+    ended = file_faults.run(words_for(run), run.parent)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, whole)
+
+
+def test_killed_within_operations_on_files_it_ends_with_the_same_bits(whole, tmp_path):
+    kill_again_and_again(tmp_path / "run", FEW, whole)
+
+
+@pytest.mark.slow
+def test_killed_within_twenty_operations_on_files(whole, tmp_path):
+    assert len(MANY) == 20
+    kill_again_and_again(tmp_path / "run", MANY, whole)
+
+
+@pytest.mark.slow
+def test_killed_at_twenty_random_moments(whole, tmp_path):
+    run, moments, killed = tmp_path / "run", random.Random(0), 0
+    while killed < 20:
+        ended = file_faults.run(words_for(run), tmp_path, kill_after=moments.uniform(0.1, 6.0))
+        assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
+        killed += ended.returncode != 0
+        if run.exists():
+            assert_checkpoints_are_whole(run)
+        if ended.returncode == 0:
+            assert_same_run(run, whole)
+            shutil.rmtree(run)
+    ended = file_faults.run(words_for(run), tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, whole)
+
+
+@pytest.mark.slow
+def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(tmp_path):
+    script = Path(file_faults.__file__)
+    assert jobs.run(4, jobs.RUN, *SHORT, "--run-dir", tmp_path / "whole").returncode == 0
+    run = tmp_path / "broken"
+    for rank, fault in ((0, FEW[0]), (3, ("write", "3.0.monitor.csv", 2, "half")), (0, FEW[2]), (2, ("truncate", "2.1.monitor.csv", 1, "kill")),
+                        (1, ("fsync", "1.0.monitor.csv", 1, "kill")), (0, FEW[5])):
+        killed = jobs.run(4, script, json.dumps([rank, fault]), *words_for(run))
+        assert killed.returncode not in (0, 1, 2), (fault, killed.stderr)
+        assert not jobs.processes_naming(str(run))
+        assert_checkpoints_are_whole(run)
+    ended = jobs.run(4, jobs.RUN, *words_for(run))
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, tmp_path / "whole")
+
+
+def test_resume_of_a_run_that_was_killed_before_its_config_says_to_start_it(tmp_path):
+    run = tmp_path / "run"
+    file_faults.run([*SHORT, "--run-dir", run], tmp_path, ("open", "config.json", 1, "kill"))
+    assert sorted(path.name for path in run.iterdir()) == [".lock", "checkpoints"]
+    refused = file_faults.run(["--run-dir", run, "--resume"], tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == f"run.py: error: --resume: there is no run in {run}; check --run-dir, or leave --resume out to start one\n"
+
+
+def test_what_killed_writers_left_half_done_is_removed_by_the_next_run(tmp_path):
+    folder = RunFolder(tmp_path)
+    left = [".config.json.7.part", ".probe.7.part", ".film.7.part.gif", "checkpoints/.ckpt-00000003.safetensors.7.part", "best/.policy.safetensors.7.part"]
+    kept = [".part", ".notes.part.txt", "mine.7.part", "best/policy.safetensors"]
+    (tmp_path / "best").mkdir()
+    for name in (*left, *kept):
+        (tmp_path / name).touch()
+    assert folder.claim() is None
+    assert not any((tmp_path / name).exists() for name in left) and all((tmp_path / name).exists() for name in kept)
+
+
+def test_logs_are_taken_back_only_once_newer_checkpoints_are_gone(whole, tmp_path):
+    """Else a kill between the two would leave a forced checkpoint that knows more rows than there are."""
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    killed = file_faults.run(["--run-dir", run, "--resume", "exact"], tmp_path, ("truncate", "progress.csv", 1, "kill"))
+    assert killed.returncode == -signal.SIGKILL and (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
+    assert RunFolder(run).checkpoints()[0].name == "ckpt-00000012.safetensors"

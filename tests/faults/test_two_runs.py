@@ -1,0 +1,66 @@
+"""One folder, one run: the second is refused and touches nothing, whatever the filesystem; a dead run's folder is free."""
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+
+import file_faults
+import pytest
+from run_files import SHORT
+
+from baselines_ppo.folders import claim_folder
+from common.errors import UserError
+from common.mpi import Communicator
+from common.run_folder import RunFolder
+
+
+def seen(folder):
+    """Everything that could have been touched."""
+    return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.stat().st_size, path.stat().st_ino) for path in (folder, *folder.rglob("*"))}
+
+
+@pytest.mark.parametrize("words", [["--resume"], SHORT])
+def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words, tmp_path):
+    run = tmp_path / "run"
+    folder = claim_folder(run, Communicator(None), False, 3)
+    folder.write_config({"format": "baselines_ppo.config", "typed": {"env": "CartPole-v1"}, "settings": {"policy_settings": {}}, "ranks": 1})
+    (run / ".config.json.7.part").touch()  # as the first may be writing it
+    before = seen(run)
+    refused = file_faults.run([*words, "--run-dir", run], tmp_path)
+    assert refused.returncode == 2
+    assert refused.stderr == f"run.py: error: run directory {run} is in use by a run that is still alive; choose another with --run-dir\n"
+    assert seen(run) == before
+    folder.release()
+
+
+def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
+    code = f"from common.run_folder import RunFolder; import time; run = RunFolder({str(tmp_path)!r}); run.claim(); print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
+    process.stdout.readline()
+    with pytest.raises(UserError, match="still alive"):
+        RunFolder(tmp_path).claim()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    RunFolder(tmp_path).claim()
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monkeypatch, capsys):
+    def flock(file, operation):
+        raise OSError(number, os.strerror(number))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    (tmp_path / ".config.json.7.part").touch()
+    claim_folder(tmp_path, Communicator(None), False, 3)
+    assert capsys.readouterr().err == f"run.py: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
+    assert (tmp_path / ".config.json.7.part").exists()  # another may be writing it
+
+
+@pytest.mark.parametrize("name", ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv"])
+def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / name).write_text("kept")
+    with pytest.raises(UserError, match=f"holds {name} of a run whose config.json is gone; choose another --run-dir$"):
+        claim_folder(tmp_path, Communicator(None), False, 3)
+    assert (tmp_path / name).read_text() == "kept"
