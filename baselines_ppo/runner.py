@@ -154,8 +154,6 @@ def default_folder(settings):
     return str(root / settings["env"].replace("/", "-").replace(":", "-") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
 
 
-
-
 def learn_in(folder, settings, comm, checkpoint):
     """Build environments and logs, train, save the policy, and draw what happened."""
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
