@@ -52,7 +52,7 @@ class RunFolder:
         with self._as_asked_for():
             probe = self.path / f".probe.{os.getpid()}.part"
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)  # another host may have a process of this number
 
     def claim(self):
         """Take the folder for this process (`FolderLock`), and remove what writers that were killed have left in it half done.

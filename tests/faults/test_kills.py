@@ -33,7 +33,7 @@ MANY = [("open", "config.json", 1, "kill"), *FEW[:2],
         *FEW[4:5],
         ("write", "progress.csv", 2, "kill"),
         ("fsync", "ckpt-00000014-forced", 1, "half"),
-        ("rename", "policy/.policy", 1, "kill"), *FEW[5:]]
+        ("mkdir", "policy$", 1, "kill"), ("rename", "policy/.policy", 1, "kill"), *FEW[5:]]
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +70,14 @@ def test_killed_within_operations_on_files_it_ends_with_the_same_bits(whole, tmp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_within_twenty_operations_on_files(whole, tmp_path):
     assert len(MANY) == 20
     kill_again_and_again(tmp_path / "run", MANY, whole)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_at_twenty_random_moments(whole, tmp_path):
     run, moments, killed = tmp_path / "run", random.Random(0), 0
     while killed < 20:
@@ -93,6 +95,7 @@ def test_killed_at_twenty_random_moments(whole, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(tmp_path):
     script = Path(file_faults.__file__)
     assert jobs.run(4, jobs.RUN, *SHORT, "--run-dir", tmp_path / "whole").returncode == 0
