@@ -200,7 +200,7 @@ def main(folder, count, start, bound, memory, failures):
             found["failed"] += 1
             kept = Path(failures) / f"{start}-{found['inputs']}-{target.paths[which].name}"
             kept.write_bytes(data)
-            print(json.dumps({"failure": verdict, "file": str(kept)}), flush=True)
+            print(json.dumps(found | {"failure": verdict, "file": str(kept)}), flush=True)
         if found["inputs"] % EVERY == 0:
             print(json.dumps(found), flush=True)
 

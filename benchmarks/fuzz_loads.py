@@ -68,18 +68,17 @@ def fuzz(args, totals, failures, progress):
             words = [sys.executable, HERE / "fuzz_child.py", work, count, start + before["inputs"], args.seconds, args.megabytes, args.keep]
             with errors.open("wb") as stderr:
                 process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=work)
-            found = None
+            started = False
             for line in process.stdout:
                 said = json.loads(line)
                 if "failure" in said:
                     failures.append((said["failure"], said["file"]))
-                else:
-                    found = said
-                    totals |= {name: before[name] + found[name] for name in TOTALS}
-                    progress.say(totals)
+                totals |= {name: before[name] + said[name] for name in TOTALS}
+                started = True
+                progress.say(totals)
             process.wait()
             if process.returncode:
-                if found is None:
+                if not started:
                     raise SystemExit(f"the process that is fuzzed does not start: {reason(process, errors)}")
                 kept = Path(args.keep) / f"died-{totals['inputs']}-{newest(work).name}"
                 shutil.copy(newest(work), kept)
