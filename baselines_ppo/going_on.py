@@ -5,7 +5,7 @@ from baselines_ppo.cli import RunSettings
 from baselines_ppo.resolve import CONFIG_FORMAT, check_policy_names, check_run_settings, checked, checked_config, limits_of
 from baselines_ppo.settings import ALGORITHMS
 from common.checkpoints import check_arrays
-from common.checks import about, shown
+from common.checks import about, shown, whole
 from common.errors import UserError
 
 
@@ -45,6 +45,8 @@ def check_settings(settings, path):
     """Raises UserError unless the settings of a run that goes on, after its own have been put over today's, can be."""
     with about(f"--resume: {path}/config.json"):
         check_run_settings({name: settings[name] for name in RunSettings.__dataclass_fields__})
+        for name in ("num_envs", "env_workers", "env_threads"):  # which a run that has started knows
+            whole(name, settings[name])
         check_policy_names(settings["policy_settings"], settings["policy"])
         cls = ALGORITHMS[settings["alg"]]
         algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})

@@ -165,6 +165,7 @@ def test_a_checkpoint_that_cannot_be_is_refused_before_a_log_is_cut(case, run, c
 @pytest.mark.parametrize("change, parts", [
     (lambda c: c["settings"].update(timesteps_per_actorbatch=10**13), ["10000000000000", "memory"]),
     (lambda c: c["settings"].update(num_envs="one"), ["num_envs", "whole number"]), (lambda c: c["settings"].update(gamma=float("nan")), ["gamma=nan"]),
+    (lambda c: c["settings"].update(num_envs=None), ["num_envs=None"]),
     (lambda c: c["settings"].update(env=3), ["env: 3 is not text"]), (lambda c: c["settings"].pop("alg"), ["alg is missing"]),
     (lambda c: c["settings"].update(policy_settings=[1]), ["policy_settings"]), (lambda c: c["settings"].update(dropout=1), ["'dropout' is no setting"]),
     (lambda c: c["settings"]["policy_settings"].update(hid_size=10**9), ["hid_size=1000000000"]),
