@@ -13,6 +13,7 @@ from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
+from common.post_mortem import FORMAT as POST_MORTEM
 from common.run_folder import FORMAT as CHECKPOINT
 
 FORMAT = "baselines_ppo.policy"
@@ -181,12 +182,12 @@ class Policy(tf.Module):
 
 
 def read_policy(path):
-    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint.
+    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint or post-mortem.
 
     Raises:
         UserError: if it is damaged, or neither.
     """
-    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT)
+    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT, POST_MORTEM)
     if metadata["format"] == FORMAT:
         return arrays, metadata
     if "policy" not in metadata:

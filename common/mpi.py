@@ -139,8 +139,9 @@ class Communicator:
         all of them, and a mean far from 0 costs no precision.
         """
         x = np.asarray(x, np.float64)
-        mean = x.mean(axis=0) if len(x) else np.zeros(x.shape[1:])
-        own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
+        with np.errstate(over="ignore"):  # squares beyond float64: a variance of inf ends the run at the end of the iteration
+            mean = x.mean(axis=0) if len(x) else np.zeros(x.shape[1:])
+            own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
     def abort(self, reason, status=1):
