@@ -156,7 +156,7 @@ class TRPOUpdate:
         found = comm.mean(self._gradient(*tensors).numpy())
         if not np.isfinite(found).all():
             why, fix = what_went_wrong(batch, np.abs(theta).max())
-            raise NotFinite(f"the gradient of the surrogate, or the surrogate itself, is not finite{why} at the policy's step", fix)
+            raise NotFinite("the surrogate or its gradient is not finite before the policy's step", fix, why)
         grad, before = found[:-4].astype(np.float64), found[-4:]
         direction = conjugate_gradient(product, grad, s.cg_iters)
         curvature = direction @ product(direction)

@@ -55,9 +55,9 @@ def error(descent, i, grad, terms, rows, stepsize, scalars):
         rows: {name: [B, ...]} of all ranks.
     """
     bad = [f"{name} is {value}" for name, value in zip(descent.names, terms) if not np.isfinite(value)]
-    bad += [f"a gradient is {grad[~np.isfinite(grad)][0]}, though the terms of the loss are finite,"] if not np.isfinite(grad).all() else []
+    bad += [f"a gradient is {grad[~np.isfinite(grad)][0]}, though the terms of the loss are finite"] if not np.isfinite(grad).all() else []
     bad += ["a parameter or one of Adam's moments is not finite after the step"]
     place = f"minibatch {i % descent.per_epoch} of epoch {descent.epoch + i // descent.per_epoch}"
     why, fix = what_went_wrong(rows, np.abs(descent.adam.flat_state().numpy()[:descent.adam.size]).max())
     facts = {"minibatch": place, "terms": dict(zip(descent.names, terms.tolist())), "stepsize": float(stepsize), "scalars": scalars.numpy().tolist()}
-    return NotFinite(f"{bad[0]} in {place}{why}", fix, {f"minibatch/{name}": x for name, x in rows.items()}, facts)
+    return NotFinite(f"{bad[0]}, in {place}", fix, why, {f"minibatch/{name}": x for name, x in rows.items()}, facts)

@@ -49,6 +49,7 @@ class NotFinite(FloatingPointError):
     Args:
         what: "loss_vf_loss is inf in minibatch 3 of epoch 0".
         fix: what to do.
+        why: "where a value target is inf".
         arrays: {name: array} for the post-mortem, on rank 0.
         facts: {name: JSON-able} for it.
 
@@ -58,12 +59,13 @@ class NotFinite(FloatingPointError):
         left: where the post-mortem is; None where there is none.
     """
 
-    def __init__(self, what, fix="take a smaller step size, or look at the environment's rewards", arrays=None, facts=None):
-        super().__init__(what, fix)
-        self.what, self.fix, self.arrays, self.facts = what, fix, arrays or {}, facts or {}
+    def __init__(self, what, fix="take a smaller step size, or look at the environment's rewards", why="", arrays=None, facts=None):
+        super().__init__(what, fix, why)
+        self.what, self.fix, self.why, self.arrays, self.facts = what, fix, why, arrays or {}, facts or {}
         self.iteration, self.left, self.shared = None, None, True
 
     def __str__(self):
         where = "" if self.iteration is None else f" of iteration {self.iteration}"
         left = f"; {self.left}" if self.left else ""
-        return " ".join(f"{self.what}{where}; {self.fix}{left}".split())
+        why = f", {self.why}" if self.why else ""
+        return " ".join(f"{self.what}{where}{why}; {self.fix}{left}".split())

@@ -163,7 +163,9 @@ class MinibatchDescent:
             out = self._step(grad, tf.constant(i > 0), batch, indices[min(i, last - 1)], weights[min(i, last - 1)], stepsize, scalars)
             if i < last:
                 mean = self.comm.mean(out.numpy())
-                if not np.isfinite(mean @ mean) and not np.isfinite(mean).all():  # a square overflows sooner, and costs a fifth
+                with np.errstate(all="ignore"):
+                    suspect = not np.isfinite(mean @ mean)  # a square overflows sooner, and costs a fifth
+                if suspect and not np.isfinite(mean).all():
                     raise bad_minibatch.of_average(self, i, mean, arrays, stepsize, scalars)
                 grad = tf.constant(mean[:self.adam.size])
                 terms.append(mean[self.adam.size:])

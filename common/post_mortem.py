@@ -42,7 +42,7 @@ NO_MINIBATCH = {"minibatch": None, "terms": None, "stepsize": None, "scalars": N
 
 
 def what_went_wrong(rows, largest_parameter):
-    """(cause, fix) of a minibatch with a number that is not finite, as far as its rows show it.
+    """(why, fix) of a minibatch with a number that is not finite, as far as its rows show it.
 
     Args:
         rows: {name: [B, ...]} as the losses read them.
@@ -51,10 +51,10 @@ def what_went_wrong(rows, largest_parameter):
     for name, (what, fix) in INPUTS.items():
         x = rows.get(name, np.zeros(0))
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            return f", where {what} is {x[~np.isfinite(x)][0]}", fix
+            return f"where {what} is {x[~np.isfinite(x)][0]}", fix
     target = np.abs(rows.get("ret", np.zeros(1))).max()
     fix = "take a smaller step size" if largest_parameter > LARGE else SCALE if target > LARGE else "take a smaller step size, or look at the rewards"
-    return f", with value targets up to {target:.3g} and parameters up to {largest_parameter:.3g},", fix
+    return f"with value targets up to {target:.3g} and parameters up to {largest_parameter:.3g}", fix
 
 
 def first_not_finite(part, state):

@@ -81,7 +81,7 @@ class Training:
         """Write it; returns where it is, in words."""
         then = {f"{name}/{key}": x for name, part in self._state_parts() for key, x in part.state().items()}
         try:
-            return post_mortem.write(self.folder.path, self.iters_so_far, error, self.oldpi.state(), then, self.under_way, self.pi.description())
+            return post_mortem.write(self.folder.path, error.iteration, error, self.oldpi.state(), then, self.under_way, self.pi.description())
         except Exception as failure:  # which must not hide what it is about
             return f"no post-mortem could be written ({type(failure).__name__}: {failure})"
 
