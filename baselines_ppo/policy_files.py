@@ -5,6 +5,7 @@ from common import spaces
 from common.checkpoints import load_arrays
 from common.checks import about, shown
 from common.errors import UserError
+from common.post_mortem import FORMAT as POST_MORTEM
 from common.run_folder import FORMAT as CHECKPOINT
 
 FORMAT = "baselines_ppo.policy"
@@ -12,12 +13,12 @@ ENTRIES = 16  # that a space may have for every number in its file: a CnnPolicy 
 
 
 def read_policy(path):
-    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint.
+    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint or post-mortem.
 
     Raises:
         UserError: if it is damaged, or neither.
     """
-    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT)
+    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT, POST_MORTEM)
     if metadata["format"] == FORMAT:
         return arrays, metadata
     if "policy" not in metadata:

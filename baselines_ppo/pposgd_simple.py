@@ -47,15 +47,14 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
     limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
     learner = Learner(PPOSettings, given, options, limits, env, policy_fn, seed, callback)
     update = PPOUpdate(learner)
-    training = learner.training(update)
-
-    for _ in training.iterations():
-        seg = training.collect()                                        # run pi_old for T steps in every environment
-        learner.scale(seg)                                              # rewards, if returns are to be scaled
-        learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
-        add_vtarg_and_adv(seg, gamma, lam)                              # A_1 ... A_T by GAE
-        terms = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of the surrogate L
-        training.finish(seg, terms)                                     # statistics, log, checkpoint
+    with learner.training(update) as training:
+        for _ in training.iterations():
+            seg = training.collect()                                        # run pi_old for T steps in every environment
+            learner.scale(seg)                                              # rewards, if returns are to be scaled
+            learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
+            add_vtarg_and_adv(seg, gamma, lam)                              # A_1 ... A_T by GAE
+            terms = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of the surrogate L
+            training.finish(seg, terms)                                     # statistics, log, checkpoint
     return learner.pi
 
 
@@ -130,7 +129,7 @@ class PPOUpdate:
         self.penalty = KLPenalty(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         self.averaging = choose_strategy(comm.size, self.adam.size, self.batch_size) if learner.averaging == "auto" else learner.averaging
-        self.descent = MinibatchDescent(ppo_losses(pi, settings), len(TERMS), self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts)
+        self.descent = MinibatchDescent(ppo_losses(pi, settings), TERMS, self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts)
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
         self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // self.batch_size)
         self.minibatch_terms = None
@@ -169,7 +168,7 @@ class PPOUpdate:
                 add_vtarg_and_adv(seg, s.gamma, s.lam)
                 batch = self._batch(seg, valid)
             indices, weights = plan_minibatches(rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count)
-            terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room)
+            terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room, count, epoch)
             minibatch_terms.append(terms)
             if s.target_kl is not None and terms[:, TERMS.index("loss_kl")].mean() > 1.5 * s.target_kl:
                 break

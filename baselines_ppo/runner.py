@@ -33,7 +33,7 @@ from baselines_ppo.resolve import (  # noqa: E402
 from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
-from common.errors import UserError  # noqa: E402
+from common.errors import EnvironmentFault, UserError  # noqa: E402
 from common.heartbeat import Heartbeat  # noqa: E402
 from common.quiet import available_cores, import_tensorflow  # noqa: E402
 from common.screen import showing  # noqa: E402
@@ -57,22 +57,27 @@ def run(typed, args):
         return give_up(comm, "interrupted", status=130)
     except CannotWrite as error:
         return give_up(comm, "; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
-    except FloatingPointError as error:
-        return give_up(comm, error, status=1)
+    except (EnvironmentFault, FloatingPointError) as error:
+        return give_up(comm, error, status=1, trace=getattr(error, "trace", None))
     except BaseException as error:
-        traceback.print_exc()
-        return give_up(comm, f"{type(error).__name__}: {error}", status=1)
+        return give_up(comm, f"{type(error).__name__}: {error}", status=1, trace=traceback.format_exc())
     finally:
         gc.unfreeze()  # or ALE's objects are never freed, and its bindings say so in twenty lines
 
 
-def give_up(comm, reason, status):
-    """The one door for a rank that fails. What fails on all ranks is said once: the others leave it to rank 0 for a second."""
+def give_up(comm, reason, status, trace=None):
+    """The one door for a rank that fails. What fails on all ranks is said once: the others leave it to rank 0 for a second.
+
+    Args:
+        trace: a traceback, which is shown above the reason's one line.
+    """
+    if comm.rank > 0:
+        time.sleep(1.0)
+    if trace:
+        print(trace, file=sys.stderr, end="", flush=True)
     if comm.size == 1:
         complain(reason)
         return status
-    if comm.rank > 0:
-        time.sleep(1.0)
     comm.abort(" ".join(str(reason).split()), status)
 
 
@@ -163,7 +168,7 @@ def learn_in(folder, settings, comm, checkpoint):
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
                           reward_scale=settings["reward_scale"], **settings["env_kwargs"] or {})
     closing = contextlib.ExitStack()
-    closing.callback(env.close)
+    closing.callback(close, env)
     policy_class = policy_named(settings["policy"])
 
     def on_start(training):
@@ -205,6 +210,14 @@ def learn_in(folder, settings, comm, checkpoint):
             draw_report(folder, settings)
     comm.barrier()
     return status
+
+
+def close(env):
+    """Close the environments. One that cannot be is told: it must not hide what ended the run, nor cost the policy of one that ended well."""
+    try:
+        env.close()
+    except Exception as error:
+        print(f"an environment could not be closed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
 
 
 def install_signals(training):

@@ -10,8 +10,10 @@ from baselines_ppo.settings import TRPOSettings
 from baselines_ppo.value_fit import ValueFit, split_variables
 from common.advantages import add_vtarg_and_adv, standardise
 from common.conjugate_gradient import conjugate_gradient
+from common.errors import NotFinite
 from common.limits import Limits
 from common.mpi_adam import get_flat, set_from_flat
+from common.post_mortem import what_went_wrong
 from common.segments import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 
 MAX_HALVINGS = 10  # of a step, before none is made
@@ -38,15 +40,14 @@ def learn(env, policy_fn, *, timesteps_per_batch=1024, max_kl=0.01, cg_iters=10,
     limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
     learner = Learner(TRPOSettings, given, options, limits, env, policy_fn, seed, callback)
     update = TRPOUpdate(learner)
-    training = learner.training(update)
-
-    for _ in training.iterations():
-        seg = training.collect()                                        # run pi_old for T steps in every environment
-        learner.scale(seg)                                              # rewards, if returns are to be scaled
-        learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
-        add_vtarg_and_adv(seg, gamma, lam)                              # A_1 ... A_T by GAE
-        terms = update(seg, training.minibatch_rng(), training.progress)  # the best step within the trust region
-        training.finish(seg, terms)
+    with learner.training(update) as training:
+        for _ in training.iterations():
+            seg = training.collect()                                        # run pi_old for T steps in every environment
+            learner.scale(seg)                                              # rewards, if returns are to be scaled
+            learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
+            add_vtarg_and_adv(seg, gamma, lam)                              # A_1 ... A_T by GAE
+            terms = update(seg, training.minibatch_rng(), training.progress)  # the best step within the trust region
+            training.finish(seg, terms)
     return learner.pi
 
 
@@ -153,6 +154,9 @@ class TRPOUpdate:
 
         theta = get_flat(self.variables).numpy()
         found = comm.mean(self._gradient(*tensors).numpy())
+        if not np.isfinite(found).all():
+            why, fix = what_went_wrong(batch, np.abs(theta).max())
+            raise NotFinite("the surrogate or its gradient is not finite before the policy's step", fix, why)
         grad, before = found[:-4].astype(np.float64), found[-4:]
         direction = conjugate_gradient(product, grad, s.cg_iters)
         curvature = direction @ product(direction)

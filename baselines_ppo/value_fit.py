@@ -47,7 +47,7 @@ class ValueFit:
         def losses(batch, weights, scalars):
             loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
             return loss, loss[None]
-        self.descent = MinibatchDescent(losses, 1, self.adam, None, pi.xla, strategy, pi.minibatch_parts)
+        self.descent = MinibatchDescent(losses, ("loss_vf_loss",), self.adam, None, pi.xla, strategy, pi.minibatch_parts)
 
     def room(self, rows):
         """Minibatches that `rows` rows can make, at the most."""
@@ -63,5 +63,5 @@ class ValueFit:
         of the last pass, each minibatch before its step."""
         count = self.comm.minimum(minibatches_per_epoch(valid, self.batch_size))
         indices, weights = plan_minibatches(rng, valid, self.batch_size, self.iters, count)
-        terms = self.descent.sweep({name: batch[name] for name in ("x", "ret")}, indices, weights, self.stepsize, [], self.room(len(valid)))
+        terms = self.descent.sweep({name: batch[name] for name in ("x", "ret")}, indices, weights, self.stepsize, [], self.room(len(valid)), count)
         return float(terms[-count:].mean())

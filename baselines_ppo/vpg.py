@@ -41,15 +41,14 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, gamma=0.99, lam=1.0,
     limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
     learner = Learner(VPGSettings, given, options, limits, env, policy_fn, seed, callback)
     update = VPGUpdate(learner)
-    training = learner.training(update)
-
-    for _ in training.iterations():
-        seg = training.collect()                                        # episodes, whole or cut after T steps
-        learner.scale(seg)                                              # rewards, if returns are to be scaled
-        learner.evaluate(seg)                                           # V(s_t)
-        add_advantages(seg, learner.settings, learner.comm)             # returns less the baseline
-        terms = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
-        training.finish(seg, terms)
+    with learner.training(update) as training:
+        for _ in training.iterations():
+            seg = training.collect()                                        # episodes, whole or cut after T steps
+            learner.scale(seg)                                              # rewards, if returns are to be scaled
+            learner.evaluate(seg)                                           # V(s_t)
+            add_advantages(seg, learner.settings, learner.comm)             # returns less the baseline
+            terms = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
+            training.finish(seg, terms)
     return learner.pi
 
 
@@ -102,7 +101,7 @@ class VPGUpdate:
         joint = valued and settings.vf_iters == 0
         self.adam = MpiAdam(pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm)
         strategy = choose_strategy(comm.size, self.adam.size, self.horizon) if learner.averaging == "auto" else learner.averaging
-        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), len(TERMS), self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts)
+        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), TERMS, self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts)
         self.value_fit = ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize) if valued and not joint else None
 
     def parts(self):

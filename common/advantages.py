@@ -42,7 +42,8 @@ def gae(rew, vpred, new, nextvpred, final_vpred, gamma, lam):
     goes_on = 1.0 - np.concatenate([new[1:], np.zeros_like(new[:1])])
     v_next = np.concatenate([vpred[1:], np.asarray(nextvpred, np.float64)[None]]) * goes_on + final_vpred
     delta = rew + gamma * v_next - vpred
-    return discounted_sums(delta, gamma * lam * goes_on).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is found in the losses, with its place
+        return discounted_sums(delta, gamma * lam * goes_on).astype(np.float32)
 
 
 def add_vtarg_and_adv(seg, gamma, lam):
@@ -61,8 +62,9 @@ def episode_returns(returns, new):
 def standardise(x, valid=None):
     """(x - mean) / standard deviation over the `valid` entries; all zero if they are all equal."""
     chosen = x if valid is None else x[valid]
-    mean, std = chosen.mean(dtype=np.float64), chosen.std(dtype=np.float64)
-    return ((x - mean) / max(std, 1e-8)).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # as in `gae`
+        mean, std = chosen.mean(dtype=np.float64), chosen.std(dtype=np.float64)
+        return ((x - mean) / max(std, 1e-8)).astype(np.float32)
 
 
 def explained_variance(vpred, ret):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
+from common.env_faults import unusable
 from common.errors import UserError
 from common.writing import RowFile
 
@@ -45,14 +46,20 @@ class Monitor(gym.Wrapper):
 
     def step(self, action):
         result = self.env.step(action)
-        self.episode_return += result[1]
+        try:
+            self.episode_return += result[1]
+            ended = bool(result[2] or result[3])
+            if ended:
+                self.episode_return = float(self.episode_return)
+        except Exception as error:  # wrappers outside would raise what says less
+            raise unusable(result, self.observation_space, error) from error
         self.episode_length += 1
-        if result[2] or result[3]:
+        if ended:
             self._finish()
         return result
 
     def _finish(self):
-        self.episodes.append((float(self.episode_return), self.episode_length))
+        self.episodes.append((self.episode_return, self.episode_length))
         if self.rows is not None:
             self.rows.write(f"{self.episode_return:.6f},{self.episode_length},{time.time() - self.started:.6f}\n")
         self.episode_return, self.episode_length = 0.0, 0

@@ -155,8 +155,9 @@ class Communicator:
         all of them, and a mean far from 0 costs no precision.
         """
         x = np.asarray(x, np.float64)
-        mean = x.mean(axis=0) if len(x) else np.zeros(x.shape[1:])
-        own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
+        with np.errstate(over="ignore"):  # a variance beyond float64 ends the run at the end of the iteration
+            mean = x.mean(axis=0) if len(x) else np.zeros(x.shape[1:])
+            own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
     def abort(self, reason, status=1, at_once=False):
@@ -183,5 +184,6 @@ def merge_moments(count_a, mean_a, var_a, count_b, mean_b, var_b):
         return count_a, mean_a, var_a
     delta = mean_b - mean_a
     mean = mean_a + delta * (count_b / count)
-    var = (var_a * count_a + var_b * count_b + np.square(delta) * (count_a * (count_b / count))) / count
+    with np.errstate(over="ignore", invalid="ignore"):
+        var = (var_a * count_a + var_b * count_b + np.square(delta) * (count_a * (count_b / count))) / count
     return count, mean, var

@@ -109,6 +109,18 @@ class MpiAdam:
             buffer = buffer[count:]
         self.t.assign(self.comm.broadcast(int(self.t.numpy())))
 
+    def flat_state(self):
+        """Parameters and moments as one tensor [3 P]."""
+        return tf.concat([get_flat(self.var_list), self.m, self.v], axis=0)
+
+    def set_flat_state(self, flat, t):
+        """The inverse of `flat_state`; `t` is the number of steps made."""
+        params, m, v = tf.split(flat, 3)
+        set_from_flat(self.var_list, params)
+        self.m.assign(m)
+        self.v.assign(v)
+        self.t.assign(t)
+
     def check_synced(self):
         """Raises RanksDrifted, naming the ranks, unless all hold the same parameters and moments: Baselines' call."""
         check_synced(self.comm, [x.numpy() for x in (*self.var_list, self.m, self.v, self.t)])

@@ -47,8 +47,13 @@ class ObservationEncoder:
             raise UserError(f"observation space {in_one_line(space)} has no entries; an observation needs at least one number")
 
     def one(self, ob):
-        """The array [*shape] of one observation."""
-        return np.reshape(ob, self.shape) if self.plain else gym.spaces.flatten(self.space, ob).astype(self.dtype)
+        """The array [*shape] of one observation; ValueError if it has another."""
+        if self.plain:
+            return np.reshape(ob, self.shape)
+        flat = gym.spaces.flatten(self.space, ob)
+        if flat.shape != self.shape:
+            raise ValueError(f"{flat.size} numbers, not {self.shape[0]}")
+        return flat.astype(self.dtype)
 
     def batch(self, obs, batched_space):
         """The array [N, *shape] of a batch as a `VectorEnv` with this `single_observation_space` returns it."""

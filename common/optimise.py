@@ -12,6 +12,8 @@ Which one is a function of the ranks, the batch and the network alone (`choose_s
 import numpy as np
 import tensorflow as tf
 
+from common import bad_minibatch
+from common.errors import NotFinite
 from common.mpi_adam import clip_by_norm
 from common.vec_env import even_bounds
 
@@ -31,7 +33,7 @@ class MinibatchDescent:
     Args:
         losses: function (minibatch: dict of tensors [B, ...], weights [B], scalars [S]) -> (loss, terms [L]). A mean over rows
             is a sum of weight times value; `terms` are what is logged.
-        num_terms: L.
+        names: of the terms, L.
         adam: an `MpiAdam` over the variables to move.
         max_grad_norm: the mean gradient is scaled down to this length; None leaves it.
         xla: compile with XLA.
@@ -39,15 +41,15 @@ class MinibatchDescent:
         parts: of a minibatch, whose gradients are computed side by side.
     """
 
-    def __init__(self, losses, num_terms, adam, max_grad_norm=None, xla=True, strategy="gather", parts=1):
-        self.losses, self.num_terms, self.adam, self.comm = losses, num_terms, adam, adam.comm
+    def __init__(self, losses, names, adam, max_grad_norm=None, xla=True, strategy="gather", parts=1):
+        self.losses, self.names, self.adam, self.comm = losses, names, adam, adam.comm
         self.max_grad_norm, self.strategy, self.parts = max_grad_norm, strategy, parts
         # without AutoGraph, which would take longer to rewrite all that is called than XLA takes to compile it
         self._sweep, self._step, self._evaluate = (tf.function(graph, jit_compile=xla, autograph=False)
                                                    for graph in (self._sweep_graph, self._step_graph, self._evaluate_graph))
 
-    def _gradient(self, batch, indices, weights, scalars):
-        """(gradient [P], terms [L]) of the rows `indices` [B]. Both are sums over rows, so parts of a minibatch add up to it."""
+    def gradient(self, batch, indices, weights, scalars):
+        """(gradient [P], terms [L]) of one minibatch, the rows `indices` [B], on this rank. Both are sums over rows, so parts of it add up."""
         ends = even_bounds(indices.shape[0], self.parts)
         found = [self._gradient_of_part(batch, indices[start:end], weights[start:end], scalars) for start, end in zip(ends, ends[1:]) if end > start]
         return tuple(tf.add_n(parts) for parts in zip(*found))
@@ -67,18 +69,21 @@ class MinibatchDescent:
         self.adam.apply(grad, stepsize, enabled)
 
     def _sweep_graph(self, batch, indices, weights, count, stepsize, scalars):
+        """(terms [M, L], parameters and moments before it, whether all of those are finite after it)."""
         def minibatch(i, terms):
-            grad, minibatch_terms = self._gradient(batch, indices[i], weights[i], scalars)
+            grad, minibatch_terms = self.gradient(batch, indices[i], weights[i], scalars)
             self._apply(grad, stepsize)
             return i + 1, terms.write(i, minibatch_terms)
 
-        terms = tf.TensorArray(tf.float32, indices.shape[0], element_shape=[self.num_terms])
-        return tf.while_loop(lambda i, _: i < count, minibatch, (0, terms), parallel_iterations=1)[1].stack()
+        before = self.adam.flat_state()
+        terms = tf.TensorArray(tf.float32, indices.shape[0], element_shape=[len(self.names)])
+        terms = tf.while_loop(lambda i, _: i < count, minibatch, (0, terms), parallel_iterations=1)[1].stack()
+        return terms, before, tf.reduce_all(tf.math.is_finite(self.adam.flat_state()))
 
     def _step_graph(self, grad, enabled, batch, indices, weights, stepsize, scalars):
         """Adam with the last minibatch's averaged gradient, then this one's own: one call from Python rather than two."""
         self._apply(grad, stepsize, enabled)
-        return tf.concat(self._gradient(batch, indices, weights, scalars), axis=0)
+        return tf.concat(self.gradient(batch, indices, weights, scalars), axis=0)
 
     def _evaluate_graph(self, batch, weights, scalars):
         return self.losses(batch, weights, scalars)[1]
@@ -106,7 +111,7 @@ class MinibatchDescent:
             everyone = {name: tf.repeat(x, ranks, axis=0) for name, x in tensors.items()}
             self._sweep(everyone, tf.constant(indices), tf.constant(weights), tf.constant(0), stepsize, scalars)
 
-    def sweep(self, batch, indices, weights, stepsize, scalars, room):
+    def sweep(self, batch, indices, weights, stepsize, scalars, room, per_epoch=None, epoch=0):
         """Minibatch after minibatch.
 
         Args:
@@ -115,11 +120,17 @@ class MinibatchDescent:
             stepsize: Adam's.
             scalars: [S] float32, handed to `losses`.
             room: minibatches at the most, so that all sweeps have one shape.
+            per_epoch, epoch: minibatches of an epoch, and the first epoch's number, for errors.
 
         Returns:
             terms [M, L] float32 of every minibatch before its step, the mean over ranks.
+
+        Raises:
+            NotFinite: on all ranks, naming the first minibatch whose terms or gradient are not finite, or whose step left a parameter or moment
+                that is not. Parameters and moments of rank 0 are then as they were before it.
         """
         stepsize, scalars = tf.constant(stepsize, tf.float32), tf.constant(scalars, tf.float32)
+        self.per_epoch, self.epoch = per_epoch or len(indices), epoch
         if self.strategy == "average":
             return self._averaged(batch, indices, weights, stepsize, scalars)
         return self._gathered(batch, indices, weights, stepsize, scalars, room)
@@ -129,21 +140,28 @@ class MinibatchDescent:
         if ranks > 1:
             batch = {name: self.comm.gather_to_root(x) for name, x in batch.items()}
             indices, weights = self.comm.gather_to_root(indices), self.comm.gather_to_root(weights)
-        terms = None
+        terms = error = None
         if self.comm.rank == 0:
             if ranks > 1:
                 batch = {name: x.reshape(ranks * rows, *x.shape[2:]) for name, x in batch.items()}
                 indices = np.concatenate([part + rank * rows for rank, part in enumerate(indices)], axis=1)
                 weights = np.concatenate(weights / np.float32(ranks), axis=1)
             batch = {name: tf.constant(x) for name, x in batch.items()}
-            count = len(indices)
-            indices, weights = (np.concatenate([x, np.zeros((room - count, *x.shape[1:]), x.dtype)]) for x in (indices, weights))
-            terms = self._sweep(batch, tf.constant(indices), tf.constant(weights), tf.constant(count), stepsize, scalars).numpy()[:count]
+            count, started = len(indices), self.adam.t.read_value()
+            indices, weights = (tf.constant(np.concatenate([x, np.zeros((room - count, *x.shape[1:]), x.dtype)])) for x in (indices, weights))
+            terms, before, finite = self._sweep(batch, indices, weights, tf.constant(count), stepsize, scalars)
+            terms = terms.numpy()[:count]
+            if not (finite and np.isfinite(terms).all()):
+                error = bad_minibatch.of_compiled_sweep(self, terms, before, started, batch, indices, weights, stepsize, scalars)
         self.comm.barrier()  # the others sleep here; a plain broadcast would keep their cores busy
         self.adam.sync()
-        return self.comm.broadcast(terms)
+        terms, said = self.comm.broadcast((terms, error and error.args))
+        if said:
+            raise error or NotFinite(*said)
+        return terms
 
     def _averaged(self, batch, indices, weights, stepsize, scalars):
+        arrays = batch | {"weights": weights, "rows": indices}
         batch = {name: tf.constant(x) for name, x in batch.items()}
         indices, weights = tf.unstack(tf.constant(indices)), tf.unstack(tf.constant(weights))
         grad, terms = tf.zeros([self.adam.size]), []
@@ -152,6 +170,10 @@ class MinibatchDescent:
             out = self._step(grad, tf.constant(i > 0), batch, indices[min(i, last - 1)], weights[min(i, last - 1)], stepsize, scalars)
             if i < last:
                 mean = self.comm.mean(out.numpy())
+                with np.errstate(all="ignore"):
+                    suspect = not np.isfinite(mean @ mean)  # a square overflows sooner, and costs a fifth
+                if suspect and not np.isfinite(mean).all():
+                    raise bad_minibatch.of_average(self, i, mean, arrays, stepsize, scalars)
                 grad = tf.constant(mean[:self.adam.size])
                 terms.append(mean[self.adam.size:])
         return np.stack(terms)

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 
 from common import seeding
-from common.errors import UserError
-from common.vec_env import Stepper
+from common.env_faults import first_not_finite, in_brief
+from common.errors import EnvironmentFault, NotFinite, UserError
+from common.stepper import Stepper
 
 LONGEST = 1_000_000  # steps, after which a whole episode is not waited for any longer
 
@@ -47,7 +48,11 @@ class Collector:
 
     def reset(self, seeds=None):
         """Cut every environment where it stands and start new episodes, with `seeds` (a list, one an environment) if given."""
-        self.obs = self.stepper.reset(seeds).copy()
+        try:
+            self.obs = self.stepper.reset(seeds).copy()
+        except EnvironmentFault as fault:
+            fault.when = "in the reset before the segment"
+            raise
         self.new = np.ones(self.num_envs, bool)
         self.ac = np.zeros((self.num_envs, *self.pi.pdtype.sample_shape()), self.pi.pdtype.sample_dtype().as_numpy_dtype)
         self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs, int)
@@ -64,6 +69,10 @@ class Collector:
             what whole episodes need); `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time
             limit ended an episode; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made;
             `flatparam`, `vpred` where the actor kept them.
+
+        Raises:
+            EnvironmentFault: for what an environment raised, or returned that is not finite or does not fit its space.
+            NotFinite: if it did so after the policy gave it an action that is not finite.
         """
         if self.obs is None:
             self.reset()
@@ -73,16 +82,17 @@ class Collector:
             if sum(len(part["rew"]) for part in parts) > LONGEST:
                 raise UserError(f"an episode has not ended after {LONGEST:,} steps; whole episodes need ends: wrap the environment in a "
                                 "gymnasium.wrappers.TimeLimit, or set whole_episodes=False")
-            parts.append(self._run(rng, self.steps, going_on))
+            parts.append(self._run(rng, self.steps, going_on, len(parts) * self.steps))
         seg = parts[0] if len(parts) == 1 else join(parts)
         rew, valid, ended = seg["rew"], seg.pop("real"), seg["terminated"] | seg["truncated"]
         episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()] if self.monitors \
             else self._count_episodes(rew * valid, valid, ended)
-        self._check_finite(seg["ob"], seg["last_ob"], rew, seg["final_obs"])
+        self._check_finite(seg["ob"], seg["ac"], rew, seg["last_ob"], seg["final_obs"])
         return seg | {"steps": int(valid.sum()), "ep_rets": [ep_ret for ep_ret, _ in episodes], "ep_lens": [ep_len for _, ep_len in episodes]}
 
-    def _run(self, rng, steps, going_on=None):
-        """Part of a segment: up to `steps` steps; until no episode of `going_on` [K] bool, changed in place, goes on, if that is given."""
+    def _run(self, rng, steps, going_on=None, first=0):
+        """Part of a segment from its step `first` on: up to `steps` steps; until no episode of `going_on` [K] bool, changed in place, goes on, if
+        that is given."""
         num_envs, pdtype = self.num_envs, self.pi.pdtype
         ob = np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype)
         ac = np.empty((steps + 1, *self.ac.shape), self.ac.dtype)
@@ -97,19 +107,27 @@ class Collector:
             act = self.pi.actor(stepper.num_envs, None if noise is None else noise[:, columns])
             own_ob, own_ac, own_rew, own_real = (x[:, columns] for x in (ob, ac, rew, real))
             step, final_obs, heartbeat = stepper.step, [], self.heartbeat
-            for t in range(steps):
-                heartbeat.step = t
-                chosen = own_ac[t + 1] = act(own_ob[t], t)
-                for k, final_ob, died, cut in step(chosen, t, own_ob, own_rew, own_real):
-                    k += columns.start
-                    terminated[t, k], truncated[t, k] = died, cut
-                    if not died:
-                        final_obs.append((t, k, final_ob))
-                if going_on is not None:
-                    wanted[t] = going_on
-                    going_on[:] &= ~(terminated[t] | truncated[t])
-                    if not going_on.any():
-                        return t + 1, final_obs, getattr(act, "outputs", None)
+            try:
+                for t in range(steps):
+                    heartbeat.step = t
+                    chosen = own_ac[t + 1] = act(own_ob[t], t)
+                    for k, final_ob, died, cut in step(chosen, t, own_ob, own_rew, own_real):
+                        k += columns.start
+                        terminated[t, k], truncated[t, k] = died, cut
+                        if not died:
+                            final_obs.append((t, k, final_ob))
+                    if going_on is not None:
+                        wanted[t] = going_on
+                        going_on[:] &= ~(terminated[t] | truncated[t])
+                        if not going_on.any():
+                            return t + 1, final_obs, getattr(act, "outputs", None)
+            except EnvironmentFault as fault:
+                # what it stumbled over may have begun before
+                self._check_finite(own_ob[:t + 1], own_ac[1:t + 2], own_rew[:t], first=first, column=columns.start, failed=True)
+                if fault.environment is not None:
+                    fault.environment += columns.start
+                fault.when = f"at step {first + t} of the segment"
+                raise
             return steps, final_obs, getattr(act, "outputs", None)
 
         results = [run(*self.groups[0])] if self.pool is None else list(self.pool.map(run, *zip(*self.groups)))
@@ -138,17 +156,25 @@ class Collector:
             self.episode_length[k] += valid[start[k]:, k].sum()
         return episodes
 
-    @staticmethod
-    def _check_finite(ob, last_ob, rew, final_obs):
-        for t, k, final_ob in final_obs:
-            if final_ob.dtype.kind == "f" and not np.isfinite(final_ob).all():
-                raise UserError(f"environment {k} returned a last observation that is not finite at step {t} of the segment: {final_ob}; "
-                                "mend the environment, nothing can be learned from it")
-        for name, values in (("observation", ob), ("observation", last_ob[None]), ("reward", rew)):
-            if values.dtype.kind == "f" and not np.isfinite(values).all():
-                t, k = np.argwhere(~np.isfinite(values))[0][:2]
-                raise UserError(f"environment {k} returned a {name} that is not finite at step {t} of the segment: {values[t, k]}; "
-                                "mend the environment, nothing can be learned from it")
+    def _check_finite(self, ob, ac, rew, last_ob=None, final_obs=(), first=0, column=0, failed=False):
+        """Raises for what `first_not_finite` finds: EnvironmentFault, or NotFinite for an action of the policy's.
+
+        Args:
+            first, column: the step and the environment of row and column 0.
+        """
+        found = first_not_finite(ob, ac, rew, last_ob, final_obs, failed)
+        if found is None:
+            return
+        name, t, k, value = found
+        when, k = "in the reset before the segment" if t < 0 else f"at step {first + t} of the segment", column + k
+        if name == "action":
+            error = NotFinite(f"the policy gave environment {k} the action {in_brief(str(value))}, at a finite observation, {when}",
+                              "mend its forward, take a smaller step size, or bring the observations to the order of 1")
+            error.shared = False
+            raise error
+        fault = EnvironmentFault(f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {in_brief(str(value))}")
+        fault.environment, fault.env_id, fault.when = k, getattr(self.stepper.env.spec, "id", None), when
+        raise fault
 
 
 def traj_segment_generator(pi, env, horizon, stochastic, seed=None):

@@ -2,10 +2,11 @@
 
 An algorithm writes its own steps between `collect` and `finish`:
 
-    for iteration in training.iterations():
-        seg = training.collect()
-        ...
-        training.finish(seg, {"loss_...": ...})
+    with training:
+        for iteration in training.iterations():
+            seg = training.collect()
+            ...
+            training.finish(seg, {"loss_...": ...})
 """
 import functools
 import time
@@ -14,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from common import seeding
+from common import post_mortem, seeding
 from common.advantages import explained_variance
 from common.callbacks import as_callbacks, wants_to_stop
 from common.checkpoints import check_arrays
 from common.checks import about
-from common.errors import UserError
+from common.errors import EnvironmentFault, NotFinite, UserError
 from common.heartbeat import Heartbeat
+from common.running_mean_std import RunningMeanStd
 from common.segments import Collector, squeeze
 
 
@@ -65,6 +67,31 @@ class Training:
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0
         self.seg, self.stop_requested = None, None
+        self.under_way = {}  # the iteration's segment, for a post-mortem
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
+        if isinstance(error, (EnvironmentFault, NotFinite)) and error.iteration is None:
+            error.iteration = self.iters_so_far
+        if isinstance(error, NotFinite) and error.shared and self.folder is not None:
+            if self.comm.rank == 0:
+                error.left = self._post_mortem(error)
+            self.comm.barrier()  # a rank that is first to give up would end the job before rank 0 has written
+            error.left = self.comm.broadcast(error.left)
+
+    def _post_mortem(self, error):
+        """Write it; returns where it is, in words."""
+        then = {f"{name}/{key}": x for name, part in self._state_parts() for key, x in part.state().items()}
+        try:
+            return post_mortem.write(self.folder.path, error.iteration, error, self.oldpi.state(), then, self.under_way, self.pi.description())
+        except Exception as failure:  # which must not hide what it is about
+            return f"no post-mortem could be written ({type(failure).__name__}: {failure})"
+
+    def _state_parts(self):
+        return {"pi": self.pi, **self.parts}.items()
 
     @property
     def elapsed(self):
@@ -87,6 +114,7 @@ class Training:
         while self._goes_on():
             yield self.iters_so_far
         if self.folder is not None and self.iters_so_far and self.iters_so_far % self.checkpoint_every:
+            self.check_finite(self.iters_so_far - 1, everything=True)
             self._checkpoint(forced=True)
 
     def _goes_on(self):
@@ -116,13 +144,15 @@ class Training:
 
     def _collect(self, rng):
         if not self.compile_ahead:
-            return self.collector.collect(rng)
+            self.under_way = self.collector.collect(rng)
+            return self.under_way
         with ThreadPoolExecutor(len(self.compile_ahead)) as pool:  # XLA compiles without Python's lock, on cores that would idle
             compiling, self.compile_ahead = [pool.submit(one) for one in self.compile_ahead], ()
             seg = self.collector.collect(rng)
             self.heartbeat.phase("compile", self.iters_so_far)
             for one in compiling:
                 one.result()
+        self.under_way = seg
         return seg
 
     def minibatch_rng(self):
@@ -135,14 +165,18 @@ class Training:
         Args:
             seg: the segment, with `vpred` and `tdlamret`.
             terms: {name: number}, what the algorithm has to say, the same on all ranks.
+
+        Raises:
+            NotFinite: on all ranks, for a term, a parameter or a statistic that is not finite; nothing of it has been logged or saved.
         """
         if bad := [name for name, value in terms.items() if not np.isfinite(value)]:
-            raise FloatingPointError(f"{bad[0]} is {terms[bad[0]]} in iteration {self.iters_so_far}; the last checkpoint is from before it: "
-                                     "resume with a smaller step size, or look at the environment's rewards")
+            raise NotFinite(f"{bad[0]} is {terms[bad[0]]} after the last minibatch")
         self.heartbeat.phase("statistics", self.iters_so_far)
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
+        self.synced()
+        self.check_finite(self.iters_so_far, everything=self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0)
         own = (seg["ep_rets"], seg["ep_lens"], seg["steps"], explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
         everyone = self.comm.gather(own)
         for ep_rets, ep_lens, steps, _ in everyone:
@@ -152,7 +186,6 @@ class Training:
             self.timesteps_so_far += steps
         self.iters_so_far += 1
         self.seg = squeeze(seg) if self.collector.stepper.squeeze else seg
-        self.synced()
         stats = {
             "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
             "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),
@@ -166,6 +199,16 @@ class Training:
         if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
             self._checkpoint()
             self._cut()
+
+    def check_finite(self, iteration, everything):
+        """Raises NotFinite for statistics of `iteration` that are not finite, as those of huge numbers are; with `everything`, before a checkpoint, also
+        for any other part of one. The same on all ranks, whose state is the same."""
+        parts = self._state_parts() if everything else [(name, part) for name, part in (("pi/ob_rms", self.pi.ob_rms), *self.parts.items())
+                                                        if isinstance(getattr(part, "rms", part), RunningMeanStd)]
+        if bad := next(filter(None, (post_mortem.first_not_finite(name, part.state()) for name, part in parts)), None):
+            error = NotFinite(f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size")
+            error.iteration = iteration
+            raise error
 
     # ---- checkpoints
 

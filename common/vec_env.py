@@ -1,12 +1,12 @@
-"""Environments as the collector steps them: K at once, and whatever their autoreset mode, episodes that end in the step that ended them."""
+"""K environments at once in one process, stepped without anything that costs."""
 import copy
-import sys
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common.errors import UserError
+from common.env_faults import first_observation, raised, unusable, usable
+from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 
 
@@ -19,7 +19,8 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
     """K environments of one kind, stepped one after the other in this process, reset in the step that ends an episode.
 
     Gymnasium's `SyncVectorEnv` copies observations and merges infos at every step; beside a physics of some tens of microseconds that counts.
-    Actions reach the environments as they are given. The arrays it returns are its own: copy what must outlive the next step.
+    Actions reach the environments as they are given. The arrays it returns are its own: copy what must outlive the next step. What an
+    environment raises, or returns that is no step's or reset's result, comes out as an `EnvironmentFault` with its number.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -32,8 +33,10 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         self.spec, self.render_mode = envs[0].spec, envs[0].render_mode
         self.rew = np.zeros(self.num_envs)
         self.terminated, self.truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
-        plain = isinstance(self.single_observation_space, gym.spaces.Box)
-        self.obs = np.zeros((self.num_envs, *self.single_observation_space.shape), self.single_observation_space.dtype) if plain else None
+        space = self.single_observation_space
+        plain = isinstance(space, gym.spaces.Box)
+        self.obs = np.zeros((self.num_envs, *space.shape), space.dtype) if plain else None
+        self.dtype, self.nbytes = (space.dtype, self.obs[0].nbytes) if plain else (None, None)
 
     @property
     def monitors(self):
@@ -53,9 +56,28 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         return self.obs if self.obs is not None else gym.vector.utils.concatenate(
             self.single_observation_space, obs, gym.vector.utils.create_empty_array(self.single_observation_space, self.num_envs))
 
+    def first(self, k, **kwargs):
+        """The first observation of a new episode of environment `k`; `kwargs` are those of its `reset`."""
+        try:
+            ob = first_observation(self.envs[k].reset(**kwargs))
+            return ob if self.obs is None else usable(ob, self.single_observation_space)
+        except EnvironmentFault as fault:
+            self._number(fault, k)
+            raise
+        except UserError:
+            raise
+        except Exception as error:
+            raise self._number(raised(error, "reset", error.__traceback__.tb_next), k) from error
+
+    def _number(self, fault, k):
+        """Let a fault say whose it is."""
+        if fault.environment is None:
+            fault.environment, fault.env_id = k, getattr(self.spec, "id", None)
+        return fault
+
     def reset(self, *, seed=None, options=None):
         """Starts new episodes; `seed` is a list with one seed an environment, or None."""
-        obs = [env.reset(seed=seed[k] if seed else None, options=options)[0] for k, env in enumerate(self.envs)]
+        obs = [self.first(k, seed=seed[k] if seed else None, options=options) for k in range(self.num_envs)]
         if self.obs is not None:
             self.obs[:] = obs
         return self._batched(obs), {}
@@ -77,114 +99,33 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
 
         Returns:
             [(k, final observation, final info, terminated, truncated)] of the episodes that ended.
+
+        Raises:
+            EnvironmentFault: for what an environment raises, or returns that is no step's result.
         """
-        ended = ()
-        for k, env in enumerate(self.envs):
-            ob, rew[rew_row, k], terminated, truncated, info = env.step(actions[k])
-            if terminated or truncated:
-                # a copy: some environments write their next observation into the same array
-                ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
-                ob, _ = env.reset()
-            obs[ob_row, k] = ob
+        ended, result, dtype, nbytes = (), None, self.dtype, self.nbytes
+        try:
+            for k, env in enumerate(self.envs):
+                result = env.step(actions[k])
+                ob, rew[rew_row, k], terminated, truncated, info = result
+                # NumPy would spread a number over the row; bytes are compared in half the time of shapes, and a shape that hides there does not fit
+                if dtype is not None and (getattr(ob, "dtype", None) is not dtype or ob.nbytes != nbytes):
+                    ob = usable(ob, self.single_observation_space)
+                if terminated or truncated:
+                    # a copy: some environments write their next observation into the same array
+                    ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
+                    ob = self.first(k)
+                obs[ob_row, k] = ob
+        except EnvironmentFault as fault:
+            self._number(fault, k)
+            raise
+        except UserError:
+            raise
+        except Exception as error:
+            inwards = error.__traceback__.tb_next  # none: it was raised here, by what the environment returned
+            raise self._number(raised(error, "step", inwards) if inwards else unusable(result, self.single_observation_space, error), k) from error
         return ended
 
     def close_extras(self, **kwargs):
         for env in self.envs:
             env.close()
-
-
-class Stepper:
-    """What the collector needs of an `Env` or a `VectorEnv`, of any autoreset mode.
-
-    Args:
-        env: the environment.
-        encoder: an `ObservationEncoder` of its observations.
-
-    Attributes:
-        num_envs: K.
-        squeeze: True for an `Env`: segments are then [T, ...] rather than [T, K, ...].
-
-    Raises:
-        UserError: for anything else, such as an environment of old Gym, and for a `VectorEnv` that does not say how it resets.
-    """
-
-    def __init__(self, env, encoder):
-        self.squeeze = not isinstance(env, gym.vector.VectorEnv)
-        if self.squeeze and not isinstance(env, gym.Env):
-            raise UserError(f"env is a {type(env).__name__}, not a gymnasium.Env or VectorEnv; build it with gymnasium.make(...), and wrap "
-                            "an environment of old Gym (4-tuple step) with shimmy")
-        self.env = InProcessVectorEnv([env]) if self.squeeze else env
-        self.num_envs = self.env.num_envs
-        self.mode = self.env.metadata.get("autoreset_mode")
-        if not isinstance(self.mode, AutoresetMode):
-            raise UserError(f"{type(env).__name__}.metadata['autoreset_mode'] is {self.mode!r}; set it to the AutoresetMode that the vector "
-                            "environment follows (NEXT_STEP, SAME_STEP or DISABLED)")
-        self.encoder = encoder
-        space = self.env.single_action_space
-        self.low, self.high = (space.low, space.high) if isinstance(space, gym.spaces.Box) else (None, None)
-        self.ours = hasattr(self.env, "step_into")
-        self.as_int = self.ours and isinstance(space, gym.spaces.Discrete)
-        self.waiting = np.zeros(self.num_envs, bool)  # NEXT_STEP: the coming step only resets these
-
-    def part(self, start, end):
-        """A stepper of environments `start` to `end` - 1 alone."""
-        if (start, end) == (0, self.num_envs):
-            return self
-        part = copy.copy(self)
-        part.env, part.num_envs = self.env.part(start, end), end - start
-        return part
-
-    def reset(self, seeds=None):
-        """New episodes everywhere; returns encoded observations [K, *shape]."""
-        try:
-            obs, _ = self.env.reset(seed=seeds)
-        except gym.error.Error:
-            if seeds is None or "Seed must be" not in str(sys.exc_info()[1]):
-                raise
-            obs, _ = self.env.reset(seed=seeds[0])  # an environment that is vectorised inside has one generator, and one seed
-        self.waiting[:] = False
-        return self.encoder.batch(obs, self.env.observation_space)
-
-    def step(self, actions, t, obs, rew, valid):
-        """Steps all environments, from time step `t` of a segment to the next.
-
-        Args:
-            actions: [K, *sample_shape], clipped here to a Box's bounds.
-            t: time step.
-            obs: [T + 1, K, *shape]; row t + 1 is filled with encoded observations, of the next episode where one has ended.
-            rew: [T, K]; row t is filled.
-            valid: [T, K] bool; row t is set False for a NEXT_STEP environment's reset, whose action and reward mean nothing.
-
-        Returns:
-            [(k, final observation encoded, terminated, truncated)] of the episodes that ended.
-        """
-        if self.low is not None:
-            actions = np._core.umath.clip(actions, self.low, self.high)  # np.clip without its layers of Python
-        elif self.as_int:
-            actions = actions.tolist()
-        if not self.ours:
-            return self._step_vector_env(actions, obs[t + 1], rew[t], valid[t])
-        if self.encoder.as_is:
-            ended = self.env.step_into(actions, obs, t + 1, rew, t)
-        else:
-            raw = np.empty((1, self.num_envs), object)
-            ended = self.env.step_into(actions, raw, 0, rew, t)
-            for k, ob in enumerate(raw[0]):
-                obs[t + 1, k] = self.encoder.one(ob)
-        return [(k, self.encoder.one(ob), terminated, truncated) for k, ob, _, terminated, truncated in ended] if ended else ended
-
-    def _step_vector_env(self, actions, obs, rew, valid):
-        batch, rew[:], terminated, truncated, infos = self.env.step(actions)
-        obs[:] = self.encoder.batch(batch, self.env.observation_space)
-        valid[:] = ~self.waiting
-        ended = (terminated | truncated) & valid
-        self.waiting[:] = ended if self.mode is AutoresetMode.NEXT_STEP else False
-        if not ended.any():
-            return ()
-        same_step = self.mode is AutoresetMode.SAME_STEP
-        ends = [(k, self.encoder.one(infos["final_obs"][k]) if same_step else obs[k].copy(), bool(terminated[k]), bool(truncated[k]))
-                for k in np.flatnonzero(ended)]
-        if self.mode is AutoresetMode.DISABLED:
-            batch, _ = self.env.reset(options={"reset_mask": ended})
-            obs[:] = self.encoder.batch(batch, self.env.observation_space)
-        return ends

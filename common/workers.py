@@ -1,14 +1,14 @@
 """Environments in processes of their own: for those whose step keeps Python's lock, as the emulator of Atari's games does."""
 import multiprocessing
 import signal
-import traceback
 from multiprocessing.util import Finalize
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common.errors import UserError
+from common.env_faults import raised
+from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.vec_env import InProcessVectorEnv, even_bounds
 from common.writing import CannotWrite
@@ -81,8 +81,8 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
             worker.close()
 
 
-class WorkerFailed(RuntimeError):
-    """A worker's environment has raised something, or its process has died."""
+class WorkerFailed(EnvironmentFault):
+    """A worker's process has died."""
 
 
 class WorkerTraceback(Exception):
@@ -108,7 +108,7 @@ class Worker:
     """One process with environments `start` to `end` - 1, as its parent sees it."""
 
     def __init__(self, context, make, start, end, space, monitored):
-        self.name = f"the process of environment{f's {start} to {end - 1}' if end > start + 1 else f' {start}'}"
+        self.start, self.name = start, f"the process of environment{f's {start} to {end - 1}' if end > start + 1 else f' {start}'}"
         self.num_envs, self.monitors = end - start, [RemoteMonitor() for _ in range(end - start)] if monitored else []
         shared = None
         if isinstance(space, gym.spaces.Box):
@@ -136,7 +136,8 @@ class Worker:
 
         Raises:
             UserError, CannotWrite: as it was raised there.
-            WorkerFailed: for any other exception there, its traceback as the cause, or where the process has died.
+            EnvironmentFault: for any other exception there, whose traceback is the cause.
+            WorkerFailed: where the process has died.
         """
         try:
             kind, value, episodes = self.connection.recv()
@@ -148,14 +149,19 @@ class Worker:
             raise UserError(value)
         if kind == "cannot write":
             raise value
-        if kind == "failure":
-            error, trace = value
-            raise WorkerFailed(f"{error}, in {self.name}") from WorkerTraceback(trace)
+        if kind == "fault":
+            if value.environment is None:
+                value.who = self.name
+            else:
+                value.environment += self.start
+            raise value from (WorkerTraceback(value.trace) if value.trace else None)
         return value
 
     def _died(self, error):
         self.process.join(PATIENCE)
-        raise WorkerFailed(f"{self.name} has died with status {self.process.exitcode}; was it killed, or out of memory?") from error
+        fault = WorkerFailed(f"has died with status {self.process.exitcode}", "was it killed, or out of memory? go on by --resume")
+        fault.who = self.name
+        raise fault from error
 
 
 def end_worker(connection, process):
@@ -179,7 +185,7 @@ def serve(connection, make, start, end, shared):
         signal.signal(number, signal.SIG_IGN)
     envs = []
     try:
-        tell(connection, prepare, envs, make, start, end)
+        tell(connection, make_all, envs, make, start, end)
         env = InProcessVectorEnv(envs)
         obs = shared_observations(shared, len(envs), env.single_observation_space)
         while True:
@@ -200,14 +206,16 @@ def tell(connection, command, *words, monitors=()):
         kind, value = "mistake", str(error)
     except CannotWrite as error:
         kind, value = "cannot write", error
+    except EnvironmentFault as error:
+        kind, value = "fault", error
     except BaseException as error:
-        kind, value = "failure", (f"{type(error).__name__}: {error}", traceback.format_exc())
+        kind, value = "fault", raised(error, command.__name__, error.__traceback__)
     connection.send((kind, value, [monitor.take_episodes() for monitor in monitors]))
     if kind != "done":
         raise EOFError
 
 
-def prepare(envs, make, start, end):
+def make_all(envs, make, start, end):
     """Make environments `start` to `end` - 1 into a list."""
     gym.logger.min_level = gym.logger.ERROR
     envs += [make(k) for k in range(start, end)]
@@ -215,7 +223,7 @@ def prepare(envs, make, start, end):
 
 def reset(env, obs, seeds, options):
     """New episodes; their observations, or None where they are in shared memory."""
-    first = [one.reset(seed=seed, options=options)[0] for one, seed in zip(env.envs, seeds)]
+    first = [env.first(k, seed=seed, options=options) for k, seed in enumerate(seeds)]
     if obs is None:
         return first
     obs[:] = first

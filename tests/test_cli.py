@@ -13,8 +13,8 @@ def cli(*words, **env):
     return jobs.run(1, jobs.RUN, *words, env=os.environ | {"PYTHONPATH": SUPPORT} | env)
 
 
-def assert_refused(finished, *parts):
-    assert finished.returncode == 2, finished.stdout + finished.stderr
+def assert_refused(finished, *parts, status=2):
+    assert finished.returncode == status, finished.stdout + finished.stderr
     lines = finished.stderr.splitlines()
     assert len(lines) == 1 and lines[0].startswith("run.py: error: "), finished.stderr
     for part in parts:
@@ -83,7 +83,7 @@ def test_a_launcher_whose_ranks_are_singletons_is_refused_naming_both():
 
 def test_an_environment_that_goes_wrong_is_named_with_its_step(tmp_path):
     finished = cli("--env", "odd_envs:Nan-v0", "--run-dir", tmp_path / "run", "--num-timesteps", "5000")
-    assert_refused(finished, "not finite", "observation")
+    assert_refused(finished, "not finite", "observation", "environment", "(Nan-v0)", "step 99", "iteration 0", status=1)
 
 
 def test_help_needs_no_tensorflow_gymnasium_or_mpi():

@@ -15,7 +15,7 @@ import pytest
 
 from baselines_ppo.__main__ import main
 from common.envs import make_vector_env
-from common.errors import UserError
+from common.errors import EnvironmentFault, UserError
 from common.vec_env import InProcessVectorEnv
 from common.workers import WorkerFailed, WorkerVectorEnv
 
@@ -121,7 +121,7 @@ def test_what_cannot_be_made_there_is_told_here():
 def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
     env = WorkerVectorEnv(functools.partial(Faulty, fault), 4, 2)
     env.reset(seed=[0, 1, 2, 3])
-    with pytest.raises(WorkerFailed, match=f"^{FAULTS[fault].__name__}: the simulator broke, in the process of environments 0 to 1$") as caught:
+    with pytest.raises(EnvironmentFault, match=f"^environment 1 raised {FAULTS[fault].__name__} in step: the simulator broke; ") as caught:
         rollout(env, 1, np.zeros((1, 4, 1)))
     assert "in step\n    raise FAULTS[self.fault]" in str(caught.value.__cause__)
     env.close()

@@ -1,0 +1,112 @@
+"""What is wrong with what an environment raised or returned, in the words of an `EnvironmentFault`."""
+import traceback
+
+import numpy as np
+
+from common.errors import EnvironmentFault
+from common.spaces import in_one_line
+
+NUMBERS = "biuf"  # NumPy's kinds of real numbers
+LONGEST_TEXT = 200
+ABOVE = "its traceback is above: mend the environment, then go on by --resume"
+
+
+def in_brief(text):
+    """A text on one line, and not too long."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT - 3]}..."
+
+
+def brief(x):
+    """A value in brief."""
+    try:
+        return in_brief(repr(x))
+    except Exception as error:  # an object of the environment's own
+        return f"a {type(x).__name__} whose repr raises {type(error).__name__}"
+
+
+def raised(error, method, trace):
+    """The fault of an environment whose `method`, step or reset, raised `error`.
+
+    Args:
+        trace: the traceback, from the environment inwards.
+    """
+    text = in_brief(str(error))
+    fault = EnvironmentFault(f"raised {type(error).__name__} in {method}{f': {text}' if text else ''}", ABOVE)
+    fault.trace = "".join(traceback.format_exception(type(error), error, trace))
+    return fault
+
+
+def usable(ob, space):
+    """An observation of a Box as an array [*space.shape] of real numbers, of any dtype.
+
+    Raises:
+        EnvironmentFault: if it is none.
+    """
+    try:
+        x = np.asarray(ob)
+    except ValueError:
+        x = None  # ragged
+    if x is None or x.dtype.kind not in NUMBERS:
+        raise EnvironmentFault(f"returned the observation {brief(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
+                               f"is {in_one_line(space)}", "return an array of that shape")
+    if x.shape != space.shape:
+        raise EnvironmentFault(f"returned an observation of shape {x.shape}, where its space is {in_one_line(space)}", "return an array of that shape")
+    if x.dtype.kind == "f" and space.dtype.kind != "f" and not np.isfinite(x).all():
+        raise EnvironmentFault(f"returned an observation that is not finite: {brief(x)}")  # no integer would show it
+    return x
+
+
+def first_observation(result):
+    """The observation among what `reset` returned.
+
+    Raises:
+        EnvironmentFault: if that is no pair.
+    """
+    if isinstance(result, tuple) and len(result) == 2:
+        return result[0]
+    raise EnvironmentFault(f"returned {brief(result)} from reset, where Gymnasium has a pair: observation, info",
+                           "return both, or wrap an environment of old Gym with shimmy")
+
+
+def unusable(result, space, error):
+    """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
+    if not isinstance(result, tuple) or len(result) != 5:
+        return EnvironmentFault(f"returned {brief(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
+                                "return all five, or wrap an environment of old Gym with shimmy")
+    ob, rew, *ends, _ = result
+    if np.ndim(rew) or np.asarray(rew).dtype.kind not in NUMBERS:
+        return EnvironmentFault(f"returned the reward {brief(rew)}, which is no number", "return a float")
+    for name, end in zip(("terminated", "truncated"), ends):
+        if np.ndim(end):
+            return EnvironmentFault(f"returned {name}={brief(end)}, which is neither True nor False", "return a bool")
+    if space.shape is not None and np.shape(ob) != space.shape:
+        return EnvironmentFault(f"returned an observation of shape {np.shape(ob)}, where its space is {in_one_line(space)}", "return an array of that shape")
+    return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")
+
+
+def first_not_finite(ob, ac, rew, last_ob=None, final_obs=(), failed=False):
+    """The first number of a segment, in time, that is not finite.
+
+    Args:
+        ob, ac, rew: [T, K, ...].
+        last_ob: [K, ...], after the last step.
+        final_obs: [(t, k, ob)].
+        failed: an environment has failed after these steps. Only then, or before one that returned such a number, does an action count: what no
+            environment minds is left to the losses, which say more.
+
+    Returns:
+        (what: observation, reward or action; the step that gave it, -1 for a reset; k; value), or None.
+    """
+    found = [(t, 2, "observation", k, one) for t, k, one in final_obs if one.dtype.kind == "f" and not np.isfinite(one).all()]
+    last = None if last_ob is None else last_ob[None]
+    rows = [("observation", ob, -1, 2), ("observation", last, len(rew) - 1, 2), ("reward", rew, 0, 1), ("action", ac, 0, 0)]
+    for name, values, first, order in rows:
+        if name == "action" and not (found or failed) or values is None or values.dtype.kind != "f" or np.isfinite(values).all():
+            continue
+        t, k = np.argwhere(~np.isfinite(values))[0][:2].tolist()
+        found.append((first + t, order, name, k, values[t, k]))
+    if not found:
+        return None
+    t, _, name, k, value = min(found, key=lambda one: one[:2])
+    return name, t, k, value

@@ -1,0 +1,141 @@
+"""An environment that raises, or returns what cannot be learned from, ends the run on all ranks with one line that names it and its place."""
+import functools
+import json
+import os
+
+import gymnasium as gym
+import jobs
+import numpy as np
+import pytest
+from faulty_envs import Faulty, make
+from scripted import ScriptedPolicy
+
+from baselines_ppo import load_policy
+from common.env_faults import first_not_finite
+from common.errors import EnvironmentFault
+from common.segments import Collector
+from common.vec_env import InProcessVectorEnv
+from common.workers import WorkerVectorEnv
+
+SUPPORT = str(jobs.ROOT / "tests" / "support")
+WHAT = {
+    "raises_in_step": "raised RuntimeError in step: the simulator broke", "raises_in_reset": "raised ValueError in reset: no level could be loaded",
+    "reset_nan": "returned an observation that is not finite: [nan 0.]", "reset_alone": "from reset, where Gymnasium has a pair",
+    "four": "from step, where Gymnasium has five things",
+    "ob_nan": "returned an observation that is not finite: [ 0. nan]", "ob_inf": "returned an observation that is not finite: [-inf 0.]",
+    "ob_shape": "returned an observation of shape (3,), where its space is Box(-inf, inf, (2,), float32)", "ob_one": "observation of shape (1,)",
+    "ob_number": "observation of shape ()", "ob_text": "the observation 'ab', of dtype <U2", "ob_texts": "of dtype <U1",
+    "ob_none": "the observation None, of dtype object", "ob_object": "of dtype object", "ob_complex": "of dtype complex128", "ob_ragged": "a ragged list",
+    "rew_nan": "returned a reward that is not finite: nan", "rew_inf": "returned a reward that is not finite: inf",
+    "rew_none": "returned the reward None, which is no number", "rew_two": "returned the reward array([0., 0.]), which is no number",
+    "rew_text": "returned the reward '1.0', which is no number", "rew_complex": "returned the reward 1j, which is no number"}
+
+
+def failure(env, segment=20):
+    """The error of collecting segments of `segment` steps of each environment."""
+    collector = Collector(env, ScriptedPolicy(Faulty), segment * env.num_envs)
+    with pytest.raises(EnvironmentFault) as caught:
+        for iteration in range(3):
+            collector.collect(np.random.default_rng(iteration))
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+    return caught.value
+
+
+@pytest.mark.parametrize("fault", WHAT)
+def test_what_went_wrong_is_named_with_its_place(fault):
+    error = failure(InProcessVectorEnv([make(fault, k) for k in range(3)]))
+    assert error.environment == 1 and WHAT[fault] in str(error)
+    step = 9 if "reset" in fault else 5  # of the second segment: the 30th step, the 26th
+    assert str(error).startswith("environment 1 ") and f", at step {step} of the segment; " in str(error)
+
+
+def test_the_place_is_the_same_in_workers_and_in_threads():
+    for fault in ("raises_in_step", "ob_shape"):
+        here = failure(InProcessVectorEnv([make(fault, k) for k in range(4)]))
+        there = WorkerVectorEnv(functools.partial(make, fault), 4, 2)
+        told = failure(there)
+        there.close()
+        assert str(told) == str(here)
+        assert ("the simulator broke" in (told.trace or "")) == ("the simulator broke" in (here.trace or "")) == (fault == "raises_in_step")
+    env = InProcessVectorEnv([make("none", 0), make("none", 0), make("none", 0), make("raises_in_step", 1)])
+    collector = Collector(env, ScriptedPolicy(Faulty), 40 * 4, threads=2)
+    with pytest.raises(EnvironmentFault, match="^environment 3 raised RuntimeError in step: .* at step 25 of the segment"):
+        collector.collect(np.random.default_rng(0))
+
+
+def test_an_environment_without_monitor_and_a_vector_env_of_gymnasiums():
+    for fault in ("rew_none", "raises_in_step", "ob_text"):
+        assert (WHAT[fault] if fault != "rew_none" else "a reward that is not finite: nan") in str(failure(InProcessVectorEnv([Faulty(fault)])))
+    env = gym.vector.SyncVectorEnv([functools.partial(Faulty, "raises_in_step")] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+    error = failure(env)
+    assert str(error).startswith("one of the 2 environments of SyncVectorEnv raised RuntimeError in step: the simulator broke")
+
+
+def test_a_dict_that_lacks_a_part_is_refused():
+    class Parts(Faulty):
+        observation_space = gym.spaces.Dict({"near": gym.spaces.Box(0, 1, (2,)), "far": gym.spaces.Discrete(3)})
+
+        def _observed(self):
+            whole = {"near": np.zeros(2, np.float32), "far": 1}
+            return whole if self.total < 7 else {"near": np.zeros(self.total - 4, np.float32), "far": 1} if self.fault == "long" else {"near": 0}
+
+    for fault, part in (("lacks", "KeyError: 'far'"), ("long", "ValueError: 6 numbers, not 5")):
+        collector = Collector(InProcessVectorEnv([Parts(fault)]), ScriptedPolicy(Parts), 20)
+        with pytest.raises(EnvironmentFault, match="^environment 0 returned the observation .* at step 6 of the segment") as caught:
+            collector.collect(np.random.default_rng(0))
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["ob_list", "ob_float64", "ends_again"])
+def test_what_can_be_cast_and_episodes_of_one_step_are_collected(fault):
+    collector = Collector(InProcessVectorEnv([make(fault, 1)]), ScriptedPolicy(Faulty), 40)
+    seg = collector.collect(np.random.default_rng(0))
+    assert seg["ob"].dtype == np.float32 and np.isfinite(seg["ob"]).all()
+    if fault == "ends_again":
+        assert seg["ep_lens"] == [10, 10, 6] + [1] * 14
+
+
+def test_the_first_in_time_is_blamed():
+    ob, ac, rew = np.zeros((5, 2, 3)), np.zeros((5, 2, 1)), np.zeros((5, 2))
+    assert first_not_finite(ob, ac, rew) is None
+    ac[2, 1] = np.nan
+    assert first_not_finite(ob, ac, rew) is None  # no environment has minded: the losses will
+    assert first_not_finite(ob, ac, rew, failed=True)[:3] == ("action", 2, 1)
+    rew[2, 1] = np.nan
+    assert first_not_finite(ob, ac, rew)[:3] == ("action", 2, 1)
+    ob[2, 1] = np.nan  # what the policy saw
+    assert first_not_finite(ob, ac, rew)[:3] == ("observation", 1, 1)
+    ob[0, 0] = np.inf
+    assert first_not_finite(ob, ac, rew)[:3] == ("observation", -1, 0)
+
+
+def words(fault, folder, *more, **kwargs):
+    kwargs = json.dumps({"fault": fault, "at": 90} | kwargs)
+    return [jobs.RUN, "--env", "faulty_envs:Faulty-v0", "--env-kwargs", kwargs, "--num-envs", "2", "--batch", "per-rank", "--timesteps-per-actorbatch", "64",
+            "--optim-batchsize", "32", "--optim-epochs", "1", "--hid-size", "4", "--checkpoint-every", "1", "--max-iters", "4", "--report", "false", "--quiet",
+            "--run-dir", str(folder), *more]
+
+
+def run(ranks, *args):
+    return jobs.run(ranks, *args, env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), SUPPORT))})
+
+
+def test_a_run_ends_with_the_traceback_one_line_and_its_checkpoints(tmp_path):
+    finished = run(1, *words("raises_in_step", tmp_path))
+    lines = [line for line in finished.stderr.splitlines() if "could not be closed" not in line]
+    assert finished.returncode == 1 and lines[0].startswith("Traceback") and lines[-2] == "RuntimeError: the simulator broke"
+    # 91st step of both environments: 27th of the third segment of 32
+    assert lines[-1].startswith("run.py: error: environment 0 (Faulty-v0) raised RuntimeError in step: the simulator broke, "
+                                "at step 26 of the segment of iteration 2; ")
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["ckpt-00000001.safetensors", "ckpt-00000002.safetensors"]
+    load_policy(tmp_path / "checkpoints/ckpt-00000002.safetensors")
+    assert "an environment could not be closed: RuntimeError: nor can it be closed" in finished.stderr
+
+
+@pytest.mark.parametrize("fault, more, ranks", [("raises_in_reset", [], 4), ("ob_nan", ["--env-workers", "2"], 2)])
+def test_one_rank_of_several_ends_the_job_and_says_which_it_is(fault, more, ranks, tmp_path):
+    finished = run(ranks, *words(fault, tmp_path, *more, on_rank=1))
+    said = [line for line in finished.stderr.splitlines() if line.startswith("rank ")]
+    assert finished.returncode != 0 and len(said) == 1
+    assert said[0].startswith("rank 1 on host ") and ": environment 0 (Faulty-v0) " in said[0] and WHAT[fault] in said[0] and "of iteration 2; " in said[0]
+    load_policy(tmp_path / "checkpoints/ckpt-00000002.safetensors")
