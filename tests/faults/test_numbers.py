@@ -1,6 +1,7 @@
 """Numbers that are not finite stop a run before a checkpoint, by the name of the first minibatch that had one; a post-mortem shows it again."""
 import json
 import os
+import re
 
 import gymnasium as gym
 import jobs
@@ -136,7 +137,7 @@ def test_rewards_beyond_float32_are_blamed_and_warn_of_nothing_else(algorithm, s
 
 def test_statistics_that_overflow_stop_the_run_before_all_is_scaled_to_nothing():
     assert ", where a value target is nan; bring the rewards to the order of 1" in str(failure(Faulty(reward=1e300), scale_returns=True))
-    assert str(failure(Faulty(scale=1e200, wide=True))).startswith("pi/ob_rms/var is inf at the end of iteration 0; ")
+    assert re.match("pi/ob_rms/var is (inf|nan) at the end of iteration 0; ", str(failure(Faulty(scale=1e200, wide=True))))
 
 
 def test_a_parameter_that_no_loss_sees_is_found_before_the_checkpoint(tmp_path):
