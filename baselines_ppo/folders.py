@@ -40,9 +40,11 @@ def go_back(folder, comm, exact, pi):
         raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
     if checkpoint is not None:
         check_fits(checkpoint, pi, comm.size)
+    sizes = checkpoint[1]["logs"][comm.rank] if checkpoint else {}
+    folder.check_logs(sizes, comm.rank)
     comm.barrier()  # all have read
     if comm.rank == 0:
         folder.forget_after(checkpoint[2] if checkpoint else None)
     comm.barrier()  # only then: were this to end between the two, a newer checkpoint would find logs that are shorter than it knows
-    folder.cut_logs(checkpoint[1]["logs"][comm.rank] if checkpoint else {}, comm.rank)
+    folder.cut_logs(sizes, comm.rank)
     return checkpoint

@@ -32,6 +32,7 @@ from baselines_ppo.settings import PPOSettings  # noqa: E402
 from common.envs import make_env, make_vector_env  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
+from common.mpi import Communicator  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
@@ -134,7 +135,7 @@ class Target:
         self.example(settings_for({"env": "Pendulum-v1"} | typed_from(path, {}, 1)[0], 1, 1))
 
     def as_a_runs_own(self, path):
-        before = read_previous(path.parent)
+        before = read_previous(path.parent, Communicator(None), may_start=False)
         settings = resumed_settings({}, self.settings, before["settings"], path.parent)
         check_settings(settings, path.parent)
         self.example(settings)

@@ -197,18 +197,18 @@ class RunFolder:
                 sizes[str(path.relative_to(self.path))] = os.fstat(file.fileno()).st_size
         return sizes
 
-    def cut_logs(self, sizes, rank):
-        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again.
-
-        Raises:
-            UserError: if one of them is a link to a file elsewhere, or cannot be cut; before the first is.
-        """
-        paths, folder = self._logs(rank), self.path.resolve()
-        for path in paths:
+    def check_logs(self, sizes, rank):
+        """Raises UserError if one of this rank's logs is a link to a file elsewhere, or cannot be cut to `sizes`."""
+        folder = self.path.resolve()
+        for path in self._logs(rank):
             whole(str(path), sizes.get(str(path.relative_to(self.path)), 0))
             if not path.resolve().is_relative_to(folder):
                 raise UserError(f"{path} leads out of the run's folder, to {path.resolve()}, which is not cut back; put the file in its place")
-        for path in paths:
+
+    def cut_logs(self, sizes, rank):
+        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again. UserError as `check_logs`."""
+        self.check_logs(sizes, rank)
+        for path in self._logs(rank):
             name = str(path.relative_to(self.path))
             with writing(path):
                 if name not in sizes:

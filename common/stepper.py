@@ -10,6 +10,7 @@ from common.env_faults import brief, in_brief, raised
 from common.errors import EnvironmentFault, UserError
 from common.spaces import in_one_line
 from common.vec_env import InProcessVectorEnv
+from common.writing import CannotWrite
 
 
 class Stepper:
@@ -64,7 +65,7 @@ class Stepper:
                 obs, _ = self.env.reset(seed=seeds[0])  # an environment that is vectorised inside has one generator, and one seed
             self.waiting[:] = False
             return self.encoder.batch(obs, self.env.observation_space)
-        except (EnvironmentFault, UserError):
+        except (EnvironmentFault, UserError, CannotWrite):
             raise
         except Exception as error:
             raise self._of_one_of_them(error, "reset") from error
@@ -115,7 +116,7 @@ class Stepper:
     def _step_vector_env(self, actions, obs, rew, valid):
         try:
             return self._take_in(self.env.step(actions), obs, rew, valid)
-        except (EnvironmentFault, UserError):
+        except (EnvironmentFault, UserError, CannotWrite):
             raise
         except Exception as error:
             raise self._of_one_of_them(error, "step") from error

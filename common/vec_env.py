@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode
 from common.env_faults import first_observation, raised, unusable, usable
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
+from common.writing import CannotWrite
 
 
 def even_bounds(rows, groups):
@@ -64,7 +65,7 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         except EnvironmentFault as fault:
             self._number(fault, k)
             raise
-        except UserError:
+        except (UserError, CannotWrite):
             raise
         except Exception as error:
             raise self._number(raised(error, "reset", error.__traceback__.tb_next), k) from error
@@ -119,7 +120,7 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         except EnvironmentFault as fault:
             self._number(fault, k)
             raise
-        except UserError:
+        except (UserError, CannotWrite):
             raise
         except Exception as error:
             inwards = error.__traceback__.tb_next  # none: it was raised here, by what the environment returned
