@@ -3,6 +3,7 @@ import contextlib
 import resource
 
 import pytest
+import tensorflow  # noqa: F401  whose import is no cost of what is refused
 
 from common.checkpoints import load_arrays, save_arrays
 from common.errors import UserError
