@@ -24,8 +24,8 @@ def seen(folder):
 @pytest.mark.parametrize("words", [["--resume"], SHORT])
 def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words, tmp_path):
     run = tmp_path / "run"
-    folder = claim_folder(run, Communicator(None), False, 3)
-    folder.write_config({"format": "baselines_ppo.config", "typed": {"env": "CartPole-v1"}, "settings": {"policy_settings": {}}, "ranks": 1})
+    assert file_faults.run([*SHORT, "--run-dir", run], tmp_path).returncode == 0
+    folder = claim_folder(run, Communicator(None), True, 3)
     (run / ".config.json.7.part").touch()  # as the first may be writing it
     before = seen(run)
     refused = file_faults.run([*words, "--run-dir", run], tmp_path)
