@@ -75,7 +75,7 @@ def elsewhere(function, env_id, *args):
 def show_again(env_id, env_kwargs, seed, episodes):
     """As `show_episodes`, in this process, where TensorFlow must not have been imported."""
     from common.envs import make_env
-    env = make_env(env_id, training=False, render_mode="human", **env_kwargs)
+    env = make_env(env_id, training=False, env_kwargs=env_kwargs | {"render_mode": "human"})
     for number, actions in enumerate(episodes):
         env.reset(seed=seed if number == 0 else None)
         for action in actions:
@@ -93,7 +93,7 @@ def draw_again(env_id, env_kwargs, seed, actions, path):
     # without its name Gymnasium 1.4 takes a camera that stands still; and software draws 480 x 480 for half as long again
     look = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if kind_of(env_id) == "mujoco" else {}
     with quiet_stderr():  # what renderers say on their way
-        env = make_env(env_id, training=False, render_mode="rgb_array", **look | env_kwargs)
+        env = make_env(env_id, training=False, env_kwargs=look | env_kwargs | {"render_mode": "rgb_array"})
         film = Film(env)
         env.reset(seed=seed)
         for t, action in enumerate(actions):

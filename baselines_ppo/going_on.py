@@ -2,7 +2,8 @@
 import json
 
 from baselines_ppo.cli import RunSettings
-from baselines_ppo.resolve import CONFIG_FORMAT, check_policy_names, check_run_settings, checked, checked_config, limits_of
+from baselines_ppo.config_files import CONFIG_FORMAT, checked, checked_config
+from baselines_ppo.resolve import check_policy_names, check_run_settings, limits_of
 from baselines_ppo.settings import ALGORITHMS
 from common.checkpoints import check_arrays
 from common.checks import about, shown, whole

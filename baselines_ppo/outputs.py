@@ -63,7 +63,7 @@ def outputs(folder, settings, running):
     by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
     best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
-        keeper = Evaluations(lambda: make_env(settings["env"], training=False, **settings["env_kwargs"] or {}), settings["eval_every"],
+        keeper = Evaluations(lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]), settings["eval_every"],
                              settings["eval_episodes"], Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
     else:
         keeper = BestByReturn(best)

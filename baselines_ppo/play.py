@@ -103,7 +103,7 @@ def load_with_env(path, env_id=None, env_kwargs=None):
     if not isinstance(env_kwargs, dict):
         raise UserError(f"{path} gives its environment the arguments {shown(env_kwargs)}, no JSON object; give --env-kwargs")
     with quiet_stderr():
-        env = make_env(env_id, training=False, **env_kwargs)
+        env = make_env(env_id, training=False, env_kwargs=env_kwargs)
     pi = load_policy(path)
     if not same_layout(env.observation_space, pi.ob_space) or env.action_space != pi.ac_space:
         raise UserError(f"{path} was trained for observations {in_one_line(pi.ob_space)} and actions {in_one_line(pi.ac_space)}; "

@@ -68,6 +68,7 @@ def ppo_losses(pi, settings):
     surrogate = OBJECTIVES[settings.objective]
 
     def losses(batch, weights, scalars):
+        """-(L - c1 L^VF + c2 S) of a minibatch, and its terms."""
         def mean(values):
             return tf.reduce_sum(weights * values)
 

@@ -1,14 +1,10 @@
 """From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
-import argparse
-import functools
-import json
 from dataclasses import fields
-from typing import get_args
 
-from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
+from baselines_ppo.cli import POLICY_SETTINGS, RunSettings
 from baselines_ppo.presets import PRESETS, default_preset, share_out
 from baselines_ppo.settings import ALGORITHMS
-from common.checks import number, read_json, shown, whole
+from common.checks import number
 from common.errors import UserError
 from common.limits import Limits
 
@@ -16,13 +12,7 @@ LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
 MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "stall_timeout", "keep_checkpoints", "eval_every", "eval_episodes",
               "histograms", "report", "film")
-OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
-COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
-CONFIG_FORMAT = "baselines_ppo.config"
 MOST = {"num_envs": 10**5, "env_workers": 1000, "env_threads": 1000, "eval_episodes": 10**6}
-TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
-    one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init"}
-NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
 MLP_ONLY = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
 
 
@@ -36,7 +26,7 @@ def settings_for(typed, ranks, cores):
     kind = kind_of(typed["env"])
     image = kind == "atari"
     if kind not in ("mujoco", "atari"):  # Box2D has one that observes images, too
-        probe = make_env(typed["env"], **typed.get("env_kwargs") or {})
+        probe = make_env(typed["env"], env_kwargs=typed.get("env_kwargs"))
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
     settings = resolve(typed, ranks, kind, typed["env"], image)
@@ -163,75 +153,6 @@ def resumed_settings(typed, settings, before, path):
     return settings | before | {key: settings[key] for key in MAY_CHANGE}
 
 
-def typed_from(path, typed, ranks):
-    """What was typed, over the settings in a file: `--config`.
-
-    A run's own `config.json` gives its settings exactly, on as many ranks and where no count is typed that ranks share out; else it gives what
-    was typed for that run, to be shared out anew. Any other file is a JSON object of settings by name.
-
-    Returns:
-        (settings as if they were typed, what a new `config.json` shall say was typed).
-
-    Raises:
-        UserError: if the file cannot be read, or holds a name or a value that is no setting's.
-    """
-    source = f"--config {path}"
-    config = read_json(path, source)
-    if config.get("format") == CONFIG_FORMAT:
-        checked_config(config, source)
-        given = before = config["typed"]
-        if config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
-            given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
-    else:
-        given = before = {name.replace("-", "_"): value for name, value in config.items()}
-    given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))
-    left_out = {*(LIMITS if any(limit in typed for limit in LIMITS) else ()), *(POLICY_SETTINGS if "policy" in typed else ())}
-    return tuple({name: value for name, value in checked(one, source).items() if name not in left_out} | typed for one in (given, before))
-
-
-def checked_config(config, source):
-    """Raises UserError unless the parts of a run's `config.json` are there, and of their types."""
-    for name in ("typed", "settings"):
-        if not isinstance(config.get(name), dict):
-            raise UserError(f"{source} is no whole config.json: {name} is {shown(config.get(name))}; put back the one that the run wrote")
-    if not isinstance(config["settings"].get("policy_settings", {}), dict):
-        raise UserError(f"{source} is no whole config.json: policy_settings is {shown(config['settings']['policy_settings'])}; "
-                        "put back the one that the run wrote")
-    try:
-        whole("ranks", config.get("ranks"), 1)
-    except UserError as error:
-        raise UserError(f"{source} is no whole config.json: {error}") from error
-
-
-@functools.cache
-def options():
-    """{name: the command line's option}."""
-    return {action.dest: action for action in build_parser()._actions}
-
-
-def checked(given, source):
-    """Settings {name: value} from a file, each of the type that the command line would have made of it.
-
-    Raises:
-        UserError: naming the first that is unknown or of another type.
-    """
-    parsers, known, found = options(), setting_names(), {}
-    for name, value in given.items():
-        if name not in known:
-            raise UserError(f"{source}: {shown(name)} is no setting; --help lists them")
-        if value is None and name in NAMES:
-            continue  # not given
-        if name in TEXTS and not isinstance(value, str):
-            raise UserError(f"{source}: {name}: {shown(value)} is not text")
-        try:
-            found[name] = parsers[name].type(json.dumps(value) if isinstance(value, (dict, list)) else str(value))
-        except (argparse.ArgumentTypeError, RecursionError) as error:
-            raise UserError(f"{source}: {name}: {str(error) or type(error).__name__}") from error
-        if parsers[name].choices and found[name] not in parsers[name].choices:
-            raise UserError(f"{source}: {name}={shown(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}")
-    return found
-
-
 def go_on_with(before, typed):
     """What was typed for a run, with what is typed to go on with it: one limit replaces another."""
     changed = {key: value for key, value in typed.items() if key in MAY_CHANGE}
@@ -242,7 +163,7 @@ def go_on_with(before, typed):
 def example_of_policy(settings):
     """A policy as it will be built. UserError if environment and policy do not fit, before anything is written."""
     from common.envs import make_env
-    probe = make_env(settings["env"], **settings["env_kwargs"] or {})
+    probe = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
     policy = policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
     probe.close()
     return policy

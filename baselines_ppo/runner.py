@@ -16,11 +16,11 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
 
 from baselines_ppo.cli import complain  # noqa: E402
+from baselines_ppo.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
 from baselines_ppo.folders import claim_folder, go_back  # noqa: E402
 from baselines_ppo.going_on import check_settings, read_previous  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
-    CONFIG_FORMAT,
     LIMITS,
     check_ranks,
     example_of_policy,
@@ -28,7 +28,6 @@ from baselines_ppo.resolve import (  # noqa: E402
     policy_named,
     resumed_settings,
     settings_for,
-    typed_from,
 )
 from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
@@ -166,7 +165,7 @@ def learn_in(folder, settings, comm, checkpoint):
     running, heartbeat = {}, Heartbeat(comm, folder.path / "ranks", settings["stall_timeout"])
     heartbeat.start()
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
-                          reward_scale=settings["reward_scale"], **settings["env_kwargs"] or {})
+                          reward_scale=settings["reward_scale"], env_kwargs=settings["env_kwargs"])
     closing = contextlib.ExitStack()
     closing.callback(close, env)
     policy_class = policy_named(settings["policy"])

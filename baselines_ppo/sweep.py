@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from baselines_ppo.cli import complain
-from baselines_ppo.resolve import typed_from
+from baselines_ppo.config_files import typed_from
 from baselines_ppo.sweep_cli import TAKEN, parse
 from baselines_ppo.sweep_folder import SweepFolder, extended
 from baselines_ppo.sweep_plan import PROG, differing, number_of_runs, plan
@@ -134,7 +134,7 @@ class Sweep:
 
 
 def with_config(path, values, ranks):
-    """Values with those of a configuration file, if there is one, where nothing is typed; `baselines_ppo.resolve.typed_from` reads it."""
+    """Values with those of a configuration file, if there is one, where nothing is typed; `baselines_ppo.config_files.typed_from` reads it."""
     if path is None:
         return values
     found, _ = typed_from(path, {name: typed[0] for name, typed in values.items()}, ranks)

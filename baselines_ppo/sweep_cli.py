@@ -78,6 +78,7 @@ def _several(action):
     ranges = action.dest in whole_numbers()
 
     def parse_values(text):
+        """[value, ...] of a text: one, or a range's. ArgumentTypeError for what cannot be."""
         if ranges and (found := RANGE.fullmatch(text)):
             low, high = map(int, found.groups())
             if not low <= high < low + MAX_RUNS:

@@ -73,6 +73,7 @@ def vpg_losses(pi, settings, joint):
         A function (batch, weights [N], no scalars) -> (loss, terms as in `TERMS`).
     """
     def losses(batch, weights, scalars):
+        """The loss of a batch, and its terms; `scalars` are none."""
         def mean(values):
             return tf.reduce_sum(weights * values)
 

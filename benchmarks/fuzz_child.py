@@ -21,12 +21,13 @@ from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 
 from baselines_ppo import CnnPolicy, MlpPolicy  # noqa: E402
 from baselines_ppo.cli import parse  # noqa: E402
+from baselines_ppo.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
 from baselines_ppo.going_on import check_fits, check_settings, read_previous  # noqa: E402
 from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.play import env_named_in  # noqa: E402
 from baselines_ppo.policies import load_policy, read_policy  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
-from baselines_ppo.resolve import CONFIG_FORMAT, policy_named, resumed_settings, settings_for, typed_from  # noqa: E402
+from baselines_ppo.resolve import policy_named, resumed_settings, settings_for  # noqa: E402
 from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import PPOSettings  # noqa: E402
 from common.envs import make_env, make_vector_env  # noqa: E402
@@ -142,7 +143,7 @@ class Target:
 
     def example(self, settings):
         """As `resolve.example_of_policy`, where the network is a small one."""
-        env = make_env(settings["env"], **settings["env_kwargs"] or {})
+        env = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
         env.close()
         cls, own, spaces = policy_named(settings["policy"]), settings["policy_settings"], (env.observation_space, env.action_space)
         small = sum(int(np.prod([float(n) for n in shape])) < 10**5 for shape in cls.shapes(*spaces, **own).values())

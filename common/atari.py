@@ -25,6 +25,7 @@ class EpisodicLife(gym.Wrapper):
         self.lives, self.game_over = 0, True
 
     def step(self, action):
+        """`terminated` at the loss of a life, too; the last one's is the game's own."""
         ob, rew, terminated, truncated, info = self.env.step(action)
         self.game_over = terminated or truncated
         lives = self.unwrapped.ale.lives()
@@ -48,6 +49,7 @@ class FireReset(gym.Wrapper):
     """Presses FIRE after a reset, in games that wait for it."""
 
     def reset(self, **kwargs):
+        """The observation after FIRE, or after another reset where FIRE has ended the game."""
         self.env.reset(**kwargs)
         ob, _, terminated, truncated, info = self.env.step(1)
         return self.env.reset(**kwargs) if terminated or truncated else (ob, info)
@@ -57,6 +59,7 @@ class ClipReward(gym.RewardWrapper):
     """The reward's sign: the learner's reward, while the Monitor inside logs the score."""
 
     def reward(self, reward):
+        """-1.0, 0.0 or 1.0."""
         return float(np.sign(reward))
 
 

@@ -13,17 +13,22 @@ import resource
 from common.errors import UserError
 
 MAX_JSON = 1 << 20  # bytes of a file of settings; a run's own config.json has some 5,000
-LONGEST_SHOWN = 120
+LONGEST_SHOWN = 200
 BIGGEST = 2**63 - 1  # what counts are stored as
 
 _repr = reprlib.Repr()
 _repr.maxstring, _repr.maxother, _repr.maxlevel = 80, 80, 3
 
 
-def shown(x):
-    """Any value on one line, not too long and without control characters: for errors."""
-    text = " ".join(_repr.repr(x).split())
+def in_brief(text):
+    """A text on one line, and not too long: for errors."""
+    text = " ".join(text.split())
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN - 3]}..."
+
+
+def shown(x):
+    """Any value in brief and without control characters, also one whose repr raises."""
+    return in_brief(_repr.repr(x))
 
 
 def whole(name, x, low=0, high=BIGGEST):

@@ -3,26 +3,12 @@ import traceback
 
 import numpy as np
 
+from common.checks import in_brief, shown
 from common.errors import EnvironmentFault
 from common.spaces import in_one_line
 
 NUMBERS = "biuf"  # NumPy's kinds of real numbers
-LONGEST_TEXT = 200
 ABOVE = "its traceback is above: mend the environment, then go on by --resume"
-
-
-def in_brief(text):
-    """A text on one line, and not too long."""
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT - 3]}..."
-
-
-def brief(x):
-    """A value in brief."""
-    try:
-        return in_brief(repr(x))
-    except Exception as error:  # an object of the environment's own
-        return f"a {type(x).__name__} whose repr raises {type(error).__name__}"
 
 
 def raised(error, method, trace):
@@ -48,12 +34,12 @@ def usable(ob, space):
     except ValueError:
         x = None  # ragged
     if x is None or x.dtype.kind not in NUMBERS:
-        raise EnvironmentFault(f"returned the observation {brief(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
+        raise EnvironmentFault(f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
                                f"is {in_one_line(space)}", "return an array of that shape")
     if x.shape != space.shape:
         raise EnvironmentFault(f"returned an observation of shape {x.shape}, where its space is {in_one_line(space)}", "return an array of that shape")
     if x.dtype.kind == "f" and space.dtype.kind != "f" and not np.isfinite(x).all():
-        raise EnvironmentFault(f"returned an observation that is not finite: {brief(x)}")  # no integer would show it
+        raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
     return x
 
 
@@ -65,21 +51,21 @@ def first_observation(result):
     """
     if isinstance(result, tuple) and len(result) == 2:
         return result[0]
-    raise EnvironmentFault(f"returned {brief(result)} from reset, where Gymnasium has a pair: observation, info",
+    raise EnvironmentFault(f"returned {shown(result)} from reset, where Gymnasium has a pair: observation, info",
                            "return both, or wrap an environment of old Gym with shimmy")
 
 
 def unusable(result, space, error):
     """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
     if not isinstance(result, tuple) or len(result) != 5:
-        return EnvironmentFault(f"returned {brief(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
+        return EnvironmentFault(f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
                                 "return all five, or wrap an environment of old Gym with shimmy")
     ob, rew, *ends, _ = result
     if np.ndim(rew) or np.asarray(rew).dtype.kind not in NUMBERS:
-        return EnvironmentFault(f"returned the reward {brief(rew)}, which is no number", "return a float")
+        return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", "return a float")
     for name, end in zip(("terminated", "truncated"), ends):
         if np.ndim(end):
-            return EnvironmentFault(f"returned {name}={brief(end)}, which is neither True nor False", "return a bool")
+            return EnvironmentFault(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
     if space.shape is not None and np.shape(ob) != space.shape:
         return EnvironmentFault(f"returned an observation of shape {np.shape(ob)}, where its space is {in_one_line(space)}", "return an array of that shape")
     return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")

@@ -50,7 +50,7 @@ def kind_of(env_id):
     return "other"
 
 
-def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, **kwargs):
+def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwargs=None):
     """One environment, monitored.
 
     Args:
@@ -58,41 +58,42 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, **kwarg
         monitor_path: the Monitor's file, or None for none.
         training: whether rewards may be scaled, or clipped as Atari's are; an evaluation sees the environment's own.
         reward_scale: what the learner's rewards are multiplied by; the Monitor logs them unscaled.
-        kwargs: for `gymnasium.make`.
+        env_kwargs: {name: value} for `gymnasium.make`.
 
     Raises:
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
-    kind = kind_of(env_id)
+    kind, env_kwargs = kind_of(env_id), env_kwargs or {}
     if kind == "mujoco":
         quiet_mujoco()
     try:
         if kind == "atari":
             from common.atari import make_atari
-            env = make_atari(env_id, monitor_path, training, **kwargs)
+            env = make_atari(env_id, monitor_path, training, **env_kwargs)
         else:
-            env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | kwargs), monitor_path)
+            env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | env_kwargs), monitor_path)
     except Exception as error:  # whatever an environment makes of arguments that are not its own
         reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__  # Gymnasium repeats all arguments behind it
-        raise UserError(f"cannot make {env_id} with {shown(kwargs) if kwargs else 'no arguments'}: {reason}") from error
+        raise UserError(f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {reason}") from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: rew * reward_scale)
     return env
 
 
-def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, **kwargs):
+def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None):
     """`num_envs` environments of this rank, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`.
 
     Args:
         workers: processes that step them; 0 for this one.
-        kwargs: for `make_env`.
+        reward_scale, env_kwargs: as in `make_env`.
     """
-    make = functools.partial(make_numbered, env_id, rank, monitor_dir, **kwargs)
+    make = functools.partial(make_numbered, env_id, rank, monitor_dir, reward_scale, env_kwargs)
     if workers:
         return WorkerVectorEnv(make, num_envs, min(workers, num_envs))
     return InProcessVectorEnv([make(k) for k in range(num_envs)])
 
 
-def make_numbered(env_id, rank, monitor_dir, k, **kwargs):
+def make_numbered(env_id, rank, monitor_dir, reward_scale, env_kwargs, k):
     """Environment `k` of a rank; for None, one that is not written about."""
-    return make_env(env_id, None if k is None or monitor_dir is None else Path(monitor_dir) / f"{rank}.{k}.monitor.csv", **kwargs)
+    path = None if k is None or monitor_dir is None else Path(monitor_dir) / f"{rank}.{k}.monitor.csv"
+    return make_env(env_id, path, reward_scale=reward_scale, env_kwargs=env_kwargs)

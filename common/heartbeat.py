@@ -18,7 +18,7 @@ from common.writing import writing
 
 SIZE = 512  # bytes of a record
 TICK = 1.0  # seconds between looks
-COMPILING = 600.0  # seconds that it is given at least: it ends, but how soon depends on the machine
+COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
 
 

@@ -41,10 +41,12 @@ class Monitor(gym.Wrapper):
         self.rows.write(f"#{json.dumps(header)}\nr,l,t\n")
 
     def reset(self, **kwargs):
+        """Starts a new episode; what was counted of one that has not ended is dropped."""
         self.episode_return, self.episode_length = 0.0, 0
         return self.env.reset(**kwargs)
 
     def step(self, action):
+        """A step, counted and handed on as it is. EnvironmentFault if its reward or its ends cannot be read."""
         result = self.env.step(action)
         try:
             self.episode_return += result[1]

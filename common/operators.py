@@ -66,9 +66,11 @@ class NumpyNetwork:
         return self.x
 
     def dense(self, x, layer):
+        """x W + b, where x has a column of ones for b."""
         return x.dot(self.matrices[layer])
 
     def dense_tanh(self, x, layer):
+        """tanh of `dense`, with the 1 behind it that the next layer's bias is multiplied by; valid until the next call."""
         buffer, features = self.hidden[layer]
         product = x.dot(self.matrices[layer])
         if layer is self.folded:

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from common import seeding
-from common.env_faults import first_not_finite, in_brief
+from common.checks import in_brief
+from common.env_faults import first_not_finite
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.stepper import Stepper
 

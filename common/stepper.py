@@ -6,7 +6,8 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common.env_faults import brief, in_brief, raised
+from common.checks import in_brief, shown
+from common.env_faults import raised
 from common.errors import EnvironmentFault, UserError
 from common.spaces import in_one_line
 from common.vec_env import InProcessVectorEnv
@@ -102,7 +103,7 @@ class Stepper:
         try:
             return self.encoder.one(ob)
         except Exception as error:
-            fault = EnvironmentFault(f"returned the observation {brief(ob)}, which is not of its space {in_one_line(self.encoder.space)} "
+            fault = EnvironmentFault(f"returned the observation {shown(ob)}, which is not of its space {in_one_line(self.encoder.space)} "
                                      f"({type(error).__name__}: {in_brief(str(error))})", "return one of its space")
             fault.environment, fault.env_id = k, getattr(self.env.spec, "id", None)
             raise fault from error

@@ -62,19 +62,22 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         try:
             ob = first_observation(self.envs[k].reset(**kwargs))
             return ob if self.obs is None else usable(ob, self.single_observation_space)
-        except EnvironmentFault as fault:
-            self._number(fault, k)
-            raise
-        except (UserError, CannotWrite):
-            raise
         except Exception as error:
-            raise self._number(raised(error, "reset", error.__traceback__.tb_next), k) from error
+            self._raise(error, k, "reset")
 
-    def _number(self, fault, k):
-        """Let a fault say whose it is."""
+    def _raise(self, error, k, method, result=None):
+        """Raise an error in `method`, step or reset, of environment `k` as the environment's fault, or as it is if it is the user's or the disk's.
+        `result` is what the environment returned last."""
+        if isinstance(error, (UserError, CannotWrite)):
+            raise error
+        fault = error
+        if not isinstance(error, EnvironmentFault):
+            inwards = error.__traceback__.tb_next  # none: it was raised here, by what the environment returned
+            fault = raised(error, method, inwards) if inwards or method == "reset" else unusable(result, self.single_observation_space, error)
+            fault.__cause__ = error
         if fault.environment is None:
             fault.environment, fault.env_id = k, getattr(self.spec, "id", None)
-        return fault
+        raise fault
 
     def reset(self, *, seed=None, options=None):
         """Starts new episodes; `seed` is a list with one seed an environment, or None."""
@@ -117,14 +120,8 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
                     ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
                     ob = self.first(k)
                 obs[ob_row, k] = ob
-        except EnvironmentFault as fault:
-            self._number(fault, k)
-            raise
-        except (UserError, CannotWrite):
-            raise
         except Exception as error:
-            inwards = error.__traceback__.tb_next  # none: it was raised here, by what the environment returned
-            raise self._number(raised(error, "step", inwards) if inwards else unusable(result, self.single_observation_space, error), k) from error
+            self._raise(error, k, "step", result)
         return ended
 
     def close_extras(self, **kwargs):

@@ -35,6 +35,8 @@ def assert_refused(finished, *parts, status=2):
     (["--env", "CartPole-v1", "--gamma", "1.5"], ["gamma=1.5"]),
     (["--env", "CartPole-v1", "--num-timesteps", "many"], ["'many'", "whole number"]),
     (["--env", "CartPole-v1", "--env-kwargs", "[1]"], ["JSON object"]),
+    (["--env", "CartPole-v1", "--env-kwargs", '{"rank": 3}'], ["cannot make CartPole-v1", "'rank': 3"]),
+    (["--env", "PongNoFrameskip-v4", "--env-kwargs", '{"training": false}'], ["cannot make PongNoFrameskip-v4", "'training': False"]),
     (["--env", "CartPole-v1", "--preset", "best"], ["best", "mujoco"]),
     (["--env", "CartPole-v1", "--alg", "trpo", "--clip-param", "0.1"], ["clip-param", "trpo", "--alg ppo"]),
     (["--env", "CartPole-v1", "--alg", "vpg", "--preset", "ppo1"], ["ppo1", "vpg"]),

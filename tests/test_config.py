@@ -7,8 +7,9 @@ import jobs
 import pytest
 
 from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, setting_names
+from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import CONFIG_FORMAT, settings_for, typed_from
+from baselines_ppo.resolve import settings_for
 from common.errors import UserError
 
 

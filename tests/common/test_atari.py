@@ -192,4 +192,4 @@ def test_vector_env_gives_every_learner_its_own_monitor_file(tmp_path):
 
 def test_arguments_that_the_preprocessing_fixes_are_refused():
     with pytest.raises(UserError, match="frameskip=4 cannot be chosen"):
-        make_env("ALE/Pong-v5", frameskip=4)
+        make_env("ALE/Pong-v5", env_kwargs={"frameskip": 4})

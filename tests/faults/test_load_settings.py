@@ -9,7 +9,8 @@ import pytest
 
 from baselines_ppo.__main__ import main
 from baselines_ppo.cli import parse
-from baselines_ppo.resolve import CONFIG_FORMAT, example_of_policy, settings_for, typed_from
+from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.resolve import example_of_policy, settings_for
 from baselines_ppo.room import check_machine
 from common.run_folder import RunFolder
 

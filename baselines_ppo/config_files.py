@@ -1,0 +1,88 @@
+"""Files of settings: a run's own config.json, or a JSON object of settings by name. What they hold is checked as if it were typed."""
+import argparse
+import functools
+import json
+from dataclasses import fields
+from typing import get_args
+
+from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
+from baselines_ppo.resolve import LIMITS
+from baselines_ppo.settings import ALGORITHMS
+from common.checks import read_json, shown, whole
+from common.errors import UserError
+
+CONFIG_FORMAT = "baselines_ppo.config"
+OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
+COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
+TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
+    one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init"}
+NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
+
+
+def typed_from(path, typed, ranks):
+    """What was typed, over the settings in a file: `--config`.
+
+    A run's own `config.json` gives its settings exactly, on as many ranks and where no count is typed that ranks share out; else it gives what
+    was typed for that run, to be shared out anew. Any other file is a JSON object of settings by name.
+
+    Returns:
+        (settings as if they were typed, what a new `config.json` shall say was typed).
+
+    Raises:
+        UserError: if the file cannot be read, or holds a name or a value that is no setting's.
+    """
+    source = f"--config {path}"
+    config = read_json(path, source)
+    if config.get("format") == CONFIG_FORMAT:
+        checked_config(config, source)
+        given = before = config["typed"]
+        if config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
+            given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
+    else:
+        given = before = {name.replace("-", "_"): value for name, value in config.items()}
+    given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))
+    left_out = {*(LIMITS if any(limit in typed for limit in LIMITS) else ()), *(POLICY_SETTINGS if "policy" in typed else ())}
+    return tuple({name: value for name, value in checked(one, source).items() if name not in left_out} | typed for one in (given, before))
+
+
+def checked_config(config, source):
+    """Raises UserError unless the parts of a run's `config.json` are there, and of their types."""
+    for name in ("typed", "settings"):
+        if not isinstance(config.get(name), dict):
+            raise UserError(f"{source} is no whole config.json: {name} is {shown(config.get(name))}; put back the one that the run wrote")
+    if not isinstance(config["settings"].get("policy_settings", {}), dict):
+        raise UserError(f"{source} is no whole config.json: policy_settings is {shown(config['settings']['policy_settings'])}; "
+                        "put back the one that the run wrote")
+    try:
+        whole("ranks", config.get("ranks"), 1)
+    except UserError as error:
+        raise UserError(f"{source} is no whole config.json: {error}") from error
+
+
+@functools.cache
+def options():
+    """{name: the command line's option}."""
+    return {action.dest: action for action in build_parser()._actions}
+
+
+def checked(given, source):
+    """Settings {name: value} from a file, each of the type that the command line would have made of it.
+
+    Raises:
+        UserError: naming the first that is unknown or of another type.
+    """
+    parsers, known, found = options(), setting_names(), {}
+    for name, value in given.items():
+        if name not in known:
+            raise UserError(f"{source}: {shown(name)} is no setting; --help lists them")
+        if value is None and name in NAMES:
+            continue  # not given
+        if name in TEXTS and not isinstance(value, str):
+            raise UserError(f"{source}: {name}: {shown(value)} is not text")
+        try:
+            found[name] = parsers[name].type(json.dumps(value) if isinstance(value, (dict, list)) else str(value))
+        except (argparse.ArgumentTypeError, RecursionError) as error:
+            raise UserError(f"{source}: {name}: {str(error) or type(error).__name__}") from error
+        if parsers[name].choices and found[name] not in parsers[name].choices:
+            raise UserError(f"{source}: {name}={shown(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}")
+    return found
