@@ -5,6 +5,7 @@ The acting copy's numbers are not used: NumPy and TensorFlow differ by 3e-6 in a
 import numpy as np
 import tensorflow as tf
 
+from common.operators import NumpyOperators
 from common.segments import place_values
 
 MAX_BLOCK = 4096  # rows a call; more would only cost memory
@@ -38,10 +39,11 @@ class SegmentEvaluator:
             self.oldpi.ob_rms.restore(self.pi.ob_rms.state())
 
     def blank_batch(self):
-        """A batch as `batch` makes it of a whole segment, all zero."""
+        """A batch as `batch` makes it of a whole segment: zeros, and actions of the action space, whose logp can be computed."""
         x, pdtype = self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)), self.pi.pdtype
-        one = {"x": x, "ac": np.zeros((1, *pdtype.sample_shape()), pdtype.sample_dtype().as_numpy_dtype),
-               "flatparam": np.zeros((1, *pdtype.param_shape()), np.float32)} | {name: np.zeros(1, np.float32) for name in ("vpred", "atarg", "ret")}
+        flat = np.zeros((1, *pdtype.param_shape()), np.float32)
+        ac = np.asarray(pdtype.mode(NumpyOperators, flat), pdtype.sample_dtype().as_numpy_dtype)
+        one = {"x": x, "ac": ac, "flatparam": flat} | {name: np.zeros(1, np.float32) for name in ("vpred", "atarg", "ret")}
         return {name: np.repeat(value, self.rows, axis=0) for name, value in one.items()}
 
     @staticmethod

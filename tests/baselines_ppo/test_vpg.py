@@ -3,6 +3,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from logs import Rows
+from small_policies import uncompiled
 
 from baselines_ppo import MlpPolicy, UserError, vpg
 from baselines_ppo.settings import VPGSettings
@@ -31,7 +32,7 @@ class Count(gym.Env):
 
 
 def policy(*args):
-    return MlpPolicy(*args, hid_size=8, normalise_ob=False)
+    return uncompiled(*args, normalise_ob=False)
 
 
 def whole_segment(lengths, horizon):

@@ -132,7 +132,7 @@ def test_a_run_ends_with_the_traceback_one_line_and_its_checkpoints(tmp_path):
     assert "an environment could not be closed: RuntimeError: nor can it be closed" in finished.stderr
 
 
-@pytest.mark.parametrize("fault, more, ranks", [("raises_in_reset", [], 4), ("ob_nan", ["--env-workers", "2"], 2)])
+@pytest.mark.parametrize("fault, more, ranks", [pytest.param("raises_in_reset", [], 4, marks=pytest.mark.slow), ("ob_nan", ["--env-workers", "2"], 2)])
 def test_one_rank_of_several_ends_the_job_and_says_which_it_is(fault, more, ranks, tmp_path):
     finished = run(ranks, *words(fault, tmp_path, *more, on_rank=1))
     said = [line for line in finished.stderr.splitlines() if line.startswith("rank ")]

@@ -29,7 +29,7 @@ def ended(ranks, fault, run_dir, *more, bad_rank=0):
     return done.returncode, done.stderr, seconds
 
 
-@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (4, 2)])
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), pytest.param(4, 2, marks=pytest.mark.slow)])
 def test_an_environment_that_never_returns_is_named_with_its_rank_and_line(ranks, bad_rank, tmp_path):
     status, said, seconds = ended(ranks, "hang", tmp_path / "run", "--stall-timeout", TIMEOUT, bad_rank=bad_rank)
     assert status not in (0, 2)
@@ -46,7 +46,7 @@ def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_pat
     assert re.search(rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step", said)
 
 
-@pytest.mark.parametrize("fault, reason", [("raise", "the simulator broke"), ("exit", "SystemExit: 3")])
+@pytest.mark.parametrize("fault, reason", [("raise", "the simulator broke"), pytest.param("exit", "SystemExit: 3", marks=pytest.mark.slow)])
 def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tmp_path):
     status, said, seconds = ended(4, fault, tmp_path / "run", bad_rank=2)
     assert status not in (0, 2)
@@ -86,7 +86,7 @@ def wait_for(condition, process):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_schedulers_warning_writes_a_checkpoint_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
     run_dir = tmp_path / "run"
     script = command(ranks, *words("none", run_dir, "--resume", "auto"))
