@@ -83,6 +83,7 @@ class PPOSettings(Settings):
     recompute_adv: bool = setting(False, "advantages and targets from the newest value function before every epoch")
 
     def check(self):
+        """As the base's, and the two bounds of KL together."""
         super().check()
         if (self.kl_min is None) != (self.kl_max is None) or (self.kl_min is not None and self.kl_min > self.kl_max):
             raise UserError(f"kl_min={self.kl_min}, kl_max={self.kl_max} cannot be; give both, the smaller first, or neither and kl_target")
@@ -131,6 +132,7 @@ class VPGSettings(Settings):
         return "timesteps_per_actorbatch", "vf_batchsize"
 
     def check(self):
+        """As the base's, and what a baseline can go with."""
         super().check()
         if self.baseline == "none" and self.standardise_adv:
             raise UserError("baseline='none' with standardise_adv=True cannot be: standardising subtracts the mean, which is a baseline; "

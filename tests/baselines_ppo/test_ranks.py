@@ -43,18 +43,14 @@ def test_gathering_and_averaging_are_the_same_update_to_rounding(results):
     assert results["strategies_differ_by"] < 1e-4
 
 
-def family(results, name):
-    return results["family"].get(name) or pytest.skip("checked on two ranks")
-
-
 @pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
 def test_the_whole_family_keeps_the_ranks_together(results, name):
-    assert family(results, name)[0]
+    assert results["family"][name][0]
 
 
 @pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
 def test_the_whole_family_gathers_and_averages_alike(results, name):
-    _, differ_by = family(results, name)
+    _, differ_by = results["family"][name]
     if differ_by is None:
         pytest.skip("checked on two ranks")
     # conjugate gradients on a matrix that is damped by 0.01 magnify the value function's rounding, and 3 steps carry it on

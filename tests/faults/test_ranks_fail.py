@@ -86,7 +86,7 @@ def wait_for(condition, process):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_schedulers_warning_writes_a_checkpoint_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
     run_dir = tmp_path / "run"
     script = command(ranks, *words("none", run_dir, "--resume", "auto"))
