@@ -77,8 +77,11 @@ def make_atari(env_id, monitor_path=None, training=True, **kwargs):
     """
     if fixed := [key for key in FIXED if key in kwargs]:
         raise UserError(f"{env_id}: {fixed[0]}={kwargs[fixed[0]]!r} cannot be chosen, the preprocessing of Atari games fixes it; leave it out")
-    # grey frames: AtariPreprocessing reads its own screens, so the colour frame of every skipped step would be made for nothing
-    env = gym.make(env_id, frameskip=1, obs_type="grayscale", **{"disable_env_checker": True} | kwargs)
+    # AtariPreprocessing reads its own screens, whose shape it takes from here: the game's own observations, four a step, are thrown away, and
+    # its memory is sooner read than a screen
+    env = gym.make(env_id, frameskip=1, obs_type="ram", **{"disable_env_checker": True} | kwargs)
+    height, width = env.unwrapped.ale.getScreenDims()
+    env = gym.wrappers.TransformObservation(env, lambda ram: ram, gym.spaces.Box(0, 255, (height, width), np.uint8))
     env = gym.wrappers.AtariPreprocessing(env, noop_max=30, frame_skip=4, screen_size=84, terminal_on_life_loss=False)
     env = Monitor(env, monitor_path)
     if training:
