@@ -6,7 +6,7 @@ from baselines_ppo.play import evaluate
 from common.callbacks import Callback
 from common.checkpoints import load_arrays
 from common.checks import number
-from common.errors import UserError
+from common.errors import EnvironmentFault, UserError
 from common.seeding import EVALUATION, generator
 from common.writing import writing
 
@@ -91,7 +91,11 @@ class Evaluations(Callback):
         if self.env is None:
             self.env = self.make_env()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
-        returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat)
+        try:
+            returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat)
+        except EnvironmentFault as fault:
+            fault.who = "the environment of --eval-every"
+            raise
         self.logger.write({"TimestepsSoFar": training.timesteps_so_far, "Iteration": training.iters_so_far, "Episodes": self.episodes,
                            "EvalRewMean": float(returns.mean()), "EvalRewStd": float(returns.std()), "EvalRewMin": float(returns.min()),
                            "EvalRewMax": float(returns.max()), "EvalLenMean": float(lengths.mean())}, training.timesteps_so_far)

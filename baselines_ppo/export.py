@@ -117,7 +117,7 @@ def export(argv):
     """The command: load, write, and say what was written and how to load it."""
     args = build_parser().parse_args(argv)
     form = args.format or ("tflite" if args.out.endswith(".tflite") else "savedmodel")
-    from baselines_ppo.play import find_policy
+    from baselines_ppo.policy_files import find_policy
     file = find_policy(args.run)
     import_tensorflow(threads=available_cores())
     from baselines_ppo.policies import load_policy

@@ -8,10 +8,12 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+import gymnasium as gym
+
 from common.rendering import FILM_WIDTH, Film, choose_opengl, hint
 
 
-class Recorder:
+class Recorder(gym.Wrapper):
     """An environment that keeps the actions it is given.
 
     Args:
@@ -22,10 +24,8 @@ class Recorder:
     """
 
     def __init__(self, env):
-        self.env, self.actions = env, []
-
-    def __getattr__(self, name):
-        return getattr(self.env, name)
+        super().__init__(env)
+        self.actions = []
 
     def step(self, action):
         """The environment's, with the action kept."""

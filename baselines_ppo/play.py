@@ -8,31 +8,18 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np  # noqa: E402
 
+from baselines_ppo.cli import complain  # noqa: E402
+from baselines_ppo.policy_files import find_policy  # noqa: E402
 from common import mpi, seeding  # noqa: E402
 from common.checks import check_room, shown  # noqa: E402
-from common.errors import UserError  # noqa: E402
+from common.errors import EnvironmentFault, UserError  # noqa: E402
 from common.rendering import has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 from common.segments import LONGEST  # noqa: E402
 from common.spaces import in_one_line, same_layout  # noqa: E402
+from common.stepper import Stepper  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
-
-
-def find_policy(path):
-    """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names.
-
-    Raises:
-        UserError: if there is none.
-    """
-    path = Path(path)
-    for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
-        if candidate.is_file():
-            return candidate
-    checkpoints = RunFolder.checkpoints_in(path)
-    if checkpoints:
-        return checkpoints[0]
-    raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
 
 
 def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
@@ -51,28 +38,39 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
 
     Raises:
         UserError: if an episode does not end.
+        EnvironmentFault: for what the environment raises, or returns that cannot be used.
     """
     rng = seeding.generator(seed, seeding.EVALUATION)
-    low, high = (getattr(env.action_space, bound, None) for bound in ("low", "high"))
+    stepper = Stepper(env, pi.encoder)
+    obs, rew, valid = np.empty((2, 1, *pi.encoder.shape), pi.encoder.dtype), np.zeros((1, 1)), np.ones((1, 1), bool)
+    obs[1] = stepper.reset([seed])
     returns, lengths = np.zeros(episodes), np.zeros(episodes, int)
     for episode in range(episodes):
-        ob, _ = env.reset(seed=seed if episode == 0 else None)
         ended = False
         while not ended:
+            obs[0] = obs[1]
+            check_finite("observation", obs[0], stepper, episode, lengths[episode])
             t = lengths[episode] % NOISE_BLOCK
             if t == 0:
                 act = pi.actor(1, pi.pdtype.noise(rng, (NOISE_BLOCK, 1)) if stochastic else None)
-            ac = act(pi.encoder.one(ob)[None], t)[0]
-            ob, rew, terminated, truncated, _ = env.step(ac if low is None else np.clip(ac, low, high))
-            returns[episode] += rew
+            ended = stepper.step(act(obs[0], t), 0, obs, rew, valid)
+            check_finite("reward", rew, stepper, episode, lengths[episode])
+            returns[episode] += rew[0, 0]
             lengths[episode] += 1
             if heartbeat is not None:
                 heartbeat.step += 1
-            ended = terminated or truncated
             if lengths[episode] >= LONGEST:
                 raise UserError(f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "
                                 "gymnasium.wrappers.TimeLimit")
     return returns, lengths
+
+
+def check_finite(name, values, stepper, episode, step):
+    """Raises EnvironmentFault if an observation or a reward of a stepper's environment is not finite."""
+    if not np.isfinite(values).all():
+        fault = EnvironmentFault(f"returned a{'n' if name == 'observation' else ''} {name} that is not finite")
+        fault.env_id, fault.when = getattr(stepper.env.spec, "id", None), f"at step {step} of episode {episode}"
+        raise fault
 
 
 def load_with_env(path, env_id=None, env_kwargs=None):
@@ -168,7 +166,13 @@ def play(typed, args):
     from baselines_ppo.film import Recorder, film_episode, show_episodes
     pi, env, env_id, env_kwargs = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"))
     recorder = Recorder(env)
-    returns, lengths = evaluate(pi, recorder, episodes, not args.deterministic, seed)
+    try:
+        returns, lengths = evaluate(pi, recorder, episodes, not args.deterministic, seed)
+    except EnvironmentFault as fault:
+        fault.who, fault.fix = "the environment", f"{'its traceback is above: ' if fault.trace else ''}mend it"
+        print(fault.trace or "", file=sys.stderr, end="")
+        complain(fault)
+        return 1
     env.close()
     say(returns, lengths, env_id, args)
     if render_mode:

@@ -1,12 +1,15 @@
 """Policies from files. What a file says of its policy is held against the arrays that it has before anything is built: it cannot ask for more memory or
 time than its own size is worth, nor run code.
 """
+from pathlib import Path
+
 from common import spaces
 from common.checkpoints import load_arrays
 from common.checks import about, shown
 from common.errors import UserError
 from common.post_mortem import FORMAT as POST_MORTEM
 from common.run_folder import FORMAT as CHECKPOINT
+from common.run_folder import RunFolder
 
 FORMAT = "baselines_ppo.policy"
 ENTRIES = 16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
@@ -28,14 +31,34 @@ def read_policy(path):
     return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
 
 
-def load_policy(path):
-    """The policy saved at `path`, in a file of its own or in a checkpoint: an `MlpPolicy` or a `CnnPolicy`, as the file says.
+def find_policy(path):
+    """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names.
 
     Raises:
-        UserError: if the file is damaged, foreign, or holds a class that is neither.
+        UserError: if there is none.
+    """
+    path = Path(path)
+    for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
+        if candidate.exists() and not candidate.is_dir():
+            return candidate
+    checkpoints = RunFolder.checkpoints_in(path)
+    if checkpoints:
+        return checkpoints[0]
+    raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
+
+
+def load_policy(path):
+    """A trained policy: an `MlpPolicy` or a `CnnPolicy`, as its file says.
+
+    Args:
+        path: a run folder, a checkpoint, a policy folder or a policy's file, as for `find_policy`.
+
+    Raises:
+        UserError: if there is none, or the file is damaged, foreign, or holds a class that is neither.
     """
     from baselines_ppo.cnn_policy import CnnPolicy
     from baselines_ppo.mlp_policy import MlpPolicy
+    path = find_policy(path)
     arrays, metadata = read_policy(path)
     classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
     if _class(metadata) not in classes:

@@ -25,7 +25,7 @@ from baselines_ppo.report_words import (
     version_rows,
 )
 from common.checkpoints import write_atomically
-from common.errors import UserError
+from common.errors import EnvironmentFault, UserError
 from common.run_data import PROGRESS, Run
 
 
@@ -84,7 +84,10 @@ def make_film(run):
     except UserError as error:
         return f"no film: {error}"
     recorder = Recorder(env)
-    evaluate(pi, recorder, 1, stochastic=False, seed=seed)
+    try:
+        evaluate(pi, recorder, 1, stochastic=False, seed=seed)
+    except EnvironmentFault as fault:
+        return f"no film: {fault}"
     env.close()
     shape, _, warning = film_episode(env_id, env_kwargs, seed, recorder.actions, path)
     if warning is None:

@@ -11,6 +11,7 @@ from faulty_envs import Faulty, make
 from scripted import ScriptedPolicy
 
 from baselines_ppo import load_policy
+from baselines_ppo.play import evaluate
 from common.env_faults import first_not_finite
 from common.errors import EnvironmentFault
 from common.segments import Collector
@@ -139,3 +140,22 @@ def test_one_rank_of_several_ends_the_job_and_says_which_it_is(fault, more, rank
     assert finished.returncode != 0 and len(said) == 1
     assert said[0].startswith("rank 1 on host ") and ": environment 0 (Faulty-v0) " in said[0] and WHAT[fault] in said[0] and "of iteration 2; " in said[0]
     load_policy(tmp_path / "checkpoints/ckpt-00000002.safetensors")
+
+
+@pytest.mark.parametrize("fault", WHAT)
+def test_an_evaluation_says_what_went_wrong_too(fault):
+    with pytest.raises(EnvironmentFault) as caught:
+        evaluate(ScriptedPolicy(Faulty), make(fault, 1), 5, stochastic=True)
+    assert WHAT[fault].split(":")[0] in str(caught.value)
+
+
+def test_the_environment_of_eval_every_is_named_and_the_checkpoint_before_it_is_kept(tmp_path):
+    finished = run(1, *words("raises_in_step", tmp_path, "--eval-every", "2", "--eval-episodes", "10"))
+    lines = [line for line in finished.stderr.splitlines() if "could not be closed" not in line]
+    assert finished.returncode == 1 and lines[0].startswith("Traceback") and lines[-2] == "RuntimeError: the simulator broke"
+    assert lines[-1].startswith("run.py: error: the environment of --eval-every (Faulty-v0) raised RuntimeError in step: the simulator broke")
+    policy = load_policy(tmp_path)  # of the checkpoint, for there is no final one
+    played = run(1, jobs.RUN, "--play", "--load-path", str(tmp_path), "--eval-episodes", "20", "--env", "faulty_envs:Faulty-v0", "--env-kwargs",
+                 json.dumps({"fault": "rew_nan", "at": 90}))
+    assert policy.ac_space == Faulty.action_space and played.returncode == 1
+    assert played.stderr == "run.py: error: the environment (Faulty-v0) returned a reward that is not finite, at step 0 of episode 9; mend it\n"
