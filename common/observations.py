@@ -13,6 +13,20 @@ def is_image(space):
     return isinstance(space, gym.spaces.Box) and len(space.shape) == 3
 
 
+def check_choices(space, ob):
+    """Raises ValueError if a Discrete or MultiDiscrete part of an observation is out of its range: its one-hot vector would be another choice's."""
+    if isinstance(space, gym.spaces.Dict):
+        for name, part in space.items():
+            check_choices(part, ob[name])
+    elif isinstance(space, gym.spaces.Tuple):
+        for part, own in zip(space, ob):
+            check_choices(part, own)
+    elif isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
+        choice, choices = np.asarray(ob) - space.start, space.n if isinstance(space, gym.spaces.Discrete) else space.nvec
+        if not np.all((choice >= 0) & (choice < choices)):
+            raise ValueError(f"{ob} is not in {in_one_line(space)}")
+
+
 class ObservationEncoder:
     """One array of fixed shape and dtype per observation.
 
@@ -47,9 +61,10 @@ class ObservationEncoder:
             raise UserError(f"observation space {in_one_line(space)} has no entries; an observation needs at least one number")
 
     def one(self, ob):
-        """The array [*shape] of one observation; ValueError if it has another."""
+        """The array [*shape] of one observation; ValueError if it has another, or a choice in it is none of its space's."""
         if self.plain:
             return np.reshape(ob, self.shape)
+        check_choices(self.space, ob)
         flat = gym.spaces.flatten(self.space, ob)
         if flat.shape != self.shape:
             raise ValueError(f"{flat.size} numbers, not {self.shape[0]}")

@@ -101,3 +101,11 @@ def test_an_observation_that_does_not_fit_is_refused_in_one_line(space, ob):
     with pytest.raises(UserError) as error:
         ObservationEncoder(space).single_or_batch(ob)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name, ob", [
+    ("discrete", -1), ("discrete", 3), ("discrete_start", 2), ("multidiscrete", np.array([2, 0])), ("multidiscrete", np.array([0, -1])),
+    ("dict", {"a": np.float32([0, 0]), "b": 2}), ("tuple", (-1, np.float32([0, 0])))])
+def test_a_choice_outside_its_range_is_not_taken_for_another(name, ob):
+    with pytest.raises(ValueError, match="is not in"):
+        ObservationEncoder(CASES[name][0]).one(ob)
