@@ -52,14 +52,20 @@ def assert_refused(finished, *parts, status=2):
     (["--play"], ["--load-path"]),
     (["--play", "--load-path", "/nonexistent"], ["/nonexistent"]),
 ])
-def test_refused_in_one_line(words, parts):
-    assert_refused(cli(*words), *parts)
+def test_refused_in_one_line(words, parts, cli_here):
+    assert_refused(cli_here(*words), *parts)
+
+
+def test_a_process_of_its_own_says_no_more_and_exits_with_2():
+    assert_refused(cli("--env", "Hoper-v4"), "'Hoper-v4'", "Hopper-v4")
+    assert_refused(cli("--play", "--load-path", __file__), __file__)
+    assert_refused(cli("--env", "odd_envs:Text-v0"), "Text", "Box, Discrete")
 
 
 @pytest.mark.parametrize("env, parts", [("odd_envs:Text-v0", ["Text", "Box, Discrete"]), ("odd_envs:Nothing-v0", ["no entries"]),
                                         ("CartPole-v1 --policy cnn", ["CnnPolicy needs images"])])
-def test_unsupported_spaces_are_refused(env, parts, tmp_path):
-    assert_refused(cli("--env", *env.split(), "--run-dir", tmp_path / "run"), *parts)
+def test_unsupported_spaces_are_refused(env, parts, tmp_path, cli_here):
+    assert_refused(cli_here("--env", *env.split(), "--run-dir", tmp_path / "run"), *parts)
 
 
 def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path):
@@ -70,11 +76,11 @@ def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path):
     assert config.read_text() == '{"mine": 1}'
 
 
-def test_foreign_and_damaged_policies_are_refused(tmp_path):
+def test_foreign_and_damaged_policies_are_refused(tmp_path, cli_here):
     path = tmp_path / "policy.safetensors"
     for data in (b"", b"not a policy", bytes(200), b"\xff" * 1000):
         path.write_bytes(data)
-        assert_refused(cli("--play", "--load-path", path), str(path))
+        assert_refused(cli_here("--play", "--load-path", path), str(path))
 
 
 def test_a_launcher_whose_ranks_are_singletons_is_refused_naming_both():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from baselines_ppo import load_policy
+from baselines_ppo.__main__ import main
 from common.checkpoints import load_arrays
 from common.run_folder import FORMAT
 
@@ -15,10 +16,8 @@ WORDS = ("--env", "CartPole-v1", "--max-iters", "4", "--num-envs", "1", "--sched
          "--checkpoint-every", "2", "--report", "false")
 
 
-def train(folder, *words, ranks=1):
-    done = jobs.run(ranks, jobs.RUN, *WORDS, "--run-dir", folder, *words, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
-    assert done.returncode == 0, done.stderr
-    return done
+def train(folder, *words):
+    assert main([*WORDS, "--run-dir", str(folder), *words]) == 0
 
 
 def last_checkpoint(folder):
@@ -56,11 +55,11 @@ def test_without_evaluations_the_best_is_the_highest_mean_return_at_a_checkpoint
     assert load_arrays(tmp_path / "run/best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == best
 
 
-def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path):
+def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path, cli_here):
     import shutil
     folder = tmp_path / "run"
     shutil.copytree(evaluated, folder)
-    done = jobs.run(1, jobs.RUN, "--run-dir", folder, "--resume", "--max-iters", "6")
+    done = cli_here("--run-dir", folder, "--resume", "--max-iters", "6")
     assert done.returncode == 0, done.stderr
     scores = [float(row["EvalRewMean"]) for row in csv.DictReader((folder / "evaluations.csv").open())]
     assert len(scores) == 6
@@ -68,26 +67,27 @@ def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path)
 
 
 def test_two_ranks_evaluate_once(tmp_path):
-    train(tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2", ranks=2)
+    done = jobs.run(2, jobs.RUN, *WORDS, "--run-dir", tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2")
+    assert done.returncode == 0, done.stderr
     assert [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())] == ["2", "4"]
 
 
-def test_a_checkpoint_is_played_as_a_policy_is(evaluated):
+def test_a_checkpoint_is_played_as_a_policy_is(evaluated, cli_here):
     found = {}
     for path in (evaluated, evaluated / "checkpoints/ckpt-00000004.safetensors", evaluated / "policy"):
-        done = jobs.run(1, jobs.RUN, "--play", "--load-path", path, "--eval-episodes", "5", "--deterministic", "--json", "--env", "CartPole-v1")
+        done = cli_here("--play", "--load-path", path, "--eval-episodes", "5", "--deterministic", "--json", "--env", "CartPole-v1")
         assert done.returncode == 0, done.stderr
         found[path] = json.loads(done.stdout)
     first, *others = (one["returns"] for one in found.values())
     assert all(returns == first for returns in others) and len(first) == 5
 
 
-def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoint(evaluated, tmp_path):
+def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoint(evaluated, tmp_path, cli_here):
     import shutil
     folder = tmp_path / "run"
     shutil.copytree(evaluated, folder)
     shutil.rmtree(folder / "policy")
-    done = jobs.run(1, jobs.RUN, "--play", "--load-path", folder, "--eval-episodes", "1", "--json")
+    done = cli_here("--play", "--load-path", folder, "--eval-episodes", "1", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["policy"].endswith("ckpt-00000004.safetensors")
 

@@ -72,34 +72,34 @@ def test_so_does_the_rest_of_the_family(name, tmp_path, capsys):
     assert rows(whole / "progress.csv") == rows(broken / "progress.csv")
 
 
-def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path):
+def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here):
     run_dir = tmp_path / "run"
-    assert jobs.run(1, jobs.RUN, *WORDS, "--run-dir", run_dir).returncode == 0
-    longer = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--max-iters", "24")
+    assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
+    longer = cli_here("--run-dir", run_dir, "--resume", "--max-iters", "24")
     assert longer.returncode == 0, longer.stderr
     assert "max_iters is now 24, was 20" in longer.stdout
     assert len(rows(run_dir / "progress.csv")) == 1 + 24
     config = json.loads((run_dir / "config.json").read_text())
     assert config["settings"]["max_iters"] == 24 and config["ranks"] == 1
-    refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--gamma", "0.9")
+    refused = cli_here("--run-dir", run_dir, "--resume", "--gamma", "0.9")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path):
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path, cli_here):
     run_dir = tmp_path / "run"
-    assert jobs.run(1, jobs.RUN, *WORDS, "--run-dir", run_dir).returncode == 0
+    assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
     newest, *others = sorted((run_dir / "checkpoints").iterdir(), reverse=True)
     data = newest.read_bytes()
     newest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    goes_on = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "--hid-size", "16", "--max-iters", "21")
+    goes_on = cli_here("--run-dir", run_dir, "--resume", "--hid-size", "16", "--max-iters", "21")
     assert goes_on.returncode == 0, goes_on.stderr
     assert f"passed over a checkpoint: {newest} is damaged" in goes_on.stdout
     assert f"goes on from {others[0].name}" in goes_on.stdout
     for path in (run_dir / "checkpoints").iterdir():
         path.write_bytes(path.read_bytes()[:1000])
     logs = (run_dir / "progress.csv").read_bytes()
-    refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume")
+    refused = cli_here("--run-dir", run_dir, "--resume")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "ckpt-" in refused.stderr and "truncated" in refused.stderr
     assert (run_dir / "progress.csv").read_bytes() == logs
@@ -113,12 +113,12 @@ def test_counts_shared_out_over_ranks_may_be_typed_again(tmp_path):
     assert again.returncode == 0, again.stderr
 
 
-def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path):
+def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path, cli_here):
     run_dir = tmp_path / "run"
     words = [*WORDS[:WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
-    assert jobs.run(1, jobs.RUN, *words, "--run-dir", run_dir).returncode == 0
+    assert cli_here(*words, "--run-dir", run_dir).returncode == 0
     policy = (run_dir / "policy/policy.safetensors").read_bytes()
-    refused = jobs.run(1, jobs.RUN, "--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
+    refused = cli_here("--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled one yet" in refused.stderr
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["ckpt-00000002-forced.safetensors"]
     assert (run_dir / "policy/policy.safetensors").read_bytes() == policy
