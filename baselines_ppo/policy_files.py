@@ -35,15 +35,17 @@ def find_policy(path):
     """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there is none, or nobody may look.
     """
     path = Path(path)
-    for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
-        if candidate.exists() and not candidate.is_dir():
-            return candidate
-    checkpoints = RunFolder.checkpoints_in(path)
-    if checkpoints:
-        return checkpoints[0]
+    try:
+        for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
+            if candidate.exists() and not candidate.is_dir():
+                return candidate
+        if checkpoints := RunFolder.checkpoints_in(path):
+            return checkpoints[0]
+    except OSError as error:
+        raise UserError(f"{path}: cannot look for a policy there: {error.strerror}") from error
     raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
 
 

@@ -207,3 +207,8 @@ def test_what_is_refused_above_is_what_was_forged(saved, tmp_path):
     state = load_policy(path).state()
     assert arrays.keys() == state.keys() and all((arrays[name] == state[name]).all() for name in arrays)
     assert from_json(BOX) == gym.spaces.Box(-8, 8, (3,))
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused():
+    with forged.refused("x" * 300, "File name too long"):
+        load_policy("x" * 300)
