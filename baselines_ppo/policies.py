@@ -7,7 +7,7 @@ TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.policy_files import FORMAT, build, load_policy, read_policy  # noqa: F401  the last two are looked for here
+from baselines_ppo.policy_files import FORMAT, build, find_policy, load_policy, read_policy  # noqa: F401  the last two are looked for here
 from common import spaces
 from common.checkpoints import check_arrays, save_arrays
 from common.checks import about
@@ -173,9 +173,10 @@ class Policy(tf.Module):
 
     @classmethod
     def load(cls, path, name="pi"):
-        """The policy of a file that `save` wrote, or of a training's checkpoint, in a process that may never have trained.
+        """The policy of a file that `save` wrote, of a training's checkpoint or of a run's folder, in a process that may never have trained.
 
         Raises:
-            UserError: if the file is damaged, holds a policy of another class, or describes another than it holds.
+            UserError: if there is none, or the file is damaged, holds a policy of another class, or describes another than it holds.
         """
+        path = find_policy(path)
         return build(cls, path, *read_policy(path), name)
