@@ -22,6 +22,7 @@ LAUNCHERS = {
     "MV2_COMM_WORLD_SIZE": "MVAPICH",
     "SLURM_STEP_NUM_TASKS": "srun",
 }
+PASSING_ON = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
 
 
 def launched_ranks(environ=os.environ):
@@ -171,6 +172,7 @@ class Communicator:
         with contextlib.suppress(OSError):  # the others must end, also where a full disk keeps what is said
             print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
         if self.comm is not None:
+            time.sleep(PASSING_ON)
             self.comm.Abort(status)
         if at_once:
             os._exit(status)

@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 @pytest.fixture
 def cli_here(capfd):
     """The command line in this process, as a finished process tells it; spares a start of Python, and often of TensorFlow."""
-    from baselines_ppo.__main__ import main
+    import jobs
 
     def run(*words):
-        status = main([str(word) for word in words])
+        status = jobs.main_here(*words)
         said = capfd.readouterr()
         return subprocess.CompletedProcess(words, status, said.out, said.err)
     return run

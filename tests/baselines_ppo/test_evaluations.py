@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from baselines_ppo import load_policy
-from baselines_ppo.__main__ import main
 from common.checkpoints import load_arrays
 from common.run_folder import FORMAT
 
@@ -17,7 +16,7 @@ WORDS = ("--env", "CartPole-v1", "--max-iters", "4", "--num-envs", "1", "--sched
 
 
 def train(folder, *words):
-    assert main([*WORDS, "--run-dir", str(folder), *words]) == 0
+    assert jobs.main_here(*WORDS, "--run-dir", folder, *words) == 0
 
 
 def last_checkpoint(folder):

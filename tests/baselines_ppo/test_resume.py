@@ -7,7 +7,6 @@ from pathlib import Path
 import jobs
 import pytest
 
-from baselines_ppo.__main__ import main
 from common.checkpoints import load_arrays
 from common.run_folder import FORMAT
 
@@ -61,12 +60,12 @@ def test_killed_and_resumed_ends_with_the_same_bits(ranks, tmp_path):
 def test_so_does_the_rest_of_the_family(name, tmp_path, capsys):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
-    assert main([*words, "--run-dir", str(whole)]) == 0
+    assert jobs.main_here(*words, "--run-dir", whole) == 0
     shutil.copytree(whole, broken)
     for newer in ("ckpt-00000009.safetensors", "ckpt-00000012.safetensors"):  # as it was on disk in iteration 8, and logs beyond it
         (broken / "checkpoints" / newer).unlink()
     (broken / "policy/policy.safetensors").unlink()
-    assert main(["--run-dir", str(broken), "--resume"]) == 0
+    assert jobs.main_here("--run-dir", broken, "--resume") == 0
     assert "goes on from ckpt-00000006" in capsys.readouterr().out
     assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
     assert rows(whole / "progress.csv") == rows(broken / "progress.csv")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 RUN = str(ROOT / "run.py")
@@ -26,6 +27,13 @@ def command(ranks, *words):
 def run(ranks, *words, timeout=240, **kwargs):
     """A finished `subprocess.CompletedProcess` of `python WORDS` on `ranks` ranks."""
     return subprocess.run(command(ranks, *words), capture_output=True, text=True, timeout=timeout, cwd=kwargs.pop("cwd", ROOT), **kwargs)
+
+
+def main_here(*words):
+    """The exit status of the command line in this process, whose environment variables stay what they are."""
+    from baselines_ppo.__main__ import main
+    with mock.patch.dict(os.environ):
+        return main([str(word) for word in words])
 
 
 def processes_naming(text):
