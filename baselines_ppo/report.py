@@ -87,6 +87,7 @@ def make_film(run):
     try:
         evaluate(pi, recorder, 1, stochastic=False, seed=seed)
     except EnvironmentFault as fault:
+        fault.fix = "mend the environment"
         return f"no film: {fault}"
     env.close()
     shape, _, warning = film_episode(env_id, env_kwargs, seed, recorder.actions, path)
