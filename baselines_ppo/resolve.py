@@ -149,7 +149,8 @@ def resumed_settings(typed, settings, before, path):
     for key, value in typed.items():
         now, then = (one[key] if key in one else one["policy_settings"].get(key) for one in (settings, before))
         if key not in MAY_CHANGE and now != then:
-            raise UserError(f"--resume: {key}={value!r}, but the run in {path} has {then!r}; leave it out, or start a new run")
+            shared = "" if now == value else f", {now!r} per rank"
+            raise UserError(f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run")
     return settings | before | {key: settings[key] for key in MAY_CHANGE}
 
 

@@ -121,8 +121,11 @@ class Communicator:
         return x
 
     def gather(self, value):
-        """[rank 0's object, rank 1's, ...] on all ranks."""
-        return [value] if self.comm is None else self._together(self.comm.allgather, value)
+        """[rank 0's object, rank 1's, ...] on all ranks; those that come early sleep, as in `barrier`."""
+        if self.comm is None:
+            return [value]
+        self.barrier()
+        return self._together(self.comm.allgather, value)
 
     def gather_to_root(self, x):
         """Every rank's array of one shape, stacked on rank 0: [ranks, *x.shape]; None on the others."""

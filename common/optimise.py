@@ -138,6 +138,7 @@ class MinibatchDescent:
     def _gathered(self, batch, indices, weights, stepsize, scalars, room):
         ranks, rows = self.comm.size, len(next(iter(batch.values())))
         if ranks > 1:
+            self.comm.barrier()  # rank 0 may still compile, others still step: those that wait sleep
             batch = {name: self.comm.gather_to_root(x) for name, x in batch.items()}
             indices, weights = self.comm.gather_to_root(indices), self.comm.gather_to_root(weights)
         terms = error = None

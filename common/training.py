@@ -121,7 +121,6 @@ class Training:
         """Whether all ranks run another iteration: the one place where they agree on it."""
         self.heartbeat.phase("callbacks", self.iters_so_far)
         self._ask(callback.before_iteration for callback in self.callbacks)
-        self.comm.barrier()
         votes = self.comm.gather((self.stop_requested, self.elapsed))
         self.agreed_elapsed = votes[0][1]
         self.stop_requested = next((vote for vote, _ in votes if vote), None)
@@ -218,7 +217,6 @@ class Training:
 
     def _checkpoint(self, forced=False):
         self.heartbeat.phase("checkpoint", self.iters_so_far)
-        self.comm.barrier()  # rank 0 may have evaluated: the others sleep
         if self.logger is not None:
             self.logger.flush()
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))

@@ -21,3 +21,16 @@ def cli_here(capfd):
         said = capfd.readouterr()
         return subprocess.CompletedProcess(words, status, said.out, said.err)
     return run
+
+
+@pytest.fixture
+def uncompiled_here(monkeypatch):
+    """Policies without XLA in this process, where how an update is compiled is no part of what is tested."""
+    from baselines_ppo.policies import Policy
+    monkeypatch.setattr(Policy, "xla", False)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""
+    return len(os.sched_getaffinity(0)) + 1

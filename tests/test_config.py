@@ -9,7 +9,7 @@ import pytest
 from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, setting_names
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import settings_for
+from baselines_ppo.resolve import go_on_with, resumed_settings, settings_for
 from common.errors import UserError
 
 
@@ -54,6 +54,17 @@ def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
     typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
     path = written(tmp_path, config_of(settings_for(typed, 1, 2), 1, typed))
     assert settings_for(typed_from(path, {}, 4)[0], 4, 2)["timesteps_per_actorbatch"] == 1024
+
+
+def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
+    first = {"env": "Pendulum-v1", "preset": "mujoco", "max_iters": 2, "timesteps_per_actorbatch": 256}
+    before = settings_for(first, 2, 1)
+    assert (before["timesteps_per_actorbatch"], before["optim_batchsize"]) == (128, 32)  # 64 is the preset's total
+    again = first | {"optim_batchsize": 64}
+    assert resumed_settings(again, settings_for(go_on_with(first, again) | again, 2, 1), before, "run") == before
+    other = first | {"optim_batchsize": 32}
+    with pytest.raises(UserError, match="optim_batchsize=32, 16 per rank, but the run in run has 32;"):
+        resumed_settings(other, settings_for(go_on_with(first, other) | other, 2, 1), before, "run")
 
 
 def test_a_count_typed_beside_a_config_means_the_same_on_any_number_of_ranks(tmp_path):

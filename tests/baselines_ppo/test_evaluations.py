@@ -66,7 +66,7 @@ def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path,
 
 
 def test_two_ranks_evaluate_once(tmp_path):
-    done = jobs.run(2, jobs.RUN, *WORDS, "--run-dir", tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2")
+    done = jobs.run(2, jobs.RUN_UNCOMPILED, *WORDS, "--run-dir", tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2")
     assert done.returncode == 0, done.stderr
     assert [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())] == ["2", "4"]
 

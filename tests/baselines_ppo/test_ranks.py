@@ -95,3 +95,7 @@ def test_ranks_with_different_numbers_of_steps_that_count_stay_together(results)
     if "uneven_rows" not in results:
         pytest.skip("checked on two ranks")
     assert results["uneven_rows"] == [True, True]
+
+
+def test_ranks_that_wait_sleep(results):
+    assert results["burnt_while_waiting"] < 0.25  # seconds of a core, of the 0.5 that they wait

@@ -32,18 +32,18 @@ def rows(path):
     return [row[:clock] + row[clock + 1:] for row in lines]
 
 
-@pytest.mark.parametrize("ranks", [1, 4])
-def test_killed_and_resumed_ends_with_the_same_bits(ranks, tmp_path):
+@pytest.mark.parametrize("ranks, program", [(1, jobs.RUN), (4, jobs.RUN_UNCOMPILED)], ids=["1", "4"])
+def test_killed_and_resumed_ends_with_the_same_bits(ranks, program, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert jobs.run(ranks, jobs.RUN, *WORDS, "--run-dir", whole).returncode == 0
+    assert jobs.run(ranks, program, *WORDS, "--run-dir", whole).returncode == 0
 
     def in_iteration_eight():
         log = broken / "progress.csv"
         return log.exists() and len(log.read_text().splitlines()) > 8
 
-    jobs.kill_when(ranks, [jobs.RUN, *WORDS, "--run-dir", broken], broken, in_iteration_eight)
+    jobs.kill_when(ranks, [program, *WORDS, "--run-dir", broken], broken, in_iteration_eight)
     assert not (broken / "policy").exists()
-    resumed = jobs.run(ranks, jobs.RUN, "--run-dir", broken, "--resume")
+    resumed = jobs.run(ranks, program, "--run-dir", broken, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "goes on from ckpt-" in resumed.stdout
     assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
@@ -57,7 +57,7 @@ def test_killed_and_resumed_ends_with_the_same_bits(ranks, tmp_path):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_so_does_the_rest_of_the_family(name, tmp_path, capsys):
+def test_so_does_the_rest_of_the_family(name, tmp_path, capsys, uncompiled_here):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
     assert jobs.main_here(*words, "--run-dir", whole) == 0
@@ -71,7 +71,7 @@ def test_so_does_the_rest_of_the_family(name, tmp_path, capsys):
     assert rows(whole / "progress.csv") == rows(broken / "progress.csv")
 
 
-def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here):
+def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here, uncompiled_here):
     run_dir = tmp_path / "run"
     assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
     longer = cli_here("--run-dir", run_dir, "--resume", "--max-iters", "24")
@@ -85,7 +85,7 @@ def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here)
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path, cli_here):
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path, cli_here, uncompiled_here):
     run_dir = tmp_path / "run"
     assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
     newest, *others = sorted((run_dir / "checkpoints").iterdir(), reverse=True)
@@ -104,15 +104,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no
     assert (run_dir / "progress.csv").read_bytes() == logs
 
 
-def test_counts_shared_out_over_ranks_may_be_typed_again(tmp_path):
-    words = ["--env", "Pendulum-v1", "--preset", "mujoco", "--max-iters", "2", "--hid-size", "8", "--timesteps-per-actorbatch", "256",
-             "--report", "false"]
-    assert jobs.run(2, jobs.RUN, *words, "--run-dir", tmp_path).returncode == 0
-    again = jobs.run(2, jobs.RUN, *words, "--optim-batchsize", "64", "--run-dir", tmp_path, "--resume")  # 64 is the preset's total
-    assert again.returncode == 0, again.stderr
-
-
-def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path, cli_here):
+def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path, cli_here, uncompiled_here):
     run_dir = tmp_path / "run"
     words = [*WORDS[:WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
     assert cli_here(*words, "--run-dir", run_dir).returncode == 0

@@ -138,7 +138,7 @@ def test_a_process_that_dies_is_named():
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
-    words = [sys.executable, jobs.RUN, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
+    words = [sys.executable, jobs.RUN_UNCOMPILED, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
     parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
     log = tmp_path / "run/progress.csv"
     deadline = time.monotonic() + 120

@@ -112,9 +112,9 @@ def test_the_first_in_time_is_blamed():
 
 def words(fault, folder, *more, **kwargs):
     kwargs = json.dumps({"fault": fault, "at": 90} | kwargs)
-    return [jobs.RUN, "--env", "faulty_envs:Faulty-v0", "--env-kwargs", kwargs, "--num-envs", "2", "--batch", "per-rank", "--timesteps-per-actorbatch", "64",
-            "--optim-batchsize", "32", "--optim-epochs", "1", "--hid-size", "4", "--checkpoint-every", "1", "--max-iters", "4", "--report", "false", "--quiet",
-            "--run-dir", str(folder), *more]
+    return [jobs.RUN_UNCOMPILED, "--env", "faulty_envs:Faulty-v0", "--env-kwargs", kwargs, "--num-envs", "2", "--batch", "per-rank",
+            "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1", "--hid-size", "4", "--checkpoint-every", "1", "--max-iters",
+            "4", "--report", "false", "--quiet", "--run-dir", str(folder), *more]
 
 
 def run(ranks, *args):

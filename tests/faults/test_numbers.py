@@ -205,7 +205,7 @@ def test_what_is_degenerate_trains_without_nan(env, policy):
 @pytest.mark.parametrize("averaging", ["gather", "average"])
 def test_all_ranks_stop_together_and_say_it_once(averaging, tmp_path):
     kwargs = json.dumps({"fault": "rew_huge", "at": 50, "on_rank": 1})
-    finished = jobs.run(2, jobs.RUN, "--env", "faulty_envs:Faulty-v0", "--env-kwargs", kwargs, "--num-envs", "1", "--batch", "per-rank",
+    finished = jobs.run(2, jobs.RUN_UNCOMPILED, "--env", "faulty_envs:Faulty-v0", "--env-kwargs", kwargs, "--num-envs", "1", "--batch", "per-rank",
                         "--averaging", averaging, "--timesteps-per-actorbatch", "32", "--optim-batchsize", "16", "--hid-size", "4", "--scale-returns", "false",
                         "--max-iters", "4", "--checkpoint-every", "1", "--report", "false", "--quiet", "--run-dir", str(tmp_path),
                         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), str(jobs.ROOT / "tests/support")))})

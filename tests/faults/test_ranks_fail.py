@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from jobs import RUN, command, run, support_path, wait_gone
+from jobs import RUN_UNCOMPILED, command, run, support_path, wait_gone
 
 from common.heartbeat import read_heartbeats
 
@@ -17,8 +17,9 @@ SEGMENT, AT = 64, 300  # the fault comes in iteration 4, at step 43
 
 def words(fault, run_dir, *more, bad_rank=0):
     kwargs = json.dumps({"fault": fault, "bad_rank": bad_rank, "at": AT})
-    return [RUN, "--env", "failing_ranks:FailsOnOneRank-v0", "--env-kwargs", kwargs, "--run-dir", run_dir, "--num-timesteps", "1e7", "--batch", "per-rank",
-            "--num-envs", "1", "--timesteps-per-actorbatch", SEGMENT, "--optim-batchsize", "32", "--checkpoint-every", "2", "--report", "false", *more]
+    return [RUN_UNCOMPILED, "--env", "failing_ranks:FailsOnOneRank-v0", "--env-kwargs", kwargs, "--run-dir", run_dir, "--num-timesteps", "1e7", "--batch",
+            "per-rank", "--num-envs", "1", "--timesteps-per-actorbatch", SEGMENT, "--optim-batchsize", "32", "--checkpoint-every", "2", "--report", "false",
+            *more]
 
 
 def ended(ranks, fault, run_dir, *more, bad_rank=0):

@@ -10,6 +10,7 @@ from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 RUN = str(ROOT / "run.py")
+RUN_UNCOMPILED = str(ROOT / "tests" / "support" / "run_uncompiled.py")
 
 
 def mpirun():

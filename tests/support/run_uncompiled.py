@@ -1,0 +1,15 @@
+"""run.py without XLA, whose compilation is a third of a short run and no part of what is tested where this stands for it."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from common.quiet import import_tensorflow  # noqa: E402
+
+import_tensorflow(threads=1)
+
+from baselines_ppo.__main__ import main  # noqa: E402
+from baselines_ppo.policies import Policy  # noqa: E402
+
+if __name__ == "__main__":
+    Policy.xla = False
+    sys.exit(main())
