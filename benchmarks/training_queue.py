@@ -95,9 +95,9 @@ def train(job, work):
     """
     name = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
     run_dir, command = work / name, [*launcher(job.ranks), sys.executable, str(ROOT / "run.py")]
-    config = run_dir / "config.json"
-    commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
-    if config.exists() and json.loads(config.read_text())["git_commit"] == commit:  # a changed tree has a "+" behind it
+    config, commit = run_dir / "config.json", tree_commit()
+    scheduled = config.exists() and any(run_dir.glob("checkpoints/ckpt-????????.safetensors"))
+    if scheduled and json.loads(config.read_text())["git_commit"].removesuffix("+") == commit:
         words = ["--run-dir", str(run_dir), "--resume", "exact"]
     else:
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -110,11 +110,18 @@ def train(job, work):
         if BUSY not in done.stderr:  # else a training that outlived a killed queue: it will end
             raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
         time.sleep(10)
-    line = described(job, run_dir)
+    line = described(job, run_dir) | {"git_commit": commit}
     if job.episodes:
         line |= played(run_dir, job)
     shutil.rmtree(run_dir)
     return line
+
+
+def tree_commit():
+    """The commit of this tree, with a "+" behind it where anything but results has changed since."""
+    def git(*words):
+        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
+    return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results") else "")
 
 
 def launcher(ranks):
@@ -143,7 +150,7 @@ def described(job, run_dir):
     score = statistics.fmean(returns[-LAST_EPISODES:]) if returns else float(rows[-1]["EpRewMean"])
     return {"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "score": score,
             "curve": [[int(row["TimestepsSoFar"]), float(row["EpRewMean"])] for row in thin if row["EpRewMean"] not in ("", "nan")],
-            "episodes": int(rows[-1]["EpisodesSoFar"]), "seconds": float(rows[-1]["TimeElapsed"]), "git_commit": config["git_commit"],
+            "episodes": int(rows[-1]["EpisodesSoFar"]), "seconds": float(rows[-1]["TimeElapsed"]),
             "settings": config["settings"] | {"run_dir": None}, "versions": config["versions"], "platform": config["platform"]}
 
 
