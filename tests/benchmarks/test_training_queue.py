@@ -37,7 +37,8 @@ def test_what_has_finished_is_not_run_again_and_a_failure_does_not_stop_the_rest
     jobs = [Job("b", "tiny", env, 0, 256, TINY) for env in ("NoSuchEnv-v0", "CartPole-v1")]
     assert run_queue(jobs, 2, tmp_path / "work") == 1
     (found,) = Results("b").lines
-    assert found["env"] == "CartPole-v1" and found["score"] > 5 and found["settings"]["timesteps_per_actorbatch"] == 64 and found["git_commit"].removesuffix("+") == training_queue.tree_commit().removesuffix("+")
+    assert found["env"] == "CartPole-v1" and found["score"] > 5 and found["settings"]["timesteps_per_actorbatch"] == 64
+    assert found["git_commit"] == training_queue.tree_commit()
     assert found["curve"][-1][0] == 256
     assert "FAILED: NoSuchEnv-v0" in capsys.readouterr().out
     monkeypatch.setattr(training_queue, "train", lambda job, work: pytest.fail("run again"))
