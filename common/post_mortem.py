@@ -1,4 +1,5 @@
-"""What is left where a number is not finite: `post-mortem/iteration-<number>.safetensors` in the run's folder, written by rank 0.
+"""What is left where a number is not finite: `post-mortem/iteration-<number>.safetensors` in the run's folder, written by rank 0, or by the rank
+whose policy gave an action that is not finite.
 
 To look at it:
 
@@ -28,6 +29,7 @@ PREFIXES = {
     "then/": "all that a checkpoint holds, before the minibatch; where no minibatch is named, at the end",
     "minibatch/": "rows of all ranks, one rank after the other, as the losses read them; weights: theirs in a mean; rows: their numbers t * K + k, "
                   "on from rank to rank where segments were gathered",
+    "acted/": "where an action is not finite: observations and actions of the segment up to it, of this rank's environments or one thread's share of them",
     "segment/": "rank 0's segment: observations, actions, rewards, advantages and targets as they were collected",
 }
 SEGMENT = ("ob", "ac", "rew", "new", "terminated", "truncated", "valid", "flatparam", "vpred", "nextvpred", "final_vpred", "adv", "tdlamret", "last_ob")
@@ -65,16 +67,17 @@ def first_not_finite(part, state):
     return None
 
 
-def write(folder, iteration, error, pi, then, seg, policy):
+def write(folder, iteration, error, pi, then, seg, policy, rank):
     """Write the post-mortem of a `NotFinite`; returns where it is, in words for the error's line.
 
     Args:
         folder: the run's `Path`.
         pi, then: {name: array}, as `PREFIXES` has them.
-        seg: rank 0's segment.
+        seg: this rank's segment.
         policy: `Policy.description()`.
+        rank: whose it is; in the file's name where it is not 0.
     """
-    path = folder / "post-mortem" / f"iteration-{iteration:08d}.safetensors"
+    path = folder / "post-mortem" / f"iteration-{iteration:08d}{f'-rank-{rank}' if rank else ''}.safetensors"
     arrays = {f"{prefix}{name}": np.asarray(x) for prefix, part in (("pi/", pi), ("then/", then)) for name, x in part.items()}
     arrays |= error.arrays | {f"segment/{name}": seg[name] for name in SEGMENT if name in seg}
     path.parent.mkdir(exist_ok=True)

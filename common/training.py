@@ -76,17 +76,19 @@ class Training:
         """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
         if isinstance(error, (EnvironmentFault, NotFinite)) and error.iteration is None:
             error.iteration = self.iters_so_far
-        if isinstance(error, NotFinite) and error.shared and self.folder is not None:
-            if self.comm.rank == 0:
+        if isinstance(error, NotFinite) and self.folder is not None:
+            if self.comm.rank == 0 or not error.shared:
                 error.left = self._post_mortem(error)
-            self.comm.barrier()  # a rank that is first to give up would end the job before rank 0 has written
-            error.left = self.comm.broadcast(error.left)
+            if error.shared:
+                self.comm.barrier()  # a rank that is first to give up would end the job before rank 0 has written
+                error.left = self.comm.broadcast(error.left)
 
     def _post_mortem(self, error):
         """Write it; returns where it is, in words."""
         then = {f"{name}/{key}": x for name, part in self._state_parts() for key, x in part.state().items()}
+        pi, seg = (self.oldpi, self.under_way) if error.shared else (self.pi, {})  # else it happened to this rank while it acted
         try:
-            return post_mortem.write(self.folder.path, error.iteration, error, self.oldpi.state(), then, self.under_way, self.pi.description())
+            return post_mortem.write(self.folder.path, error.iteration, error, pi.state(), then, seg, self.pi.description(), self.comm.rank)
         except Exception as failure:  # which must not hide what it is about
             return f"no post-mortem could be written ({type(failure).__name__}: {failure})"
 

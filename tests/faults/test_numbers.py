@@ -149,7 +149,7 @@ def test_a_parameter_that_no_loss_sees_is_found_before_the_checkpoint(tmp_path):
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
-def test_a_policy_that_acts_with_nan_is_blamed_rather_than_the_environment_that_minds():
+def test_a_policy_that_acts_with_nan_is_blamed_rather_than_the_environment_that_minds(tmp_path):
     class Acts(Breaks):
         def forward(self, ob):
             flat, vpred = super().forward(ob)
@@ -158,8 +158,13 @@ def test_a_policy_that_acts_with_nan_is_blamed_rather_than_the_environment_that_
         def actor(self, num_envs, noise):
             return super(MlpPolicy, self).actor(num_envs, noise)  # through forward
 
-    error = failure(Identity(gym.spaces.Box(-1, 1, (1,), np.float32)), Acts, callback=breaks_at_2)
+    error = failure(Identity(gym.spaces.Box(-1, 1, (1,), np.float32)), Acts, callback=breaks_at_2, folder=tmp_path)
     assert str(error).startswith("the policy gave environment 0 the action [nan], at a finite observation, at step 0 of the segment of iteration 2; ")
+    path = tmp_path / "post-mortem/iteration-00000002.safetensors"
+    arrays, said = load_arrays(path, FORMAT)
+    assert (said["step"], said["environment"], said["minibatch"]) == (0, 0, None) and not any(name.startswith("segment/") for name in arrays)
+    assert np.isnan(Acts.load(path).forward(arrays["acted/ob"][0])[0]).all()  # it is seen again
+    assert np.isnan(arrays["acted/ac"]).all() and np.isfinite(arrays["acted/ob"]).all()
 
 
 class Constant(gym.Env):
