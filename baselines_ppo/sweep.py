@@ -54,14 +54,19 @@ class Sweep:
         self.program, self.dry_run = program, args.dry_run
         self.folder = SweepFolder(args.sweep_dir or default_folder(with_config(args.config, values, args.ranks or 1)))
         if self.folder.path.is_dir() and not self.dry_run:
-            self.folder.claim()
+            self.claim()
         self.define(values, args)
         self.done = {run.name: figures for run in self.runs if (figures := self.folder.figures(run)) is not None}
         self.again = ["--sweep-dir", str(self.folder.path), *(["--jobs", str(args.jobs)] if args.jobs else [])]
         if not self.dry_run:
             if self.folder.lock is None:
-                self.folder.claim()
+                self.claim()
             self.folder.write_definition({"settings": self.values, "ranks": self.ranks, "runs": {run.name: run.typed for run in self.runs}})
+
+    def claim(self):
+        """Take the folder; where it cannot be locked, say so."""
+        if warning := self.folder.claim():
+            print(f"{PROG}: {warning}", file=sys.stderr, flush=True)
 
     def define(self, values, args):
         """What is typed, with what the folder says of the sweep already, comes to these `values`, `ranks`, `jobs` and `runs`."""

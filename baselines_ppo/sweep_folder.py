@@ -11,6 +11,7 @@ from baselines_ppo.sweep_plan import PROG, flag_of, text_of
 from common import run_data
 from common.checkpoints import write_atomically
 from common.errors import UserError
+from common.folder_lock import FolderLock
 from common.limits import Limits
 from common.run_folder import RunFolder
 
@@ -51,17 +52,18 @@ class SweepFolder:
             raise UserError(f"sweep directory {path} holds other files and no sweep.json; choose another --sweep-dir")
 
     def claim(self):
-        """Take the folder for this process; the lock goes with the process, however that ends.
+        """Take the folder for this process (`FolderLock`).
+
+        Returns:
+            None, or one line of warning if it cannot be locked.
 
         Raises:
             UserError: if it cannot be made or written, or another sweep that is still alive has it.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = (self.path / ".lock").open("w")
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"sweep directory {self.path} is in use by a sweep that is still alive; choose another --sweep-dir") from error
+            self.lock = FolderLock(self.path, "sweep")
+            return self.lock.warning
         except OSError as error:
             raise UserError(f"cannot write to sweep directory {self.path}: {error.strerror}; choose another --sweep-dir") from error
 
@@ -97,10 +99,10 @@ class SweepFolder:
         try:
             with (self.path / run.name / ".lock").open() as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
         except BlockingIOError:
             return True
+        except OSError:  # it has never started, or is on a filesystem without locks, of which `claim` has warned
+            pass
         return False
 
     def figures(self, run):

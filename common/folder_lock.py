@@ -12,6 +12,7 @@ class FolderLock:
 
     Args:
         path: the folder.
+        what: whose it is, "run" or "sweep", for what is said.
 
     Attributes:
         warning: one line, if the filesystem has no locks; else None.
@@ -21,16 +22,16 @@ class FolderLock:
         OSError: if the folder cannot be written.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, what="run"):
         self.path, self.warning = Path(path), None
         self.file = (self.path / ".lock").open("ab")
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.file.close()
-            raise UserError(f"run directory {path} is in use by a run that is still alive; choose another with --run-dir") from error
+            raise UserError(f"{what} directory {path} is in use by a {what} that is still alive; choose another with --{what}-dir") from error
         except OSError as error:
-            self.warning = f"run directory {path} cannot be locked ({error.strerror}); see to it that no other run uses it"
+            self.warning = f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
         self.folder = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
         self._close_folder = weakref.finalize(self, os.close, self.folder)
 

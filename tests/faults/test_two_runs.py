@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import file_faults
 import pytest
 from run_files import SHORT
 
 from baselines_ppo.folders import claim_folder
+from baselines_ppo.sweep_folder import SweepFolder
 from common.errors import UserError
 from common.mpi import Communicator
 from common.run_folder import RunFolder
@@ -55,6 +57,11 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
     claim_folder(tmp_path, Communicator(None), False, 3)
     assert capsys.readouterr().err == f"run.py: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
     assert (tmp_path / ".config.json.7.part").exists()  # another may be writing it
+    sweep = SweepFolder(tmp_path / "sweep")
+    assert sweep.claim() == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); see to it that no other sweep uses it"
+    (sweep.path / "run").mkdir()
+    (sweep.path / "run/.lock").touch()
+    assert not sweep.is_busy(SimpleNamespace(name="run"))
 
 
 @pytest.mark.parametrize("name", ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv"])
