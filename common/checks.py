@@ -28,7 +28,10 @@ def in_brief(text):
 
 def shown(x):
     """Any value in brief and without control characters, also one whose repr raises."""
-    return in_brief(_repr.repr(x))
+    try:
+        return in_brief(_repr.repr(x))
+    except Exception:  # reprlib goes by a class's name, and takes any `array` or `deque` for the library's own
+        return f"<{type(x).__name__}>"
 
 
 def whole(name, x, low=0, high=BIGGEST):
