@@ -206,13 +206,18 @@ class RunFolder:
                 raise UserError(f"{path} leads out of the run's folder, to {path.resolve()}, which is not cut back; put the file in its place")
 
     def cut_logs(self, sizes, rank):
-        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again. UserError as `check_logs`."""
+        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again. UserError as `check_logs`.
+
+        A log that has another name, as in a copy of the folder by hard links, becomes a file of its own first: the copy stays what it is.
+        """
         self.check_logs(sizes, rank)
         for path in self._logs(rank):
             name = str(path.relative_to(self.path))
             with writing(path):
                 if name not in sizes:
                     path.unlink()
+                elif path.stat().st_nlink > 1:
+                    write_atomically(path, path.read_bytes()[:sizes[name]])
                 elif path.stat().st_size > sizes[name]:
                     os.truncate(path, sizes[name])
 

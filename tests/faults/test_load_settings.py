@@ -190,6 +190,19 @@ def test_a_log_that_leads_out_of_the_folder_is_not_cut(run, capsys):
     resume(run, capsys, "leads out of the run's folder")
 
 
+def test_a_copy_of_a_folder_by_hard_links_stays_what_it_is(tmp_path):
+    folder, copy = RunFolder(tmp_path / "run"), tmp_path / "copy.csv"
+    log = folder.path / "progress.csv"
+    for size, left in ((2, "a\n"), (4, "a\nb\n")):
+        log.write_text("a\nb\n")
+        copy.unlink(missing_ok=True)
+        copy.hardlink_to(log)
+        folder.cut_logs({"progress.csv": size}, 0)
+        with log.open("a") as file:
+            file.write("c\n")
+        assert log.read_text() == left + "c\n" and copy.read_text() == "a\nb\n"
+
+
 def test_sizes_reach_no_other_file_and_lengthen_none(run):
     outside = forged.contents(run.parent / "outside")
     whole = (run / "progress.csv").stat().st_size
