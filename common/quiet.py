@@ -12,7 +12,7 @@ def quiet_stderr():
     """Hold back what is written to file descriptor 2, from C++ too; print it after all if the body raises."""
     sys.stderr.flush()
     kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as file:  # where /tmp is full, too
         os.dup2(file.fileno(), 2)
         try:
             yield
