@@ -38,7 +38,28 @@ def showing(stream=None):
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
         with contextlib.suppress(OSError):
-            print(f"run.py: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on", file=sys.stderr, flush=True)
+            print(f"run.py: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on", file=sys.__stderr__, flush=True)
+
+
+class Lasting:
+    """A stream that is written to under `showing`; everything else of it is its own."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        """Write `text`, and whatever is kept back."""
+        with showing(self.stream):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self):
+        """Write whatever is kept back."""
+        with showing(self.stream):
+            pass
 
 
 def number(value):
@@ -115,7 +136,7 @@ class LiveView:
         from rich.console import Console
         from rich.live import Live
         self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, []
-        self.live = Live(get_renderable=self.render, console=Console(file=stream), refresh_per_second=1)
+        self.live = Live(get_renderable=self.render, console=Console(file=Lasting(stream)), refresh_per_second=1)
         self.live.start()
 
     def write(self, row, timesteps):

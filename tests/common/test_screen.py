@@ -1,6 +1,7 @@
 """The screen: plain lines where there is no terminal, one live view where there is one."""
 import io
 import math
+import os
 
 import pytest
 
@@ -48,6 +49,19 @@ def test_a_terminal_gets_one_view_with_every_figure_and_the_curve():
     text = terminal.getvalue()
     for part in ("50%", "500,000 of 1,000,000 steps", "return", "300", "kl", "0.0031", "clipped", "entropy", "explained", "step size", BARS[0] + BARS[-1]):
         assert part in text
+
+
+def test_a_terminal_that_is_closed_does_not_end_the_run(capfd):
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs, "w") as terminal:
+        output = screen(lambda: 0.5, stream=terminal)
+        assert isinstance(output, LiveView)
+        os.close(ours)
+        output.write(ROW, 4096)
+        output.live.refresh()
+        output.close()
+    said = capfd.readouterr().err
+    assert said.count("standard output takes no more") == 1 and "Traceback" not in said
 
 
 @pytest.mark.parametrize("values, line", [([], ""), ([1.0], BARS[0]), ([0.0, 7.0], BARS[0] + BARS[7]), ([math.nan, 2.0, 2.0], BARS[0] * 2),
