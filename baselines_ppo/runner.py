@@ -220,14 +220,18 @@ def close(env):
 
 
 def install_signals(training):
-    """SIGINT, SIGTERM and SIGUSR1, a scheduler's warning, finish the iteration, write a checkpoint and end the run; a second one ends it at once.
+    """SIGINT, SIGTERM, SIGUSR1, a scheduler's warning, and SIGHUP, a terminal's end, finish the iteration, write a checkpoint and end the run; a
+    second one ends it at once. Under nohup SIGHUP stays ignored.
 
     Returns {signal: its handler until now}.
     """
     def handler(number, frame):
         signal.signal(number, signal.default_int_handler)
         training.request_stop(int(number))
-    return {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)}
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return {number: signal.signal(number, handler) for number in numbers}
 
 
 def restore_signals(running):
