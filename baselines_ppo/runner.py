@@ -34,7 +34,7 @@ from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
 from common.errors import EnvironmentFault, UserError  # noqa: E402
 from common.heartbeat import Heartbeat  # noqa: E402
-from common.quiet import available_cores, import_tensorflow  # noqa: E402
+from common.quiet import allowed_cores, import_tensorflow  # noqa: E402
 from common.screen import showing  # noqa: E402
 from common.writing import CannotWrite  # noqa: E402
 
@@ -99,6 +99,12 @@ def start_tensorflow(policy, cores):
     import_tensorflow(threads=cores if cnn else 1, onednn=cnn, operations=min(2, cores) if cnn else 1)
 
 
+def cores_of_a_rank(comm):
+    """How many cores each rank has: those that it may run on, shared with the ranks of its host that may run on the same; the least over all ranks."""
+    own = allowed_cores()
+    return comm.minimum(max(1, len(own) // comm.gather_on_host(own).count(own)))
+
+
 def train(typed, args, comm):
     """Resolve, build and learn on this rank; returns the exit status."""
     previous, said = None, typed
@@ -116,7 +122,7 @@ def train(typed, args, comm):
         said = typed
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
-    cores = max(1, available_cores() // comm.host_size)
+    cores = cores_of_a_rank(comm)
     settings = settings_for(typed if previous is None else typed | typed_now, comm.size, cores)
     if args.print_config:
         if previous is not None:

@@ -89,13 +89,16 @@ class Communicator:
             self.waiting = False
             self.collectives += 1
 
-    @functools.cached_property
-    def host_size(self):
-        """How many of the ranks run on this host. The first call is collective."""
+    def gather_on_host(self, value):
+        """[value, ...] of the ranks on this host."""
         if self.comm is None:
-            return 1
+            return [value]
         from mpi4py import MPI
-        return self.comm.Split_type(MPI.COMM_TYPE_SHARED).Get_size()
+        host = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        try:
+            return self._together(host.allgather, value)
+        finally:
+            host.Free()
 
     def barrier(self):
         """Wait for all ranks without burning the core that a slower rank may need: poll, at most a millisecond apart."""

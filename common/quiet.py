@@ -55,9 +55,14 @@ def without_collecting():
             gc.enable()
 
 
+def allowed_cores():
+    """The numbers of the cores that this process may run on, in order."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def available_cores():
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """How many cores this process may run on."""
+    return len(allowed_cores())
 
 
 def import_tensorflow(threads, onednn=False, operations=1):

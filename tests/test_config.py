@@ -2,6 +2,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import jobs
 import pytest
@@ -10,6 +11,7 @@ from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, set
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import go_on_with, resumed_settings, settings_for
+from baselines_ppo.runner import cores_of_a_rank
 from common.errors import UserError
 
 
@@ -65,6 +67,12 @@ def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
     other = first | {"optim_batchsize": 32}
     with pytest.raises(UserError, match="optim_batchsize=32, 16 per rank, but the run in run has 32;"):
         resumed_settings(other, settings_for(go_on_with(first, other) | other, 2, 1), before, "run")
+
+
+@pytest.mark.parametrize("others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)])
+def test_cores_are_shared_with_the_ranks_that_may_run_on_the_same(others, cores, monkeypatch):
+    monkeypatch.setattr("baselines_ppo.runner.allowed_cores", lambda: list(range(8)))
+    assert cores_of_a_rank(SimpleNamespace(gather_on_host=lambda own: [own, *others], minimum=lambda x: x)) == cores
 
 
 def test_a_count_typed_beside_a_config_means_the_same_on_any_number_of_ranks(tmp_path):
