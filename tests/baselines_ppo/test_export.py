@@ -12,18 +12,16 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from export_spaces import BOX, BOX32, IMAGES, ROWS, TASK, TORQUES, draw
 from jobs import run
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, UserError, export
 from baselines_ppo.export import export_litert, export_saved_model
 from baselines_ppo.export_graph import policy_functions
-from baselines_ppo.export_observations import TensorFilter, encoded, leaves
 from common.distributions import BernoulliPdType, DiagGaussianPdType, MultiCategoricalPdType
-from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
 from common.running_mean_std import RunningMeanStd
 
-ROWS = 1000
 BARE = """
 import contextlib, pathlib, sys
 import numpy as np, tensorflow as tf
@@ -47,13 +45,6 @@ for case in sorted(pathlib.Path(sys.argv[1]).iterdir()):
             exec((case / "printed.py").read_text())
 assert not {"baselines_ppo", "common"} & {name.split(".")[0] for name in sys.modules}
 """
-TASK = gym.spaces.Dict({"arm": gym.spaces.Tuple([gym.spaces.Box(-np.inf, np.inf, (2, 2), np.float64), gym.spaces.Discrete(3, start=-1)]),
-                        "grip": gym.spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, 0]]), "lamp on": gym.spaces.MultiBinary(3),
-                        "eye": gym.spaces.Box(0, 255, (2, 2, 3), np.uint8)})
-BOX = gym.spaces.Box(-np.inf, np.inf, (5,), np.float64)
-BOX32 = gym.spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
-IMAGES = gym.spaces.Box(0, 255, (4, 36, 36), np.uint8)
-TORQUES = gym.spaces.Box(np.array([-1, -0.5, -np.inf]), np.array([1, 2, 0.1]), (3,), np.float64)
 
 
 class Own(Policy):
@@ -119,26 +110,6 @@ LITERT = {
 }
 PRINTED = ("box_of_float64", "lite_box")
 every_case = pytest.mark.parametrize("name", [*SAVED_MODELS, *LITERT])
-
-
-def draw(space, rng):
-    """ROWS observations as a `VectorEnv` returns them: floats around 1,000, each with a deviation of its own, that float32 holds."""
-    if isinstance(space, gym.spaces.Dict):
-        return {key: draw(part, rng) for key, part in space.spaces.items()}
-    if isinstance(space, gym.spaces.Tuple):
-        return tuple(draw(part, rng) for part in space.spaces)
-    if isinstance(space, gym.spaces.Discrete):
-        return rng.integers(space.start, space.start + space.n, ROWS)
-    if isinstance(space, gym.spaces.MultiDiscrete):
-        return rng.integers(space.start, space.start + space.nvec, (ROWS, *space.shape))
-    if isinstance(space, gym.spaces.MultiBinary):
-        return rng.integers(0, 2, (ROWS, *space.shape), np.int8)
-    if space == IMAGES:  # of blocks: the means of pixels that are all independent would hardly differ
-        return rng.integers(0, 256, (ROWS, 4, 6, 6), np.uint8).repeat(6, 2).repeat(6, 3)
-    if space.dtype == np.uint8:
-        return rng.integers(0, 256, (ROWS, *space.shape), np.uint8)
-    spread = 10.0 ** rng.uniform(-1, 2, space.shape)
-    return (1e3 + spread * rng.standard_normal((ROWS, *space.shape))).astype(np.float32).astype(space.dtype)
 
 
 @functools.cache
@@ -289,45 +260,6 @@ def test_exporting_leaves_the_policy_its_filter(name):
     ob_rms = pi.ob_rms
     policy_functions(pi, batch=1, single=name in LITERT)
     assert pi.ob_rms is ob_rms
-
-
-# ---- the counterparts of what a policy does in NumPy
-
-
-@pytest.mark.parametrize("space", [TASK, BOX32, gym.spaces.Discrete(9, start=3), gym.spaces.MultiBinary([2, 2]), IMAGES,
-                                   gym.spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, 0]]),
-                                   gym.spaces.Tuple([gym.spaces.Box(-1, 1, (0,)), gym.spaces.Discrete(2)])], ids=lambda space: type(space).__name__)
-def test_observations_are_encoded_as_in_training(space):
-    encoder, obs = ObservationEncoder(space), draw(space, np.random.default_rng(3))
-    tensors = dict(zip(leaves(space), tf.nest.flatten(obs)))  # both in the order of sorted keys
-    found = encoded(encoder, {name: tf.constant(x) for name, x in tensors.items()})
-    expected = encoder.single_or_batch(obs)[0]
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64])
-def test_the_filter_is_the_trainings_to_the_bit(dtype):
-    rng = np.random.default_rng(4)
-    x = (100 + rng.standard_normal((ROWS, 8)) * [0.01, 0.1, 1, 1, 5, 9, 20, 30]).astype(dtype)
-    ob_rms = RunningMeanStd((8,))
-    ob_rms.update(x)
-    np.testing.assert_array_equal(TensorFilter(ob_rms, False).normalise(tf.constant(x), 2.0), ob_rms.normalise(x, 2.0))
-
-
-def test_the_filter_in_float32_loses_nothing_far_from_0():
-    """Four roundings of results up to 5, 2.5e-7 each; float32 throughout would be off by up to 1e6 * 2^-24 / 0.1 = 0.6."""
-    rng = np.random.default_rng(5)
-    x = (1e6 + rng.standard_normal((ROWS, 8))).astype(np.float32)
-    ob_rms = RunningMeanStd((8,))
-    ob_rms.update(x + rng.standard_normal(8) / 7)
-    found = tf.function(lambda x: TensorFilter(ob_rms, True).normalise(x, 5.0))(tf.constant(x))
-    np.testing.assert_allclose(found, ob_rms.normalise(x, 5.0), rtol=0, atol=1e-6)
-
-
-def test_leaves_whose_paths_read_alike_keep_apart():
-    space = gym.spaces.Dict({"a b": BOX, "a_b": BOX32, "a": gym.spaces.Dict({"b": IMAGES})}, sort_keys=False)
-    assert leaves(space) == {"observation_a_b": BOX, "observation_a_b_": BOX32, "observation_a_b__": IMAGES}
 
 
 # ---- what is refused

@@ -3,91 +3,21 @@ import base64
 import html
 import io
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
-import gymnasium as gym
 import jobs
-import numpy as np
 import pytest
 from PIL import Image
+from run_pages import EVALUATIONS, PROGRESS, Page, page_of, write_run
 
 from baselines_ppo import report, report_figures
-from baselines_ppo.resolve import resolve
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-VOID = {"meta", "link", "source", "img", "br"}
-PROGRESS = ("EpLenMean,EpRewMean,EpThisIter,EpisodesSoFar,TimestepsSoFar,TimeElapsed,ev_tdlam_before,loss_pol_surr,loss_pol_entpen,loss_vf_loss,"
-            "loss_kl,loss_ent,clipfrac,stepsize\n")
-EVALUATIONS = "TimestepsSoFar,Iteration,Episodes,EvalRewMean,EvalRewStd,EvalRewMin,EvalRewMax,EvalLenMean\n"
-
-
-def config_of(folder, **typed):
-    typed = {"env": "Pendulum-v1", "num_timesteps": 30_000, "run_dir": str(folder)} | typed
-    settings = resolve(typed, 2, "classic", typed["env"], False)
-    return {"format": "baselines_ppo.config", "typed": typed, "settings": settings, "ranks": 2, "seed": settings["seed"],
-            "versions": {"python": "3.11.7", "mujoco": None}, "git_commit": "abc123+", "argv": ["run.py", "--env", typed["env"]],
-            "started": "2024-05-06T07:08:09+0000", "platform": "Linux"}
-
-
-def write_run(folder, iterations=12, episodes=240, evaluations=12, film=True, **typed):
-    """A run of two ranks as the trainer leaves it: returns rise by 5 an episode of 200 steps; the best evaluation is the first, 77."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config_of(folder, **typed)))
-    for rank in range(2):
-        rows = "".join(f"{-1500 + 5 * i},200,{0.1 * i}\n" for i in range(rank, episodes, 2))
-        (folder / f"{rank}.0.monitor.csv").write_text('#{"t_start": 1700000000.0, "env_id": "Pendulum-v1"}\nr,l,t\n' + rows)
-    (folder / "progress.csv").write_text(PROGRESS + "".join(
-        f"200,{-1500 + 80 * i},20,{20 * i},{4000 * i},{2.0 * i},{1 - 5 / i},-0.01,-0.0,0.1,0.005,{1.4 - i / 100},0.1,{0.001 / i}\n"
-        for i in range(1, iterations + 1)))
-    (folder / "evaluations.csv").write_text(EVALUATIONS + "".join(f"{4000 * i},{i},10,{78 - i},3.5,60,99,200\n" for i in range(1, evaluations + 1)))
-    if film:
-        frames = [Image.fromarray(np.full((8, 12, 3), shade, np.uint8)) for shade in (0, 128, 255)]
-        frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])
-    return folder
-
-
-class Page(HTMLParser):
-    """A parsed page: every tag closed in order, or an AssertionError."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.ids, self.words = [], [], [], []
-        self.feed(text)
-        assert not self.open, self.open
-
-    def handle_starttag(self, tag, attrs):
-        assert len(dict(attrs)) == len(attrs), f"an attribute of {tag} is there twice"
-        self.tags.append((tag, dict(attrs)))
-        self.ids += [value for name, value in attrs if name == "id"]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag):
-        return [attrs for name, attrs in self.tags if name == tag]
-
-
-def page_of(folder):
-    assert report.main([str(folder)]) == 0
-    return Page((folder / "report.html").read_text())
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = write_run(tmp_path_factory.mktemp("report") / "run", seed=7, clip_param=0.15)
@@ -289,86 +219,6 @@ def test_drawing_needs_no_tensorflow(run):
             "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'scipy', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy")
     done = subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-# ---- the film
-
-class Picture(gym.Env):
-    """Twenty steps, each of another shade; or nothing to be seen."""
-
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
-    observation_space, action_space = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(2)
-
-    def __init__(self, render_mode=None, broken=""):
-        self.render_mode, self.broken = render_mode, broken
-
-    def reset(self, *, seed=None, options=None):
-        super().reset(seed=seed)
-        self.t = 0
-        return np.zeros(3, np.float32), {}
-
-    def step(self, action):
-        self.t += 1
-        return np.zeros(3, np.float32), 1.0, self.t == 20, False, {}
-
-    def render(self):
-        if self.broken == "crash":
-            os.abort()
-        if self.broken:
-            raise RuntimeError("no OpenGL\nanywhere")
-        return np.full((30, 40, 3), 12 * self.t, np.uint8)
-
-
-gym.register("Picture-v0", Picture)  # also in the process that films, which imports this module by the name before the colon
-
-
-def trained(folder, monkeypatch, capfd, **env_kwargs):
-    """A run on `Picture` with a policy."""
-    from baselines_ppo import MlpPolicy
-    monkeypatch.setenv("MUJOCO_GL", "egl")  # nothing is to be tried out for it
-    write_run(folder, film=False, env="test_report:Picture-v0", **({"env_kwargs": env_kwargs} if env_kwargs else {}))
-    (folder / "policy").mkdir()
-    pi = MlpPolicy("pi", Picture.observation_space, Picture.action_space)
-    pi.save(folder / "policy" / "policy.safetensors", env="test_report:Picture-v0", env_kwargs=env_kwargs)
-    capfd.readouterr()  # what TensorFlow said when it was imported here
-    return folder
-
-
-def test_film_is_on_the_page_and_in_tensorboard(tmp_path, monkeypatch, capfd):
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-    folder = trained(tmp_path / "run", monkeypatch, capfd)
-    assert report.main([str(folder), "--film"]) == 0
-    assert capfd.readouterr() == ("", "")
-    assert Image.open(folder / "film.gif").n_frames == 20
-    assert "Film" in Page((folder / "report.html").read_text()).text
-    events = [event for path in (folder / "tb").iterdir() for event in EventFileLoader(str(path)).Load() if event.summary.value]
-    (value,), step = events[0].summary.value, events[0].step
-    assert (value.tag, value.metadata.plugin_data.plugin_name, step) == ("film", "images", 48_000)
-    assert list(value.tensor.string_val) == [b"40", b"30", (folder / "film.gif").read_bytes()]
-
-
-def test_what_cannot_be_filmed_is_said_in_one_line_and_the_page_is_drawn(tmp_path, monkeypatch, capfd):
-    folder = trained(tmp_path / "run", monkeypatch, capfd, broken="raise")
-    assert report.main([str(folder), "--film"]) == 0
-    out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 1 and "no picture of this environment (no OpenGL anywhere)" in err
-    assert (folder / "report.html").exists() and not (folder / "film.gif").exists()
-
-
-def test_a_renderer_that_crashes_does_not_take_the_page_with_it(tmp_path, monkeypatch, capfd):
-    folder = trained(tmp_path / "run", monkeypatch, capfd, broken="crash")
-    assert report.main([str(folder), "--film"]) == 0
-    out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 1 and "no picture: what draws test_report:Picture-v0 crashed" in err
-    assert (folder / "report.html").exists()
-
-
-def test_a_run_without_a_policy_yet_is_drawn_without_a_film(tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("MUJOCO_GL", "egl")
-    folder = write_run(tmp_path / "run", film=False)
-    assert report.main([str(folder), "--film"]) == 0
-    assert "no film: " in capfd.readouterr().err
-    assert (folder / "report.html").exists()
 
 
 # ---- in a browser

@@ -1,0 +1,87 @@
+"""The film of a run: on its page and in TensorBoard; where there is none, the page is drawn all the same."""
+import os
+
+import gymnasium as gym
+import numpy as np
+from PIL import Image
+from run_pages import Page, write_run
+
+from baselines_ppo import report
+
+
+class Picture(gym.Env):
+    """Twenty steps, each of another shade; or nothing to be seen."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
+    observation_space, action_space = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(2)
+
+    def __init__(self, render_mode=None, broken=""):
+        self.render_mode, self.broken = render_mode, broken
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(3, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.zeros(3, np.float32), 1.0, self.t == 20, False, {}
+
+    def render(self):
+        if self.broken == "crash":
+            os.abort()
+        if self.broken:
+            raise RuntimeError("no OpenGL\nanywhere")
+        return np.full((30, 40, 3), 12 * self.t, np.uint8)
+
+
+gym.register("Picture-v0", Picture)  # also in the process that films, which imports this module by the name before the colon
+
+
+def trained(folder, monkeypatch, capfd, **env_kwargs):
+    """A run on `Picture` with a policy."""
+    from baselines_ppo import MlpPolicy
+    monkeypatch.setenv("MUJOCO_GL", "egl")  # nothing is to be tried out for it
+    write_run(folder, film=False, env="test_film:Picture-v0", **({"env_kwargs": env_kwargs} if env_kwargs else {}))
+    (folder / "policy").mkdir()
+    pi = MlpPolicy("pi", Picture.observation_space, Picture.action_space)
+    pi.save(folder / "policy" / "policy.safetensors", env="test_film:Picture-v0", env_kwargs=env_kwargs)
+    capfd.readouterr()  # what TensorFlow said when it was imported here
+    return folder
+
+
+def test_film_is_on_the_page_and_in_tensorboard(tmp_path, monkeypatch, capfd):
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+    folder = trained(tmp_path / "run", monkeypatch, capfd)
+    assert report.main([str(folder), "--film"]) == 0
+    assert capfd.readouterr() == ("", "")
+    assert Image.open(folder / "film.gif").n_frames == 20
+    assert "Film" in Page((folder / "report.html").read_text()).text
+    events = [event for path in (folder / "tb").iterdir() for event in EventFileLoader(str(path)).Load() if event.summary.value]
+    (value,), step = events[0].summary.value, events[0].step
+    assert (value.tag, value.metadata.plugin_data.plugin_name, step) == ("film", "images", 48_000)
+    assert list(value.tensor.string_val) == [b"40", b"30", (folder / "film.gif").read_bytes()]
+
+
+def test_what_cannot_be_filmed_is_said_in_one_line_and_the_page_is_drawn(tmp_path, monkeypatch, capfd):
+    folder = trained(tmp_path / "run", monkeypatch, capfd, broken="raise")
+    assert report.main([str(folder), "--film"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and "no picture of this environment (no OpenGL anywhere)" in err
+    assert (folder / "report.html").exists() and not (folder / "film.gif").exists()
+
+
+def test_a_renderer_that_crashes_does_not_take_the_page_with_it(tmp_path, monkeypatch, capfd):
+    folder = trained(tmp_path / "run", monkeypatch, capfd, broken="crash")
+    assert report.main([str(folder), "--film"]) == 0
+    out, err = capfd.readouterr()
+    assert out == "" and err.count("\n") == 1 and "no picture: what draws test_film:Picture-v0 crashed" in err
+    assert (folder / "report.html").exists()
+
+
+def test_a_run_without_a_policy_yet_is_drawn_without_a_film(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    folder = write_run(tmp_path / "run", film=False)
+    assert report.main([str(folder), "--film"]) == 0
+    assert "no film: " in capfd.readouterr().err
+    assert (folder / "report.html").exists()
