@@ -9,6 +9,7 @@ import pytest
 sys.path.insert(0, str(jobs.ROOT / "benchmarks"))
 import returns  # noqa: E402
 import scores  # noqa: E402
+import screening  # noqa: E402
 import surrogates  # noqa: E402
 import training_queue  # noqa: E402
 from training_queue import Job, Results, run_queue  # noqa: E402
@@ -77,3 +78,24 @@ def test_tasks_that_need_it_have_their_own_numbers_and_at_most_two():
     assert words["Swimmer-v4"] == ("--gamma", "0.9999") and words["Hopper-v4"] == ()
     assert all(len(word) <= 4 for word in words.values())
     assert {job.words for job in returns.jobs(returns.PAPER, [0], preset="ppo1")} == {("--preset", "ppo1")}
+
+
+def test_a_screening_plan_compares_opposites_on_one_task_and_seed():
+    plan, chosen = screening.jobs(32, 10), np.array([screening.levels(number) for number in range(32)])
+    for one, other in zip(plan[::2], plan[1::2]):
+        assert (one.env, one.seed) == (other.env, other.seed) and one.seed >= 1000
+    assert (chosen[::2] + chosen[1::2] == 1).all()
+    assert [job.env for job in plan[::2]][:5] == [*screening.TASKS, screening.TASKS[0]]
+    assert plan[0].words[:4] == ("--preset", "mujoco", "--num-envs", screening.FACTORS["num_envs"][chosen[0, 0]])
+    assert all(f"--{name.replace('_', '-')}" in plan[0].words for name in screening.FACTORS)
+
+
+def test_a_screening_finds_the_effects_that_there_are():
+    chosen, rng = np.array([screening.levels(number) for number in range(64)]), np.random.default_rng(0)
+    true = np.zeros(len(screening.FACTORS))
+    true[[0, 5]] = 2.0, -1.0
+    found = screening.effects(chosen, 100.0 + chosen @ true + 0.5 * rng.standard_normal(64))
+    assert (np.abs(found[:, 0] - true) < 2 * found[:, 1]).all() and (found[:, 1] < 0.5).all()
+    np.testing.assert_allclose(screening.effects(chosen, chosen @ true)[:, 0], true, atol=1e-9)
+    with pytest.raises(ValueError, match="at least 15"):
+        screening.effects(chosen[:14], np.zeros(14))
