@@ -92,6 +92,7 @@ GROUPS = {
 }
 POLICY_SETTINGS = {
     "hid_size": (count, "width of MlpPolicy's hidden layers"), "num_hid_layers": (count, "number of MlpPolicy's hidden layers"),
+    "vf_hid_size": (int | None, "MlpPolicy: width of the value's hidden layers; none: hid-size"),
     "gaussian_fixed_var": (boolean, "MlpPolicy: one log std for all observations"),
     "shared_trunk": (boolean, "MlpPolicy: the value reads the policy's last hidden layer"),
     "normalise_ob": (boolean, "MlpPolicy: normalise observations by their running mean and deviation"),

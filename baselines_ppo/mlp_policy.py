@@ -7,8 +7,9 @@ import tensorflow as tf
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
-from common.checks import check_room, number, truth, whole
+from common.checks import check_room, number, shown, truth, whole
 from common.distributions import DiagGaussianPdType, make_pdtype
+from common.errors import UserError
 from common.observations import ObservationEncoder
 from common.operators import NumpyNetwork, NumpyOperators, TensorFlowNetwork
 from common.running_mean_std import RunningMeanStd
@@ -23,6 +24,7 @@ class MlpPolicy(Policy):
         name: 'pi' or 'oldpi'.
         ob_space, ac_space: Gymnasium spaces; observations are flattened.
         hid_size, num_hid_layers: width and number of hidden layers.
+        vf_hid_size: width of the value's hidden layers; None for hid_size.
         gaussian_fixed_var: a free log std, the same at all observations; False makes it a second output of the network.
         init: 'normc', Baselines', or 'orthogonal'.
         init_logstd: where a Gaussian's log std starts.
@@ -35,16 +37,17 @@ class MlpPolicy(Policy):
         UserError: for a setting that cannot be, or a network beyond this machine's memory.
     """
 
-    def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, init="normc", init_logstd=0.0,
-                 shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
+    def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, init="normc",
+                 init_logstd=0.0, shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
         super().__init__(name, ob_space, ac_space, keep_images=False)
-        shapes = self.shapes(ob_space, ac_space, hid_size, num_hid_layers, gaussian_fixed_var, shared_trunk=shared_trunk)
+        shapes = self.shapes(ob_space, ac_space, hid_size, num_hid_layers, gaussian_fixed_var, vf_hid_size=vf_hid_size, shared_trunk=shared_trunk)
         check_init(init, init_logstd)
         truth("normalise_ob", normalise_ob)
         number("ob_clip", ob_clip, 0)
         number("ob_min_std", ob_min_std, 0, 1e30)
         check_room(4 * sum(map(math.prod, shapes.values())), f"hid_size={hid_size}, num_hid_layers={num_hid_layers}: the network")
         self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), gaussian_fixed_var
+        self.vf_hid_size = None if vf_hid_size is None else int(vf_hid_size)
         self.init, self.init_logstd, self.shared_trunk = init, init_logstd, shared_trunk
         self.normalise_ob, self.ob_clip, self.ob_min_std = normalise_ob, ob_clip, ob_min_std
         if normalise_ob:
@@ -54,19 +57,23 @@ class MlpPolicy(Policy):
         self.initialise(seeding.generator(0, seeding.INITIALISE))
 
     def settings(self):
-        names = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "init", "init_logstd", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
+        names = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "vf_hid_size", "init", "init_logstd", "shared_trunk", "normalise_ob", "ob_clip",
+                 "ob_min_std")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def shapes(cls, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, shared_trunk=False, **others):
+    def shapes(cls, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, shared_trunk=False, **others):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for a setting that cannot be."""
         hid_size, num_hid_layers = whole("hid_size", hid_size, 1), whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
         pdtype = make_pdtype(ac_space)
         free_logstd = truth("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
-        widths = [*ObservationEncoder(ob_space, keep_images=False).shape, *[hid_size] * num_hid_layers]
+        if vf_hid_size is not None and truth("shared_trunk", shared_trunk):
+            raise UserError(f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out")
+        vf_hid_size = hid_size if vf_hid_size is None else whole("vf_hid_size", vf_hid_size, 1)
         shapes = {}
-        for net, outputs in (("pol", num_outputs), ("vf", 1)):
+        for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
+            widths = [*ObservationEncoder(ob_space, keep_images=False).shape, *[width] * num_hid_layers]
             if net == "pol" or not truth("shared_trunk", shared_trunk):
                 for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]), 1):
                     shapes |= {f"{net}/fc{i}/w": [fan_in, fan_out], f"{net}/fc{i}/b": [fan_out]}

@@ -13,7 +13,7 @@ LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "stall_timeout", "keep_checkpoints", "eval_every", "eval_episodes",
               "histograms", "report", "film")
 MOST = {"num_envs": 10**5, "env_workers": 1000, "env_threads": 1000, "eval_episodes": 10**6}
-MLP_ONLY = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
+MLP_ONLY = ("hid_size", "num_hid_layers", "vf_hid_size", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
 
 
 def settings_for(typed, ranks, cores):

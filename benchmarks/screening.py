@@ -28,6 +28,7 @@ FACTORS = {
     "gamma": ("0.99", "0.995"),
     "init_logstd": ("-0.5", "-1"),
     "hid_size": ("64", "128"),
+    "vf_hid_size": ("none", "256"),
     "recompute_adv": ("false", "true"),
     "standardise_adv": ("true", "false"),
     "max_grad_norm": ("0.5", "none"),

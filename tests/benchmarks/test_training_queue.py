@@ -97,5 +97,5 @@ def test_a_screening_finds_the_effects_that_there_are():
     found = screening.effects(chosen, 100.0 + chosen @ true + 0.5 * rng.standard_normal(64))
     assert (np.abs(found[:, 0] - true) < 2 * found[:, 1]).all() and (found[:, 1] < 0.5).all()
     np.testing.assert_allclose(screening.effects(chosen, chosen @ true)[:, 0], true, atol=1e-9)
-    with pytest.raises(ValueError, match="at least 15"):
+    with pytest.raises(ValueError, match="at least 16"):
         screening.effects(chosen[:14], np.zeros(14))
