@@ -22,6 +22,7 @@ LAUNCHERS = {
     "MV2_COMM_WORLD_SIZE": "MVAPICH",
     "SLURM_STEP_NUM_TASKS": "srun",
 }
+YIELDING = 1e-3  # seconds of waiting for others in which a core is only given up, not slept on
 PASSING_ON = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
 
 
@@ -101,17 +102,22 @@ class Communicator:
             host.Free()
 
     def barrier(self):
-        """Wait for all ranks without burning the core that a slower rank may need: poll, at most a millisecond apart."""
+        """Wait for all ranks without burning the core that a slower rank may need."""
         if self.comm is None:
             return
         self._together(self._poll, self.comm.Ibarrier())
 
     @staticmethod
     def _poll(request):
-        pause = 2e-5
+        """Ask until it is done: at first whenever no other process wants the core, for ranks that come together need microseconds and a sleep takes
+        more; then a fiftieth of the wait so far apart."""
+        began = time.perf_counter()
         while not request.Test():
-            time.sleep(pause)
-            pause = min(2 * pause, 1e-3)
+            waited = time.perf_counter() - began
+            if waited < YIELDING:
+                os.sched_yield()
+            else:
+                time.sleep(min(max(waited / 50, 1e-4), 5e-3))
 
     def broadcast(self, value):
         """Rank 0's Python object, on all ranks."""
