@@ -45,7 +45,8 @@ class MlpPolicy(Policy):
         truth("normalise_ob", normalise_ob)
         number("ob_clip", ob_clip, 0)
         number("ob_min_std", ob_min_std, 0, 1e30)
-        check_room(4 * sum(map(math.prod, shapes.values())), f"hid_size={hid_size}, num_hid_layers={num_hid_layers}: the network")
+        widths = f"hid_size={hid_size}" + ("" if vf_hid_size is None else f", vf_hid_size={vf_hid_size}")
+        check_room(4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network")
         self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), gaussian_fixed_var
         self.vf_hid_size = None if vf_hid_size is None else int(vf_hid_size)
         self.init, self.init_logstd, self.shared_trunk = init, init_logstd, shared_trunk

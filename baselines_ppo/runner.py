@@ -32,7 +32,7 @@ from baselines_ppo.resolve import (  # noqa: E402
 from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from common import mpi  # noqa: E402
-from common.errors import EnvironmentFault, UserError  # noqa: E402
+from common.errors import ONE_SIGNAL, EnvironmentFault, UserError  # noqa: E402
 from common.heartbeat import Heartbeat  # noqa: E402
 from common.quiet import allowed_cores, import_tensorflow  # noqa: E402
 from common.screen import showing  # noqa: E402
@@ -231,8 +231,13 @@ def install_signals(training):
 
     Returns {signal: its handler until now}.
     """
+    first = None
+
     def handler(number, frame):
-        signal.signal(number, signal.default_int_handler)
+        nonlocal first
+        first = first or time.monotonic()
+        if time.monotonic() - first > ONE_SIGNAL:
+            signal.default_int_handler(number, frame)
         training.request_stop(int(number))
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from baselines_ppo.sweep_plan import as_words
 from common import mpi
-from common.errors import UserError
+from common.errors import ONE_SIGNAL, UserError
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
 PAUSE = 0.1  # seconds between looks at the children
 OWN_WORDS = re.compile(r"run\.py: error: |rank \d+ on host ")  # how a run says why it ends; MPI has more to say after it
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
-ONE_SIGNAL = 0.5  # seconds; `timeout` and batch systems send theirs to the process and to its group, which is not to ask twice
 
 
 def launcher(ranks):

@@ -3,7 +3,7 @@
     python benchmarks/screening.py --runs 64      the first 64 runs of the plan
     python benchmarks/screening.py --report       effects of what has finished
 
-Runs come in pairs with opposite levels on one task and seed (a fold-over: Box, Hunter and Hunter 2005, section 6.5), so that the two levels of a
+Runs come in pairs with opposite levels on one task and seed (a fold-over: Box, Hunter and Hunter 2005, chapter 6), so that the two levels of a
 setting are compared on the same tasks, and the product of two settings is not taken for a third. Seeds are from 1000 up, which no reported result
 uses. May be killed at any moment and started again (training_queue.py).
 """
@@ -53,24 +53,25 @@ def jobs(runs, steps=1_000_000):
     return found
 
 
-def effects(chosen, scores):
+def effects(chosen, scores, tasks=1):
     """What the second level of each factor adds, by least squares on all of them at once.
 
     Args:
         chosen: [runs, factors] of 0 and 1.
         scores: [runs].
+        tasks: how many means have been taken off the scores.
 
     Returns:
         [factors, 2]: the effect, and half its 95 % interval (Student's t).
 
     Raises:
-        ValueError: if there are no more runs than factors and the mean.
+        ValueError: if the runs cannot tell all factors apart.
     """
     from scipy import stats
-    free = len(scores) - chosen.shape[1] - 1
-    if free < 1:
-        raise ValueError(f"{len(scores)} runs tell nothing of {chosen.shape[1]} settings; give at least {chosen.shape[1] + 2}")
     design = np.column_stack([np.ones(len(scores)), 2.0 * chosen - 1])
+    free = len(scores) - design.shape[1] - (tasks - 1)
+    if free < 1 or np.linalg.matrix_rank(design) < design.shape[1]:
+        raise ValueError(f"{len(scores)} runs cannot tell {chosen.shape[1]} settings apart; pairs are opposites, so it takes more than twice as many")
     inverse = np.linalg.pinv(design.T @ design)
     found = inverse @ design.T @ scores
     variance = np.square(scores - design @ found).sum() / free
@@ -90,7 +91,7 @@ def report(steps):
     for own in tasks.values():
         standard[own] = (returns[own] - returns[own].mean()) / max(returns[own].std(), 1e-9)
     try:
-        found = effects(chosen, standard)
+        found = effects(chosen, standard, len(tasks))
     except ValueError as error:
         return f"not yet: {error}"
     rows = []

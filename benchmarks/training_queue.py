@@ -4,8 +4,10 @@ It may be killed at any moment. What has finished is not run again; what was und
 bit, or starts afresh where the code has changed since.
 """
 import argparse
+import contextlib
 import csv
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -22,7 +24,6 @@ ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 LAST_EPISODES = 100
 CURVE_POINTS = 100
-BUSY = "in use by a run that is still alive"
 
 
 @dataclass(frozen=True)
@@ -93,28 +94,33 @@ def train(job, work):
     Raises:
         RuntimeError: with the command's last words, if it fails.
     """
-    name = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
-    run_dir, command = work / name, [*launcher(job.ranks), sys.executable, str(ROOT / "run.py")]
-    config, commit = run_dir / "config.json", tree_commit()
-    scheduled = config.exists() and any(run_dir.glob("checkpoints/ckpt-????????.safetensors"))
-    if scheduled and json.loads(config.read_text())["git_commit"].removesuffix("+") == commit:
+    name, commit = folder_name(job), tree_commit()
+    run_dir, begun = work / name, work / f"{name}.commit"
+    with contextlib.suppress(FileNotFoundError), (run_dir / ".lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a training may have outlived a queue that was killed: it will end
+    if any(run_dir.glob("checkpoints/ckpt-????????.safetensors")) and begun.exists() and begun.read_text() == commit and not commit.endswith("+"):
         words = ["--run-dir", str(run_dir), "--resume", "exact"]
     else:
         shutil.rmtree(run_dir, ignore_errors=True)
+        begun.write_text(commit)
         words = ["--env", job.env, "--seed", str(job.seed), "--num-timesteps", str(job.steps), "--run-dir", str(run_dir),
                  "--report", "false", *map(str, job.words)]
-    while True:
-        done = subprocess.run([*command, *words], capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
-        if done.returncode == 0:
-            break
-        if BUSY not in done.stderr:  # else a training that outlived a killed queue: it will end
-            raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
-        time.sleep(10)
+    command = [*launcher(job.ranks), sys.executable, str(ROOT / "run.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
+    if done.returncode:
+        raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
     line = described(job, run_dir) | {"git_commit": commit}
     if job.episodes:
         line |= played(run_dir, job)
     shutil.rmtree(run_dir)
+    begun.unlink()
     return line
+
+
+def folder_name(job):
+    """A name for a training's folder: readable, its own, and as long as a file's name may be."""
+    words = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
+    return words if len(words) < 200 else f"{words[:150]}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
 
 
 def tree_commit():
@@ -178,9 +184,9 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
                 progress.advance(bar)
                 try:
                     line = future.result()
-                except RuntimeError as error:
+                except Exception as error:  # of one training: the others go on
                     failed += 1
-                    print(f"[{number}/{len(jobs)}] FAILED: {error}", flush=True)
+                    print(f"[{number}/{len(jobs)}] FAILED: {error if isinstance(error, RuntimeError) else repr(error)}", flush=True)
                     continue
                 results[job.benchmark].add(line)
                 steps_done += job.steps

@@ -1,5 +1,7 @@
 """The errors a user can cause, what may go wrong in the middle of a run, and how a run is asked to stop."""
 
+ONE_SIGNAL = 0.5  # seconds; `timeout`, batch systems and shells send theirs to the process and to its group, which is not to ask twice
+
 
 class UserError(ValueError):
     """A wrong setting or file. Its text is one line: the value, the limit, the fix. The command line exits with 2."""

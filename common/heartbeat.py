@@ -42,6 +42,7 @@ def in_words(record):
 def file_in(path):
     """A new file, in a folder that is made if it is not there."""
     path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)  # it may have another name, in a copy of the folder
     return open(path, "w+b")
 
 

@@ -29,7 +29,7 @@ PREFIXES = {
     "then/": "all that a checkpoint holds, before the minibatch; where no minibatch is named, at the end",
     "minibatch/": "rows of all ranks, one rank after the other, as the losses read them; weights: theirs in a mean; rows: their numbers t * K + k, "
                   "on from rank to rank where segments were gathered",
-    "acted/": "where an action is not finite: observations and actions of the segment up to it, of this rank's environments or one thread's share of them",
+    "acted/": "where an action is not finite: the environment's observations and actions of the segment up to it, which is the last",
     "segment/": "rank 0's segment: observations, actions, rewards, advantages and targets as they were collected",
 }
 SEGMENT = ("ob", "ac", "rew", "new", "terminated", "truncated", "valid", "flatparam", "vpred", "nextvpred", "final_vpred", "adv", "tdlamret", "last_ob")

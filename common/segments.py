@@ -167,11 +167,12 @@ class Collector:
         if found is None:
             return
         name, t, k, value = found
+        acted = {"acted/ob": ob[:t + 1, k], "acted/ac": ac[:t + 1, k]}
         when, k = "in the reset before the segment" if t < 0 else f"at step {first + t} of the segment", column + k
         if name == "action":
             error = NotFinite(f"the policy gave environment {k} the action {in_brief(str(value))}, at a finite observation, {when}",
                               "mend its forward, take a smaller step size, or bring the observations to the order of 1",
-                              arrays={"acted/ob": ob[:t + 1], "acted/ac": ac[:t + 1]}, facts={"step": first + t, "environment": k})
+                              arrays=acted, facts={"step": first + t, "environment": k})
             error.shared = False
             raise error
         fault = EnvironmentFault(f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {in_brief(str(value))}")

@@ -181,7 +181,7 @@ def shared_observations(shared, num_envs, space):
 
 def serve(connection, make, start, end, shared):
     """Make environments and do as the parent says, until its end of the pipe is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # a launcher or a terminal sends them to all: the parent decides
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):  # a launcher or a terminal sends them to all: the parent decides
         signal.signal(number, signal.SIG_IGN)
     envs = []
     try:

@@ -33,4 +33,5 @@ def uncompiled_here(monkeypatch):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""
-    return len(os.sched_getaffinity(0)) + 1
+    from common.quiet import available_cores
+    return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or available_cores() + 1)

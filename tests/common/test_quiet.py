@@ -22,6 +22,7 @@ def test_keras_loads_when_it_is_first_used_and_not_before():
     assert finished.returncode == 0, finished.stderr[-1000:]
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs a file in memory")
 def test_chatter_is_held_back_and_told_after_a_failure_with_no_disk_to_put_it_on(capfd, monkeypatch, tmp_path):
     with monkeypatch.context() as patched:
         patched.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))

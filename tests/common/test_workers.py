@@ -136,7 +136,7 @@ def test_a_process_that_dies_is_named():
     env.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
     words = [sys.executable, jobs.RUN_UNCOMPILED, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
     parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
@@ -146,11 +146,11 @@ def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
         time.sleep(0.05)
     children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
     assert len(children) >= 2
-    if number == signal.SIGTERM:
+    if number != signal.SIGKILL:
         os.killpg(parent.pid, number)  # as a launcher does: to the workers too, whose steps the parent still needs
     else:
         os.kill(parent.pid, number)
-    assert parent.wait(60) == (143 if number == signal.SIGTERM else -number)
+    assert parent.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)

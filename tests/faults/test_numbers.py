@@ -163,7 +163,7 @@ def test_a_policy_that_acts_with_nan_is_blamed_rather_than_the_environment_that_
     path = tmp_path / "post-mortem/iteration-00000002.safetensors"
     arrays, said = load_arrays(path, FORMAT)
     assert (said["step"], said["environment"], said["minibatch"]) == (0, 0, None) and not any(name.startswith("segment/") for name in arrays)
-    assert np.isnan(Acts.load(path).forward(arrays["acted/ob"][0])[0]).all()  # it is seen again
+    assert np.isnan(Acts.load(path).forward(arrays["acted/ob"])[0]).all()  # it is seen again
     assert np.isnan(arrays["acted/ac"]).all() and np.isfinite(arrays["acted/ob"]).all()
 
 

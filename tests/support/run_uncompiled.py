@@ -2,14 +2,11 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from common.quiet import import_tensorflow  # noqa: E402
-
-import_tensorflow(threads=1)
-
-from baselines_ppo.__main__ import main  # noqa: E402
-from baselines_ppo.policies import Policy  # noqa: E402
-
-if __name__ == "__main__":
+if __name__ == "__main__":  # and not in the processes that it spawns
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from common.quiet import import_tensorflow
+    import_tensorflow(threads=1)
+    from baselines_ppo.__main__ import main
+    from baselines_ppo.policies import Policy
     Policy.xla = False
     sys.exit(main())
