@@ -40,8 +40,10 @@ def without_keras():
 
 
 def leave_uncollected():
-    """Keep the garbage collector from the objects that there are; except where ALE is, whose bindings complain of what is never freed."""
-    if "ale_py" not in sys.modules:
+    """Keep the garbage collector from the objects that there are; but show it all where ALE is, whose bindings complain of what is never freed."""
+    if "ale_py" in sys.modules:
+        gc.unfreeze()
+    else:
         gc.freeze()
 
 

@@ -1,5 +1,6 @@
 """CnnPolicy: what it takes, that it sees, and that what it learned survives a file."""
 import csv
+import json
 
 import gymnasium as gym
 import numpy as np
@@ -203,3 +204,6 @@ def test_command_line_trains_a_game_and_saves_a_policy_that_plays(tmp_path):
     assert float(progress[-1]["EpRewMean"]) == pytest.approx(np.mean([score for score, _ in games]))
     pi = load_policy(path / "policy" / "policy.safetensors")
     assert pi.act(True, random_images(pi.ob_space, 1)[0])[0] in range(4)
+    played = run(1, RUN, "--play", "--load-path", path, "--eval-episodes", 1, "--json")
+    assert (played.returncode, done.stderr, played.stderr) == (0, "", "")  # ALE's bindings would tell of games that were never freed
+    assert json.loads(played.stdout)["episodes"] == 1

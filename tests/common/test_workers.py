@@ -139,7 +139,8 @@ def test_a_process_that_dies_is_named():
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
     words = [sys.executable, jobs.RUN_UNCOMPILED, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
-    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # ignored where the tests run under nohup
     log = tmp_path / "run/progress.csv"
     deadline = time.monotonic() + 120
     while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:
