@@ -72,9 +72,9 @@ class MlpPolicy(Policy):
         if vf_hid_size is not None and truth("shared_trunk", shared_trunk):
             raise UserError(f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out")
         vf_hid_size = hid_size if vf_hid_size is None else whole("vf_hid_size", vf_hid_size, 1)
-        shapes = {}
+        inputs, shapes = ObservationEncoder(ob_space, keep_images=False).shape, {}
         for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
-            widths = [*ObservationEncoder(ob_space, keep_images=False).shape, *[width] * num_hid_layers]
+            widths = [*inputs, *[width] * num_hid_layers]
             if net == "pol" or not truth("shared_trunk", shared_trunk):
                 for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]), 1):
                     shapes |= {f"{net}/fc{i}/w": [fan_in, fan_out], f"{net}/fc{i}/b": [fan_out]}

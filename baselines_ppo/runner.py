@@ -226,8 +226,8 @@ def close(env):
 
 
 def install_signals(training):
-    """SIGINT, SIGTERM, SIGUSR1, a scheduler's warning, and SIGHUP, a terminal's end, finish the iteration, write a checkpoint and end the run; a
-    second one ends it at once. Under nohup SIGHUP stays ignored.
+    """SIGINT, SIGTERM, SIGUSR1, a scheduler's warning, and SIGHUP, a terminal's end, finish the iteration, write a checkpoint and end the run; one
+    that comes later than `ONE_SIGNAL` ends it at once. Under nohup SIGHUP stays ignored.
 
     Returns {signal: its handler until now}.
     """
@@ -235,10 +235,11 @@ def install_signals(training):
 
     def handler(number, frame):
         nonlocal first
-        first = first or time.monotonic()
-        if time.monotonic() - first > ONE_SIGNAL:
+        if first is None:
+            first = time.monotonic()
+            training.request_stop(int(number))
+        elif time.monotonic() - first > ONE_SIGNAL:
             signal.default_int_handler(number, frame)
-        training.request_stop(int(number))
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)

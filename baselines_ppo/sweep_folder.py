@@ -1,5 +1,4 @@
 """A sweep's folder: `sweep.json`, which says what the sweep is, a folder for each run, and what can be read in them of how far it has come."""
-import fcntl
 import json
 import os
 import time
@@ -11,7 +10,7 @@ from baselines_ppo.sweep_plan import PROG, flag_of, text_of
 from common import run_data
 from common.checkpoints import write_atomically
 from common.errors import UserError
-from common.folder_lock import FolderLock
+from common.folder_lock import FolderLock, is_held
 from common.limits import Limits
 from common.run_folder import RunFolder
 
@@ -96,14 +95,7 @@ class SweepFolder:
 
     def is_busy(self, run):
         """Whether a process that an earlier sweep left behind is still at work on a run."""
-        try:
-            with (self.path / run.name / ".lock").open() as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # it has never started, or is on a filesystem without locks, of which `claim` has warned
-            pass
-        return False
+        return is_held(self.path / run.name)
 
     def figures(self, run):
         """The final figures of a run, as `finish` wrote them; None unless it has ended well, at the limits that are asked for."""

@@ -21,6 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # the packages beside this folder, wherever it is called from
+from baselines_ppo.sweep_runs import launcher  # noqa: E402
+
 RESULTS = Path(__file__).parent / "results"
 LAST_EPISODES = 100
 CURVE_POINTS = 100
@@ -128,12 +131,6 @@ def tree_commit():
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
     return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results") else "")
-
-
-def launcher(ranks):
-    """The words before `python` for a number of ranks: the mpirun beside this Python, or the one on PATH."""
-    beside = Path(sys.executable).with_name("mpirun")
-    return [str(beside) if beside.exists() else "mpirun", "-n", str(ranks)] if ranks > 1 else []
 
 
 def played(run_dir, job):

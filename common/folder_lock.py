@@ -1,10 +1,13 @@
 """A folder that one process has to itself for as long as it lives."""
+import errno
 import fcntl
 import os
 import weakref
 from pathlib import Path
 
 from common.errors import UserError
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what filesystems say that have none
 
 
 class FolderLock:
@@ -43,3 +46,20 @@ class FolderLock:
         """Give the folder back."""
         self.file.close()
         self._close_folder()
+
+
+def is_held(path):
+    """Whether a process that is still alive has a folder; never on a filesystem without locks. OSError if its lock cannot be opened."""
+    try:
+        file = (Path(path) / ".lock").open("rb")
+    except FileNotFoundError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+    return False

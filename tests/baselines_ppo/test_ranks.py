@@ -98,4 +98,5 @@ def test_ranks_with_different_numbers_of_steps_that_count_stay_together(results)
 
 
 def test_ranks_that_wait_sleep(results):
-    assert results["burnt_while_waiting"] < 0.25  # seconds of a core, of the 0.5 that they wait
+    # seconds of a core, of the 2 that they wait: some 600 looks of 20 us; a rank that polls has 0.5 where four share a core
+    assert results["burnt_while_waiting"] < 0.3

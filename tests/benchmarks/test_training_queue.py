@@ -1,6 +1,7 @@
 """The queue of long benchmarks: finished trainings are kept, torn lines are not, and scores are normalised as the paper has it."""
 import json
 import sys
+from types import SimpleNamespace
 
 import jobs
 import numpy as np
@@ -46,6 +47,21 @@ def test_what_has_finished_is_not_run_again_and_a_failure_does_not_stop_the_rest
     assert "FAILED: NoSuchEnv-v0" in capsys.readouterr().out
     monkeypatch.setattr(training_queue, "train", lambda job, work: pytest.fail("run again"))
     assert run_queue(jobs[1:], 1, tmp_path / "work") == 0
+
+
+@pytest.mark.parametrize("begun, now, goes_on", [("a", "a", True), ("a", "b", False), ("a+", "a", False), ("a+", "a+", False), (None, "a", False)])
+def test_what_was_under_way_goes_on_only_on_the_code_that_it_began_on(begun, now, goes_on, tmp_path, monkeypatch):
+    job, called = Job("b", "tiny", "CartPole-v1", 0, 256, TINY), []
+    run_dir = tmp_path / training_queue.folder_name(job)
+    (run_dir / "checkpoints").mkdir(parents=True)
+    (run_dir / "checkpoints/ckpt-00000025.safetensors").touch()
+    if begun:
+        run_dir.with_name(f"{run_dir.name}.commit").write_text(begun)
+    monkeypatch.setattr(training_queue, "tree_commit", lambda: now)
+    monkeypatch.setattr(training_queue.subprocess, "run", lambda words, **_: called.append(words) or SimpleNamespace(returncode=2, stderr="no"))
+    with pytest.raises(RuntimeError, match="ended with status 2: no"):
+        training_queue.train(job, tmp_path)
+    assert ("--resume" in called[0]) == run_dir.exists() == goes_on
 
 
 def test_table_one_is_seven_tasks_eleven_settings_three_seeds_seed_by_seed():
@@ -94,6 +110,17 @@ def test_a_screening_plan_compares_opposites_on_one_task_and_seed():
         assert screening.FACTORS.keys() < typed.keys() and typed["preset"] == "mujoco"
         assert len(training_queue.folder_name(job)) <= 200
     assert len({training_queue.folder_name(job) for job in plan}) == len(plan)
+
+
+def test_a_screenings_table_has_a_row_a_setting_and_the_means_of_tasks(tmp_path, monkeypatch):
+    monkeypatch.setattr(Results.__init__, "__defaults__", (tmp_path,))
+    results, lam = Results("screening"), list(screening.FACTORS).index("lam")
+    for number, job in enumerate(screening.jobs(64, 10)):
+        results.add({"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": 10,
+                     "deterministic": [100.0 + 8 * screening.levels(number)[lam]] * 2})
+    table = screening.report(10).splitlines()
+    assert len(table) == 4 + len(screening.FACTORS) + 1 and table[4].startswith("| lam 0.95 -> 0.9 | +2.00 ± 0.00 | +8 | +8 | +8 | +8 |")
+    assert table[-1].count("104 (16)") == 4
 
 
 def test_a_screening_finds_the_effects_that_there_are():
