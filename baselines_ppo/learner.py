@@ -76,7 +76,7 @@ class Learner:
 
         training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
                             synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
-                            whole_episodes=getattr(self.settings, "whole_episodes", False),
+                            whole_episodes=getattr(self.settings, "whole_episodes", False), bootstrap_time_limits=self.settings.bootstrap_time_limits,
                             **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
         for x in self.pi.get_variables():
             x.assign(self.comm.broadcast_array(x.numpy()))

@@ -31,6 +31,7 @@ class Settings:
     lam: float = setting(0.95, "GAE's lambda; 1 makes the value's targets Monte Carlo returns, 0 TD(0)", "fraction")
     entcoeff: float = setting(0.0, "coefficient of the entropy bonus", "from 0")
     scale_returns: bool = setting(False, "divide rewards by the running deviation of the discounted return")
+    bootstrap_time_limits: bool = setting(True, "an episode that a time limit ends is worth V of its last observation; false: nothing, as after a death")
 
     def check(self):
         """Raises UserError for the first value that cannot be."""

@@ -27,7 +27,7 @@ def learn(env, policy_fn, *, timesteps_per_batch=1024, max_kl=0.01, cg_iters=10,
         env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as `pposgd_simple.learn` has them.
         timesteps_per_batch: steps of a segment, per rank, over its environments.
         max_kl, cg_iters, gamma, lam, entcoeff, cg_damping, vf_stepsize, vf_iters: see `TRPOSettings`.
-        options: further fields of `TRPOSettings`: cg_stride, vf_batchsize, scale_returns; and `learner.RUN_OPTIONS`.
+        options: further fields of `TRPOSettings`: cg_stride, vf_batchsize, scale_returns, bootstrap_time_limits; and `learner.RUN_OPTIONS`.
 
     Returns:
         pi, trained.

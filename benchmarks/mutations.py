@@ -23,7 +23,7 @@ MUTATIONS = {
                           ("common/evaluation.py", '            seg["flatparam"] = flat[:rows]',
                            '            seg["flatparam"] = self.oldpi.forward(tf.constant(seg["x"]))[0].numpy()')],
     "normaliser not updated": [("common/training.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
-    "time limit treated as death": [("common/segments.py", "                    if not died:\n", "                    if False:\n")],
+    "time limit treated as death": [("common/segments.py", "if not died and self.bootstrap_time_limits:", "if False:")],
     "entropy sign flipped": [("baselines_ppo/pposgd_simple.py", "pol_entpen = -settings.entcoeff * ent", "pol_entpen = settings.entcoeff * ent")],
     "Adam bias correction missing": [("common/mpi_adam.py", "alpha = stepsize * tf.sqrt(1 - beta2 ** t) / (1 - beta1 ** t)", "alpha = stepsize")],
 }

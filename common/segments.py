@@ -21,6 +21,8 @@ class Collector:
         pi: the policy; its `actor` acts on a snapshot of its weights.
         horizon: steps a segment, summed over the environments.
         stochastic: sample actions, or take the mode.
+        bootstrap_time_limits: keep the last observation of an episode that a time limit ended, whose value stands for what was cut off; else it
+            ends as by a death. A `reset` between segments, or a segment's end, is no time limit: the value of its last observation always counts.
         whole_episodes: a segment goes on until every episode that was under way at `horizon` has ended; start each with `reset`.
         threads: the environments are shared out over as many, each with an actor of its own. Worth it where one thread can go on while
             another is in MuJoCo's step or TensorFlow's forward pass, which run without Python's lock. Only for environments of an
@@ -32,7 +34,8 @@ class Collector:
         num_envs: K.
     """
 
-    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False, threads=1, heartbeat=None):
+    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False, bootstrap_time_limits=True, threads=1, heartbeat=None):
+        self.bootstrap_time_limits = bootstrap_time_limits
         self.pi, self.stochastic, self.whole_episodes, self.heartbeat = pi, stochastic, whole_episodes, heartbeat or SimpleNamespace()
         self.stepper = Stepper(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
@@ -68,7 +71,7 @@ class Collector:
             A dict of arrays [T, K, ...]: `ob` (encoded), `ac` (as sampled, unclipped), `rew` float64, `new` (first step of an
             episode), `prevac`, `terminated`, `truncated`, `valid` (False for a row to drop: its action meant nothing, or it is beyond
             what whole episodes need); `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time
-            limit ended an episode; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made;
+            limit ended an episode and bootstraps; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made;
             `flatparam`, `vpred` where the actor kept them.
 
         Raises:
@@ -115,7 +118,7 @@ class Collector:
                     for k, final_ob, died, cut in step(chosen, t, own_ob, own_rew, own_real):
                         k += columns.start
                         terminated[t, k], truncated[t, k] = died, cut
-                        if not died:
+                        if not died and self.bootstrap_time_limits:
                             final_obs.append((t, k, final_ob))
                     if going_on is not None:
                         wanted[t] = going_on

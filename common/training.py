@@ -41,6 +41,7 @@ class Training:
         callback: a `Callback`, Baselines' `callback(locals, globals)`, or a list of them (`common.callbacks`).
         compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
         whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
+        bootstrap_time_limits: what a time limit cuts off is worth V of the last observation, rather than nothing (`Collector`).
         env_threads: threads that step this rank's environments (`Collector`).
         logger: rank 0's `Logger`, or None.
         folder: a `RunFolder`, or None for no checkpoints.
@@ -55,14 +56,15 @@ class Training:
     """
 
     def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), whole_episodes=False,
-                 env_threads=1, logger=None, folder=None, heartbeat=None, checkpoint_every=25):
+                 bootstrap_time_limits=True, env_threads=1, logger=None, folder=None, heartbeat=None, checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
         self.parts, self.synced, self.callbacks, self.logger = parts, synced, as_callbacks(callback), logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
         self.heartbeat = heartbeat or Heartbeat(comm)
-        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, threads=env_threads, heartbeat=self.heartbeat)
+        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, bootstrap_time_limits=bootstrap_time_limits,
+                                   threads=env_threads, heartbeat=self.heartbeat)
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0

@@ -68,21 +68,22 @@ def test_every_compiled_function_is_traced_once_in_twenty_iterations(recorder, m
     assert [function.experimental_get_tracing_count() for function in functions] == [1, 1, 1, 1]
 
 
+class Once(gym.Env):
+    """One step, reward 0, ended by a death or by a time limit."""
+    observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
+
+    def __init__(self, died):
+        self.died = died
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        return np.ones(1, np.float32), 0.0, self.died, not self.died, {}
+
+
 def test_time_limits_bootstrap_and_deaths_do_not():
-    class Once(gym.Env):
-        """One step, reward 0, ended by a death or by a time limit."""
-        observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
-
-        def __init__(self, died):
-            self.died = died
-
-        def reset(self, *, seed=None, options=None):
-            super().reset(seed=seed)
-            return np.zeros(1, np.float32), {}
-
-        def step(self, action):
-            return np.ones(1, np.float32), 0.0, self.died, not self.died, {}
-
     for died in (True, False):
         pi = MlpPolicy("pi", Once.observation_space, Once.action_space, init="orthogonal")
         seg = next(pposgd_simple.traj_segment_generator(pi, Once(died), 8, True, seed=0))
@@ -90,3 +91,10 @@ def test_time_limits_bootstrap_and_deaths_do_not():
         final = pi.vpred(np.ones((1, 1), np.float32))[0]
         np.testing.assert_allclose(seg["tdlamret"], 0.0 if died else 0.9 * final, rtol=1e-5, atol=1e-6)
         assert final != 0
+
+
+@pytest.mark.parametrize("bootstrap", [True, False])
+def test_learn_takes_a_time_limit_for_a_death_only_where_it_is_told_to(recorder, uncompiled_here, bootstrap):
+    train(Once(died=False), timesteps_per_actorbatch=8, optim_batchsize=8, bootstrap_time_limits=bootstrap, max_iters=1)
+    # reward 0, one step: A + V is gamma V(final) or 0, to the rounding of a float32 sum of numbers below 1
+    assert (np.abs(recorder.last.batch["ret"]) > 1e-4).all() if bootstrap else np.abs(recorder.last.batch["ret"]).max() < 1e-6

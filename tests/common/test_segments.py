@@ -12,7 +12,7 @@ from scripted import GAMMA, HIGH, LAM, LOW, MODES, ScriptedEnv, ScriptedPolicy, 
 from common.advantages import add_vtarg_and_adv
 from common.errors import EnvironmentFault, UserError
 from common.observations import ObservationEncoder
-from common.segments import Collector, traj_segment_generator
+from common.segments import Collector, add_values, traj_segment_generator
 from common.stepper import Stepper
 
 KINDS = ["env", "in_process", "monitored", *MODES]
@@ -32,14 +32,18 @@ def segments(kind, count=4, steps=7, env_class=ScriptedEnv):
         yield seg
 
 
-def expected_targets(rows):
-    """{row: (advantage, target)} of the rows (k, episode, step) of one segment: GAE as sums of its terms, from the script alone."""
+def expected_targets(rows, bootstrapping=("limit",)):
+    """{row: (advantage, target)} of the rows (k, episode, step) of one segment: GAE as sums of its terms, from the script alone.
+
+    Args:
+        bootstrapping: ends of an episode after which V of its last observation counts.
+    """
     targets = {}
     for k, episode in {row[:2] for row in rows}:
         steps = sorted(step for *start, step in rows if start == [k, episode])
         length, end = script(k, episode)
         after = steps[-1] + 1
-        bootstrap = 0 if after == length and end != "limit" else value(observation(k, episode, after))
+        bootstrap = 0 if after == length and end not in bootstrapping else value(observation(k, episode, after))
         v = [float(value(observation(k, episode, step))) for step in steps] + [float(bootstrap)]
         deltas = [reward(k, episode, step) + GAMMA * v[i + 1] - v[i] for i, step in enumerate(steps)]
         for i, step in enumerate(steps):
@@ -50,6 +54,22 @@ def expected_targets(rows):
 
 def valid_rows(seg):
     return [(t, k, tuple(int(x) for x in seg["ob"][t, k])) for t, k in np.argwhere(seg["valid"])]
+
+
+def test_a_time_limit_is_worth_nothing_where_it_is_to_be_a_death():
+    env, _ = passed_as("in_process")
+    pi = ScriptedPolicy(ScriptedEnv)
+    collector = Collector(env, pi, 21, bootstrap_time_limits=False)
+    limits = 0
+    for _ in range(4):
+        seg = collector.collect(np.random.default_rng(0))
+        add_values(seg, pi.values)
+        add_vtarg_and_adv(seg, GAMMA, LAM)
+        limits += seg["truncated"].sum()
+        expected = expected_targets([row for _, _, row in valid_rows(seg)], bootstrapping=())
+        for t, k, row in valid_rows(seg):
+            assert (seg["adv"][t, k], seg["tdlamret"][t, k]) == pytest.approx(expected[row], rel=1e-5)
+    assert limits > 3
 
 
 @every_kind
