@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import surrogates
 from scores import bootstrap_interval, curve_figure, markdown_table, score_matrix
-from training_queue import RESULTS, Job, Results, main
+from training_queue import Job, Results, main, report_name
 
 TASKS = ("Hopper-v4", "HalfCheetah-v4", "Walker2d-v4", "InvertedDoublePendulum-v4", "InvertedPendulum-v4", "Reacher-v4", "Swimmer-v4")
 SETTINGS = {"TRPO": ("--preset", "trpo"), "A2C": ("--preset", "a2c"), "REINFORCE with a baseline": ("--preset", "reinforce")}
@@ -46,8 +46,9 @@ def report(tasks, seeds, steps):
         rows.append((setting, *cells))
     text = (f"mean return of the last 100 training episodes after {steps:,} steps, mean over seeds (95 % bootstrap interval)\n\n"
             + markdown_table(("algorithm", *tasks), rows) + "\n")
-    (RESULTS / "algorithms-table.md").write_text(text)
-    curve_figure(RESULTS / "algorithms.png", lines, settings, tasks)
+    place = report_name(BENCHMARK, tasks, TASKS, steps)
+    place.with_name(f"{place.name}-table.md").write_text(text)
+    curve_figure(place.with_suffix(".png"), lines, settings, tasks)
     return text
 
 

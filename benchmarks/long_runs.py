@@ -1,4 +1,4 @@
-"""All long benchmarks in one queue: Table 1's trainings and Figure 3's, seed by seed. See training_queue.py.
+"""All long benchmarks in one queue: Table 1's trainings, with time limits taken either way, and Figure 3's. See training_queue.py.
 
     python benchmarks/long_runs.py [--jobs N] [--seeds 0 1 2]
 """
@@ -17,11 +17,12 @@ def main():
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     args = parser.parse_args()
     telling = algorithms.TASKS[:4]  # tell Figure 3's algorithms apart; its others come last
-    first = [job for seed in args.seeds for job in (*surrogates.jobs(seeds=(seed,)), *algorithms.jobs(telling, (seed,)))]
-    jobs = list(dict.fromkeys(first + algorithms.jobs(seeds=args.seeds)))
+    first = surrogates.jobs(seeds=args.seeds[:1]) + algorithms.jobs(telling, args.seeds) + surrogates.jobs(seeds=args.seeds, time_limits="death")
+    jobs = list(dict.fromkeys(first + surrogates.jobs(seeds=args.seeds) + algorithms.jobs(seeds=args.seeds)))
     failed = run_queue(jobs, args.jobs)
-    for benchmark in (surrogates, algorithms):
-        print(benchmark.report(benchmark.TASKS, args.seeds, 1_000_000))
+    what = args.seeds, 1_000_000
+    for table in (surrogates.report(surrogates.TASKS, *what), surrogates.report(surrogates.TASKS, *what, "death"), algorithms.report(algorithms.TASKS, *what)):
+        print(table)
     return 1 if failed else 0
 
 

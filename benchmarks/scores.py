@@ -43,6 +43,8 @@ def random_scores(tasks):
     path = Path(__file__).parent / "results" / "random.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     for env_id in [one for one in tasks if one not in known]:
+        from common.quiet import import_tensorflow
+        import_tensorflow(threads=1)
         from baselines_ppo import MlpPolicy
         from baselines_ppo.play import evaluate
         from common.envs import make_env
@@ -69,6 +71,24 @@ def interval(scores, statistic):
         points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([statistic(x)]), reps=REPETITIONS,
                                                            random_state=np.random.RandomState(0))
     return float(points["one"][0]), *(float(x) for x in intervals["one"][:, 0])
+
+
+def difference_interval(scores, others):
+    """(mean of `scores` less mean of `others`, low, high), both [runs, tasks]: a 95 % interval by stratified bootstrap over the runs of each."""
+    difference = float(scores.mean() - others.mean())
+    if len(scores) == 1:
+        return difference, float("nan"), float("nan")
+    from rliable import library
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # as in `interval`
+        _, intervals = library.get_interval_estimates({"both": (scores, others)}, lambda x, y: np.array([x.mean() - y.mean()]), reps=REPETITIONS,
+                                                      random_state=np.random.RandomState(0))
+    return difference, *(float(x) for x in intervals["both"][:, 0])
+
+
+def span(low, high):
+    """An interval in words."""
+    return "one seed" if np.isnan(low) else f"{low:.2f} to {high:.2f}"
 
 
 def bootstrap_interval(scores):

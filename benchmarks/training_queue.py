@@ -194,13 +194,19 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
     return failed
 
 
-def main(doc, tasks, jobs, report):
+def report_name(name, tasks, all_tasks, steps):
+    """Where a report goes, without its endings: a small comparison does not take the place of the whole one."""
+    return RESULTS / (name if set(tasks) == set(all_tasks) and steps == 1_000_000 else f"{name}-part")
+
+
+def main(doc, tasks, jobs, report, **variants):
     """The command line of one long benchmark; returns the exit status.
 
     Args:
         doc: its description.
         tasks: its default tasks.
-        jobs, report: functions (tasks, seeds, steps) -> [Job], and -> the table's text.
+        jobs, report: functions (tasks, seeds, steps, **variant) -> [Job], and -> the table's text.
+        variants: {argument of both: its choices, the default first}.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
@@ -208,8 +214,10 @@ def main(doc, tasks, jobs, report):
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
+    for name, choices in variants.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", choices=choices, default=choices[0], help=f"[{choices[0]}]")
     args = parser.parse_args()
-    what = args.env, args.seeds, args.num_timesteps
-    failed = 0 if args.report else run_queue(jobs(*what), args.jobs)
-    print(report(*what))
+    what, variant = (args.env, args.seeds, args.num_timesteps), {name: getattr(args, name) for name in variants}
+    failed = 0 if args.report else run_queue(jobs(*what, **variant), args.jobs)
+    print(report(*what, **variant))
     return 1 if failed else 0

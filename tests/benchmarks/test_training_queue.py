@@ -67,6 +67,20 @@ def test_what_was_under_way_goes_on_only_on_the_code_that_it_began_on(begun, now
 def test_table_one_is_seven_tasks_eleven_settings_three_seeds_seed_by_seed():
     found = surrogates.jobs()
     assert len(found) == 7 * 11 * 3 and [job.seed for job in found] == [0] * 77 + [1] * 77 + [2] * 77
+    deaths = surrogates.jobs(time_limits="death")
+    assert [(job.setting, job.env, job.seed) for job in deaths] == [(job.setting, job.env, job.seed) for job in found]
+    assert not {job.key for job in deaths} & {job.key for job in found} and all(job.words[-2:] == ("--bootstrap-time-limits", "false") for job in deaths)
+
+
+def test_the_bootstrap_tells_apart_what_differs_by_more_than_its_seeds():
+    pytest.importorskip("rliable")
+    rng = np.random.default_rng(0)
+    best, near, far = (mean + 0.1 * rng.standard_normal((3, 7)) for mean in (0.8, 0.78, 0.5))
+    # a mean of 21 runs of deviation 0.1 has a deviation of 0.022, and a difference of two 0.031; the resampled ones of three seeds are narrower
+    difference, low, high = scores.difference_interval(best, far)
+    assert difference == pytest.approx(best.mean() - far.mean()) and 0.3 - 5 * 0.031 < low < difference < high < 0.3 + 5 * 0.031
+    _, low, high = scores.difference_interval(best, near)
+    assert low < 0 < high
 
 
 def test_scores_are_normalised_per_task_between_random_and_the_best_run():
