@@ -1,10 +1,12 @@
-"""Resident memory of every rank while it trains: its peak, and how much it grows after the first tenth of the run.
+"""Resident memory of every rank while it trains: its peak, and how much it grows after the first tenth of the run; and what its files grow by.
 
     python benchmarks/memory.py --ranks 8 --num-timesteps 1e6
+    python benchmarks/memory.py --env CartPole-v1 --num-timesteps 1e7 --num-envs 64 --timesteps-per-actorbatch 16384   a long run of a cheap task
 
 Linux only: it reads /proc.
 """
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -37,18 +39,31 @@ def resident(pid):
     return tuple(int(status[name].split()[0]) / 1024 for name in ("VmRSS", "VmHWM"))
 
 
+def size(paths):
+    return sum(path.stat().st_size for path in paths)
+
+
+def files_of(run_dir, rows):
+    """What a run's folder holds after `rows` iterations: how many files, bytes of its checkpoints, of its logs by row, of Monitor's files by episode."""
+    monitors = list(run_dir.glob("*.monitor.csv"))
+    episodes = sum(path.read_bytes().count(b"\n") - 2 for path in monitors)
+    return {"files": sum(path.is_file() for path in run_dir.rglob("*")), "checkpoints": size(run_dir.glob("checkpoints/*.safetensors")),
+            "bytes_a_row": size([*run_dir.glob("progress.*"), *run_dir.glob("tb/*")]) / rows, "bytes_an_episode": size(monitors) / max(episodes, 1)}
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="Hopper-v4")
     parser.add_argument("--ranks", type=int, default=1)
     parser.add_argument("--num-timesteps", type=float, default=1e6)
+    parser.add_argument("--json", type=Path, help="write what was found here, too")
     args, rest = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         run_dir = Path(folder) / "run"
         launcher = [str(Path(sys.executable).with_name("mpirun")), "-n", str(args.ranks)] if args.ranks > 1 else []
         words = [sys.executable, str(ROOT / "run.py"), "--env", args.env, "--num-timesteps", str(args.num_timesteps), "--run-dir", str(run_dir), *rest]
         process = subprocess.Popen([*launcher, *words])
-        peak, after_tenth, growth = {}, {}, {}
+        peak, after_tenth, growth, files = {}, {}, {}, {}
         while process.poll() is None:
             time.sleep(1.0)
             progress = run_dir / "progress.csv"
@@ -60,10 +75,17 @@ def main():
                 except (OSError, KeyError):
                     continue  # it has ended meanwhile
                 if done >= 0.1:
+                    files.setdefault("at a tenth", files_of(run_dir, len(rows) - 1))
                     growth[rank] = max(growth.get(rank, 0.0), now - after_tenth.setdefault(rank, now))
+        files["at the end"] = files_of(run_dir, max(len(rows) - 1, 1))
     print(f"{args.env}, {args.ranks} ranks, {args.num_timesteps:g} steps, load {os.getloadavg()[0]:.1f}: resident memory in MB")
     for rank in sorted(peak):
         print(f"rank {rank}: peak {peak[rank]:.0f}, grown by {growth.get(rank, float('nan')):.1f} after the first tenth")
+    for when, found in files.items():
+        print(f"{when}: {found['files']} files, checkpoints of {found['checkpoints']:,} bytes, {found['bytes_a_row']:.1f} bytes of logs a row, "
+              f"{found['bytes_an_episode']:.1f} bytes of monitor files an episode")
+    if args.json:
+        args.json.write_text(json.dumps({"peak": peak, "grown": growth, "files": files}) + "\n")
     return process.returncode
 
 
