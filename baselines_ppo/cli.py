@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import get_args
 
+from baselines_ppo import __version__
+from baselines_ppo.completion import add_to
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.settings import ALGORITHMS, setting
 from common.checks import shown
@@ -15,6 +17,11 @@ from common.errors import UserError
 
 ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy",
            "--nsteps": "--timesteps-per-actorbatch"}
+
+USAGE = """
+  %(prog)s --env ID [--SETTING VALUE] ...                    train
+  %(prog)s --run-dir DIR --resume [--SETTING VALUE] ...      go on with a run
+  %(prog)s --play --load-path RUN [--deterministic] [--eval-episodes N] [--video FILE] [--json]"""
 
 
 def count(text):
@@ -167,7 +174,8 @@ def shown_default(name, default):
 
 def build_parser():
     """The parser; settings have no default, so that what was typed can be told from what was not."""
-    parser = Parser(prog="run.py", allow_abbrev=False, description="Train a policy by PPO, TRPO or policy gradient, or watch one that was trained.",
+    parser = Parser(prog="run.py", usage=USAGE, allow_abbrev=False,
+                    description="Train a policy by PPO, TRPO or policy gradient, or watch one that was trained.",
                     epilog="presets: " + "; ".join(f"{name}: {preset.doc}" for name, preset in PRESETS.items())
                     + ". In brackets: the default, and the presets that have another.")
     algorithms = algorithm_fields()
@@ -198,8 +206,8 @@ def build_parser():
     group = parser.add_argument_group("the command line itself")
     group.add_argument("--config", metavar="FILE", help="settings of another run, its config.json, or any JSON object of names as above; what is typed wins")
     group.add_argument("--print-config", action="store_true", help="print what the settings come to, as JSON, and end")
-    import shtab
-    shtab.add_argument_to(group, "--print-completion", parent=parser, help="print a completion script for a shell, and end")
+    group.add_argument("--version", action="version", version=f"baselines_ppo {__version__}")
+    add_to(group, parser)
     return parser
 
 
