@@ -61,6 +61,8 @@ class RunSettings:
     max_iters: int = setting(0, "stop after this many iterations instead")
     max_seconds: float = setting(0, "stop after this many seconds instead")
     seed: int = setting(0, "seed of everything random")
+    load_path: str | None = setting(None, "start from the policy of a run folder (of several its newest), a checkpoint, a policy folder or file: from its "
+                                    "weights and observation filter; with --play: run it")
     num_envs: int | None = setting(None, "environments per rank; default: the preset's, shared out over the ranks")
     env_workers: int | None = setting(None, "processes that step a rank's environments; default: its cores for Atari, else 0, the rank itself")
     env_threads: int | None = setting(None, "threads that step a rank's environments; default: its cores for MuJoCo, else 1")
@@ -85,7 +87,7 @@ class RunSettings:
 
 # --help, by concern; what is in none of them is the algorithm's
 GROUPS = {
-    "what to run": ("env", "preset", "alg", "policy", "seed", "env_kwargs", "reward_scale"),
+    "what to run": ("env", "preset", "alg", "policy", "seed", "load_path", "env_kwargs", "reward_scale"),
     "how long; one of them": ("num_timesteps", "max_episodes", "max_iters", "max_seconds"),
     "ranks, environments, batches": ("num_envs", "env_workers", "env_threads", "batch", "averaging", "timesteps_per_actorbatch", "optim_batchsize",
                                      "optim_epochs"),
@@ -198,7 +200,6 @@ def build_parser():
     group.add_argument("--resume", nargs="?", const="latest", choices=("latest", "exact", "auto"),
                        help="with --run-dir: go on from its last checkpoint; exact: from the last scheduled one, to the bit; auto: start the run if "
                             "there is none, so that one line in a job script is enough")
-    group.add_argument("--load-path", help="a run folder, a checkpoint, a policy folder or file, for --play")
     group.add_argument("--play", action="store_true", help="run the policy at --load-path instead of training")
     group.add_argument("--deterministic", action="store_true", help="with --play: take the most likely action instead of sampling")
     group.add_argument("--video", help="with --play: film the first episode into this .gif file; default, without a display: play.gif in the run folder")
@@ -235,7 +236,13 @@ def parse(argv):
         UserError: one line on what is wrong.
     """
     args = build_parser().parse_args(normalised(argv))
-    return {name: value for name, value in vars(args).items() if name in setting_names()}, args
+    typed = {name: value for name, value in vars(args).items() if name in setting_names()}
+    args.load_path = typed.get("load_path")
+    if args.video and not (args.play or args.load_path):
+        raise UserError("--video films a trained policy: give its --load-path; to film one at the end of a training, give --film")
+    if not (args.play or args.video) and (flag := next((name for name in ("deterministic", "json") if getattr(args, name)), None)):
+        raise UserError(f"--{flag} is for --play; add --play --load-path RUN, or leave it out")
+    return typed, args
 
 
 def complain(error, program="run.py"):

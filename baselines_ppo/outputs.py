@@ -33,6 +33,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
           f"seed {settings['seed']}, {ranks}")
     print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    if settings["load_path"] and checkpoint is None:
+        print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
     if previous is not None:
         for line in passed_over:
             print(f"resume: passed over a checkpoint: {line}")
