@@ -3,6 +3,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from baselines_ppo.warm_start import begin_with
 from common import mpi, seeding
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
@@ -14,11 +15,12 @@ from common.training import Training
 # comm: the ranks; all of the job if None.
 # averaging: 'gather', 'average' (see `common.optimise`) or 'auto', by ranks, batch and network.
 # logger, folder, checkpoint, checkpoint_every: where to log and to write checkpoints, and where to go on from (`common.training`).
+# load_path: a trained policy's, to start from where there is no checkpoint (`warm_start`).
 # on_start: function (`Training`), called once before the first step.
 # heartbeat: this rank's `common.heartbeat.Heartbeat`.
 # env_threads: threads that step this rank's environments (`common.segments.Collector`).
-RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "on_start": None,
-               "env_threads": 1, "heartbeat": None}
+RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "load_path": None,
+               "on_start": None, "env_threads": 1, "heartbeat": None}
 
 
 class Learner:
@@ -82,6 +84,8 @@ class Learner:
             x.assign(self.comm.broadcast_array(x.numpy()))
         if run["checkpoint"] is not None:
             training.restore(run["checkpoint"])
+        elif run["load_path"] is not None:
+            begin_with(run["load_path"], self.pi, self.comm)
         if run["on_start"] is not None:
             run["on_start"](training)
         return training

@@ -1,6 +1,7 @@
 """What rank 0 says, writes and draws of a run: none of it changes a bit of the training."""
 import importlib.metadata
 import platform
+import shlex
 import subprocess
 import sys
 
@@ -33,6 +34,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
           f"seed {settings['seed']}, {ranks}")
     print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    if settings["load_path"] and checkpoint is None:
+        print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
     if previous is not None:
         for line in passed_over:
             print(f"resume: passed over a checkpoint: {line}")
@@ -83,6 +86,7 @@ def draw_report(folder, settings):
     """curve.png, report.html and, where it was asked for, a film: by a process of its own, whose failure is told and is not the run's."""
     words = [sys.executable, "-m", "baselines_ppo.report", str(folder.path), *(["--film"] if settings["film"] else [])]
     again = f"draw it by: python -m baselines_ppo.report {folder.path}"
+    done = None
     try:
         done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child(), timeout=PATIENCE)
         lines = done.stderr.splitlines()[-1 if done.returncode else 0:]
@@ -92,6 +96,8 @@ def draw_report(folder, settings):
         lines = [f"not drawn ({type(error).__name__}); {again}"]
     for line in lines:
         print(f"report: {line.removeprefix('baselines_ppo.report: ')}", file=sys.stderr, flush=True)
+    if done is not None and done.returncode == 0 and not settings["quiet"]:
+        print(f"report: {folder.path / 'report.html'}", flush=True)
 
 
 def save_policy(pi, folder, settings):
@@ -114,3 +120,4 @@ def print_end(training, folder):
     print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
     if training.progress < 1:
         print(f"stopped early; go on with: --run-dir {folder.path} --resume")
+    print(f"watch it: python -m baselines_ppo --play --load-path {shlex.quote(str(folder.path))} --deterministic")

@@ -3,6 +3,7 @@ TensorFlow a rank instead of one a test."""
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from baselines_ppo import MlpPolicy, StopTraining, learn, trpo_mpi, vpg  # noqa:
 from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.settings import TRPOSettings  # noqa: E402
 from common import mpi  # noqa: E402
+from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
 from common.mpi_adam import MpiAdam, RanksDrifted  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
@@ -112,6 +114,18 @@ if "--short" not in sys.argv:
     uneven = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=gym.vector.AutoresetMode.NEXT_STEP)
     _, digests, _, training = train(env=uneven, max_iters=0, max_episodes=60)
     results["uneven_rows"] = [all(len(set(row)) == 1 for row in digests), training.episodes_so_far >= 60]
+
+# a policy that only rank 0 can read; and one that nobody can
+with tempfile.TemporaryDirectory() as there:
+    path, begun = Path(there) / "policy.safetensors", []
+    gathered.save(path)
+    train(extra=lambda local: begun.append(local["pi"].state()), load_path=path if comm.rank == 0 else "nowhere", max_iters=1)
+    results["started_from"] = comm.gather(all((begun[0][name] == x).all() for name, x in gathered.state().items()) and begun[0].keys() == begun[1].keys())
+    results["filters_count"] = [float(state["ob_rms/count"].item()) for state in begun[:2]]
+try:
+    train(load_path="nowhere" if comm.rank == 0 else path, max_iters=1)
+except UserError as error:
+    results["refused"] = comm.gather(str(error))
 
 # one bit of one parameter on the last rank
 v = tf.Variable(np.arange(5, dtype=np.float32))

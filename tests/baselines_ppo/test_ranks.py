@@ -65,6 +65,12 @@ def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
     assert results["trpo_union_differs_by"] < 1e-3
 
 
+def test_a_policy_that_only_rank_0_can_read_is_where_all_ranks_start(results):
+    assert results["started_from"] == [True] * results["size"]
+    assert results["filters_count"] == [3 * 64 * results["size"], 4 * 64 * results["size"]]
+    assert results["refused"] == ["nowhere: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"] * results["size"]
+
+
 def test_one_flipped_bit_is_found_and_its_rank_named(results):
     last = results["size"] - 1
     # of two that disagree, the one that is not rank 0 is named
