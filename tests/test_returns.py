@@ -1,9 +1,10 @@
 """It learns as well as it did: three seeds of each small task against the distribution of a hundred others (benchmarks/references.py)."""
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import return_tasks
-from reference_bounds import FALSE_ALARMS, prediction_bound, read, values_of
+from reference_bounds import FALSE_ALARMS, prediction_bound, rank_of, read, values_of
 from return_tasks import TASKS, score, settings_of
 
 from baselines_ppo.settings import ALLOWED
@@ -30,6 +31,17 @@ def test_references_are_of_other_seeds_of_these_tasks_and_settings():
         assert reference["settings"] == settings_of(name), f"{name} is trained otherwise than its reference: python benchmarks/references.py"
         assert len(reference["scores"]) >= 40 and not set(SEEDS) & set(map(int, reference["scores"]))
         assert not reference["git_commit"].endswith("+")
+
+
+def test_held_out_seeds_of_the_references_cry_wolf_in_fewer_than_one_suite_of_a_hundred():
+    rng, suites = np.random.default_rng(1), 20_000
+    alarm = np.zeros(suites, bool)
+    for reference in REFERENCES.values():  # three seeds against the others, which is what makes the bound
+        drawn = rng.permuted(np.tile(values_of(reference), (suites, 1)), axis=1)
+        new, old = drawn[:, :len(SEEDS)], drawn[:, len(SEEDS):]
+        rank = rank_of(old.shape[1], len(SEEDS), FALSE_ALARMS / len(REFERENCES))
+        alarm |= new.max(axis=1) < np.partition(old, rank - 1, axis=1)[:, rank - 1]
+    assert alarm.mean() < FALSE_ALARMS
 
 
 # ---- three tasks are there for three ways to break the build (benchmarks/mutations.py), and see them
