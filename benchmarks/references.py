@@ -33,8 +33,11 @@ def start():
     """In a worker: TensorFlow as the tests have it."""
     import logging
 
+    import gymnasium as gym
+
     from common.quiet import import_tensorflow
     import_tensorflow(threads=1)
+    gym.logger.min_level = gym.logger.ERROR  # -v4 is meant
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # one process builds many policies, and a warning for each would say so
 
 
