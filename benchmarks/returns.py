@@ -141,7 +141,7 @@ def main():
         plan = jobs(args.group, steps=args.num_timesteps, **what)
         if not args.report:
             check(plan)
-        beside = jobs(args.group, steps=1_000_000, **what, ranks=1) if plan[0].ranks > 1 else ()
+        beside = jobs(args.group, steps=1_000_000, **what | {"more": ""}, ranks=1) if plan[0].ranks > 1 else ()  # of the preset as it is
     except (UserError, ValueError) as error:
         parser.error(str(error))
     failed = 0 if args.report else run_queue(plan, args.jobs if plan[0].ranks == 1 else 1)

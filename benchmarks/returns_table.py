@@ -75,7 +75,7 @@ def table(group, found, beside, outdated):
     steps = sorted({job.steps for job, _ in found})
     own = {job.env: " ".join(job.words) for job, _ in found if not group.preset and job.words}
     commits = Counter(line["git_commit"] for _, line in found)
-    notes = [COLLAPSED,
+    notes = [COLLAPSED, *([f"One rank: {beside[0]['setting']}, {beside[0]['steps']:,} steps."] if beside else []),
              *([f"Numbers of a task's own: {'; '.join(f'{env} `{words}`' for env, words in own.items())}."] if own else []),
              f"Commit{'s' if len(commits) > 1 else ''}: {', '.join(f'{commit[:10]}{commit[40:]} ({count} runs)' for commit, count in commits.items())}"
              + (", a + where files had changed since" if any(commit.endswith("+") for commit in commits) else "") + ".",

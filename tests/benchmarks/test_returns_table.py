@@ -47,6 +47,7 @@ def test_several_ranks_are_held_against_nine_tenths_of_one():
         cells = row(returns.GROUPS["ranks"], "Hopper-v4", [line(ranks[0], value)], [line(one[0], 3000.0)])
         assert cells["of one rank's, 0.9 or more"] == words
     assert ratio(1.0, []) == "one rank has not finished"
+    assert "One rank: default, 1,000,000 steps." in table(returns.GROUPS["ranks"], [(ranks[0], line(ranks[0], 1.0))], [line(one[0], 1.0)], 0)
 
 
 def test_a_policy_that_keeps_less_than_half_of_what_was_gained_has_collapsed():
