@@ -168,6 +168,32 @@ def test_several_comparisons_are_corrected_and_that_is_said(tmp_path, capsys):
     assert "after correction (Holm, over 3 comparisons)" in said(capsys, tmp_path)
 
 
+def test_groups_of_unequal_length_and_runs_without_their_end_are_told_beside_the_statement(tmp_path, capsys):
+    for clip, episodes in (("short", 3), ("whole", 10)):
+        for seed in range(4):
+            monitored(tmp_path / clip / str(seed), [seed, *[100.0 * episodes + seed] * (episodes - 1)], settings={"clip_param": clip, "num_timesteps": 100},
+                      typed=["clip_param"], seed=seed)
+    status, out, err = ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--final", "1")
+    lines = out.splitlines()
+    said = next(i for i, line in enumerate(lines) if "clip_param=whole is better than clip_param=short" in line)
+    assert lines[said + 1].startswith("Hopper-v4: clip_param=short: 4 of 4 runs did not come to their end: ")
+    assert f"{tmp_path}/short/0 (30% of 100 steps), " in lines[said + 1] and lines[said + 1].endswith("/2 (30% of 100 steps), ...")
+    assert lines[said + 2] == ("Hopper-v4: the groups were trained for unequal lengths: clip_param=short 30 steps, clip_param=whole 100 steps; "
+                               "a difference may be one of length")
+    found = json.loads(ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--json")[1])
+    assert len(found["environments"]["Hopper-v4"]["cautions"]) == 2
+
+
+def test_copies_of_one_run_are_told_and_seeds_are_not_copies(tmp_path, capsys):
+    for name, seed, more in (("a", 0, {}), ("b", 0, {"quiet": True, "env_workers": 2}), ("c", 1, {}), ("other", 0, {"lam": 0.5})):
+        monitored(tmp_path / name, [1.0, 2.0], settings={"lam": 0.9} | more, seed=seed)
+    runs = plot.load([tmp_path])[0]["Hopper-v4"]
+    (line,) = comparison.cautions({"mine": runs})
+    assert line.startswith(f"mine: 2 runs have the same seed, 0, and the same settings: {tmp_path}/a, {tmp_path}/b; they are one run that counts as several")
+    assert line in said(capsys, tmp_path / "a", tmp_path / "b").replace("mujoco: 2 runs", "mine: 2 runs")
+    assert comparison.cautions({"mine": runs[1:]}) == []
+
+
 def test_json_has_what_the_table_has(tmp_path, capsys):
     status, out, err = ask(capsys, sweep(tmp_path, low=B, high=A), "--json", "--out", tmp_path / "x.png")
     found = json.loads(out)
