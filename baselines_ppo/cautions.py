@@ -30,7 +30,7 @@ def unequal(groups):
         return
     ends = {name: min(steps) for name, steps in ends.items()}
     if min(ends.values()) < NEARLY * max(ends.values()):
-        yield (f"the groups were trained for unequal lengths: {', '.join(f'{name} {steps:,.0f} steps' for name, steps in ends.items())}; "
+        yield (f"the groups were trained for unequal lengths: {', '.join(f'{steps:,.0f} steps ({name})' for name, steps in ends.items())}; "
                "a difference may be one of length")
 
 
@@ -46,4 +46,4 @@ def copies(groups):
             if len(same) > 1:
                 which = ", ".join(str(run.path) for run in same[:SHOWN]) + (", ..." if len(same) > SHOWN else "")
                 yield (f"{name}: {len(same)} runs have the same seed, {same[0].settings['seed']}, and the same settings: {which}; they are one run that "
-                       "counts as several, which makes intervals too narrow and p too small: give one of them")
+                       "counts as several, which makes intervals too narrow and p too small: leave all but one out")

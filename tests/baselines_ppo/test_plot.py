@@ -178,7 +178,7 @@ def test_groups_of_unequal_length_and_runs_without_their_end_are_told_beside_the
     said = next(i for i, line in enumerate(lines) if "clip_param=whole is better than clip_param=short" in line)
     assert lines[said + 1].startswith("Hopper-v4: clip_param=short: 4 of 4 runs did not come to their end: ")
     assert f"{tmp_path}/short/0 (30% of 100 steps), " in lines[said + 1] and lines[said + 1].endswith("/2 (30% of 100 steps), ...")
-    assert lines[said + 2] == ("Hopper-v4: the groups were trained for unequal lengths: clip_param=short 30 steps, clip_param=whole 100 steps; "
+    assert lines[said + 2] == ("Hopper-v4: the groups were trained for unequal lengths: 30 steps (clip_param=short), 100 steps (clip_param=whole); "
                                "a difference may be one of length")
     found = json.loads(ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--json")[1])
     assert len(found["environments"]["Hopper-v4"]["cautions"]) == 2
