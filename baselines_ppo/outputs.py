@@ -26,6 +26,7 @@ def versions():
 
 def announce(settings, typed, comm, previous, checkpoint, passed_over):
     """Say what is about to happen, in a few lines."""
+    from baselines_ppo.evaluations import too_seldom
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     steps, rows = ALGORITHMS[settings["alg"]].counts()
     how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
@@ -33,6 +34,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
           f"seed {settings['seed']}, {ranks}")
     print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    if line := too_seldom(settings, comm.size):
+        print(line)
     if previous is not None:
         for line in passed_over:
             print(f"resume: passed over a checkpoint: {line}")
@@ -64,7 +67,7 @@ def outputs(folder, settings, running):
     best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
         keeper = Evaluations(lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]), settings["eval_every"],
-                             settings["eval_episodes"], Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
+                             settings["eval_episodes"], lambda: Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
     else:
         keeper = BestByReturn(best)
     return (Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
