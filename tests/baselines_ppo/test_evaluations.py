@@ -7,6 +7,9 @@ from types import SimpleNamespace
 import jobs
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util import tensor_util
 
 from baselines_ppo import load_policy
 from baselines_ppo.evaluations import Evaluations, too_seldom
@@ -41,6 +44,23 @@ def test_every_evaluation_is_a_row_and_the_best_policy_is_kept(evaluated):
     assert metadata["timesteps"] == int(rows[int(np.argmax(scores))]["TimestepsSoFar"])
     assert metadata["env"] == "CartPole-v1"
     load_policy(evaluated / "best/policy.safetensors")
+
+
+def test_tensorboard_has_every_setting_and_the_histograms_that_were_asked_for(evaluated):
+    events = EventAccumulator(str(evaluated / "tb"), size_guidance={"tensors": 0})
+    events.Reload()
+    plugin = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    found = {name: getattr(value, value.WhichOneof("kind")) for name, value in plugin.session_start_info.hparams.items()}
+    settings = json.loads((evaluated / "config.json").read_text())["settings"]
+    assert found == {name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value) for name, value in settings.items()}
+    pi = load_policy(evaluated)
+    sizes = {f"weights/{v.name.split(':')[0]}": v.numpy().size for v in pi.get_variables()} | {"segment/actions": 256, "segment/advantages": 256}
+    for name, size in sizes.items():
+        histograms = events.Tensors(name)
+        assert [event.step for event in histograms] == [512, 1024]  # checkpoints, after two and four iterations of 256 steps
+        for event in histograms:
+            counts = tensor_util.make_ndarray(event.tensor_proto)[:, 2]  # a bucket is (left, right, count)
+            assert counts.sum() == size
 
 
 def test_evaluations_and_histograms_change_no_bit_of_the_training(evaluated, tmp_path):
