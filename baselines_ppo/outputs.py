@@ -1,4 +1,5 @@
 """What rank 0 says, writes and draws of a run: none of it changes a bit of the training."""
+import contextlib
 import importlib.metadata
 import platform
 import subprocess
@@ -7,6 +8,8 @@ import sys
 from baselines_ppo.resolve import MAY_CHANGE
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
+from common.errors import UserError
+from common.run_data import Run
 from common.writing import writing
 
 PATIENCE = 600  # seconds for the report and its film
@@ -109,11 +112,19 @@ def save_policy(pi, folder, settings):
         pi.save(settings["save_policy"], **extra)
 
 
+def final_return(training, folder):
+    """The mean return of the last episodes, in the order in which they ended: the number that report, plot and sweep have. `rewbuffer` takes the
+    episodes of an iteration rank by rank, which no clock decides; it is the answer where the Monitor files have none."""
+    curve = None
+    with contextlib.suppress(UserError):
+        curve = Run(folder.path).curve
+    return sum(training.rewbuffer) / len(training.rewbuffer) if curve is None else curve.final(len(training.rewbuffer))
+
+
 def print_end(training, folder):
     """The run's last lines."""
     if training.rewbuffer:
-        mean = sum(training.rewbuffer) / len(training.rewbuffer)
-        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {mean:.6g}")
+        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {final_return(training, folder):.6g}")
     print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
     if training.progress < 1:
         print(f"stopped early; go on with: --run-dir {folder.path} --resume")

@@ -1,8 +1,10 @@
 """Comparing runs: groups, final returns and their tests against hand calculation, the figure, and what is said of it."""
 import json
+import re
 import subprocess
 import sys
 from math import sqrt
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import jobs
@@ -12,6 +14,9 @@ from PIL import Image
 from scipy import stats
 
 from baselines_ppo import comparison, plot
+from baselines_ppo.report_words import headline
+from baselines_ppo.sweep_folder import SweepFolder
+from common.screen import number
 
 A, B = [300.0, 320.0, 310.0, 330.0], [100.0, 150.0, 90.0]
 
@@ -215,6 +220,21 @@ def test_runs_of_three_programs_are_compared_in_one_panel(tmp_path, capsys):
     assert "fresh has no finished episode yet: left out" in err
     assert "sb3 does not name its environment: taken for Hopper-v4" in err
     assert "sb3: without Monitor files returns are the means of its progress.csv" in err
+
+
+def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and_sweep(tmp_path, cli_here, uncompiled_here):
+    done = cli_here("--env", "CartPole-v1", "--num-envs", "4", "--timesteps-per-actorbatch", "4096", "--optim-epochs", "1", "--max-iters", "1",
+                    "--report", "false", "--run-dir", tmp_path / "run")
+    (found,) = re.findall(r"mean return of the last 100 training episodes: (.+)", done.stdout)
+    (run,) = plot.load([tmp_path])[0]["CartPole-v1"]
+    assert run.rows["EpRewMean"][-1] != run.curve.final(100)  # which takes another hundred: those of the last environments
+    groups = comparison.compare(plot.grouped({"CartPole-v1": [run]}))["environments"]["CartPole-v1"]["groups"]
+    sweeps = SweepFolder(tmp_path / "sweep")
+    (tmp_path / "run").rename(sweeps.path)
+    figures = sweeps.finish(SimpleNamespace(name=".", limits={"max_iters": 1}))
+    for mean in (groups["classic"]["mean"], figures["mean_return"]):
+        assert f"{mean:.6g}" == found
+    assert headline(run, {})[0][1] == number(figures["mean_return"])
 
 
 # ---- the figure
