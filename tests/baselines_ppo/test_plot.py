@@ -237,6 +237,17 @@ def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and
     assert headline(run, {})[0][1] == number(figures["mean_return"])
 
 
+def test_folders_that_baselines_and_sb3_wrote_are_plotted_as_they_are(tmp_path, capsys):
+    data = jobs.ROOT / "tests" / "data"
+    for x in ("steps", "time", "episodes"):
+        status, out, err = ask(capsys, data / "baselines", data / "stable_baselines3", "--x", x, "--out", tmp_path / "x.png")
+        assert (status, err) == (0, "") and "│ baselines" in out and "│ stable_baselines3" in out and out.count("CartPole-v1 ") >= 2
+    # a reward of 1 a step: 35 episodes of 2,275 steps in all, 76 of 2,020
+    status, out, err = ask(capsys, data, "--json", "--out", tmp_path / "x.png")
+    groups = json.loads(out)["environments"]["CartPole-v1"]["groups"]
+    assert groups["baselines"]["mean"] == pytest.approx(2275 / 35) and groups["stable_baselines3"]["mean"] == pytest.approx(2020 / 76)
+
+
 # ---- the figure
 
 @pytest.mark.parametrize("x", ["steps", "time", "episodes"])
