@@ -1,7 +1,7 @@
 """What makes a comparison of runs say more than it knows: runs of unequal length, and copies of one run that count as seeds."""
 import json
 
-from baselines_ppo.report_words import done, last
+from baselines_ppo.report_words import done, last, part_done
 from baselines_ppo.resolve import MAY_CHANGE
 
 NEARLY = 0.9  # of a length is as good as the whole
@@ -17,9 +17,9 @@ def cautions(groups):
 def unfinished(groups):
     """A line for each group with runs that have not come to their own end."""
     for name, runs in groups.items():
-        short = [(run, words) for run, (words, part) in ((run, done(run)) for run in runs) if words and part < NEARLY]
+        short = [run for run in runs if (found := part_done(run)) and found[0] < NEARLY]
         if short:
-            which = ", ".join(f"{run.path} ({words})" for run, words in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
+            which = ", ".join(f"{run.path} ({done(run)[0]})" for run in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
             yield f"{name}: {len(short)} of {len(runs)} runs did not come to their end: {which}"
 
 

@@ -33,16 +33,23 @@ def last(run, what):
     return float(known[-1]) if len(known) else None
 
 
-def done(run):
-    """(part of the run that is done, in words; the same as a number, 1 at the end). Empty and 0 where that is not known."""
+def part_done(run):
+    """(part of the run that is done, from 0; the name of its limit; the limit); None if that is not known."""
     limits = {name: run.settings.get(name) for name in LIMITS if run.settings.get(name)}
     if len(limits) != 1 or last(run, "steps") is None:
-        return "", 0.0
+        return None
     iterations = len(run.rows.get("TimestepsSoFar", ()))
     progress = Limits(*(limits.get(name, 0) for name in LIMITS)).progress(last(run, "steps"), last(run, "episodes") or 0, iterations, last(run, "time") or 0)
-    (name, limit), = limits.items()
+    return progress, *limits.popitem()
+
+
+def done(run):
+    """(part of the run that is done, in words; whether it is finished)."""
+    if (found := part_done(run)) is None:
+        return "", False
+    progress, name, limit = found
     unit = {"num_timesteps": "steps", "max_episodes": "episodes", "max_iters": "iterations", "max_seconds": "seconds"}[name]
-    return f"{min(progress, 1):.0%} of {limit:,} {unit}", progress
+    return f"{min(progress, 1):.0%} of {limit:,} {unit}", progress >= 1
 
 
 def headline(run, evaluations):
@@ -131,7 +138,7 @@ def commands(run):
     if run.settings:
         ranks = run.config.get("ranks") or 1
         limit = next((name for name in LIMITS if run.settings.get(name)), None)
-        longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] >= 1 else ""
+        longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] else ""
         found += [("Resume, twice as far:" if longer else "Resume:", f"{f'mpirun -n {ranks} ' if ranks > 1 else ''}{tool} --run-dir {path} --resume{longer}"),
                   ("Play the policy:", f"{tool} --play --load-path {path} --deterministic")]
         if (run.folder / "best" / "policy.safetensors").exists():
