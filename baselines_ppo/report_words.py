@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines_ppo.cli import GROUPS, POLICY_SETTINGS, RunSettings, algorithm_fields
+from baselines_ppo.config_files import LEARN_FORMAT
 from baselines_ppo.report_figures import WINDOW
 from baselines_ppo.resolve import LIMITS
 from common.limits import Limits
@@ -144,6 +145,8 @@ def commands(run):
         if (run.folder / "best" / "policy.safetensors").exists():
             found.append(("Play the best policy:", f"{tool} --play --load-path {path}/best --deterministic"))
         found.append(("Watch in TensorBoard:", f"tensorboard --logdir {path}/tb"))
+    if run.config.get("format") == LEARN_FORMAT:
+        del found[0]  # nobody but its own script can go on with it
     return [*found, ("Compare with others:", f"{tool}.plot {path} OTHER_RUN ..."), ("Draw this page again:", f"{tool}.report {path}")]
 
 

@@ -3,6 +3,7 @@ TensorFlow a rank instead of one a test."""
 import hashlib
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from baselines_ppo import MlpPolicy, StopTraining, learn, trpo_mpi, vpg  # noqa:
 from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.settings import TRPOSettings  # noqa: E402
 from common import mpi  # noqa: E402
+from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
 from common.mpi_adam import MpiAdam, RanksDrifted  # noqa: E402
+from common.run_data import Run  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -112,6 +115,18 @@ if "--short" not in sys.argv:
     uneven = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=gym.vector.AutoresetMode.NEXT_STEP)
     _, digests, _, training = train(env=uneven, max_iters=0, max_episodes=60)
     results["uneven_rows"] = [all(len(set(row)) == 1 for row in digests), training.episodes_so_far >= 60]
+
+# a run that is recorded, where rank 0 says
+there = comm.broadcast(tempfile.mkdtemp())
+_, _, _, training = train(run_dir=Path(there) / "run" if comm.rank == 0 else None, max_iters=2)
+comm.barrier()  # rank 0 has written the policy
+found = Run(Path(there) / "run")
+results["recorded"] = {"files": sorted(path.name for path in found.path.glob("*.csv")), "ranks": found.settings["ranks"], "rows": len(found.rows["EpRewMean"]),
+                       "episodes": [len(found.episodes.returns), training.episodes_so_far], "policy": (found.path / "policy/policy.safetensors").exists()}
+try:
+    train(run_dir=there + "/run", max_iters=2)
+except UserError as error:
+    results["recorded"]["refused"] = comm.gather(str(error).rpartition("/")[2])
 
 # one bit of one parameter on the last rank
 v = tf.Variable(np.arange(5, dtype=np.float32))

@@ -65,6 +65,13 @@ def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
     assert results["trpo_union_differs_by"] < 1e-3
 
 
+def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all(results):
+    found, n = results["recorded"], results["size"]
+    assert found["files"] == [*(f"{rank}.0.monitor.csv" for rank in range(n)), "progress.csv"]
+    assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found["episodes"][1] > n
+    assert found["refused"] == ["run already holds a run; choose another run_dir"] * n
+
+
 def test_one_flipped_bit_is_found_and_its_rank_named(results):
     last = results["size"] - 1
     # of two that disagree, the one that is not rank 0 is named
