@@ -58,7 +58,7 @@ class Learner:
         run["run_dir"], run["progress"] = self.comm.broadcast((run["run_dir"], bool(run["progress"])))
         self.recorded = run["run_dir"] is not None or run["progress"]
         if self.recorded:
-            recording.check(run)
+            recording.check(run, self.comm)
         self.env = env if run["run_dir"] is None else recording.monitored(env)
         self.limits, self.callback, self.run = limits, callback, run
         self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))

@@ -24,9 +24,9 @@ KEPT = 3  # checkpoints
 POLICIES = {"MlpPolicy": "mlp", "CnnPolicy": "cnn"}  # as the command line calls them
 
 
-def check(run):
-    """Raises UserError if the `RUN_OPTIONS` of a run that is to be recorded contradict each other."""
-    if given := [name for name in ("logger", "folder") if run[name] is not None]:
+def check(run, comm):
+    """Raises UserError, on all ranks, if the `RUN_OPTIONS` of a run that is to be recorded contradict each other on rank 0."""
+    if given := comm.broadcast([name for name in ("logger", "folder") if run[name] is not None]):
         raise UserError(f"run_dir and progress bring a {given[0]} of their own; leave {given[0]}= out")
 
 
