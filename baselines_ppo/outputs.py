@@ -1,4 +1,5 @@
 """What rank 0 says, writes and draws of a run: none of it changes a bit of the training."""
+import contextlib
 import importlib.metadata
 import platform
 import shlex
@@ -8,6 +9,8 @@ import sys
 from baselines_ppo.resolve import MAY_CHANGE
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
+from common.errors import UserError
+from common.run_data import Run
 from common.writing import writing
 
 PATIENCE = 600  # seconds for the report and its film
@@ -27,6 +30,7 @@ def versions():
 
 def announce(settings, typed, comm, previous, checkpoint, passed_over):
     """Say what is about to happen, in a few lines."""
+    from baselines_ppo.evaluations import too_seldom
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     steps, rows = ALGORITHMS[settings["alg"]].counts()
     how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
@@ -36,6 +40,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
     if settings["load_path"] and checkpoint is None:
         print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
+    if line := too_seldom(settings, comm.size):
+        print(line)
     if previous is not None:
         for line in passed_over:
             print(f"resume: passed over a checkpoint: {line}")
@@ -67,7 +73,7 @@ def outputs(folder, settings, running):
     best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
         keeper = Evaluations(lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]), settings["eval_every"],
-                             settings["eval_episodes"], Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
+                             settings["eval_episodes"], lambda: Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
     else:
         keeper = BestByReturn(best)
     return (Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
@@ -112,11 +118,19 @@ def save_policy(pi, folder, settings):
         pi.save(settings["save_policy"], **extra)
 
 
+def final_return(training, folder):
+    """The mean return of the last episodes, in the order in which they ended: the number that report, plot and sweep have. `rewbuffer` takes the
+    episodes of an iteration rank by rank, which no clock decides; it is the answer where the Monitor files have none."""
+    curve = None
+    with contextlib.suppress(UserError):
+        curve = Run(folder.path).curve
+    return sum(training.rewbuffer) / len(training.rewbuffer) if curve is None else curve.final(len(training.rewbuffer))
+
+
 def print_end(training, folder):
     """The run's last lines."""
     if training.rewbuffer:
-        mean = sum(training.rewbuffer) / len(training.rewbuffer)
-        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {mean:.6g}")
+        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {final_return(training, folder):.6g}")
     print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
     if training.progress < 1:
         print(f"stopped early; go on with: --run-dir {folder.path} --resume")

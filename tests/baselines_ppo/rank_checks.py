@@ -22,6 +22,7 @@ from common import mpi  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
 from common.mpi_adam import MpiAdam, RanksDrifted  # noqa: E402
+from common.run_data import Run  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -126,6 +127,18 @@ try:
     train(load_path="nowhere" if comm.rank == 0 else path, max_iters=1)
 except UserError as error:
     results["refused"] = comm.gather(str(error))
+
+# a run that is recorded, where rank 0 says
+there = comm.broadcast(tempfile.mkdtemp())
+_, _, _, training = train(run_dir=Path(there) / "run" if comm.rank == 0 else None, max_iters=2)
+comm.barrier()  # rank 0 has written the policy
+found = Run(Path(there) / "run")
+results["recorded"] = {"files": sorted(path.name for path in found.path.glob("*.csv")), "ranks": found.settings["ranks"], "rows": len(found.rows["EpRewMean"]),
+                       "episodes": [len(found.episodes.returns), training.episodes_so_far], "policy": (found.path / "policy/policy.safetensors").exists()}
+try:
+    train(run_dir=there + "/run", max_iters=2)
+except UserError as error:
+    results["recorded"]["refused"] = comm.gather(str(error).rpartition("/")[2])
 
 # one bit of one parameter on the last rank
 v = tf.Variable(np.arange(5, dtype=np.float32))

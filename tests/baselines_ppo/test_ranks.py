@@ -71,6 +71,13 @@ def test_a_policy_that_only_rank_0_can_read_is_where_all_ranks_start(results):
     assert results["refused"] == ["nowhere: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"] * results["size"]
 
 
+def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all(results):
+    found, n = results["recorded"], results["size"]
+    assert found["files"] == [*(f"{rank}.0.monitor.csv" for rank in range(n)), "progress.csv"]
+    assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found["episodes"][1] > n
+    assert found["refused"] == ["run already holds a run; choose another run_dir"] * n
+
+
 def test_one_flipped_bit_is_found_and_its_rank_named(results):
     last = results["size"] - 1
     # of two that disagree, the one that is not rank 0 is named
