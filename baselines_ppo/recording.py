@@ -16,9 +16,9 @@ from baselines_ppo.outputs import in_words, outputs, save_policy, versions
 from baselines_ppo.resolve import LIMITS
 from baselines_ppo.settings import ALGORITHMS
 from common.errors import UserError
+from common.live_view import screen
 from common.logger import Logger
 from common.monitor import Monitor, find_monitor
-from common.screen import screen
 
 KEPT = 3  # checkpoints
 POLICIES = {"MlpPolicy": "mlp", "CnnPolicy": "cnn"}  # as the command line calls them

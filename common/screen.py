@@ -1,4 +1,4 @@
-"""What a run shows as it goes: one live view on a terminal, a plain line now and then elsewhere."""
+"""What a run shows as it goes, in plain lines, and what these have in common with the live view (`common.live_view`): figures, pace, streams that last."""
 import contextlib
 import math
 import os
@@ -8,21 +8,6 @@ import time
 # name in a row of the log -> what it is called on the screen
 SHOWN = {"EpRewMean": "return", "EpLenMean": "length", "loss_kl": "kl", "clipfrac": "clipped", "loss_ent": "entropy", "ev_tdlam_before": "explained",
          "stepsize": "step size"}
-BARS = "▁▂▃▄▅▆▇█"
-WIDTH = 60  # columns of the bar and the sparkline
-
-
-def screen(progress, total="", interval=10.0, stream=None):
-    """A `LiveView` on a terminal, `PlainLines` elsewhere; outputs of a `Logger`.
-
-    Args:
-        progress: function () -> part of the run that is done, 0 to 1.
-        total: how long the run is, in words.
-        interval: seconds between plain lines.
-        stream: where to; stdout if None.
-    """
-    stream = stream or sys.stdout
-    return LiveView(progress, total, stream) if stream.isatty() else PlainLines(progress, interval, stream)
 
 
 @contextlib.contextmanager
@@ -72,15 +57,6 @@ def clock(seconds):
     return "-:--:--" if math.isnan(seconds) else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
 
 
-def sparkline(values, width=WIDTH):
-    """The last of a curve's values as bars, each the mean of as many neighbours as it takes to show them all in `width`."""
-    values = [value for value in values if math.isfinite(value)]
-    chunk = -(-len(values) // width) or 1
-    means = [sum(part) / len(part) for part in (values[i:i + chunk] for i in range(0, len(values), chunk))]
-    low, high = min(means, default=0.0), max(means, default=0.0)
-    return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1) + 0.5) if high > low else 0] for value in means)
-
-
 class Pace:
     """Speed and time left of a run, from its second row on: the first iteration compiles."""
 
@@ -125,44 +101,10 @@ class PlainLines:
         with showing(self.stream):
             print(f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}", file=self.stream)
 
+    def say(self, text):
+        """A line at once, from a signal handler, too: around the streams, which may be in the middle of another."""
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode())
+
     def close(self):
         """Nothing is held open."""
-
-
-class LiveView:
-    """Bar, figures and the curve of the return, redrawn in place once a second: more would cost what it shows. Arguments as in `screen`."""
-
-    def __init__(self, progress, total, stream):
-        from rich.console import Console
-        from rich.live import Live
-        self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, []
-        self.live = Live(get_renderable=self.render, console=Console(file=Lasting(stream)), refresh_per_second=1)
-        self.live.start()
-
-    def write(self, row, timesteps):
-        """Take a row {name: number} of the log."""
-        self.pace.update(timesteps)
-        self.row, self.timesteps = row, timesteps
-        self.returns.append(row["EpRewMean"])
-
-    def render(self):
-        """What is on the screen now."""
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-        if not self.row:
-            return Text(f"first segment, and compiling: {clock(self.pace.elapsed)}", style="dim")
-        top = Table.grid(padding=(0, 2))
-        top.add_row(ProgressBar(total=1.0, completed=self.pace.done, width=WIDTH), f"{self.pace.done:.0%}")
-        speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
-        how_far = f"{self.timesteps:,}{self.total}  {speed}{clock(self.pace.elapsed)}, {clock(self.pace.left)} left"
-        figures = Table.grid(padding=(0, 2))
-        shown = [(label, number(self.row[name])) for name, label in SHOWN.items() if name in self.row]
-        figures.add_row(*(Text(label, style="dim") for label, _ in shown))
-        figures.add_row(*(value for _, value in shown))
-        return Group(top, Text(how_far), figures, Text(sparkline(self.returns), style="green", no_wrap=True))
-
-    def close(self):
-        """Leave the view as it stands."""
-        self.live.stop()

@@ -8,6 +8,8 @@ import time
 import gymnasium as gym
 import numpy as np
 
+from common.errors import ONE_SIGNAL
+
 
 def rank():
     """This process's rank, as MPICH's launcher tells it."""
@@ -25,7 +27,17 @@ def hang_with_the_lock():
     ctypes.PyDLL(None).sleep(3600)
 
 
+def interrupt_twice():
+    """Ctrl-C, and again when the first has not ended it soon."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(ONE_SIGNAL + 0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 FAULTS = {
+    "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
+    "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "interrupt_twice": interrupt_twice,
     "hang": hang,
     "hang_with_the_lock": hang_with_the_lock,
     "exit": lambda: sys.exit(3),
