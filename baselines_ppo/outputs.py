@@ -34,8 +34,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
     print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
     if previous is not None:
-        for line in passed_over:
-            print(f"resume: passed over a checkpoint: {line}")
+        for path, wrong in passed_over.items():
+            print(f"resume: passed over a checkpoint: {wrong}; kept as {path.name}.damaged")
         start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
         print(f"resume: {start}")
         if checkpoint and checkpoint[1]["forced"]:
