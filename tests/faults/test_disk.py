@@ -6,12 +6,18 @@ import subprocess
 from pathlib import Path
 
 import file_faults
+import gymnasium as gym
 import jobs
 import numpy as np
 import pytest
+from logs import Rows
 from run_files import SHORT, assert_same_run
+from small_envs import Identity
+from small_policies import uncompiled
 
+from baselines_ppo import pposgd_simple
 from common.envs import make_vector_env
+from common.run_folder import RunFolder
 from common.writing import CannotWrite, RowFile
 
 
@@ -132,6 +138,22 @@ def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_
     says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
     assert says == f"{file}: {why}; there is no checkpoint; see where it has gone and start again"
     assert not [path for path in run.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("command, why", [("rm -r {0}", "No such file or directory"),
+                                          ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the run's folder has been replaced by another")])
+def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):
+    folder, log = RunFolder(tmp_path / "run"), Rows()
+    folder.claim()
+
+    def take_away(names, _):
+        if names["iters_so_far"] == 2:
+            subprocess.run(command.format(folder.path), shell=True, check=True)
+    with pytest.raises(CannotWrite, match=f"^cannot write {folder.path}: {why}$"):
+        pposgd_simple.learn(Identity(gym.spaces.Discrete(2)), uncompiled, timesteps_per_actorbatch=16, optim_batchsize=16, optim_epochs=1, max_iters=9,
+                            seed=0, logger=log, folder=folder, callback=take_away)
+    folder.release()
+    assert len(log.rows) == 2 and not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
 
 @pytest.mark.slow
