@@ -53,6 +53,7 @@ def check_settings(settings, path):
         algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})
         algorithm.check()
         algorithm.check_with(limits_of(settings))
+        algorithm.check_for(settings["num_envs"])
 
 
 def check_fits(checkpoint, pi, ranks):
