@@ -16,7 +16,7 @@ from common.errors import UserError
 from common.operators import TensorFlowOperators
 from common.spaces import in_one_line
 
-MAX_FACTORS = 10_000  # of a MultiDiscrete, each of which is several operations of the compiled network
+MAX_FACTORS = 10_000  # of a MultiDiscrete
 ACTIONS = range(-2**31, 2**31)  # as they are stored
 
 
@@ -217,51 +217,86 @@ class CategoricalPdType(PdType):
         return ops.to_int(ops.argmax(flat, axis=-1)) + self.start
 
 
+class Block:
+    """Some factors of a product of categoricals, whose logits lie side by side in `flat`, as one tensor: the graph does not grow with their number.
+
+    Args:
+        numbers: of the factors.
+        ends, sizes: [F] where the logits of each factor of the product end, and how many they are.
+
+    Attributes:
+        index: [F', n] which logits are whose, where n is the most that one factor has; `real`: [F', n] bool, False where there is none.
+    """
+
+    def __init__(self, numbers, ends, sizes):
+        self.numbers, sizes = numbers, sizes[numbers]
+        columns = np.arange(sizes.max())
+        self.real = columns < sizes[:, None]
+        self.index = np.where(self.real, (ends[numbers] - sizes)[:, None] + columns, 0).astype(np.int32)
+
+    def logits(self, ops, flat, nothing):
+        """[..., F', n] for `flat` [..., p], with `nothing` where there is no logit."""
+        found = ops.take(flat, self.index, axis=-1)
+        return found if self.real.all() else ops.where(self.real, found, nothing)
+
+
 class MultiCategoricalPd(Pd):
     """The logits of all factors side by side; actions [..., *nvec.shape]."""
 
     def __init__(self, pdtype, flat):
         super().__init__(pdtype, flat)
-        self.factors = [factor.pdfromflat(part) for factor, part in zip(pdtype.factors, tf.split(self.flat, pdtype.sizes, axis=-1))]
+        # times its probability of 0 minus infinity would be NaN
+        self.distributions = [_tfd().Categorical(logits=block.logits(TensorFlowOperators, self.flat, -1e38)) for block in pdtype.blocks]
 
     def logp(self, x):
-        x = tf.reshape(x, tf.concat([tf.shape(self.flat)[:-1], [len(self.factors)]], axis=0))
-        return tf.add_n([pd.logp(part) for pd, part in zip(self.factors, tf.unstack(x, axis=-1))])
+        shape = tf.concat([tf.shape(self.flat)[:-1], [len(self.pdtype.sizes)]], axis=0)
+        x = tf.reshape(tf.cast(x, tf.int32), shape) - self.pdtype.starts
+        return self._sum(one.log_prob(tf.gather(x, block.numbers, axis=-1)) for one, block in zip(self.distributions, self.pdtype.blocks))
 
     def kl(self, other):
-        return tf.add_n([a.kl(b) for a, b in zip(self.factors, other.factors)])
+        return self._sum(a.kl_divergence(b) for a, b in zip(self.distributions, other.distributions))
 
     def entropy(self):
-        return tf.add_n([pd.entropy() for pd in self.factors])
+        return self._sum(one.entropy() for one in self.distributions)
+
+    @staticmethod
+    def _sum(blocks):
+        return tf.add_n([tf.reduce_sum(x, axis=-1) for x in blocks])
 
 
 class MultiCategoricalPdType(PdType):
-    """MultiDiscrete of any rank -> product of categoricals."""
+    """MultiDiscrete of any rank -> product of categoricals.
+
+    Factors stand in one tensor with others that are not much smaller, so that what is filled up does not count.
+    """
 
     pd_class = MultiCategoricalPd
 
     def __init__(self, space):
         super().__init__(space)
-        self.factors = [CategoricalPdType(gym.spaces.Discrete(int(n), start=int(start)))
-                        for n, start in zip(space.nvec.ravel(), space.start.ravel())]
-        self.sizes = [factor.n for factor in self.factors]
+        self.sizes, self.starts = space.nvec.ravel().astype(int), space.start.ravel().astype(np.int32)
         self.ends = np.cumsum(self.sizes)
+        magnitude = [(n - 1).bit_length() // 4 for n in self.sizes.tolist()]  # up to 8, 128, 2048, ...
+        groups = [np.flatnonzero(np.equal(magnitude, one)) for one in sorted(set(magnitude))]
+        self.blocks = [Block(numbers, self.ends, self.sizes) for numbers in groups]
+        self.order = np.argsort(np.concatenate(groups)).astype(np.int32)  # from one block after the other to the space's own
 
     def param_shape(self):
-        return [sum(self.sizes)]
+        return [int(self.ends[-1])]
 
     def noise(self, rng, shape):
-        return rng.gumbel(size=(*shape, sum(self.sizes))).astype(np.float32)
+        return rng.gumbel(size=(*shape, *self.param_shape())).astype(np.float32)
 
     def tf_noise(self, shape):
-        return _gumbel(tf.concat([shape, [sum(self.sizes)]], axis=0))
+        return _gumbel(tf.concat([shape, self.param_shape()], axis=0))
 
     def sample(self, ops, flat, noise):
         return self.mode(ops, flat + noise)
 
     def mode(self, ops, flat):
-        actions = ops.stack([factor.mode(ops, flat[..., end - factor.n:end]) for factor, end in zip(self.factors, self.ends)], axis=-1)
-        return self.shaped(actions)
+        best = [ops.to_int(ops.argmax(block.logits(ops, flat, -np.inf), axis=-1)) for block in self.blocks]
+        actions = best[0] if len(best) == 1 else ops.take(ops.concatenate(best, axis=-1), self.order, axis=-1)
+        return self.shaped(actions + self.starts)
 
 
 class BernoulliPd(Pd):
