@@ -1,6 +1,5 @@
 """A run's folder: `config.json`, logs, checkpoints, the final policy. Rank 0 writes it; every rank its own monitor files."""
 import contextlib
-import errno
 import json
 import os
 import re
@@ -83,9 +82,9 @@ class RunFolder:
             self.lock.release()
 
     def check_ours(self):
-        """Raises OSError if the path no longer leads to the folder that was claimed: another run's must not be written into."""
-        if self.lock is not None and not self.lock.still_holds():
-            raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+        """Raises OSError if the folder is no longer this run's, as `FolderLock.check`: another run's must not be written into."""
+        if self.lock is not None:
+            self.lock.check()
 
     def _half_done(self):
         folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy")))

@@ -81,6 +81,28 @@ def sparkline(values, width=WIDTH):
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1) + 0.5) if high > low else 0] for value in means)
 
 
+class Curve:
+    """A curve in fewer than 2 * `WIDTH` points, however long it becomes: each is the mean of as many neighbours."""
+
+    def __init__(self):
+        self.means, self.each, self.total, self.count = [], 1, 0.0, 0
+
+    def add(self, value):
+        """Take the next value, if it is one."""
+        if not math.isfinite(value):
+            return
+        self.total, self.count = self.total + value, self.count + 1
+        if self.count == self.each:
+            self.means.append(self.total / self.count)
+            self.total, self.count = 0.0, 0
+        if len(self.means) == 2 * WIDTH:
+            self.means, self.each = [(a + b) / 2 for a, b in zip(self.means[::2], self.means[1::2])], 2 * self.each
+
+    def points(self):
+        """The means, and that of the values that do not make one yet."""
+        return self.means + ([self.total / self.count] if self.count else [])
+
+
 class Pace:
     """Speed and time left of a run, from its second row on: the first iteration compiles."""
 
@@ -135,7 +157,7 @@ class LiveView:
     def __init__(self, progress, total, stream):
         from rich.console import Console
         from rich.live import Live
-        self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, []
+        self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, Curve()
         self.live = Live(get_renderable=self.render, console=Console(file=Lasting(stream)), refresh_per_second=1)
         self.live.start()
 
@@ -143,7 +165,7 @@ class LiveView:
         """Take a row {name: number} of the log."""
         self.pace.update(timesteps)
         self.row, self.timesteps = row, timesteps
-        self.returns.append(row["EpRewMean"])
+        self.returns.add(row["EpRewMean"])
 
     def render(self):
         """What is on the screen now."""
@@ -161,7 +183,7 @@ class LiveView:
         shown = [(label, number(self.row[name])) for name, label in SHOWN.items() if name in self.row]
         figures.add_row(*(Text(label, style="dim") for label, _ in shown))
         figures.add_row(*(value for _, value in shown))
-        return Group(top, Text(how_far), figures, Text(sparkline(self.returns), style="green", no_wrap=True))
+        return Group(top, Text(how_far), figures, Text(sparkline(self.returns.points()), style="green", no_wrap=True))
 
     def close(self):
         """Leave the view as it stands."""

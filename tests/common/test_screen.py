@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from common.screen import BARS, LiveView, PlainLines, clock, number, screen, sparkline
+from common.screen import BARS, WIDTH, Curve, LiveView, PlainLines, clock, number, screen, sparkline
 
 ROW = {"EpLenMean": 210.0, "EpRewMean": 1234.5, "TimestepsSoFar": 4096, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11,
        "stepsize": 3e-4}
@@ -73,6 +73,19 @@ def test_sparkline_goes_from_the_least_to_the_most(values, line):
 def test_sparkline_of_a_long_curve_shows_means_in_its_width():
     line = sparkline([float(i // 10) for i in range(80)], width=8)
     assert line == BARS
+
+
+def test_a_curve_of_a_long_run_takes_no_more_room_and_keeps_its_shape():
+    curve, values = Curve(), [float(i) for i in range(10_007)]
+    for i, value in enumerate(values):
+        curve.add(value)
+        curve.add(math.nan)
+        assert len(curve.points()) <= 2 * WIDTH
+        if i + 1 < 2 * WIDTH:
+            assert curve.points() == values[:i + 1]
+    *points, last = curve.points()
+    assert points == [curve.each * i + (curve.each - 1) / 2 for i in range(len(points))]  # of each its mean
+    assert len(points) > WIDTH - 1 and last > points[-1]
 
 
 def test_numbers_and_clocks():
