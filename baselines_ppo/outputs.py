@@ -33,6 +33,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
           f"seed {settings['seed']}, {ranks}")
     print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
+        print("one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer")
     if previous is not None:
         for path, wrong in passed_over.items():
             print(f"resume: passed over a checkpoint: {wrong}; kept as {path.name}.damaged")
