@@ -87,7 +87,8 @@ class RunLogs:
                 if name not in sizes:
                     os.unlink(path.name, dir_fd=folder)
                     continue
-                size = sizes[name] if found.st_size >= sizes[name] or name.startswith(EVENTS) else whole_rows(file, found.st_size)
+                size = sizes[name] if found.st_size >= sizes[name] or name.startswith(EVENTS) else \
+                    whole_rows(file, found.st_size, 2 if name.endswith(MONITOR) else 0)
                 if found.st_nlink > 1:
                     write_atomically(path, os.pread(file, size, 0))
                 elif found.st_size > size:
@@ -115,11 +116,11 @@ class RunLogs:
             yield opened(last, os.O_RDWR, folder), folder
 
 
-def whole_rows(file, size):
-    """How long the first `size` bytes of a text file are without a row that has no end."""
+def whole_rows(file, size, header):
+    """How long the first `size` bytes of a text file are without a row that has no end; 0 if that is less than its `header`, lines."""
     while size:
         start = max(size - 4096, 0)
         if (end := os.pread(file, size - start, start).rfind(b"\n")) >= 0:
-            return start + end + 1
+            return start + end + 1 if os.pread(file, 4096, 0).count(b"\n", 0, start + end + 1) >= header else 0
         size = start
     return 0

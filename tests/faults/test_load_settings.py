@@ -265,6 +265,10 @@ def test_whole_rows_end_with_a_newline(tmp_path):
         (tmp_path / "progress.csv").write_text(text)
         cut(tmp_path, {"progress.csv": 10**5})
         assert (tmp_path / "progress.csv").read_text() == text[:whole]
+    for text, whole in (("#{}\nr,l", 0), ("#{}\nr,l,t\n1", 10)):  # or rows would be appended to half a header
+        (tmp_path / "0.0.monitor.csv").write_text(text)
+        cut(tmp_path, {"0.0.monitor.csv": 100})
+        assert (tmp_path / "0.0.monitor.csv").read_text() == text[:whole]
 
 
 def test_all_ranks_go_back_to_the_checkpoint_that_rank_0_has_chosen(run):
