@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
+from common.factors import blocks_of
 from common.operators import TensorFlowOperators
 from common.spaces import in_one_line
 
@@ -217,29 +218,6 @@ class CategoricalPdType(PdType):
         return ops.to_int(ops.argmax(flat, axis=-1)) + self.start
 
 
-class Block:
-    """Some factors of a product of categoricals, whose logits lie side by side in `flat`, as one tensor: the graph does not grow with their number.
-
-    Args:
-        numbers: of the factors.
-        ends, sizes: [F] where the logits of each factor of the product end, and how many they are.
-
-    Attributes:
-        index: [F', n] which logits are whose, where n is the most that one factor has; `real`: [F', n] bool, False where there is none.
-    """
-
-    def __init__(self, numbers, ends, sizes):
-        self.numbers, sizes = numbers, sizes[numbers]
-        columns = np.arange(sizes.max())
-        self.real = columns < sizes[:, None]
-        self.index = np.where(self.real, (ends[numbers] - sizes)[:, None] + columns, 0).astype(np.int32)
-
-    def logits(self, ops, flat, nothing):
-        """[..., F', n] for `flat` [..., p], with `nothing` where there is no logit."""
-        found = ops.take(flat, self.index, axis=-1)
-        return found if self.real.all() else ops.where(self.real, found, nothing)
-
-
 class MultiCategoricalPd(Pd):
     """The logits of all factors side by side; actions [..., *nvec.shape]."""
 
@@ -265,10 +243,7 @@ class MultiCategoricalPd(Pd):
 
 
 class MultiCategoricalPdType(PdType):
-    """MultiDiscrete of any rank -> product of categoricals.
-
-    Factors stand in one tensor with others that are not much smaller, so that what is filled up does not count.
-    """
+    """MultiDiscrete of any rank -> product of categoricals."""
 
     pd_class = MultiCategoricalPd
 
@@ -276,10 +251,8 @@ class MultiCategoricalPdType(PdType):
         super().__init__(space)
         self.sizes, self.starts = space.nvec.ravel().astype(int), space.start.ravel().astype(np.int32)
         self.ends = np.cumsum(self.sizes)
-        magnitude = [(n - 1).bit_length() // 4 for n in self.sizes.tolist()]  # up to 8, 128, 2048, ...
-        groups = [np.flatnonzero(np.equal(magnitude, one)) for one in sorted(set(magnitude))]
-        self.blocks = [Block(numbers, self.ends, self.sizes) for numbers in groups]
-        self.order = np.argsort(np.concatenate(groups)).astype(np.int32)  # from one block after the other to the space's own
+        self.blocks = blocks_of(self.ends, self.sizes)
+        self.order = np.argsort(np.concatenate([block.numbers for block in self.blocks])).astype(np.int32)  # from block after block to the space's own
 
     def param_shape(self):
         return [int(self.ends[-1])]
