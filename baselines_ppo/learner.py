@@ -6,7 +6,6 @@ import numpy as np
 from common import mpi, seeding
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
-from common.mpi_adam import check_synced
 from common.return_scaling import ReturnScaler
 from common.training import Training
 
@@ -71,11 +70,8 @@ class Learner:
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
-        def synced():
-            check_synced(self.comm, (x for part in (self.pi, *parts.values()) for x in part.state().values()))
-
         training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
-                            synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
+                            callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
                             whole_episodes=getattr(self.settings, "whole_episodes", False), bootstrap_time_limits=self.settings.bootstrap_time_limits,
                             **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
         for x in self.pi.get_variables():

@@ -20,6 +20,7 @@ from common.advantages import explained_variance
 from common.callbacks import as_callbacks, wants_to_stop
 from common.checkpoints import check_arrays
 from common.checks import about
+from common.drift import check_synced
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.heartbeat import Heartbeat
 from common.running_mean_std import RunningMeanStd
@@ -37,7 +38,6 @@ class Training:
         seed: the run's seed, the same on all ranks.
         comm: the ranks.
         parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
-        synced: function () -> raises if the ranks have drifted apart; called once an iteration.
         callback: a `Callback`, Baselines' `callback(locals, globals)`, or a list of them (`common.callbacks`).
         compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
         whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
@@ -55,12 +55,12 @@ class Training:
         progress: how much of the run is done, 0 to 1.
     """
 
-    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), whole_episodes=False,
+    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, callback=None, compile_ahead=(), whole_episodes=False,
                  bootstrap_time_limits=True, env_threads=1, logger=None, folder=None, heartbeat=None, checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
-        self.parts, self.synced, self.callbacks, self.logger = parts, synced, as_callbacks(callback), logger
+        self.parts, self.callbacks, self.logger = parts, as_callbacks(callback), logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
         self.heartbeat = heartbeat or Heartbeat(comm)
         self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, bootstrap_time_limits=bootstrap_time_limits,
@@ -143,6 +143,7 @@ class Training:
             self._cut()
         seg = self._collect(rng)
         self.heartbeat.phase("update", self.iters_so_far)
+        self.check_synced()  # before an update in which rank 0 gives all ranks its parameters, and nobody would ever know who acted by others
         return seg
 
     def _collect(self, rng):
@@ -178,7 +179,7 @@ class Training:
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
-        self.synced()
+        self.check_synced()
         self.check_finite(self.iters_so_far, everything=self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0)
         own = (seg["ep_rets"], seg["ep_lens"], seg["steps"], explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
         everyone = self.comm.gather(own)
@@ -213,6 +214,10 @@ class Training:
             error.iteration = iteration
             raise error
 
+    def check_synced(self):
+        """Raises RanksDrifted, on all ranks, unless all hold the same state. A rank alone is not looked at, and loses no time."""
+        check_synced(self.comm, self._arrays)
+
     # ---- checkpoints
 
     def _cut(self):
@@ -221,6 +226,7 @@ class Training:
 
     def _checkpoint(self, forced=False):
         self.heartbeat.phase("checkpoint", self.iters_so_far)
+        self.check_synced()  # callbacks come between an iteration's look and this
         if self.logger is not None:
             self.logger.flush()
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
