@@ -51,6 +51,7 @@ class Learner:
             raise UserError(f"averaging={run['averaging']!r}; choose one of auto, gather, average")
         self.env, self.limits, self.callback, self.run = env, limits, callback, run
         self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
+        self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
         self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
@@ -74,6 +75,7 @@ class Learner:
                             callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
                             whole_episodes=getattr(self.settings, "whole_episodes", False), bootstrap_time_limits=self.settings.bootstrap_time_limits,
                             **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
+        self.comm.barrier()
         for x in self.pi.get_variables():
             x.assign(self.comm.broadcast_array(x.numpy()))
         if run["checkpoint"] is not None:

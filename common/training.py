@@ -72,10 +72,13 @@ class Training:
         self.under_way = {}  # the iteration's segment, for a post-mortem
 
     def __enter__(self):
+        self.comm.last_words = None
         return self
 
     def __exit__(self, kind, error, trace):
         """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
+        if error is not None:
+            self.comm.last_words = f"{kind.__name__}: {error}"
         if isinstance(error, (EnvironmentFault, NotFinite)) and error.iteration is None:
             error.iteration = self.iters_so_far
         if isinstance(error, NotFinite) and self.folder is not None:

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from jobs import RUN_UNCOMPILED, command, run, support_path, wait_gone
+from jobs import ROOT, RUN_UNCOMPILED, command, run, support_path, wait_gone
 
 from common.heartbeat import read_heartbeats
 
@@ -47,6 +47,15 @@ def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_pat
     assert re.search(rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step", said)
 
 
+@pytest.mark.parametrize("averaging", ["gather", pytest.param("average", marks=pytest.mark.slow)])
+def test_a_rank_whose_parameters_drift_ends_the_job_with_its_name_and_without_a_checkpoint(averaging, tmp_path):
+    status, said, seconds = ended(2, "flip", tmp_path / "run", "--averaging", averaging, bad_rank=1)
+    assert status not in (0, 2)
+    assert seconds < 10
+    assert re.search(rf"drifted apart: rank 1 of 2 on host {HOST} holds another pi/000/pol/fc1/b than the rest; .* --resume", said)
+    assert max(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == "ckpt-00000004.safetensors"  # it drifts in the fifth iteration
+
+
 @pytest.mark.parametrize("fault, reason", [("raise", "the simulator broke"), pytest.param("exit", "SystemExit: 3", marks=pytest.mark.slow)])
 def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tmp_path):
     status, said, seconds = ended(4, fault, tmp_path / "run", bad_rank=2)
@@ -54,6 +63,15 @@ def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tm
     assert seconds < 10
     assert re.search(rf"rank 2 on host {HOST}: .*{reason}", said)
     assert read_heartbeats(tmp_path / "run" / "ranks")[2]["phase"] == "failed in collect"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault, said", [("exit", "waits for rank 2 on host {0}, which has ended: SystemExit: 3"),
+                                         ("raise", "rank 2 on host {0}: EnvironmentFault: .*the simulator broke")])
+def test_a_rank_that_raises_or_exits_in_a_script_of_ones_own_ends_the_job(fault, said):
+    done = run(4, ROOT / "tests" / "support" / "learn_alone.py", fault, 2, env=support_path(), timeout=START)
+    assert done.returncode != 0
+    assert re.search(said.format(HOST), done.stderr), done.stderr
 
 
 def test_a_rank_that_is_killed_ends_the_job_and_its_last_phase_is_on_disk(tmp_path):
