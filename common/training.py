@@ -11,7 +11,6 @@ An algorithm writes its own steps between `collect` and `finish`:
 import functools
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from common.errors import EnvironmentFault, NotFinite, UserError
 from common.heartbeat import Heartbeat
 from common.running_mean_std import RunningMeanStd
 from common.segments import Collector, squeeze
+from common.threads import Threads
 
 
 class Training:
@@ -153,12 +153,11 @@ class Training:
         if not self.compile_ahead:
             self.under_way = self.collector.collect(rng)
             return self.under_way
-        with ThreadPoolExecutor(len(self.compile_ahead)) as pool:  # XLA compiles without Python's lock, on cores that would idle
-            compiling, self.compile_ahead = [pool.submit(one) for one in self.compile_ahead], ()
-            seg = self.collector.collect(rng)
-            self.heartbeat.phase("compile", self.iters_so_far)
-            for one in compiling:
-                one.result()
+        compiling = Threads([f"compilation {i}" for i in range(len(self.compile_ahead))])  # XLA does without Python's lock, on cores that would idle
+        under_way, self.compile_ahead = compiling.start(self.compile_ahead), ()
+        seg = self.collector.collect(rng)
+        self.heartbeat.phase("compile", self.iters_so_far)
+        compiling.results(under_way)
         self.under_way = seg
         return seg
 
