@@ -15,6 +15,9 @@ def main(argv=None):
     except UserError as error:
         complain(error)
         return 2
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
     from baselines_ppo.runner import run
     return run(typed, args)
 

@@ -133,6 +133,9 @@ def main(argv=None):
     except UserError as error:
         complain(error, PROG)
         return 2
+    except KeyboardInterrupt:
+        complain("interrupted", PROG)
+        return 130
     return 0
 
 

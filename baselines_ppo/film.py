@@ -3,8 +3,10 @@
 The process that plays records its actions; another, without TensorFlow, plays them again and takes the pictures. Mesa's OpenGL and TensorFlow
 crash in one process, whichever comes first: each brings an LLVM.
 """
+import contextlib
 import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -46,47 +48,82 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
         ((height, width, 3) of the frames, their number, None), or (None, 0, one line on why there is no film).
     """
     beside = path.with_name(f".{path.stem}.{os.getpid()}.part.gif")
-    found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, beside)
-    if warning:
-        return None, 0, warning
-    if found[0] is not None:
-        os.replace(beside, path)
-    return found
+    try:
+        found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, beside)
+        if warning:
+            return None, 0, warning
+        if found[0] is not None:
+            os.replace(beside, path)
+        return found
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def show_episodes(env_id, env_kwargs, seed, episodes):
     """Show episodes in a window; `episodes` are their actions. Returns None, or one line on why there is no window."""
-    return elsewhere(show_again, env_id, env_kwargs, seed, episodes)[1]
+    found, warning = elsewhere(show_again, env_id, env_kwargs, seed, episodes)
+    return warning or found
 
 
 def elsewhere(function, env_id, *args):
-    """(what `function(env_id, *args)` returns in a fresh process, None), or (None, one line on why nothing could be drawn)."""
+    """(what `function(env_id, *args)` returns in a fresh process, None), or (None, one line on why nothing could be drawn). Ctrl-C ends both processes."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     choose_opengl()
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(function, env_id, *args).result(), None
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=signal.signal,
+                                 initargs=(signal.SIGINT, signal.SIG_DFL)) as pool, ending_children():
+            with deaf():
+                future = pool.submit(function, env_id, *args)
+            return future.result(), None
     except BrokenProcessPool:
         return None, f"no picture: what draws {env_id} crashed; set MUJOCO_GL to another of egl, osmesa and glfw"
     except Exception as error:  # whatever an environment or a renderer raises: what was played stands without pictures
         return None, f"no picture: {' '.join(str(error).split()) or type(error).__name__}"
 
 
+@contextlib.contextmanager
+def deaf():
+    """A block in which Ctrl-C is not heard, nor by a process that it starts until that listens of itself: Python on its way up would tell of it in
+    twenty lines."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def ending_children():
+    """A block whose new child processes end with it, should it be interrupted."""
+    others = multiprocessing.active_children()
+    try:
+        yield
+    except KeyboardInterrupt:
+        for child in multiprocessing.active_children():
+            if child not in others:
+                child.kill()
+        raise
+
+
 def show_again(env_id, env_kwargs, seed, episodes):
     """As `show_episodes`, in this process, where TensorFlow must not have been imported."""
-    from common.envs import make_env
-    env = make_env(env_id, training=False, env_kwargs=env_kwargs | {"render_mode": "human"})
-    for number, actions in enumerate(episodes):
-        env.reset(seed=seed if number == 0 else None)
-        for action in actions:
-            env.step(action)
-    env.close()
+    from common.envs import kind_of, make_env
+    from common.quiet import quiet_stderr
+    gym.logger.min_level = gym.logger.ERROR
+    with quiet_stderr():  # what windows say on their way
+        try:
+            env = make_env(env_id, training=False, env_kwargs=env_kwargs | {"render_mode": "human"})
+            for number, actions in enumerate(episodes):
+                env.reset(seed=seed if number == 0 else None)
+                for action in actions:
+                    env.step(action)
+            env.close()
+        except Exception as error:  # whatever an environment or a window raises
+            return hint(kind_of(env_id), error)
 
 
 def draw_again(env_id, env_kwargs, seed, actions, path):
     """As `film_episode`, in this process, where TensorFlow must not have been imported."""
-    import gymnasium as gym
-
     from common.envs import kind_of, make_env
     from common.quiet import quiet_stderr
     gym.logger.min_level = gym.logger.ERROR

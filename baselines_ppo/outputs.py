@@ -4,6 +4,7 @@ import platform
 import subprocess
 import sys
 
+from baselines_ppo.commands import report_command, resume_command
 from baselines_ppo.resolve import MAY_CHANGE
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
@@ -51,7 +52,8 @@ def outputs(folder, settings, running):
     """Rank 0's (logger, callbacks): everything that is written or shown as the run goes, none of which changes a bit of it.
 
     Args:
-        running: a dict that holds the `Training` under "training" by the time the first row is written.
+        running: a dict that holds the `Training` under "training" by the time the first row is written; the screen, where there is one, is put
+            under "screen".
     """
     from baselines_ppo.evaluations import Best, BestByReturn, Evaluations
     from common.envs import make_env
@@ -59,7 +61,10 @@ def outputs(folder, settings, running):
     from common.screen import screen
     path, tensorboard = folder.path, TensorBoardOutput(folder.path / "tb")
     tensorboard.hyperparameters(settings)
-    shown = [] if settings["quiet"] else [screen(lambda: running["training"].progress, in_words(settings), settings["log_interval"])]
+    shown = []
+    if not settings["quiet"]:
+        running["screen"] = screen(lambda: running["training"].progress, in_words(settings), settings["log_interval"])
+        shown = [running["screen"]]
     by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
     best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
@@ -82,14 +87,15 @@ def in_words(settings):
 def draw_report(folder, settings):
     """curve.png, report.html and, where it was asked for, a film: by a process of its own, whose failure is told and is not the run's."""
     words = [sys.executable, "-m", "baselines_ppo.report", str(folder.path), *(["--film"] if settings["film"] else [])]
-    again = f"draw it by: python -m baselines_ppo.report {folder.path}"
+    again = f"draw it by: {report_command(folder.path)}"
     try:
         done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child(), timeout=PATIENCE)
         lines = done.stderr.splitlines()[-1 if done.returncode else 0:]
         if done.returncode and not lines:
             lines = [f"not drawn: ended with status {done.returncode}; {again}"]
     except (KeyboardInterrupt, OSError, subprocess.TimeoutExpired) as error:
-        lines = [f"not drawn ({type(error).__name__}); {again}"]
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+        lines = [f"not drawn ({why}); {again}"]
     for line in lines:
         print(f"report: {line.removeprefix('baselines_ppo.report: ')}", file=sys.stderr, flush=True)
 
@@ -106,11 +112,16 @@ def save_policy(pi, folder, settings):
         pi.save(settings["save_policy"], **extra)
 
 
-def print_end(training, folder):
-    """The run's last lines."""
+def print_end(training, folder, settings, ranks, status):
+    """The run's last lines; of a quiet one that a signal has stopped, how to go on with it."""
+    go_on = f"go on with: {resume_command(folder.path, ranks)}" if training.progress < 1 else None
+    if settings["quiet"]:
+        if status and go_on:
+            print(f"run.py: stopped early, at {training.timesteps_so_far:,} steps; {go_on}", file=sys.stderr, flush=True)
+        return
     if training.rewbuffer:
         mean = sum(training.rewbuffer) / len(training.rewbuffer)
         print(f"mean return of the last {len(training.rewbuffer)} training episodes: {mean:.6g}")
     print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
-    if training.progress < 1:
-        print(f"stopped early; go on with: --run-dir {folder.path} --resume")
+    if go_on:
+        print(f"stopped early; {go_on}")

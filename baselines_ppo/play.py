@@ -13,13 +13,14 @@ from baselines_ppo.policy_files import find_policy  # noqa: E402
 from common import mpi, seeding  # noqa: E402
 from common.checks import check_room, shown  # noqa: E402
 from common.errors import EnvironmentFault, UserError  # noqa: E402
-from common.rendering import has_display  # noqa: E402
+from common.rendering import display_named, has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 from common.segments import LONGEST  # noqa: E402
 from common.spaces import in_one_line, same_layout  # noqa: E402
 from common.stepper import Stepper  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
+WATCHED = 10  # episodes that are watched; more are only counted
 
 
 def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
@@ -135,16 +136,17 @@ def summary(returns, lengths):
             "min": float(returns.min()), "max": float(returns.max()), "length": float(lengths.mean())}
 
 
-def watched_how(typed, args):
-    """(render mode, path of the film) of `--play`: a window or a film where nothing but numbers was asked for, and what --video says."""
+def watched_how(episodes, args):
+    """(whether episodes are watched in a window, path of a film of the first or None) of `--play`: they are counted alone where that was asked for by
+    `--json`, or by more of them than one watches."""
     if args.video:
-        return None, Path(args.video)
-    if args.json or "eval_episodes" in typed:
-        return None, None
-    if has_display():
-        return "human", None  # shown by a process of its own, as a film is drawn
-    folder = Path(args.load_path)
-    return None, (folder if folder.is_dir() else Path()) / "play.gif"
+        return False, Path(args.video)
+    if args.json or episodes > WATCHED:
+        return False, None
+    folder, window, display = Path(args.load_path), has_display(), display_named()
+    if display and not window:
+        print(f"{display} does not answer: a film instead of a window", file=sys.stderr)
+    return window, (folder if folder.is_dir() else Path()) / "play.gif"
 
 
 def play(typed, args):
@@ -153,14 +155,14 @@ def play(typed, args):
         raise UserError(f"--play runs on one rank, mpirun started {mpi.launched_ranks()[0]}; leave mpirun out")
     if not args.load_path:
         raise UserError("--play needs --load-path, a run folder or a policy file")
-    episodes, seed = typed.get("eval_episodes", 10), typed.get("seed", 0)
+    episodes, seed = typed.get("eval_episodes", WATCHED), typed.get("seed", 0)
     if episodes < 1:
         raise UserError(f"eval_episodes={episodes}; give at least 1")
     check_room(16 * episodes, f"eval_episodes={episodes}: their returns")
     if args.video and not args.video.endswith(".gif"):
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
     find_policy(args.load_path)
-    render_mode, film_path = watched_how(typed, args)
+    window, film_path = watched_how(episodes, args)
     from common.quiet import available_cores, import_tensorflow
     import_tensorflow(threads=available_cores())
     from baselines_ppo.film import Recorder, film_episode, show_episodes
@@ -175,10 +177,11 @@ def play(typed, args):
         return 1
     env.close()
     say(returns, lengths, env_id, args)
-    if render_mode:
+    if window:
         warning = show_episodes(env_id, env_kwargs, seed, np.split(np.array(recorder.actions), np.cumsum(lengths)[:-1]))
-        if warning:
-            print(warning, file=sys.stderr)
+        if warning is None:
+            return 0
+        print(f"{warning}; a film instead of a window", file=sys.stderr)
     if film_path is None:
         return 0
     _, frames, warning = film_episode(env_id, env_kwargs, seed, recorder.actions[:lengths[0]], film_path)
@@ -194,5 +197,5 @@ def say(returns, lengths, env_id, args):
                           "lengths": lengths.tolist()}))
         return
     interval = f", 95 % interval of the mean {found['interval'][0]:.6g} to {found['interval'][1]:.6g}" if found["interval"] else ""
-    print(f"{env_id}: {len(returns)} {how} episodes, return {found['mean']:.6g} +- {found['deviation']:.4g} (from {found['min']:.6g} to "
-          f"{found['max']:.6g}){interval}, length {found['length']:.6g}")
+    print(f"{env_id}: {len(returns)} {how} episode{'s' * (len(returns) != 1)}, return {found['mean']:.6g} +- {found['deviation']:.4g} "
+          f"(from {found['min']:.6g} to {found['max']:.6g}){interval}, length {found['length']:.6g}")

@@ -157,6 +157,9 @@ def main(argv=None):
     except UserError as error:
         complain(error, "baselines_ppo.plot")
         return 2
+    except KeyboardInterrupt:
+        complain("interrupted", "baselines_ppo.plot")
+        return 130
     notes += [f"{run.path}: without Monitor files returns are the means of its progress.csv" for several in groups.values() for runs in several.values()
               for run in runs if run.curve.averaged]
     if args.json:

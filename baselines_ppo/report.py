@@ -128,6 +128,9 @@ def main(argv=None):
     except UserError as error:
         complain(error, "baselines_ppo.report")
         return 2
+    except KeyboardInterrupt:
+        complain("interrupted", "baselines_ppo.report")
+        return 130
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines_ppo.cli import GROUPS, POLICY_SETTINGS, RunSettings, algorithm_fields
+from baselines_ppo.commands import TOOL, report_command, resume_command
 from baselines_ppo.report_figures import WINDOW
 from baselines_ppo.resolve import LIMITS
 from common.limits import Limits
@@ -125,19 +126,17 @@ def version_rows(run):
 
 def commands(run):
     """[(what it does, command)] to go on with a run, watch it, compare it."""
-    path = shlex.quote(str(run.folder.resolve()))
-    tool = "python -m baselines_ppo"
-    found = []
+    folder, found = run.folder.resolve(), []
+    path = shlex.quote(str(folder))
     if run.settings:
-        ranks = run.config.get("ranks") or 1
         limit = next((name for name in LIMITS if run.settings.get(name)), None)
         longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] else ""
-        found += [("Resume, twice as far:" if longer else "Resume:", f"{f'mpirun -n {ranks} ' if ranks > 1 else ''}{tool} --run-dir {path} --resume{longer}"),
-                  ("Play the policy:", f"{tool} --play --load-path {path} --deterministic")]
+        found += [("Resume, twice as far:" if longer else "Resume:", resume_command(folder, run.config.get("ranks") or 1) + longer),
+                  ("Play the policy:", f"{TOOL} --play --load-path {path} --deterministic")]
         if (run.folder / "best" / "policy.safetensors").exists():
-            found.append(("Play the best policy:", f"{tool} --play --load-path {path}/best --deterministic"))
+            found.append(("Play the best policy:", f"{TOOL} --play --load-path {path}/best --deterministic"))
         found.append(("Watch in TensorBoard:", f"tensorboard --logdir {path}/tb"))
-    return [*found, ("Compare with others:", f"{tool}.plot {path} OTHER_RUN ..."), ("Draw this page again:", f"{tool}.report {path}")]
+    return [*found, ("Compare with others:", f"{TOOL}.plot {path} OTHER_RUN ..."), ("Draw this page again:", report_command(folder))]
 
 
 def subtitle(run):

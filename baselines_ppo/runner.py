@@ -16,6 +16,7 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
 
 from baselines_ppo.cli import complain  # noqa: E402
+from baselines_ppo.commands import report_command  # noqa: E402
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
 from baselines_ppo.folders import claim_folder, go_back  # noqa: E402
 from baselines_ppo.going_on import check_settings, read_previous  # noqa: E402
@@ -38,6 +39,7 @@ from common.quiet import allowed_cores, import_tensorflow  # noqa: E402
 from common.screen import showing  # noqa: E402
 from common.writing import CannotWrite  # noqa: E402
 
+STOPPING = "stopping: the run will finish its iteration and write a checkpoint; once more, and it ends at once"
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
 
 
@@ -178,7 +180,7 @@ def learn_in(folder, settings, comm, checkpoint):
 
     def on_start(training):
         running["training"] = training
-        running["handlers"] = install_signals(training)
+        running["handlers"] = install_signals(training, running.get("screen"))
         gc.collect()
         gc.freeze()  # TensorFlow's million objects need not be looked through again and again
 
@@ -208,11 +210,12 @@ def learn_in(folder, settings, comm, checkpoint):
         for one in callbacks:
             if hasattr(one, "at_end"):
                 one.at_end(training)
-        if not settings["quiet"]:
-            with showing():
-                print_end(training, folder)
-        if settings["report"] and not status:
+        with showing():
+            print_end(training, folder, settings, comm.size, status)
+        if settings["report"] and status in (0, signal.SIGINT + 128):
             draw_report(folder, settings)
+        elif settings["report"] and not settings["quiet"]:  # what else ends a run leaves it little time
+            print(f"report: not drawn, to end in time; draw it by: {report_command(folder.path)}", flush=True)
     comm.barrier()
     return status
 
@@ -225,11 +228,16 @@ def close(env):
         print(f"an environment could not be closed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
 
 
-def install_signals(training):
+def install_signals(training, screen=None):
     """SIGINT, SIGTERM, SIGUSR1, a scheduler's warning, and SIGHUP, a terminal's end, finish the iteration, write a checkpoint and end the run; one
     that comes later than `ONE_SIGNAL` ends it at once. Under nohup SIGHUP stays ignored.
 
-    Returns {signal: its handler until now}.
+    Args:
+        training: the `Training`.
+        screen: where the first is answered; None on ranks that have none.
+
+    Returns:
+        {signal: its handler until now}.
     """
     first = None
 
@@ -238,6 +246,8 @@ def install_signals(training):
         if first is None:
             first = time.monotonic()
             training.request_stop(int(number))
+            if screen is not None:
+                screen.say(STOPPING)
         elif time.monotonic() - first > ONE_SIGNAL:
             signal.default_int_handler(number, frame)
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]

@@ -31,10 +31,13 @@ def main(argv=None, program=PROGRAM):
     """
     try:
         sweep = Sweep(*parse(sys.argv[1:] if argv is None else argv), program)
+        return sweep.print_commands() if sweep.dry_run else sweep.run()
     except UserError as error:
         complain(error, PROG)
         return 2
-    return sweep.print_commands() if sweep.dry_run else sweep.run()
+    except KeyboardInterrupt:  # before its first run, or after its last: in between it is a signal to them
+        complain("interrupted", PROG)
+        return 130
 
 
 class Sweep:

@@ -113,7 +113,7 @@ class Screen:
         self.board, self.stream = board, stream or sys.stdout
         self.live, self.looked = None, -math.inf
         self.console = Console(file=self.stream) if self.stream.isatty() else Console(file=self.stream, width=140)
-        if self.stream.isatty():
+        if self.console.is_interactive:
             self.live = Live(get_renderable=board.table, console=self.console, auto_refresh=False)  # no thread: children are forked from this process
 
     def __enter__(self):

@@ -16,6 +16,8 @@ def quiet_stderr():
         os.dup2(file.fileno(), 2)
         try:
             yield
+        except KeyboardInterrupt:  # for which there is no reason to be told
+            raise
         except BaseException:
             os.dup2(kept, 2)
             file.seek(0)

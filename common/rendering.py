@@ -5,24 +5,47 @@ import subprocess
 import sys
 
 FILM_FPS, FILM_SECONDS, FILM_WIDTH = 25, 16, 320
+PATIENCE = 20  # seconds for a display, or a renderer, to answer
 HINTS = {
     "mujoco": "MuJoCo found neither a display nor a headless OpenGL: apt install libegl1 (or libosmesa6), or whatever brings them on your system",
     "classic": "pip install 'gymnasium[classic-control]'; for Box2D tasks 'gymnasium[box2d]'",
 }
 
 
+# a picture for MuJoCo's eyes: a context of GLFW's can be made, and made current, without there being any
+PROBE = """import mujoco
+context = mujoco.GLContext(64, 64)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), mujoco.mjtFontScale.mjFONTSCALE_100)"""
+
+
+def display_named():
+    """What names a display here, such as "DISPLAY=:0"; None if nothing does."""
+    return next((f"{name}={os.environ[name]}" for name in ("DISPLAY", "WAYLAND_DISPLAY") if os.environ.get(name)), None)
+
+
 def has_display():
-    """Whether a window could be opened here."""
-    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    """Whether a window could be opened here. A display that is named is asked: schedulers, terminal multiplexers and ssh hand on the names of some that
+    are gone."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return display_named() is not None and succeeds("import sys, glfw; sys.exit(not glfw.init())")
+
+
+def succeeds(code, **environ):
+    """Whether Python code ends well in a process of its own: what it says is not heard, its crash is no matter, and it does not wait for ever."""
+    try:
+        return subprocess.run([sys.executable, "-c", code], env=os.environ | environ, capture_output=True, timeout=PATIENCE).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def choose_opengl():
-    """Without a display, let MuJoCo render by the first of EGL and OSMesa that works; before MuJoCo is imported. `MUJOCO_GL` is left as it is."""
-    if has_display() or os.environ.get("MUJOCO_GL"):
+    """Let MuJoCo render by the first of a display, EGL and OSMesa that works; before MuJoCo is imported. `MUJOCO_GL` is left as it is."""
+    if os.environ.get("MUJOCO_GL") or (has_display() and succeeds(PROBE)):
         return
     for name in ("egl", "osmesa"):
-        probe = [sys.executable, "-c", "import mujoco; context = mujoco.GLContext(64, 64); context.make_current(); context.free()"]
-        if subprocess.run(probe, env=os.environ | {"MUJOCO_GL": name}, capture_output=True).returncode == 0:
+        if succeeds(PROBE, MUJOCO_GL=name):
             os.environ["MUJOCO_GL"] = name
             return
 
@@ -30,7 +53,9 @@ def choose_opengl():
 def hint(kind, error):
     """One line on why there are no pictures of a kind of environment, and what would bring them."""
     reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return f"no picture of this environment ({reason})" + (f"; {HINTS[kind]}" if kind in HINTS else "")
+    chosen = os.environ.get("MUJOCO_GL") if kind == "mujoco" else None  # by the user, or it would work
+    fix = f"MUJOCO_GL is {chosen}: unset it, and one that works here is looked for" if chosen else HINTS.get(kind)
+    return f"no picture of this environment ({reason}){f'; {fix}' if fix else ''}"
 
 
 class Film:

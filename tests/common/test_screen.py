@@ -4,8 +4,15 @@ import math
 import os
 
 import pytest
+from terminals import opened, read, seen
 
 from common.screen import BARS, LiveView, PlainLines, clock, number, screen, sparkline
+
+
+@pytest.fixture(autouse=True)
+def term(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+
 
 ROW = {"EpLenMean": 210.0, "EpRewMean": 1234.5, "TimestepsSoFar": 4096, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11,
        "stepsize": 3e-4}
@@ -78,3 +85,40 @@ def test_sparkline_of_a_long_curve_shows_means_in_its_width():
 def test_numbers_and_clocks():
     assert [number(x) for x in (4096, 12345.6, 0.00012345, float("nan"))] == ["4,096", "12,346", "0.0001234", "nan"]
     assert clock(3725) == "1:02:05" and clock(float("nan")) == "-:--:--"
+
+
+@pytest.mark.parametrize("columns", [24, 34, 50])
+def test_a_narrow_terminal_gets_every_figure_whole_and_the_newest_returns(columns):
+    ours, theirs = opened(columns)
+    with os.fdopen(theirs, "w") as terminal:
+        output = screen(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
+        for i in range(100):
+            output.write(ROW | {"EpRewMean": float(i == 99)}, 500_000)
+        output.close()
+        terminal.close()
+        lines = seen(read(ours))
+    os.close(ours)
+    assert max(map(len, lines)) <= columns
+    words = " ".join(lines).split()
+    for part in ("50%", "500,000", "0.0031", "210", "0.11", "4.2", "0.5", "0.0003"):
+        assert part in words
+    assert lines[-2].endswith(BARS[0] + BARS[-1])
+
+
+@pytest.mark.parametrize("term, encoding", [("dumb", "utf-8"), ("xterm", "latin-1")])
+def test_a_terminal_that_cannot_show_the_view_gets_plain_lines(term, encoding, monkeypatch):
+    monkeypatch.setenv("TERM", term)
+    ours, theirs = opened()
+    with os.fdopen(theirs, "w", encoding=encoding) as terminal:
+        assert isinstance(screen(lambda: 0.5, stream=terminal), PlainLines)
+    os.close(ours)
+
+
+def test_a_word_from_a_signal_handler_is_seen_within_a_view_and_on_standard_error_without_one(capfd):
+    PlainLines(lambda: 0.5, 1.0, io.StringIO()).say("stopping")
+    assert capfd.readouterr() == ("", "stopping\n")
+    terminal = Terminal()
+    output = screen(lambda: 0.5, stream=terminal)
+    output.say("stopping")
+    output.close()
+    assert "stopping" in terminal.getvalue()

@@ -8,6 +8,8 @@ import time
 import gymnasium as gym
 import numpy as np
 
+from common.errors import ONE_SIGNAL
+
 
 def rank():
     """This process's rank, as MPICH's launcher tells it."""
@@ -36,7 +38,17 @@ def flip():
     weight.assign(bits.view(np.float32))
 
 
+def interrupt_twice():
+    """Ctrl-C, and again when the first has not ended it soon."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(ONE_SIGNAL + 0.1)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 FAULTS = {
+    "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
+    "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "interrupt_twice": interrupt_twice,
     "flip": flip,
     "hang": hang,
     "hang_with_the_lock": hang_with_the_lock,

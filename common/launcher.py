@@ -1,0 +1,88 @@
+"""The terminal on which the launcher of this rank's job was started, found through Linux's /proc.
+
+A launcher gives its ranks pipes and passes on what they say, so that none of them sees a terminal; rank 0 may draw on the launcher's own all the same.
+"""
+import contextlib
+import os
+import stat
+import sys
+from pathlib import Path
+
+NAMES = ("mpirun", "mpiexec", "orterun", "prterun")
+# beginnings of options by which a launcher labels what ranks say, or puts it elsewhere
+DIVERTING = ("prepend", "outfile", "errfile", "output", "tag-output", "timestamp-output")
+
+
+class LaunchersTerminal:
+    """A launcher's standard output, which is a terminal.
+
+    Args:
+        pid: the launcher's.
+
+    Attributes:
+        stream: a text stream to it.
+        takes_errors: whether what ranks say on standard error comes there, too.
+
+    Raises:
+        OSError: if it is no terminal, or may not be opened.
+    """
+
+    def __init__(self, pid):
+        self.pid, output = pid, f"/proc/{pid}/fd/1"
+        self.written = self._bytes_written()
+        if not stat.S_ISCHR(os.stat(output).st_mode):  # to open a pipe might wait for ever
+            raise OSError(f"{output} is no terminal")
+        self.takes_errors = os.path.samefile(output, f"/proc/{pid}/fd/2")
+        # not to become this process's controlling terminal, whose end and whose Ctrl-C would then be its own
+        self.stream = os.fdopen(os.open(output, os.O_WRONLY | os.O_NOCTTY), "w", encoding=sys.stdout.encoding)
+        if not self.stream.isatty():
+            self.stream.close()
+            raise OSError(f"{output} is no terminal")
+
+    def others_wrote(self):
+        """Whether the launcher has written something since it was last asked: other ranks' words, or its own."""
+        before = self.written
+        with contextlib.suppress(OSError):  # it has ended
+            self.written = self._bytes_written()
+        return self.written != before
+
+    def _bytes_written(self):
+        lines = Path(f"/proc/{self.pid}/io").read_text(encoding="ascii").splitlines()
+        return int(dict(line.split(": ") for line in lines)["wchar"])
+
+
+def launchers_terminal():
+    """The `LaunchersTerminal` to which this process's standard output is passed on; None where there is none, and in every doubt: the launcher is on
+    another host, in the background, labels or diverts what it passes on, or this process's output goes another way."""
+    try:
+        pipe, passed_on = os.readlink("/proc/self/fd/1"), False
+        for pid, name, in_foreground in ancestors():
+            passed_on = passed_on or reads(pid, pipe)
+            if name.startswith(NAMES):
+                return LaunchersTerminal(pid) if passed_on and in_foreground and not diverts(pid) else None
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def ancestors():
+    """Yields (process id, name, whether it is in the foreground of its terminal) of this process's parent, its parent, and so on."""
+    pid = os.getppid()
+    while pid:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
+        parent, group, _, _, foreground = map(int, rest.split()[1:6])
+        yield pid, name, group == foreground
+        pid = parent
+
+
+def reads(pid, pipe):
+    """Whether a process has the reading end of a pipe, named as in "pipe:[4711]"."""
+    return pipe.startswith("pipe:") and any(os.readlink(entry) == pipe and entry.lstat().st_mode & stat.S_IRUSR
+                                            for entry in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def diverts(pid):
+    """Whether a launcher's options label what ranks say, or put it elsewhere."""
+    words = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace").split("\0")
+    options = [word.lstrip("-") for word in words if word.startswith("-")]
+    return any(option == "l" or option.startswith(DIVERTING) for option in options)
