@@ -50,6 +50,7 @@ class Heartbeat:
     Attributes:
         step: the step of a segment that is being collected; the collector writes it.
         before_end: function () called before the watch ends the job, such as to give the terminal back; it is given two seconds.
+        failure: (exit status, words that are still to be said or None) once this rank has failed.
         everyone: the records of all ranks, as they were last read: while this one waits for the others.
     """
 
@@ -57,7 +58,7 @@ class Heartbeat:
         self.comm, self.folder, self.timeout = comm, None, timeout
         self.host, self.main_thread = socket.gethostname(), threading.get_ident()
         self.step, self.before_end, self.everyone = 0, None, {}
-        self.file = self.watch = self.writer = None
+        self.file = self.watch = self.writer = self.failure = None
         self.where, self.since = ("start", 0), time.time()
         self.ended, self.lock = threading.Event(), threading.Lock()
         if folder is not None:
@@ -96,8 +97,16 @@ class Heartbeat:
         self.where, self.since, self.step = (name, self.where[1] if iteration is None else iteration), time.time(), 0
         self.write()
 
+    def fail(self, status, words=None):
+        """This rank has failed. What it closes from now on may take some seconds: then the watch says `words` and ends it with `status`."""
+        if self.failure is None:
+            self.phase(f"failed in {self.where[0]}")
+        self.failure = status, words
+
     def close(self, last="ended"):
-        """End the watch; `last` is what the record says from now on."""
+        """End the watch, the first time; `last` is what the record says from now on."""
+        if self.ended.is_set():
+            return
         self.ended.set()
         for thread in (self.watch and self.watch.thread, self.writer):
             if thread is not None:

@@ -181,15 +181,22 @@ class Communicator:
             own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
+    def signed(self, words):
+        """Words with this rank's name."""
+        return f"rank {self.rank} on host {socket.gethostname()}: {words}"
+
     def abort(self, reason, status=1, at_once=False):
-        """End the job on all ranks at once, telling who gave up and why. The only way out for a failing rank.
+        """End the job on all ranks at once, telling who gave up and why: `reason`, one line. Else as `end`."""
+        say(self.signed(reason))
+        self.end(status, at_once)
+
+    def end(self, status, at_once=False):
+        """End the job on all ranks, now that it has been told why. The only way out for a failing rank.
 
         Args:
-            reason: one line.
             status: the exit status.
             at_once: from a thread, while the main one stands still: nothing is cleaned up.
         """
-        say(f"rank {self.rank} on host {socket.gethostname()}: {reason}")
         if self.comm is not None:
             time.sleep(PASSING_ON)
             self.comm.Abort(status)

@@ -11,9 +11,10 @@ from common.threads import place_of
 TICK = 1.0  # seconds between looks
 COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
 STARTING = 120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
-FAILING = 3.0  # seconds that a rank which has failed is given to close its environments
+FAILING = 5.0  # seconds that a rank which has failed is given to close its environments
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
-GO_ON = "; the last checkpoint is whole: go on with --resume, or with a longer --stall-timeout if this is no fault"
+GO_ON = "the last checkpoint is whole: go on with --resume, or with a longer --stall-timeout if this is no fault"
+CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
 
 
 def in_words(record):
@@ -50,9 +51,9 @@ class Watch:
         """End the job if this rank, or one that it waits for, has stood still for too long."""
         record = self.heartbeat.record()
         still = self.own.ticks(progress_of(record)) * TICK
-        if not self.comm.waiting:
+        if not self.comm.waiting or self.heartbeat.failure:
             if still >= self._patience([record]):
-                self._end(f"no progress for {still:.0f} s in {self._place(record)}")
+                self._end(self._own_stall(still, record))
             return
         everyone = {rank: one for rank, one in self.heartbeat.everyone.items() if rank < self.comm.size}
         working = {rank: one for rank, one in everyone.items() if not one["waiting"]}
@@ -60,7 +61,7 @@ class Watch:
         if still >= self._patience(working.values()) + GRACE * TICK:
             stalled = "; ".join(in_words(working[rank]) for rank in sorted(working)) if working else \
                 "all ranks wait for each other: is a host or the network down?" if everyone else "the others do not come"
-            self._end(f"has waited {still:.0f} s for other ranks: {stalled}")
+            self._end(f"has waited {still:.0f} s for other ranks: {stalled}; {GO_ON}")
 
     def _patience(self, records):
         """Seconds for which what `records` say may take without any progress."""
@@ -70,19 +71,27 @@ class Watch:
         least = max([{"compile": COMPILING, "start": STARTING}.get(phase, 0.0) for phase in phases], default=0.0)
         return max(self.heartbeat.timeout, least) if self.heartbeat.timeout else float("inf")
 
-    def _place(self, record):
-        """Where this rank stands: the phase, and the innermost line of Python."""
-        return f"{in_words(record).partition(': ')[2]}, {place_of(sys._current_frames()[self.heartbeat.main_thread])}"
+    def _own_stall(self, still, record):
+        """What this rank does, and the innermost line of Python."""
+        place = place_of(sys._current_frames()[self.heartbeat.main_thread])
+        if self.heartbeat.failure:
+            return f"{record['phase']}, and has not closed what it had open in {still:.0f} s, {place}"
+        what = f"no progress for {still:.0f} s in {in_words(record).partition(': ')[2]}, {place}"
+        return f"{what}; {CLOSING if record['phase'] == 'closing' else GO_ON}"
 
     def _end(self, reason):
-        phase, iteration = self.heartbeat.where
-        self.heartbeat.where = (f"stalled in {phase}", iteration)
+        status, words = self.heartbeat.failure or (1, None)
+        if words:
+            say(words)
+        if not self.heartbeat.failure:
+            phase, iteration = self.heartbeat.where
+            self.heartbeat.where = (f"stalled in {phase}", iteration)
         for last in (self.heartbeat.before_end, self.heartbeat.write):
             if last is not None:
                 doing = threading.Thread(target=last, daemon=True)
                 doing.start()
                 doing.join(2)
-        self.comm.abort(reason + GO_ON, at_once=True)
+        self.comm.abort(reason, status, at_once=True)
 
 
 class Stillness:

@@ -14,7 +14,7 @@ from common.errors import EnvironmentFault, UserError
 from common.vec_env import InProcessVectorEnv
 from common.writing import CannotWrite
 
-PATIENCE = 5  # seconds that it is given to close its environments
+PATIENCE = 4  # seconds that it is given to close its environments
 STACK = signal.SIGUSR2  # asks it where it stands
 
 

@@ -20,7 +20,7 @@ class Ranks:
         self.rank, self.size, self.waiting, self.collectives = 0, size, waiting, 0
         self.said, self.ended = None, threading.Event()
 
-    def abort(self, reason, at_once):
+    def abort(self, reason, status, at_once):
         self.said = reason
         self.ended.set()
 
@@ -36,6 +36,8 @@ def looks_until_it_ends(beat, most=1000):
 def test_how_long_nothing_may_move_depends_on_what_a_rank_does(timeout, phase, looks):
     beat = Heartbeat(Ranks(), timeout=timeout)
     beat.phase(phase)
+    if phase.startswith("failed"):
+        beat.fail(2)
     assert looks_until_it_ends(beat) == looks
 
 

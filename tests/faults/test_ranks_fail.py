@@ -9,6 +9,7 @@ import time
 import pytest
 from jobs import ROOT, RUN_UNCOMPILED, command, run, support_path, wait_gone
 
+from baselines_ppo import load_policy
 from common.heartbeat import read_heartbeats
 
 HOST, TIMEOUT, START = re.escape(socket.gethostname()), 4, 90  # seconds: to stall, and to start on a busy machine
@@ -45,6 +46,41 @@ def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_pat
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 20
     assert re.search(rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step", said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how, place", [("--env-workers", r"in the process of environment 0 \(pid \d+\), at .*failing_ranks\.py:\d+ in hang\(\)"),
+                                        ("--env-threads", r"at .*failing_ranks\.py:\d+ in hang\(\) \(environment 0\); at .* \(environment 1\)")])
+def test_an_environment_in_a_process_or_a_thread_that_never_returns_is_named_with_its_line(how, place, tmp_path):
+    status, said, seconds = ended(1, "hang", tmp_path / "run", "--stall-timeout", TIMEOUT, "--num-envs", 2, how, 2)
+    assert status not in (0, 2)
+    assert seconds < TIMEOUT + 10
+    assert re.search(rf"rank 0 on host {HOST}: no progress for \d+ s in collect, iteration 9, step 11, {place}; .*--resume", said), said
+
+
+def test_an_environment_that_hangs_in_its_constructor_is_named(tmp_path):
+    done = run(1, *words("hang_in_constructor", tmp_path / "run", "--stall-timeout", 1), env=support_path(), timeout=START)
+    assert done.returncode == 1
+    assert re.search(rf"rank 0 on host {HOST}: no progress for \d s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)", done.stderr)
+
+
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), pytest.param(4, 2, marks=pytest.mark.slow)])
+def test_an_environment_that_does_not_close_holds_up_neither_the_reason_of_a_failure_nor_the_end(ranks, bad_rank, tmp_path):
+    status, said, seconds = ended(ranks, "raise_and_hang_in_close", tmp_path / "run", bad_rank=bad_rank)
+    assert status not in (0, 2)
+    assert seconds < 10
+    reason, closing = said.index("the simulator broke, at step 43 of the segment of iteration 4"), said.index("in hang()")
+    assert reason < closing and said.count("the simulator broke, at") == 1
+    assert re.search(rf"rank {bad_rank} on host {HOST}: failed in collect, and has not closed what it had open in \d s, at .* in hang\(\)", said), said
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_well_keeps_its_policy_though_an_environment_does_not_close(tmp_path):
+    status, said, seconds = ended(1, "hang_in_close", tmp_path / "run", "--num-timesteps", SEGMENT, "--stall-timeout", TIMEOUT)
+    assert status not in (0, 2)
+    assert seconds < TIMEOUT + 10
+    assert re.search(r"no progress for \d+ s in closing, .* in hang\(\); the run had come to its end, and the policy is saved", said), said
+    load_policy(tmp_path / "run" / "policy")
 
 
 @pytest.mark.parametrize("averaging", ["gather", pytest.param("average", marks=pytest.mark.slow)])
@@ -106,18 +142,21 @@ def wait_for(condition, process):
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_schedulers_warning_writes_a_checkpoint_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
+def test_a_schedulers_warnings_write_a_checkpoint_in_time_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
     run_dir = tmp_path / "run"
     script = command(ranks, *words("none", run_dir, "--resume", "auto"))
-    for attempt, begun in enumerate(("", "resume: goes on from ckpt-")):
+    for attempt, begun, number in ((0, "", signal.SIGUSR1), (1, "resume: goes on from ckpt-", signal.SIGTERM)):
         process = subprocess.Popen(script, env=support_path(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         iterations = last_iteration(run_dir)
         wait_for(lambda least=iterations + 3: last_iteration(run_dir) >= least, process)
-        process.send_signal(signal.SIGUSR1)
+        process.send_signal(number)
+        warned = time.monotonic()
         said = process.communicate(timeout=START)[0]
-        assert process.returncode not in (0, 2), said
+        assert time.monotonic() - warned < 10  # batch systems give 30 s and more
+        assert process.returncode == 128 + number, said
         assert begun in said and ("resume:" in said) == bool(attempt)
-        assert max((run_dir / "checkpoints").glob("*.safetensors")).name >= f"ckpt-{iterations + 3:08d}"
+        newest = max((run_dir / "checkpoints").glob("*.safetensors")).name
+        assert newest >= f"ckpt-{iterations + 3:08d}" and (newest.endswith("-forced.safetensors") or int(newest[5:13]) % 2 == 0), newest
     wait_gone(run_dir)
 
 
