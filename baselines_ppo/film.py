@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import gymnasium as gym
 
-from common.rendering import FILM_WIDTH, Film, choose_opengl, hint
+from common.rendering import FILM_WIDTH, Film, choose_opengl, hint, reason_of
 
 
 class Recorder(gym.Wrapper):
@@ -78,7 +78,7 @@ def elsewhere(function, env_id, *args):
     except BrokenProcessPool:
         return None, f"no picture: what draws {env_id} crashed; set MUJOCO_GL to another of egl, osmesa and glfw"
     except Exception as error:  # whatever an environment or a renderer raises: what was played stands without pictures
-        return None, f"no picture: {' '.join(str(error).split()) or type(error).__name__}"
+        return None, f"no picture: {reason_of(error)}"
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def ending_children():
 
 def show_again(env_id, env_kwargs, seed, episodes):
     """As `show_episodes`, in this process, where TensorFlow must not have been imported."""
-    from common.envs import kind_of, make_env
+    from common.envs import make_env
     from common.quiet import quiet_stderr
     gym.logger.min_level = gym.logger.ERROR
     with quiet_stderr():  # what windows say on their way
@@ -119,7 +119,7 @@ def show_again(env_id, env_kwargs, seed, episodes):
                     env.step(action)
             env.close()
         except Exception as error:  # whatever an environment or a window raises
-            return hint(kind_of(env_id), error)
+            return f"no window ({reason_of(error)})"
 
 
 def draw_again(env_id, env_kwargs, seed, actions, path):

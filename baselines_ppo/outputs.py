@@ -57,8 +57,8 @@ def outputs(folder, settings, running):
     """
     from baselines_ppo.evaluations import Best, BestByReturn, Evaluations
     from common.envs import make_env
+    from common.live_view import screen
     from common.logger import CsvOutput, Histograms, JsonOutput, Logger, TensorBoardOutput
-    from common.screen import screen
     path, tensorboard = folder.path, TensorBoardOutput(folder.path / "tb")
     tensorboard.hyperparameters(settings)
     shown = []

@@ -181,7 +181,7 @@ def play(typed, args):
         warning = show_episodes(env_id, env_kwargs, seed, np.split(np.array(recorder.actions), np.cumsum(lengths)[:-1]))
         if warning is None:
             return 0
-        print(f"{warning}; a film instead of a window", file=sys.stderr)
+        print(f"{warning}; a film instead of it", file=sys.stderr)
     if film_path is None:
         return 0
     _, frames, warning = film_episode(env_id, env_kwargs, seed, recorder.actions[:lengths[0]], film_path)

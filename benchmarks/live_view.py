@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the packages beside this folder, wherever it is called from
-from common.screen import LiveView, screen  # noqa: E402
+from common.live_view import LiveView, screen  # noqa: E402
 
 ROW = {"EpLenMean": 210.0, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11, "stepsize": 3e-4}
 

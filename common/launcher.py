@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 NAMES = ("mpirun", "mpiexec", "orterun", "prterun")
+PROXIES = ("hydra_", "orted", "prted")  # which stand between a launcher and its ranks
 # beginnings of options by which a launcher labels what ranks say, or puts it elsewhere
 DIVERTING = ("prepend", "outfile", "errfile", "output", "tag-output", "timestamp-output")
 
@@ -28,6 +29,7 @@ class LaunchersTerminal:
     """
 
     def __init__(self, pid):
+        import termios  # which is where /proc is
         self.pid, output = pid, f"/proc/{pid}/fd/1"
         self.written = self._bytes_written()
         if not stat.S_ISCHR(os.stat(output).st_mode):  # to open a pipe might wait for ever
@@ -35,9 +37,9 @@ class LaunchersTerminal:
         self.takes_errors = os.path.samefile(output, f"/proc/{pid}/fd/2")
         # not to become this process's controlling terminal, whose end and whose Ctrl-C would then be its own
         self.stream = os.fdopen(os.open(output, os.O_WRONLY | os.O_NOCTTY), "w", encoding=sys.stdout.encoding)
-        if not self.stream.isatty():
+        if not self.stream.isatty() or termios.tcgetattr(self.stream)[3] & termios.TOSTOP:  # which would stop whoever is not in the foreground
             self.stream.close()
-            raise OSError(f"{output} is no terminal")
+            raise OSError(f"{output} cannot be drawn on")
 
     def others_wrote(self):
         """Whether the launcher has written something since it was last asked: other ranks' words, or its own."""
@@ -52,17 +54,21 @@ class LaunchersTerminal:
 
 
 def launchers_terminal():
-    """The `LaunchersTerminal` to which this process's standard output is passed on; None where there is none, and in every doubt: the launcher is on
-    another host, in the background, labels or diverts what it passes on, or this process's output goes another way."""
+    """Where a launcher passes on what this process says on standard output.
+
+    Returns:
+        (whether one does, the `LaunchersTerminal` to which it comes or None). None, too, in every doubt: the launcher is on another host, in the background,
+        or labels or diverts what it passes on.
+    """
+    passed_on = False
     try:
-        pipe, passed_on = os.readlink("/proc/self/fd/1"), False
         for pid, name, in_foreground in ancestors():
-            passed_on = passed_on or reads(pid, pipe)
+            passed_on = passed_on or (name.startswith((*NAMES, *PROXIES)) and listens(pid))
             if name.startswith(NAMES):
-                return LaunchersTerminal(pid) if passed_on and in_foreground and not diverts(pid) else None
+                return passed_on, LaunchersTerminal(pid) if passed_on and in_foreground and not diverts(pid) else None
     except (OSError, ValueError, KeyError):
         pass
-    return None
+    return passed_on, None
 
 
 def ancestors():
@@ -75,10 +81,17 @@ def ancestors():
         pid = parent
 
 
-def reads(pid, pipe):
-    """Whether a process has the reading end of a pipe, named as in "pipe:[4711]"."""
-    return pipe.startswith("pipe:") and any(os.readlink(entry) == pipe and entry.lstat().st_mode & stat.S_IRUSR
-                                            for entry in Path(f"/proc/{pid}/fd").iterdir())
+def listens(pid):
+    """Whether a process has the other end of this one's standard output: of a pipe, or of a terminal, of which Open MPI makes one for each rank."""
+    own = os.readlink("/proc/self/fd/1")
+    terminal = f"tty-index:\t{own.removeprefix('/dev/pts/')}\n"
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        theirs = os.readlink(entry)
+        if own.startswith("pipe:") and theirs == own and entry.lstat().st_mode & stat.S_IRUSR:
+            return True
+        if theirs.endswith("/ptmx") and terminal in Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text(encoding="ascii"):
+            return True
+    return False
 
 
 def diverts(pid):

@@ -50,12 +50,16 @@ def choose_opengl():
             return
 
 
+def reason_of(error):
+    """What an error says, in one line."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 def hint(kind, error):
     """One line on why there are no pictures of a kind of environment, and what would bring them."""
-    reason = " ".join(str(error).split())[:160] or type(error).__name__
     chosen = os.environ.get("MUJOCO_GL") if kind == "mujoco" else None  # by the user, or it would work
     fix = f"MUJOCO_GL is {chosen}: unset it, and one that works here is looked for" if chosen else HINTS.get(kind)
-    return f"no picture of this environment ({reason}){f'; {fix}' if fix else ''}"
+    return f"no picture of this environment ({reason_of(error)}){f'; {fix}' if fix else ''}"
 
 
 class Film:

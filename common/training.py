@@ -130,8 +130,11 @@ class Training:
         self._ask(callback.before_iteration for callback in self.callbacks)
         votes = self.comm.gather((self.stop_requested, self.elapsed))
         self.agreed_elapsed = votes[0][1]
-        self.stop_requested = next((vote for vote, _ in votes if vote), None)
-        return self.stop_requested is None and self.progress < 1
+        agreed = next((vote for vote, _ in votes if vote), None)
+        goes_on = agreed is None and self.progress < 1
+        if not goes_on:  # else a signal that has come since this rank voted is for the next time
+            self.stop_requested = agreed
+        return goes_on
 
     def _ask(self, methods, *args):
         """Call all callbacks; if one wants to stop, this rank votes for it."""

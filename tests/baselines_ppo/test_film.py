@@ -3,16 +3,18 @@ import os
 
 import gymnasium as gym
 import numpy as np
+import pytest
 from PIL import Image
 from run_pages import Page, write_run
 
 from baselines_ppo import report
+from common.rendering import PROBE, choose_opengl, hint, succeeds
 
 
 class Picture(gym.Env):
     """Twenty steps, each of another shade; or nothing to be seen."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}
+    metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 25}
     observation_space, action_space = gym.spaces.Box(-1, 1, (3,), np.float32), gym.spaces.Discrete(2)
 
     def __init__(self, render_mode=None, broken=""):
@@ -20,6 +22,8 @@ class Picture(gym.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
+        if self.broken == "window" and self.render_mode == "human":
+            raise RuntimeError("no glass\nanywhere")
         self.t = 0
         return np.zeros(3, np.float32), {}
 
@@ -30,7 +34,7 @@ class Picture(gym.Env):
     def render(self):
         if self.broken == "crash":
             os.abort()
-        if self.broken:
+        if self.broken == "raise":
             raise RuntimeError("no OpenGL\nanywhere")
         return np.full((30, 40, 3), 12 * self.t, np.uint8)
 
@@ -85,3 +89,48 @@ def test_a_run_without_a_policy_yet_is_drawn_without_a_film(tmp_path, monkeypatc
     assert report.main([str(folder), "--film"]) == 0
     assert "no film: " in capfd.readouterr().err
     assert (folder / "report.html").exists()
+
+
+# ---- --play
+
+def test_a_display_that_does_not_answer_is_said_and_a_film_made(tmp_path, monkeypatch, capfd, cli_here):
+    folder = trained(tmp_path / "run", monkeypatch, capfd)
+    monkeypatch.setenv("DISPLAY", ":99")
+    done = cli_here("--play", "--load-path", folder, "--eval-episodes", "1")
+    assert done.returncode == 0
+    assert "1 stochastic episode, return 20 " in done.stdout
+    assert done.stderr.splitlines() == ["DISPLAY=:99 does not answer: a film instead of a window",
+                                        f"film of the first episode, 20 frames: {folder / 'play.gif'}"]
+
+
+@pytest.mark.parametrize("broken, warning", [("", None), ("window", "no window (no glass anywhere); a film instead of it")])
+def test_a_window_that_cannot_be_opened_is_said_in_one_line_and_a_film_made(broken, warning, tmp_path, monkeypatch, capfd, cli_here):
+    folder = trained(tmp_path / "run", monkeypatch, capfd, broken=broken)
+    monkeypatch.setattr("baselines_ppo.play.has_display", lambda: True)
+    done = cli_here("--play", "--load-path", folder, "--eval-episodes", "2")
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[:1] == ([warning] if warning else [])
+    assert (folder / "play.gif").exists() == bool(warning)
+
+
+def test_more_episodes_than_one_watches_are_counted_alone(tmp_path, monkeypatch, capfd, cli_here):
+    folder = trained(tmp_path / "run", monkeypatch, capfd)
+    done = cli_here("--play", "--load-path", folder, "--eval-episodes", "11")
+    assert (done.returncode, done.stderr) == (0, "") and "11 stochastic episodes" in done.stdout
+    assert not (folder / "play.gif").exists()
+
+
+def test_behind_a_display_that_does_not_answer_mujoco_draws_without_one(monkeypatch):
+    if not any(succeeds(PROBE, MUJOCO_GL=name) for name in ("egl", "osmesa")):
+        pytest.skip("needs EGL or OSMesa")
+    monkeypatch.setenv("DISPLAY", ":99")
+    monkeypatch.setenv("MUJOCO_GL", "")
+    choose_opengl()
+    assert os.environ["MUJOCO_GL"] in ("egl", "osmesa")
+
+
+def test_the_hint_is_to_install_or_to_unset_what_was_chosen_by_hand(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "glfw")
+    assert hint("mujoco", RuntimeError("a\nb")) == ("no picture of this environment (a b); MUJOCO_GL is glfw: unset it, and one that works here is looked for")
+    monkeypatch.delenv("MUJOCO_GL")
+    assert "apt install libegl1" in hint("mujoco", RuntimeError("a"))

@@ -5,13 +5,30 @@ import jobs
 import pytest
 from terminals import Terminal, seen
 
-from common.screen import BARS
+from common.live_view import BARS
 
-FIND = "from common.launcher import launchers_terminal; open(sys.argv[1], 'w').write(str(launchers_terminal() is not None))"
-PLAIN = [sys.executable, "-c", f"import sys; {FIND}"]
+FIND = [sys.executable, "-c", """
+import sys
+from common.launcher import launchers_terminal
+passed_on, terminal = launchers_terminal()
+open(sys.argv[1], "w").write("drawn on" if terminal else "passed on" if passed_on else "its own")
+"""]
+READ_BY_ANOTHER = [sys.executable, "-c", "import subprocess, sys; print(subprocess.run(sys.argv[1:], stdout=subprocess.PIPE).stdout)"]
+# as Open MPI's, which gives ranks terminals
+WITH_TERMINALS = f"""#!{sys.executable}
+import os, subprocess, sys
+ours, theirs = os.openpty()
+child = subprocess.Popen(sys.argv[1:], stdout=theirs)
+os.close(theirs)
+try:
+    while part := os.read(ours, 4096):
+        os.write(1, part)
+except OSError:
+    sys.exit(child.wait())
+"""
 DRAW = """
 import os, pathlib, sys, time
-from common.screen import screen
+from common.live_view import screen
 drawn = pathlib.Path(sys.argv[1])
 if os.environ["PMI_RANK"] == "1":
     while not drawn.exists():
@@ -40,25 +57,36 @@ def on_a_terminal(words, timeout=30, **kwargs):
 
 
 def shell(script):
-    """The words that run a shell's script, in which "$@" is the command."""
-    return ["sh", "-c", script, "sh"]
+    """The words that run a shell's script, in which "$0" "$@" is the command that follows them."""
+    return ["sh", "-c", script]
 
 
 @pytest.mark.parametrize("before, found", [
-    ([jobs.mpirun(), "-n", "1"], True),
-    ([*shell('"$0" -n 1 "$@"')[:-1], jobs.mpirun()], True),
-    ([jobs.mpirun(), "-n", "1", "-prepend-rank"], False),  # what it labels is wanted with labels
-    ([*shell('"$0" -n 1 "$@" > /dev/null')[:-1], jobs.mpirun()], False),
-    ([*shell('"$0" -n 1 "$@" | cat')[:-1], jobs.mpirun()], False),
-    ([jobs.mpirun(), "-n", "1", *shell('"$@" | cat')], False),
-    ([jobs.mpirun(), "-n", "1", *shell('("$@"; true) | cat')], False),
-    (["setsid", "--wait", jobs.mpirun(), "-n", "1"], False),  # not in the foreground
-    (shell('"$@" | cat'), False),
+    ([jobs.mpirun(), "-n", "1"], "drawn on"),
+    ([*shell('"$0" -n 1 "$@"'), jobs.mpirun()], "drawn on"),
+    ([jobs.mpirun(), "-n", "1", "-prepend-rank"], "passed on"),  # what it labels is wanted with labels
+    ([*shell('"$0" -n 1 "$@" > /dev/null'), jobs.mpirun()], "passed on"),
+    ([*shell('"$0" -n 1 "$@" | cat'), jobs.mpirun()], "passed on"),
+    (["setsid", "--wait", jobs.mpirun(), "-n", "1"], "passed on"),  # not in the foreground
+    ([jobs.mpirun(), "-n", "1", *shell('"$0" "$@" | cat')], "its own"),
+    ([jobs.mpirun(), "-n", "1", *shell('("$0" "$@"; true) | cat')], "its own"),
+    ([jobs.mpirun(), "-n", "1", *READ_BY_ANOTHER], "its own"),
+    (shell('"$0" "$@" | cat'), "its own"),
+    ([], "its own"),
 ])
-def test_a_terminal_is_found_where_the_launcher_passes_on_to_it(before, found, tmp_path):
-    status, _ = on_a_terminal([*before, *PLAIN, str(tmp_path / "found")])
+def test_a_terminal_is_drawn_on_where_the_launcher_passes_on_to_it(before, found, tmp_path):
+    status, _ = on_a_terminal([*before, *FIND, str(tmp_path / "found")])
     assert status == 0
-    assert (tmp_path / "found").read_text() == str(found)
+    assert (tmp_path / "found").read_text() == found
+
+
+@pytest.mark.parametrize("before, found", [([], "drawn on"), (shell('"$0" "$@" > /dev/null'), "passed on")])
+def test_a_launcher_that_gives_ranks_terminals_is_drawn_on_where_it_has_one(before, found, tmp_path):
+    (tmp_path / "mpirun").write_text(WITH_TERMINALS)
+    (tmp_path / "mpirun").chmod(0o700)
+    status, _ = on_a_terminal([*before, str(tmp_path / "mpirun"), *FIND, str(tmp_path / "found")])
+    assert status == 0
+    assert (tmp_path / "found").read_text() == found
 
 
 def test_the_view_is_drawn_on_the_launchers_terminal_and_what_others_write_stays(tmp_path):

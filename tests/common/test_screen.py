@@ -6,7 +6,8 @@ import os
 import pytest
 from terminals import opened, read, seen
 
-from common.screen import BARS, LiveView, PlainLines, clock, number, screen, sparkline
+from common.live_view import BARS, LiveView, screen, sparkline
+from common.screen import PlainLines, clock, number
 
 
 @pytest.fixture(autouse=True)
