@@ -1,4 +1,5 @@
 """One rank's part in a run, from its start to its end: the ranks, the watch, what is open, and the one door for what fails."""
+import atexit
 import contextlib
 import sys
 import time
@@ -6,6 +7,7 @@ import time
 from baselines_ppo.cli import complaint
 from common.door import ALONE, say
 from common.heartbeat import Heartbeat
+from common.threads import end_in_time
 
 
 class Job:
@@ -63,6 +65,7 @@ class Job:
         self.heartbeat.close(self.heartbeat.where[0])
         if self.comm.size > 1:
             self.comm.end(status)
+        atexit.register(end_in_time, status)
         return status
 
     def end(self):

@@ -9,7 +9,7 @@ import weakref
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 
 LEFT_ALONE = 3.0  # seconds that the others are given to end once one has failed
-PATIENCE = 6.0  # seconds that the end of the process gives to what is still under way, such as XLA's compiling, which cannot be ended half way
+PATIENCE = 2.0  # seconds that the end of the process gives to what is still under way, such as XLA's compiling, which cannot be ended half way
 
 
 class Threads:
@@ -82,14 +82,15 @@ def dismiss(threads):
 
 
 @atexit.register
-def end_in_time():
-    """Give what is under way some seconds; then end the process as it stands: Python's own end would take the ground from under a library."""
+def end_in_time(status=1):
+    """Give what is under way some seconds; then end the process as it stands, with `status`: Python's own end would take the ground from under a
+    library. Whoever knows the status registers this again: what is registered last comes first."""
     deadline = time.monotonic() + PATIENCE
     while any(isinstance(thread, Helper) and thread.busy for thread in threading.enumerate()):
         if time.monotonic() > deadline:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(1)
+            os._exit(status)
         time.sleep(0.02)
 
 

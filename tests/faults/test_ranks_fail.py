@@ -1,6 +1,8 @@
 """One rank raises, leaves, dies or stalls: the job ends on all of them, soon, and says which rank it was and where it stood."""
 import json
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -39,6 +41,43 @@ def test_an_environment_that_never_returns_is_named_with_its_rank_and_line(ranks
     assert re.search(rf"rank {bad_rank} on host {HOST}: no progress for \d+ s in collect, iteration 4, step 43, "
                      r"at .*failing_ranks\.py:\d+ in hang\(\); .*--resume", said)
     assert read_heartbeats(tmp_path / "run" / "ranks")[bad_rank]["phase"] == "stalled in collect"
+
+
+WRITES = """if True:
+    import sys, time
+    from common.heartbeat import Heartbeat
+    from common.mpi import Communicator
+    beat = Heartbeat(Communicator(None), sys.argv[1] + "/ranks", timeout=2).start()
+    with open(sys.argv[1] + "/log", "ab", buffering=0) as file:
+        for i in range(10**9):
+            beat.phase("checkpoint", i)
+            file.write(b"row")
+            time.sleep(0.01)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("fsfreeze"), reason="needs root and fsfreeze")
+def test_a_file_system_that_hangs_is_named_and_the_rank_ends_when_the_system_lets_it(tmp_path):
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    image.write_bytes(bytes(16 << 20))
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    process = subprocess.Popen(command(1, "-c", WRITES, disk), env=support_path(), stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: (disk / "log").exists() and (disk / "log").stat().st_size > 30, process)
+        subprocess.run(["fsfreeze", "-f", disk], check=True)
+        try:
+            assert re.search(rf"^rank 0 on host {HOST}: no progress for 2 s in checkpoint, iteration \d+, at ", process.stderr.readline())
+        finally:
+            subprocess.run(["fsfreeze", "-u", disk], check=True)
+        assert process.wait(20) == 1
+    finally:
+        process.kill()
+        process.communicate()
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_path):
