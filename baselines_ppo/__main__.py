@@ -5,12 +5,24 @@ from baselines_ppo.cli import complain, parse
 from common.errors import UserError
 
 
+def one_run(path):
+    """`path`, or the newest run in it where it is a folder of runs, which is said."""
+    from baselines_ppo.policy_files import locate
+    _, run = locate(path)
+    if run is None:
+        return path
+    print(f"{path} holds runs; the newest with a policy is {run.name}", file=sys.stderr, flush=True)
+    return str(run)
+
+
 def main(argv=None):
     """Train or play as the command line says; returns the exit status. 2 is a mistake in what was asked for."""
     try:
         typed, args = parse(sys.argv[1:] if argv is None else argv)
         if args.play or args.video:
             from baselines_ppo.play import play
+            if args.load_path:
+                args.load_path = one_run(args.load_path)
             return play(typed, args)
     except UserError as error:
         complain(error)

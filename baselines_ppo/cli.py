@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from types import UnionType
 from typing import get_args
 
+from baselines_ppo import __version__
+from baselines_ppo.completion import add_to
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.settings import ALGORITHMS, setting
 from common.checks import shown
@@ -15,6 +17,11 @@ from common.errors import UserError
 
 ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy",
            "--nsteps": "--timesteps-per-actorbatch"}
+
+USAGE = """
+  %(prog)s --env ID [--SETTING VALUE] ...                    train
+  %(prog)s --run-dir DIR --resume [--SETTING VALUE] ...      go on with a run
+  %(prog)s --play --load-path RUN [--deterministic] [--eval-episodes N] [--video FILE] [--json]"""
 
 
 def count(text):
@@ -54,6 +61,8 @@ class RunSettings:
     max_iters: int = setting(0, "stop after this many iterations instead")
     max_seconds: float = setting(0, "stop after this many seconds instead")
     seed: int = setting(0, "seed of everything random")
+    load_path: str | None = setting(None, "start from the policy of a run folder (of several its newest), a checkpoint, a policy folder or file: from its "
+                                    "weights and observation filter; with --play: run it")
     num_envs: int | None = setting(None, "environments per rank; default: the preset's, shared out over the ranks")
     env_workers: int | None = setting(None, "processes that step a rank's environments; default: its cores for Atari, else 0, the rank itself")
     env_threads: int | None = setting(None, "threads that step a rank's environments; default: its cores for MuJoCo, else 1")
@@ -78,7 +87,7 @@ class RunSettings:
 
 # --help, by concern; what is in none of them is the algorithm's
 GROUPS = {
-    "what to run": ("env", "preset", "alg", "policy", "seed", "env_kwargs", "reward_scale"),
+    "what to run": ("env", "preset", "alg", "policy", "seed", "load_path", "env_kwargs", "reward_scale"),
     "how long; one of them": ("num_timesteps", "max_episodes", "max_iters", "max_seconds"),
     "ranks, environments, batches": ("num_envs", "env_workers", "env_threads", "batch", "averaging", "timesteps_per_actorbatch", "optim_batchsize",
                                      "optim_epochs"),
@@ -167,7 +176,8 @@ def shown_default(name, default):
 
 def build_parser():
     """The parser; settings have no default, so that what was typed can be told from what was not."""
-    parser = Parser(prog="run.py", allow_abbrev=False, description="Train a policy by PPO, TRPO or policy gradient, or watch one that was trained.",
+    parser = Parser(prog="run.py", usage=USAGE, allow_abbrev=False,
+                    description="Train a policy by PPO, TRPO or policy gradient, or watch one that was trained.",
                     epilog="presets: " + "; ".join(f"{name}: {preset.doc}" for name, preset in PRESETS.items())
                     + ". In brackets: the default, and the presets that have another.")
     algorithms = algorithm_fields()
@@ -190,7 +200,6 @@ def build_parser():
     group.add_argument("--resume", nargs="?", const="latest", choices=("latest", "exact", "auto"),
                        help="with --run-dir: go on from its last checkpoint; exact: from the last scheduled one, to the bit; auto: start the run if "
                             "there is none, so that one line in a job script is enough")
-    group.add_argument("--load-path", help="a run folder, a checkpoint, a policy folder or file, for --play")
     group.add_argument("--play", action="store_true", help="run the policy at --load-path instead of training")
     group.add_argument("--deterministic", action="store_true", help="with --play: take the most likely action instead of sampling")
     group.add_argument("--video", help="with --play: film the first episode into this .gif file; default, without a display: play.gif in the run folder")
@@ -198,8 +207,8 @@ def build_parser():
     group = parser.add_argument_group("the command line itself")
     group.add_argument("--config", metavar="FILE", help="settings of another run, its config.json, or any JSON object of names as above; what is typed wins")
     group.add_argument("--print-config", action="store_true", help="print what the settings come to, as JSON, and end")
-    import shtab
-    shtab.add_argument_to(group, "--print-completion", parent=parser, help="print a completion script for a shell, and end")
+    group.add_argument("--version", action="version", version=f"baselines_ppo {__version__}")
+    add_to(group, parser)
     return parser
 
 
@@ -227,7 +236,13 @@ def parse(argv):
         UserError: one line on what is wrong.
     """
     args = build_parser().parse_args(normalised(argv))
-    return {name: value for name, value in vars(args).items() if name in setting_names()}, args
+    typed = {name: value for name, value in vars(args).items() if name in setting_names()}
+    args.load_path = typed.get("load_path")
+    if args.video and not (args.play or args.load_path):
+        raise UserError("--video films a trained policy: give its --load-path; to film one at the end of a training, give --film")
+    if not (args.play or args.video) and (flag := next((name for name in ("deterministic", "json") if getattr(args, name)), None)):
+        raise UserError(f"--{flag} is for --play; add --play --load-path RUN, or leave it out")
+    return typed, args
 
 
 def complaint(error, program="run.py"):

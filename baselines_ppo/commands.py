@@ -9,6 +9,11 @@ def resume_command(path, ranks):
     return f"{f'mpirun -n {ranks} ' if ranks > 1 else ''}{TOOL} --run-dir {shlex.quote(str(path))} --resume"
 
 
+def play_command(path):
+    """What plays the policy of a run, a checkpoint or a policy's folder."""
+    return f"{TOOL} --play --load-path {shlex.quote(str(path))} --deterministic"
+
+
 def report_command(path):
     """What draws the report of the run in a folder."""
     return f"{TOOL}.report {shlex.quote(str(path))}"

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 
+from baselines_ppo.cautions import cautions
 from baselines_ppo.resolve import LIMITS, MAY_CHANGE
 from common.errors import UserError
 from common.run_data import find_runs
@@ -112,7 +113,8 @@ def compare(groups, episodes=100):
                               for name, x in several.items()},
                    "comparisons": [welch(a, several[a], b, several[b]) for a, b in itertools.combinations(several, 2)
                                    if min(len(several[a]), len(several[b])) > 1],
-                   "untested": [name for name, x in several.items() if len(x) < 2] if len(several) > 1 else []}
+                   "untested": [name for name, x in several.items() if len(x) < 2] if len(several) > 1 else [],
+                   "cautions": cautions(groups[env])}
              for env, several in finals.items()}
     tests = [one for env in found.values() for one in env["comparisons"]]
     holm = holm_correction([one["p"] for one in tests])

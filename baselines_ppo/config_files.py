@@ -12,6 +12,7 @@ from common.checks import read_json, shown, whole
 from common.errors import UserError
 
 CONFIG_FORMAT = "baselines_ppo.config"
+LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
 COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
 TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {

@@ -3,6 +3,7 @@ import math
 from pathlib import Path
 
 from baselines_ppo.play import evaluate
+from baselines_ppo.settings import ALGORITHMS
 from common.callbacks import Callback
 from common.checkpoints import load_arrays
 from common.checks import number
@@ -67,7 +68,7 @@ class BestByReturn(Callback):
 
 
 class Evaluations(Callback):
-    """Deterministic episodes on an environment of their own, every so many iterations: on rank 0, while the others sleep.
+    """Deterministic episodes on an environment of their own, every so many iterations and at the end: on rank 0, while the others sleep.
 
     What they are is decided by the run's seed alone, the same start states every time, so that scores compare; training's own randomness is not
     touched, so that a run with evaluations is the run without, to the bit.
@@ -76,20 +77,32 @@ class Evaluations(Callback):
         make_env: function () -> environment with its own rewards; called on rank 0 only.
         every: iterations.
         episodes: of one evaluation.
-        logger: takes a row of each; `timesteps` are training's.
+        make_logger: function () -> logger, which takes a row of each; `timesteps` are training's.
         best: a `Best`.
     """
 
-    def __init__(self, make_env, every, episodes, logger, best):
-        self.make_env, self.every, self.episodes, self.logger, self.best = make_env, every, episodes, logger, best
-        self.env = None
+    def __init__(self, make_env, every, episodes, make_logger, best):
+        self.make_env, self.every, self.episodes, self.make_logger, self.best = make_env, every, episodes, make_logger, best
+        self.env = self.logger = None
 
     def after_iteration(self, training, stats):
         """Evaluate, if it is time."""
-        if training.comm.rank != 0 or training.iters_so_far % self.every:
-            return
+        if training.comm.rank == 0 and training.iters_so_far % self.every == 0:
+            self._evaluate(training)
+            self.logger.flush()  # before the checkpoint takes note of how long the files are
+
+    def at_end(self, training):
+        """Evaluate the final policy, unless that has been done, or a signal has ended the run, which leaves no time for it.
+
+        No checkpoint knows of this row: a run that goes on cuts it off, as one would not have it that had gone on at once.
+        """
+        if training.iters_so_far % self.every and not isinstance(training.stop_requested, int):
+            self._evaluate(training)
+            self.close()
+
+    def _evaluate(self, training):
         if self.env is None:
-            self.env = self.make_env()
+            self.env, self.logger = self.make_env(), self.make_logger()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
         try:
             returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat)
@@ -99,11 +112,20 @@ class Evaluations(Callback):
         self.logger.write({"TimestepsSoFar": training.timesteps_so_far, "Iteration": training.iters_so_far, "Episodes": self.episodes,
                            "EvalRewMean": float(returns.mean()), "EvalRewStd": float(returns.std()), "EvalRewMin": float(returns.min()),
                            "EvalRewMax": float(returns.max()), "EvalLenMean": float(lengths.mean())}, training.timesteps_so_far)
-        self.logger.flush()  # before the checkpoint takes note of how long the files are
         self.best.offer(training, float(returns.mean()))
 
     def close(self):
         """Close the environment and the log."""
         if self.env is not None:
             self.env.close()
-        self.logger.close()
+            self.logger.close()
+        self.env = self.logger = None
+
+
+def too_seldom(settings, ranks):
+    """A line, if a run on so many ranks will be over before its first evaluation is due; else None."""
+    steps = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
+    iterations = settings["max_iters"] or -(-(settings["num_timesteps"] or 0) // steps)
+    if settings["eval_every"] > iterations > 0:
+        return f"--eval-every {settings['eval_every']:,} iterations: the run is over after about {iterations:,}, so only its final policy is evaluated"
+    return None

@@ -58,7 +58,7 @@ def policy_functions(pi, batch=None, single=False):
     """
     module, specs = tf.Module(), observation_specs(pi, batch, single)
     check_preparation(pi, single)
-    module.weights = pi.get_variables()
+    module.weights = list(pi.get_variables())  # a tf.Module follows plain lists only
 
     def network(observation):
         return pi.forward(prepared(pi, encoded(pi.encoder, observation), single))

@@ -6,8 +6,8 @@ from common.errors import UserError
 from common.run_folder import RunFolder
 
 
-def claim_folder(path, comm, resuming, keep):
-    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
+def claim_folder(path, comm, resuming, keep, instead="go on with it by --resume, or choose another --run-dir"):
+    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints. `instead` is what to do where another run has it."""
     error = folder = None
     if comm.rank == 0:
         try:
@@ -15,7 +15,7 @@ def claim_folder(path, comm, resuming, keep):
             if warning := folder.claim():
                 print(f"run.py: {warning}", file=sys.stderr, flush=True)
             if not resuming and folder.read_config() is not None:
-                raise UserError(f"run directory {path} already holds a run; go on with it by --resume, or choose another --run-dir")
+                raise UserError(f"run directory {path} already holds a run; {instead}")
             if not resuming and (names := folder.leftovers()):
                 raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; choose another --run-dir")
         except UserError as caught:

@@ -3,6 +3,8 @@ from dataclasses import fields
 
 import numpy as np
 
+from baselines_ppo import recording
+from baselines_ppo.warm_start import begin_with
 from common import mpi, seeding
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
@@ -13,11 +15,14 @@ from common.training import Training
 # comm: the ranks; all of the job if None.
 # averaging: 'gather', 'average' (see `common.optimise`) or 'auto', by ranks, batch and network.
 # logger, folder, checkpoint, checkpoint_every: where to log and to write checkpoints, and where to go on from (`common.training`).
+# load_path: a trained policy's, to start from where there is no checkpoint (`warm_start`).
 # on_start: function (`Training`), called once before the first step.
 # heartbeat: this rank's `common.heartbeat.Heartbeat`.
 # env_threads: threads that step this rank's environments (`common.segments.Collector`).
-RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "on_start": None,
-               "env_threads": 1, "heartbeat": None}
+# run_dir: the run's folder, for plot, report and load_policy; progress: whether to show the live view, or lines where there is no terminal
+#   (`recording`). What rank 0 gives counts.
+RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "load_path": None,
+               "on_start": None, "env_threads": 1, "heartbeat": None, "run_dir": None, "progress": False}
 
 
 class Learner:
@@ -32,6 +37,7 @@ class Learner:
 
     Attributes:
         settings: checked.
+        recorded: whether the run has a folder of its own making, or is shown.
         pi, oldpi: the policies, the same on all ranks.
         evaluate: the `SegmentEvaluator`.
         comm, seed, averaging, num_envs: the ranks, the run's seed, the way to average, environments of this rank.
@@ -49,9 +55,14 @@ class Learner:
         self.settings.check_with(limits)
         if run["averaging"] not in ("auto", "gather", "average"):
             raise UserError(f"averaging={run['averaging']!r}; choose one of auto, gather, average")
-        self.env, self.limits, self.callback, self.run = env, limits, callback, run
         self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
+        run["run_dir"], run["progress"] = self.comm.broadcast((run["run_dir"], bool(run["progress"])))
+        self.recorded = run["run_dir"] is not None or run["progress"]
+        if self.recorded:
+            recording.check(run, self.comm)
+        self.env = env if run["run_dir"] is None else recording.monitored(env)
+        self.limits, self.callback, self.run = limits, callback, run
         self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
@@ -68,6 +79,9 @@ class Learner:
 
         Args:
             update: has `parts()`, {name: object with `state`, `restore` and, if its numbers start by chance, `sync`}, and `compile_ahead()`.
+
+        Returns:
+            it, to be entered as a context; where the run is to be recorded, a context that gives it (`recording.recorded`).
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
@@ -80,9 +94,11 @@ class Learner:
             x.assign(self.comm.broadcast_array(x.numpy()))
         if run["checkpoint"] is not None:
             training.restore(run["checkpoint"])
+        elif run["load_path"] is not None:
+            begin_with(run["load_path"], self.pi, self.comm)
         if run["on_start"] is not None:
             run["on_start"](training)
-        return training
+        return recording.recorded(training, self, run["run_dir"], run["progress"]) if self.recorded else training
 
 
 def build_policies(env, policy_fn, comm, seed):

@@ -1,12 +1,13 @@
 """The objectives, one pure function per equation. Tensors [N] in, tensors [N] out; the caller weights and sums them.
 
 A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all [N], and the
-`Coefficients` as they stand; it is maximised. A new one is one more function, and its name in `OBJECTIVES` and in
-`settings.PPOSettings.objective`.
+`Coefficients` as they stand; it is maximised. A new one is one more function here, and its name in `settings.SURROGATES`.
 """
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from baselines_ppo.settings import SURROGATES
 
 
 class Coefficients(NamedTuple):
@@ -36,7 +37,7 @@ def penalised_surrogate(ratio, atarg, kl, c):
     return ratio * atarg - c.beta * kl
 
 
-OBJECTIVES = {"clip": clipped_surrogate, "adaptive_kl": penalised_surrogate, "fixed_kl": penalised_surrogate, "unclipped": unclipped_surrogate}
+OBJECTIVES = {name: globals()[function] for name, function in SURROGATES.items()}
 
 
 def adapted_beta(beta, kl, low, high):

@@ -1,13 +1,16 @@
 """What rank 0 says, writes and draws of a run: none of it changes a bit of the training."""
+import contextlib
 import importlib.metadata
 import platform
 import subprocess
 import sys
 
-from baselines_ppo.commands import report_command, resume_command
+from baselines_ppo.commands import play_command, report_command, resume_command
 from baselines_ppo.resolve import MAY_CHANGE
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
+from common.errors import UserError
+from common.run_data import Run
 from common.writing import writing
 
 PATIENCE = 600  # seconds for the report and its film
@@ -27,6 +30,7 @@ def versions():
 
 def announce(settings, typed, comm, previous, checkpoint, passed_over):
     """Say what is about to happen, in a few lines."""
+    from baselines_ppo.evaluations import too_seldom
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     steps, rows = ALGORITHMS[settings["alg"]].counts()
     how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
@@ -34,6 +38,10 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
           f"seed {settings['seed']}, {ranks}")
     print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
           f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    if settings["load_path"] and checkpoint is None:
+        print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
+    if line := too_seldom(settings, comm.size):
+        print(line)
     if previous is not None:
         for line in passed_over:
             print(f"resume: passed over a checkpoint: {line}")
@@ -69,7 +77,7 @@ def outputs(folder, settings, running):
     best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
         keeper = Evaluations(lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]), settings["eval_every"],
-                             settings["eval_episodes"], Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
+                             settings["eval_episodes"], lambda: Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
     else:
         keeper = BestByReturn(best)
     return (Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
@@ -88,6 +96,7 @@ def draw_report(folder, settings):
     """curve.png, report.html and, where it was asked for, a film: by a process of its own, whose failure is told and is not the run's."""
     words = [sys.executable, "-m", "baselines_ppo.report", str(folder.path), *(["--film"] if settings["film"] else [])]
     again = f"draw it by: {report_command(folder.path)}"
+    done = None
     try:
         done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child(), timeout=PATIENCE)
         lines = done.stderr.splitlines()[-1 if done.returncode else 0:]
@@ -98,6 +107,8 @@ def draw_report(folder, settings):
         lines = [f"not drawn ({why}); {again}"]
     for line in lines:
         print(f"report: {line.removeprefix('baselines_ppo.report: ')}", file=sys.stderr, flush=True)
+    if done is not None and done.returncode == 0 and not settings["quiet"]:
+        print(f"report: {folder.path / 'report.html'}", flush=True)
 
 
 def save_policy(pi, folder, settings):
@@ -112,6 +123,15 @@ def save_policy(pi, folder, settings):
         pi.save(settings["save_policy"], **extra)
 
 
+def final_return(training, folder):
+    """The mean return of the last episodes, in the order in which they ended: the number that report, plot and sweep have. `rewbuffer` takes the
+    episodes of an iteration rank by rank, which no clock decides; it is the answer where the Monitor files have none."""
+    curve = None
+    with contextlib.suppress(UserError):
+        curve = Run(folder.path).curve
+    return sum(training.rewbuffer) / len(training.rewbuffer) if curve is None else curve.final(len(training.rewbuffer))
+
+
 def print_end(training, folder, settings, ranks, status):
     """The run's last lines; of a quiet one that a signal has stopped, how to go on with it."""
     go_on = f"go on with: {resume_command(folder.path, ranks)}" if training.progress < 1 else None
@@ -120,8 +140,8 @@ def print_end(training, folder, settings, ranks, status):
             print(f"run.py: stopped early, at {training.timesteps_so_far:,} steps; {go_on}", file=sys.stderr, flush=True)
         return
     if training.rewbuffer:
-        mean = sum(training.rewbuffer) / len(training.rewbuffer)
-        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {mean:.6g}")
+        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {final_return(training, folder):.6g}")
     print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
     if go_on:
         print(f"stopped early; {go_on}")
+    print(f"watch it: {play_command(folder.path)}")

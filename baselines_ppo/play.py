@@ -9,14 +9,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import numpy as np  # noqa: E402
 
 from baselines_ppo.cli import complain  # noqa: E402
-from baselines_ppo.policy_files import find_policy  # noqa: E402
+from baselines_ppo.policy_files import check_spaces, find_policy  # noqa: E402
 from common import mpi, seeding  # noqa: E402
 from common.checks import check_room, shown  # noqa: E402
 from common.errors import EnvironmentFault, UserError  # noqa: E402
 from common.rendering import display_named, has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 from common.segments import LONGEST  # noqa: E402
-from common.spaces import in_one_line, same_layout  # noqa: E402
 from common.stepper import Stepper  # noqa: E402
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
@@ -104,9 +103,7 @@ def load_with_env(path, env_id=None, env_kwargs=None):
     with quiet_stderr():
         env = make_env(env_id, training=False, env_kwargs=env_kwargs)
     pi = load_policy(path)
-    if not same_layout(env.observation_space, pi.ob_space) or env.action_space != pi.ac_space:
-        raise UserError(f"{path} was trained for observations {in_one_line(pi.ob_space)} and actions {in_one_line(pi.ac_space)}; "
-                        f"{env_id} has {in_one_line(env.observation_space)} and {in_one_line(env.action_space)}")
+    check_spaces(path, pi, env.observation_space, env.action_space, env_id)
     return pi, env, env_id, env_kwargs
 
 

@@ -121,6 +121,8 @@ def show(found, stream):
             console.print(f"{env}: {pair['statement']}", soft_wrap=True)
         if one["untested"]:
             console.print(f"{env}: it takes at least two seeds each to tell groups apart; one seed: {'; '.join(one['untested'])}", soft_wrap=True)
+        for caution in one["cautions"]:
+            console.print(f"{env}: {caution}", soft_wrap=True)
     if found["correction"]:
         console.print(f"told apart at p < {LEVEL} after correction ({found['correction']}); each interval is of its own pair alone", soft_wrap=True)
 

@@ -14,6 +14,15 @@ from common.checks import about
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
+from common.tf_util import by_name
+
+
+class PolicyVariables(list):
+    """A policy's variables, which know their `policy`: its observation filter, variables in Baselines, is saved and loaded with them."""
+
+    def __init__(self, policy):
+        super().__init__(policy.variables)
+        self.policy = policy
 
 
 class Policy(tf.Module):
@@ -138,7 +147,7 @@ class Policy(tf.Module):
 
     def get_variables(self):
         """All `tf.Variable`s."""
-        return list(self.variables)
+        return PolicyVariables(self)
 
     def get_trainable_variables(self):
         """The trainable ones, in a fixed order."""
@@ -146,7 +155,7 @@ class Policy(tf.Module):
 
     def state(self):
         """All variables and the observation filter, as arrays by name."""
-        arrays = {f"{i:03d}/{v.name.split(':')[0]}": v.numpy() for i, v in enumerate(self.get_variables())}
+        arrays = {name: v.numpy() for name, v in by_name(self.get_variables()).items()}
         if self.ob_rms is not None:
             arrays |= {f"ob_rms/{name}": x for name, x in self.ob_rms.state().items()}
         return arrays
@@ -154,8 +163,8 @@ class Policy(tf.Module):
     def restore(self, arrays, source="checkpoint"):
         """Take over what `state` gave; UserError if it is another model's."""
         check_arrays(source, arrays, self.state())
-        for i, v in enumerate(self.get_variables()):
-            v.assign(arrays[f"{i:03d}/{v.name.split(':')[0]}"])
+        for name, v in by_name(self.get_variables()).items():
+            v.assign(arrays[name])
         if self.ob_rms is not None:
             with about(source):
                 self.ob_rms.restore({name: arrays[f"ob_rms/{name}"] for name in self.ob_rms.state()})
@@ -170,6 +179,11 @@ class Policy(tf.Module):
     def save(self, path, **extra):
         """Write the policy, its observation filter and its spaces to one safetensors file. `extra` goes into its metadata."""
         save_arrays(path, self.state(), {"format": FORMAT, **self.description(), **extra})
+
+    def restore_from(self, path):
+        """Take over weights and filter of a policy like this one, from wherever `load` finds it; UserError if it is another model's, or there is none."""
+        path = find_policy(path)
+        self.restore(read_policy(path)[0], path)
 
     @classmethod
     def load(cls, path, name="pi"):

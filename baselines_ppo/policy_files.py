@@ -32,28 +32,48 @@ def read_policy(path):
 
 
 def find_policy(path):
-    """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names.
+    """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names; or the policy of
+    the newest run in a folder of runs.
 
     Raises:
         UserError: if there is none, or nobody may look.
     """
+    return locate(path)[0]
+
+
+def locate(path):
+    """(file, run): the file that `find_policy` finds, and the run that was chosen where `path` is a folder of runs, else None. UserError likewise."""
     path = Path(path)
     try:
-        for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
-            if candidate.exists() and not candidate.is_dir():
-                return candidate
-        if checkpoints := RunFolder.checkpoints_in(path):
-            return checkpoints[0]
+        if file := policy_in(path):
+            return file, None
+        for run in runs_in(path):
+            if file := policy_in(run):
+                return file, run
     except OSError as error:
         raise UserError(f"{path}: cannot look for a policy there: {error.strerror}") from error
-    raise UserError(f"{path}: no policy there; give a run folder, a checkpoint, or a policy.safetensors file")
+    raise UserError(f"{path}: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file")
+
+
+def policy_in(path):
+    """The file that holds the policy of a run folder, a policy folder or a path to a file; None if there is none."""
+    for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
+        if candidate.exists() and not candidate.is_dir():
+            return candidate
+    return next(iter(RunFolder.checkpoints_in(path)), None)
+
+
+def runs_in(path):
+    """The run folders right inside a folder, the one that was started or gone on with last first."""
+    configs = sorted(path.glob("*/config.json"), key=lambda config: (config.stat().st_mtime, config.parent.name), reverse=True)
+    return [config.parent for config in configs]
 
 
 def load_policy(path):
     """A trained policy: an `MlpPolicy` or a `CnnPolicy`, as its file says.
 
     Args:
-        path: a run folder, a checkpoint, a policy folder or a policy's file, as for `find_policy`.
+        path: a run folder, a folder of runs, a checkpoint, a policy folder or a policy's file, as for `find_policy`.
 
     Raises:
         UserError: if there is none, or the file is damaged, foreign, or holds a class that is neither.
@@ -91,6 +111,13 @@ def build(cls, path, arrays, metadata, name="pi"):
         raise UserError(f"{path} does not say how to build its {cls.__name__} ({said})") from error
     policy.restore(arrays, path)
     return policy
+
+
+def check_spaces(path, pi, ob_space, ac_space, whose):
+    """Raises UserError unless the policy `pi`, loaded from `path`, is for these spaces; `whose` they are, in words."""
+    if not spaces.same_layout(ob_space, pi.ob_space) or ac_space != pi.ac_space:
+        raise UserError(f"{path} was trained for observations {spaces.in_one_line(pi.ob_space)} and actions {spaces.in_one_line(pi.ac_space)}; "
+                        f"{whose} has {spaces.in_one_line(ob_space)} and {spaces.in_one_line(ac_space)}")
 
 
 def check_shapes(path, arrays, shapes):

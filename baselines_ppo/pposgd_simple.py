@@ -33,7 +33,8 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
             `StopTraining` ends the run.
         seed: an int; None draws one from NumPy's global generator on rank 0.
         options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, max_grad_norm, target_kl,
-            standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RUN_OPTIONS`: averaging, logger, checkpoints.
+            standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RUN_OPTIONS`: run_dir, progress,
+            load_path, averaging ...
 
     Returns:
         pi, trained.

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from baselines_ppo.cli import GROUPS, POLICY_SETTINGS, RunSettings, algorithm_fields
-from baselines_ppo.commands import TOOL, report_command, resume_command
+from baselines_ppo.commands import TOOL, play_command, report_command, resume_command
+from baselines_ppo.config_files import LEARN_FORMAT
 from baselines_ppo.report_figures import WINDOW
 from baselines_ppo.resolve import LIMITS
 from common.limits import Limits
@@ -34,14 +35,21 @@ def last(run, what):
     return float(known[-1]) if len(known) else None
 
 
-def done(run):
-    """(part of the run that is done, in words; whether it is finished)."""
+def part_done(run):
+    """(part of the run that is done, from 0; the name of its limit; the limit); None if that is not known."""
     limits = {name: run.settings.get(name) for name in LIMITS if run.settings.get(name)}
     if len(limits) != 1 or last(run, "steps") is None:
-        return "", False
+        return None
     iterations = len(run.rows.get("TimestepsSoFar", ()))
     progress = Limits(*(limits.get(name, 0) for name in LIMITS)).progress(last(run, "steps"), last(run, "episodes") or 0, iterations, last(run, "time") or 0)
-    (name, limit), = limits.items()
+    return progress, *limits.popitem()
+
+
+def done(run):
+    """(part of the run that is done, in words; whether it is finished)."""
+    if (found := part_done(run)) is None:
+        return "", False
+    progress, name, limit = found
     unit = {"num_timesteps": "steps", "max_episodes": "episodes", "max_iters": "iterations", "max_seconds": "seconds"}[name]
     return f"{min(progress, 1):.0%} of {limit:,} {unit}", progress >= 1
 
@@ -132,10 +140,12 @@ def commands(run):
         limit = next((name for name in LIMITS if run.settings.get(name)), None)
         longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] else ""
         found += [("Resume, twice as far:" if longer else "Resume:", resume_command(folder, run.config.get("ranks") or 1) + longer),
-                  ("Play the policy:", f"{TOOL} --play --load-path {path} --deterministic")]
+                  ("Play the policy:", play_command(folder))]
         if (run.folder / "best" / "policy.safetensors").exists():
-            found.append(("Play the best policy:", f"{TOOL} --play --load-path {path}/best --deterministic"))
+            found.append(("Play the best policy:", play_command(folder / "best")))
         found.append(("Watch in TensorBoard:", f"tensorboard --logdir {path}/tb"))
+    if run.config.get("format") == LEARN_FORMAT:
+        del found[0]  # nobody but its own script can go on with it
     return [*found, ("Compare with others:", f"{TOOL}.plot {path} OTHER_RUN ..."), ("Draw this page again:", report_command(folder))]
 
 

@@ -161,6 +161,17 @@ def go_on_with(before, typed):
     return kept | changed
 
 
+def asked_anew(typed, before):
+    """What is typed to go on with a run, without the load_path that was typed for it, too (`before`): where it started is decided."""
+    return {name: value for name, value in typed.items() if name != "load_path" or value != before.get(name)}
+
+
+def check_evaluations(typed):
+    """Raises UserError if evaluations are described, and none is asked for."""
+    if "eval_episodes" in typed and "eval_every" not in typed:
+        raise UserError("--eval-episodes without --eval-every: nothing would be evaluated; add --eval-every N, or --play --load-path RUN")
+
+
 def example_of_policy(settings):
     """A policy as it will be built. UserError if environment and policy do not fit, before anything is written."""
     from common.envs import make_env

@@ -23,6 +23,8 @@ from baselines_ppo.job import Job, close  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     LIMITS,
+    asked_anew,
+    check_evaluations,
     check_ranks,
     example_of_policy,
     go_on_with,
@@ -32,6 +34,7 @@ from baselines_ppo.resolve import (  # noqa: E402
 )
 from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
+from baselines_ppo.warm_start import COPY, keep_start, read_start  # noqa: E402
 from common import mpi  # noqa: E402
 from common.drift import RanksDrifted  # noqa: E402
 from common.errors import ONE_SIGNAL, EnvironmentFault, UserError  # noqa: E402
@@ -106,8 +109,10 @@ def train(typed, args, job):
         previous = read_previous(Path(typed["run_dir"]), comm, may_start=args.resume == "auto")
     if previous is not None:
         check_ranks(previous, comm.size, typed["run_dir"])
-        typed_now, typed = typed, go_on_with(previous["typed"], typed)
+        typed_now, typed = asked_anew(typed, previous["typed"]), go_on_with(previous["typed"], typed)
         said = typed
+    else:
+        check_evaluations(typed)
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     cores = cores_of_a_rank(comm)
@@ -127,6 +132,9 @@ def train(typed, args, job):
         check_settings(settings, typed_now["run_dir"])
         pi = example_of_policy(settings)
     check_machine(settings, pi)
+    start = None
+    if previous is None and settings["load_path"]:
+        settings["load_path"], start = read_start(settings["load_path"], pi, comm)
     path = settings["run_dir"] = comm.broadcast(settings["run_dir"] or default_folder(settings))
     folder = job.folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
     try:
@@ -135,6 +143,8 @@ def train(typed, args, job):
             if not settings["quiet"]:
                 with showing():
                     announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
+            if start is not None:
+                keep_start(folder, pi, start, settings["load_path"], settings)
             folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
                                  "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                                  "platform": platform.platform()})
@@ -178,8 +188,8 @@ def learn_in(job, settings, checkpoint):
     pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
                **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
                **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
-               comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, checkpoint_every=settings["checkpoint_every"], on_start=on_start,
-               callback=callbacks, heartbeat=job.heartbeat)
+               comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, load_path=settings["load_path"] and folder.path / COPY,
+               checkpoint_every=settings["checkpoint_every"], on_start=on_start, callback=callbacks, heartbeat=job.heartbeat)
     if logger is not None:
         logger.close()
     restore_signals(running)

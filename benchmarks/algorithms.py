@@ -46,7 +46,7 @@ def report(tasks, seeds, steps):
         rows.append((setting, *cells))
     text = (f"mean return of the last 100 training episodes after {steps:,} steps, mean over seeds (95 % bootstrap interval)\n\n"
             + markdown_table(("algorithm", *tasks), rows) + "\n")
-    place = report_name(BENCHMARK, tasks, TASKS, steps)
+    place = report_name(BENCHMARK, tasks, TASKS, steps, seeds)
     place.with_name(f"{place.name}-table.md").write_text(text)
     curve_figure(place.with_suffix(".png"), lines, settings, tasks)
     return text

@@ -14,6 +14,8 @@ from pathlib import Path
 import scores  # noqa: F401  puts the packages on the path
 from training_queue import RESULTS
 
+from baselines_ppo.settings import SURROGATES
+
 
 def interpolate(env_id, iteration, objective, seed):
     """Means over the segment at points of the line theta_old + a (theta_new - theta_old).
@@ -61,7 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="Hopper-v4")
     parser.add_argument("--iteration", type=int, default=1, help="which update [the first]")
-    parser.add_argument("--objective", default="clip", choices=("clip", "adaptive_kl", "fixed_kl", "unclipped"), help="what made the update")
+    parser.add_argument("--objective", default="clip", choices=tuple(SURROGATES), help="what made the update")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "figure2.png")
     args = parser.parse_args()

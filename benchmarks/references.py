@@ -1,33 +1,44 @@
-"""The references of the return tests: every small task on forty seeds, into tests/reference.
+"""The references of the return tests, into tests/reference.
 
-    python benchmarks/references.py                   all tasks
+    python benchmarks/references.py                   every small task on a hundred seeds: a quarter of an hour on two cores
     python benchmarks/references.py --tasks ring      one
+    python benchmarks/references.py --trial 2         two seeds of each, shown and not written
+    python benchmarks/references.py --million         of the tasks of a million steps, from what benchmarks/returns.py has finished
 
-May be killed at any moment and started again; a change of the code starts afresh where it is committed.
+May be killed at any moment and started again: what has finished counts for as long as the code that it depends on, committed or not, is the same.
 """
 import argparse
+import hashlib
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-import numpy as np
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the tests and run.py have it
+import numpy as np  # noqa: E402
+import returns  # noqa: E402
+from finished import Results  # noqa: E402
+from training_queue import ROOT, tree_commit  # noqa: E402
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 import reference_bounds  # noqa: E402
 
-RUNS, SEEDS = 3, range(100, 140)
-PARTIAL = ROOT / "runs" / "references.jsonl"
+SEEDS = range(100, 200)
+CODE = ("baselines_ppo/*.py", "common/*.py", "tests/support/return_tasks.py", "tests/support/small_envs.py")
 
 
 def start():
     """In a worker: TensorFlow as the tests have it."""
+    import logging
+
+    import gymnasium as gym
+
     from common.quiet import import_tensorflow
     import_tensorflow(threads=1)
+    gym.logger.min_level = gym.logger.ERROR  # -v4 is meant
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # one process builds many policies, and a warning for each would say so
 
 
 def train(name, seed):
@@ -36,42 +47,77 @@ def train(name, seed):
     return return_tasks.score(name, seed)
 
 
-def write(name, steps, number_of_tasks, scores, commit, versions):
-    """A task's reference."""
-    values = [scores[seed] for seed in SEEDS]
-    bound = reference_bounds.prediction_bound(values, RUNS, reference_bounds.FALSE_ALARMS / number_of_tasks)
-    reference = {"task": name, "steps": steps, "mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)), "runs": RUNS, "bound": bound,
-                 "git_commit": commit, "versions": versions, "command": "python benchmarks/references.py",
-                 "scores": {str(seed): scores[seed] for seed in SEEDS}}
-    reference_bounds.FOLDER.mkdir(exist_ok=True)
-    (reference_bounds.FOLDER / reference_bounds.file_name(name)).write_text(json.dumps(reference, indent=1) + "\n")
-    print(f"{name}: {reference['mean']:.5g} ± {reference['deviation']:.3g}, least {min(values):.5g}; bound on the mean of {RUNS}: {bound:.5g}", flush=True)
+def code(versions):
+    """A hash of all that a score depends on: source files as they are, and the libraries' versions."""
+    files = sorted(path for pattern in CODE for path in ROOT.glob(pattern))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files) + json.dumps(versions).encode()).hexdigest()[:16]
+
+
+def small(names, seeds, jobs, made_by, partial, write=True):
+    """Train tasks on seeds; show them, and write their references.
+
+    Args:
+        made_by: {"git_commit": ..., "versions": ...}.
+        partial: `Results` of single seeds, by task, seed and `code`.
+    """
+    from return_tasks import settings_of
+    now = code(made_by["versions"])
+    done = {(line["task"], line["seed"]): line["score"] for line in partial.lines if line["code"] == now}
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), start) as pool:
+        for name in names:
+            futures = {pool.submit(train, name, seed): seed for seed in seeds if (name, seed) not in done}
+            for future in as_completed(futures):
+                done[name, futures[future]] = future.result()
+                partial.add({"task": name, "seed": futures[future], "score": future.result(), "code": now})
+            scores = {seed: done[name, seed] for seed in seeds}
+            found = reference_bounds.reference(name, scores, settings=settings_of(name), **made_by, command="python benchmarks/references.py")
+            if write:
+                reference_bounds.write(found)
+            print(f"{name}: {found['mean']:.5g} ± {found['deviation']:.3g} over {len(scores)} seeds, from {min(scores.values()):.5g} "
+                  f"to {max(scores.values()):.5g}", flush=True)
+
+
+def million(results, folder=reference_bounds.MILLION):
+    """Write the references of the tasks of a million steps: all seeds that were trained with the settings that stand now, deterministic policies."""
+    for env in returns.NINE:
+        seeds = sorted({line["seed"] for line in results.lines if line["env"] == env})
+        lines = {job.seed: (job, line) for job in returns.jobs("nine", [env], seeds) if (line := results.finished(job))}
+        if not lines:
+            print(f"{env}: no seed has finished with the settings that stand now")
+            continue
+        job, newest = lines[max(lines)]
+        scores = {seed: float(np.mean(line["deterministic"])) for seed, (_, line) in lines.items()}
+        found = reference_bounds.reference(
+            env, scores, preset=newest["settings"]["preset"], words=list(job.words), settings=job.settings, steps=job.steps,
+            git_commit=", ".join(sorted({line["git_commit"] for _, line in lines.values()})), versions=newest["versions"],
+            command=f"python benchmarks/returns.py --env {env} --seeds {' '.join(map(str, scores))}")
+        reference_bounds.write(found, folder)
+        print(f"{env}: {found['mean']:,.1f} ± {found['deviation']:,.1f} over {len(scores)} seeds")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", help="some of them [all]")
+    parser.add_argument("--tasks", nargs="+", help="some of the small ones [all]")
+    parser.add_argument("--trial", type=int, metavar="SEEDS", help="so many seeds only, shown and not written")
+    parser.add_argument("--million", action="store_true", help="only write the references of the tasks of a million steps; trains nothing")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     args = parser.parse_args()
+    if args.million:
+        million(Results(returns.BENCHMARK))
+        return 0
     start()
     from return_tasks import TASKS
 
     from baselines_ppo.outputs import versions
     if unknown := set(args.tasks or ()) - TASKS.keys():
         parser.error(f"no task {unknown.pop()!r}; choose from {', '.join(TASKS)}")
-    commit = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--abbrev=40", "--dirty=+"], capture_output=True, text=True).stdout.strip()
-    PARTIAL.parent.mkdir(exist_ok=True)
-    lines = [json.loads(line) for line in PARTIAL.read_text().splitlines()] if PARTIAL.exists() else []
-    done = {(line["task"], line["seed"]): line["score"] for line in lines if line["commit"] == commit and line["steps"] == TASKS[line["task"]].steps}
-    with ProcessPoolExecutor(args.jobs, multiprocessing.get_context("spawn"), start) as pool, PARTIAL.open("a") as partial:
-        for name in args.tasks or TASKS:
-            futures = {pool.submit(train, name, seed): seed for seed in SEEDS if (name, seed) not in done}
-            for future in as_completed(futures):
-                done[name, futures[future]] = future.result()
-                line = {"task": name, "seed": futures[future], "score": future.result(), "steps": TASKS[name].steps, "commit": commit}
-                partial.write(json.dumps(line) + "\n")
-                partial.flush()
-            write(name, TASKS[name].steps, len(TASKS), {seed: done[name, seed] for seed in SEEDS}, commit, versions())
+    if args.trial is not None and not 1 <= args.trial <= len(SEEDS):
+        parser.error(f"--trial {args.trial}; give 1 to {len(SEEDS)} seeds")
+    commit = tree_commit()
+    if commit.endswith("+") and args.trial is None:
+        parser.error("git status shows files with changes; commit them first, for a reference names the commit that it is of. --trial 2 writes none")
+    partial = Results("references", Path(ROOT) / "runs")
+    small(args.tasks or TASKS, SEEDS[:args.trial], args.jobs, {"git_commit": commit, "versions": versions()}, partial, write=args.trial is None)
     return 0
 
 

@@ -1,22 +1,29 @@
-"""Returns after a million steps on nine MuJoCo tasks, beside the best published PPO.
+"""Returns of final policies beside the best published PPO, and of other tasks, ranks and lengths. Protocol and results: results/returns.md.
 
-    python benchmarks/returns.py                                        nine tasks, seeds 0 to 4
+    python benchmarks/returns.py                                        nine tasks, a million steps, seeds 0 to 4
     python benchmarks/returns.py --env Hopper-v4 --seeds 0              one row's first seed
-    python benchmarks/returns.py --preset ppo1                          the 2017 settings on the paper's seven tasks
+    python benchmarks/returns.py --group paper                          the 2017 settings on the paper's seven tasks
+    python benchmarks/returns.py --group paper --with "bootstrap_time_limits=false"    the same, time limits taken for deaths as in 2017
     python benchmarks/returns.py --group others                         tasks that no preset was tuned on
-    python benchmarks/returns.py --group ranks                          Hopper and HalfCheetah on eight ranks
+    python benchmarks/returns.py --group ranks                          Hopper and HalfCheetah on eight ranks, beside one
+    python benchmarks/returns.py --group ranks-ppo1                     the same with the 2017 settings, whose batch grows with the ranks
+    python benchmarks/returns.py --group long                           Pong for 3 million steps, Humanoid for 10
 
-May be killed at any moment and started again (training_queue.py).
+May be killed at any moment and started again (training_queue.py). A line of results/returns.jsonl counts for what the settings are now.
 """
 import argparse
 import os
 import sys
+from dataclasses import dataclass
 
-import numpy as np
-from scores import curve_figure, interquartile_interval, markdown_table
-from training_queue import RESULTS, Job, Results, run_queue
+from finished import Job, Results, check
+from returns_table import table
+from scores import curve_figure
+from training_queue import report_place, run_queue, words_of
 
-BENCHMARK, EPISODES = "returns", 100
+from common.errors import UserError
+
+BENCHMARK = "returns"
 # the best published PPO after a million steps, and the best after three million or the aim set beyond it
 NINE = {
     "Ant-v4": (3258, 4079),
@@ -34,51 +41,85 @@ PAPER = {"HalfCheetah-v4": (1800, None), "Hopper-v4": (2330, None), "Walker2d-v4
          "InvertedPendulum-v4": (1000, None), "InvertedDoublePendulum-v4": (8000, None)}
 OTHERS = dict.fromkeys(("Hopper-v5", "Walker2d-v5", "Pusher-v5", "BipedalWalker-v3", "LunarLander-v3", "Acrobot-v1"), (None, None))
 RANKS = dict.fromkeys(("Hopper-v4", "HalfCheetah-v4"), (None, None))
-# group: tasks, seeds, ranks
-GROUPS = {"nine": (NINE, (0, 1, 2, 3, 4), 1), "others": (OTHERS, (0, 1, 2), 1), "ranks": (RANKS, (0, 1, 2), 8)}
-# the few numbers that really differ by task, at most two a task
-OVERRIDES = {"Swimmer-v4": ("--gamma", "0.9999")}
+LONG = {"PongNoFrameskip-v4": (18, None), "Humanoid-v4": (3000, None)}
+# Tasks whose numbers really differ, at most two fields each, beside the one preset of all.
+OVERRIDES = {"Swimmer-v4": {"gamma": "0.9999"}, "Humanoid-v4": {"preset": "mujoco", "init_logstd": "-1"}}
+# of the final policy, deterministic and stochastic; Pong's games are long, and its bar is on the last of training
+EPISODES = {"PongNoFrameskip-v4": 0}
+TEST_SEEDS = (50, 51, 52)  # tests/test_long_returns.py trains them: no result and no reference is of them
 
 
-def setting_of(preset, ranks):
-    """What a line of the results is filed under."""
-    return (preset or "default") + (f", {ranks} ranks" if ranks > 1 else "")
+@dataclass(frozen=True)
+class Group:
+    """Tasks that are shown in one table.
+
+    Attributes:
+        tasks: {id: (floor, aim)}; None is no bar.
+        bars: what the bars are, in the table's header.
+        seeds, ranks: of each.
+        steps: of each, or by task.
+        preset: of each; None: run.py's own choice.
+        overrides: {id: {setting: value}} beside it.
+    """
+
+    tasks: dict
+    bars: tuple = ("", "")
+    seeds: tuple = (0, 1, 2)
+    ranks: int = 1
+    steps: int | dict = 1_000_000
+    preset: str | None = None
+    overrides: dict | None = None
+
+    def steps_of(self, env):
+        """How long a task is trained."""
+        return self.steps.get(env, 1_000_000) if isinstance(self.steps, dict) else self.steps
 
 
-def jobs(tasks, seeds, steps=1_000_000, preset=None, ranks=1):
-    """All trainings, seed by seed; without a preset, with what `run.py` itself takes for a task."""
+GROUPS = {
+    "nine": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4), overrides=OVERRIDES),
+    "paper": Group(PAPER, ("the paper, 2017", ""), (0, 1, 2, 3, 4), preset="ppo1"),
+    "others": Group(OTHERS),
+    "ranks": Group(RANKS, ranks=8),
+    "ranks-ppo1": Group(RANKS, ranks=8, steps=8_000_000, preset="ppo1"),
+    "long": Group(LONG, ("hoped for", ""), (0,), steps={"PongNoFrameskip-v4": 3_000_000, "Humanoid-v4": 10_000_000}),
+}
+
+
+def jobs(name, tasks=None, seeds=None, steps=None, preset=None, more="", ranks=None):
+    """The trainings of a group, seed by seed.
+
+    Args:
+        name: of the group; what else is given takes the place of its own.
+        more: "name=value name=value", further settings.
+    """
+    group = GROUPS[name]
+    preset, ranks = preset or group.preset, ranks or group.ranks
+    setting = " ".join(filter(None, (preset or "default", more))) + (f", {ranks} ranks" if ranks > 1 else "")
+
     def words(env):
-        return ("--preset", preset) if preset else OVERRIDES.get(env, ())
-    return [Job(BENCHMARK, setting_of(preset, ranks), env, seed, steps, words(env), EPISODES, ranks) for seed in seeds for env in tasks]
+        own = {"preset": preset} if preset else (group.overrides or {}).get(env, {})
+        return words_of(" ".join(f"{name}={value}" for name, value in own.items())) + words_of(more)
+    return [Job(BENCHMARK, setting, env, seed, steps or group.steps_of(env), words(env), EPISODES.get(env, 100), ranks, by_settings=True)
+            for seed in seeds or group.seeds for env in tasks or group.tasks]
 
 
-def rows_of(lines, bars):
-    """The table's rows: a task, its seeds, what its final policies earn, and the bars."""
-    for env, (floor, aim) in bars.items():
-        own = [line for line in lines if line["env"] == env]
-        if not own:
-            continue
-        means = {how: np.array([np.mean(line[how]) for line in own]) for how in ("deterministic", "stochastic")}
-        middle, low, high = interquartile_interval(means["deterministic"])
-        training = np.mean([line["score"] for line in own])
-        yield (env, str(len(own)), f"{means['deterministic'].mean():,.1f} ± {means['deterministic'].std():,.1f}",
-               f"{middle:,.1f} ({low:,.1f} to {high:,.1f})", f"{means['stochastic'].mean():,.1f}", f"{training:,.1f}",
-               *("" if bar is None else f"{bar:,}" + (" reached" if means["deterministic"].mean() >= bar else " missed") for bar in (floor, aim)),
-               f"{np.median([line['seconds'] for line in own]):,.0f}")
+def report(name, plan, beside=()):
+    """The table of what has finished of a group's jobs; written beside the raw results, with the curves, under a name of its own if it is not the whole.
 
-
-def report(bars, seeds, steps, setting, name):
-    """The table of what has finished; written beside the raw results, with the curves, if it has a name."""
-    lines = [line for line in Results(BENCHMARK).lines
-             if line["setting"] == setting and line["steps"] == steps and line["seed"] in seeds and line["env"] in bars]
-    if not lines:
+    Args:
+        beside: jobs of one rank that the group's are held against.
+    """
+    results, group = Results(BENCHMARK), GROUPS[name]
+    found = [(job, line) for job in plan if (line := results.finished(job))]
+    if not found:
         return "nothing has finished yet"
-    header = ("task", "seeds", "100 deterministic episodes, mean ± deviation over seeds", "interquartile mean (95 % interval)", "100 stochastic",
-              "last 100 of training", "best published", "aim", "seconds")
-    text = f"{setting}, {steps:,} steps\n\n{markdown_table(header, list(rows_of(lines, bars)))}\n"
-    if name:
-        (RESULTS / f"{name}-table.md").write_text(text)
-        curve_figure(RESULTS / f"{name}.png", lines, [setting], [env for env in bars if any(line["env"] == env for line in lines)])
+    text = table(group, found, [line for job in beside if (line := results.finished(job))], sum(results.outdated(job) for job in plan))
+    tasks = dict.fromkeys(job.env for job in plan)
+    asked = {job.key for job in plan}
+    place = report_place(BENCHMARK if name == "nine" else f"{BENCHMARK}-{name}", asked >= {job.key for job in jobs(name)} and set(tasks) == set(group.tasks))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.with_name(f"{place.name}-table.md").write_text(text)
+    curve_figure(place.with_suffix(".png"), [line for _, line in found], [plan[0].setting], [env for env in tasks if any(job.env == env for job, _ in found)])
     return text
 
 
@@ -86,22 +127,25 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--group", choices=GROUPS, default="nine", help="which tasks [nine]")
     parser.add_argument("--env", nargs="+", metavar="ID", help="some of them, or any other [all of the group]")
-    parser.add_argument("--seeds", type=int, nargs="+", help="seeds [0 to 4; 0 to 2 for the other groups]")
-    parser.add_argument("--preset", help="one preset for all tasks [run.py's own choice, with this benchmark's overrides]")
-    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training, over all ranks [1e6]")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    parser.add_argument("--seeds", type=int, nargs="+", help="seeds [0 to 4, 0 to 2 or 0, by group]")
+    parser.add_argument("--preset", help="another preset for all tasks [the group's]")
+    parser.add_argument("--with", dest="more", default="", metavar="SETTINGS", help='"name=value name=value": further settings for all tasks')
+    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), help="environment steps of a training, over all ranks [the group's]")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores; one of several ranks]")
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
     args = parser.parse_args()
-    tasks, seeds, ranks = GROUPS[args.group]
-    bars = PAPER if args.preset == "ppo1" and args.group == "nine" else tasks
-    bars = {env: bars.get(env, (None, None)) for env in args.env or bars}
-    seeds = args.seeds or seeds
-    failed = 0
-    if not args.report:
-        failed = run_queue(jobs(bars, seeds, args.num_timesteps, args.preset, ranks), args.jobs if ranks == 1 else 1)
-    whole = not args.env and args.num_timesteps == 1_000_000
-    name = "-".join(filter(None, ("returns", args.preset, args.group if args.group != "nine" else None))) if whole else None
-    print(report(bars, seeds, args.num_timesteps, setting_of(args.preset, ranks), name))
+    if kept := set(args.seeds or ()) & set(TEST_SEEDS):
+        parser.error(f"seed {kept.pop()} is trained by tests/test_long_returns.py, and no result may be of it; choose another")
+    what = {"tasks": args.env, "seeds": args.seeds, "preset": args.preset, "more": args.more}
+    try:
+        plan = jobs(args.group, steps=args.num_timesteps, **what)
+        if not args.report:
+            check(plan)
+        beside = jobs(args.group, steps=1_000_000, **what | {"more": ""}, ranks=1) if plan[0].ranks > 1 else ()  # of the preset as it is
+    except (UserError, ValueError) as error:
+        parser.error(str(error))
+    failed = 0 if args.report else run_queue(plan, args.jobs if plan[0].ranks == 1 else 1)
+    print(report(args.group, plan, beside))
     return 1 if failed else 0
 
 

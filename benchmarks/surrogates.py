@@ -63,7 +63,7 @@ def report(tasks, seeds, steps, time_limits="bootstrap"):
     top = ", ".join(f"{env} {score:,.1f}" for env, score in zip(tasks, np.max([one.max(axis=0) for one in matrix.of(whole).values()], axis=0)))
     text = (f"seeds {', '.join(map(str, whole))}, {steps:,} steps; score: average over {len(whole) * len(tasks)} runs, random policy 0, best run 1\n\n"
             f"{table}\n\n0 is {random}; 1 is {top}.\n")
-    place = report_name(name, tasks, TASKS, steps)
+    place = report_name(name, tasks, TASKS, steps, seeds)
     place.with_name(f"{place.name}-table.md").write_text(text)
     bar_figure(place.with_suffix(".png"), {setting: bootstrap_interval(scores[setting]) for setting in SETTINGS},
                {setting: paper for setting, (_, paper) in SETTINGS.items()}, "average normalised score")

@@ -14,85 +14,26 @@ import shutil
 import statistics
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # the packages beside this folder, wherever it is called from
-from baselines_ppo.sweep_runs import launcher  # noqa: E402
+from finished import RESULTS, Job, Results  # noqa: F401  the benchmarks have all of these from here
 
-RESULTS = Path(__file__).parent / "results"
+from baselines_ppo.sweep_runs import launcher
+
+ROOT = Path(__file__).parents[1]
 LAST_EPISODES = 100
 CURVE_POINTS = 100
+SEEDS = (0, 1, 2)  # of a comparison
 
 
-@dataclass(frozen=True)
-class Job:
-    """One training.
-
-    Attributes:
-        benchmark: whose it is; names the results file.
-        setting: what is compared.
-        env, seed, steps: the task, and how long.
-        words: further arguments of the command line.
-        episodes: of the final policy, deterministic and as many stochastic ones; 0 for none.
-        ranks: under mpirun, where there is more than one.
-    """
-
-    benchmark: str
-    setting: str
-    env: str
-    seed: int
-    steps: int
-    words: tuple = ()
-    episodes: int = 0
-    ranks: int = 1
-
-    @property
-    def key(self):
-        return self.benchmark, self.setting, self.env, self.seed, self.steps
-
-    def __str__(self):
-        return f"{self.env}, {self.setting}, seed {self.seed}"
-
-
-class Results:
-    """Finished trainings of one benchmark, a JSON line each.
-
-    Args:
-        benchmark: its name.
-        folder: where `<benchmark>.jsonl` is.
-    """
-
-    def __init__(self, benchmark, folder=RESULTS):
-        self.path, self.lock = Path(folder) / f"{benchmark}.jsonl", threading.Lock()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        data = self.path.read_bytes() if self.path.exists() else b""
-        whole = data[:data.rfind(b"\n") + 1]
-        if whole != data:  # a line that was cut off when its writer was killed
-            self.path.write_bytes(whole)
-        self.lines = [json.loads(line) for line in whole.decode().splitlines()]
-
-    def __contains__(self, job):
-        return any((line["benchmark"], line["setting"], line["env"], line["seed"], line["steps"]) == job.key for line in self.lines)
-
-    def add(self, line):
-        """Append a line, so that it is on disk when this returns."""
-        with self.lock, self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-            self.lines.append(line)
-
-
-def train(job, work):
+def train(job, work, alone=True):
     """Run one training to its end; its JSON line.
 
     Args:
         work: folder for the run's own folder, which is removed afterwards.
+        alone: no other training runs beside it: its environments may have all cores.
 
     Raises:
         RuntimeError: with the command's last words, if it fails.
@@ -107,7 +48,7 @@ def train(job, work):
         shutil.rmtree(run_dir, ignore_errors=True)
         begun.write_text(commit)
         words = ["--env", job.env, "--seed", str(job.seed), "--num-timesteps", str(job.steps), "--run-dir", str(run_dir),
-                 "--report", "false", *map(str, job.words)]
+                 "--report", "false", *([] if alone else ["--env-threads", "1"]), *map(str, job.words)]
     command = [*launcher(job.ranks), sys.executable, str(ROOT / "run.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
     if done.returncode:
@@ -127,10 +68,11 @@ def folder_name(job):
 
 
 def tree_commit():
-    """The commit of this tree, with a "+" behind it where anything but results has changed since."""
+    """The commit of this tree, with a "+" behind it where anything but results and references has changed since."""
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
-    return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results") else "")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!tests/reference")
+    return git("rev-parse", "HEAD") + ("+" if changed else "")
 
 
 def played(run_dir, job):
@@ -153,7 +95,7 @@ def described(job, run_dir):
     score = statistics.fmean(returns[-LAST_EPISODES:]) if returns else float(rows[-1]["EpRewMean"])
     return {"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "score": score,
             "curve": [[int(row["TimestepsSoFar"]), float(row["EpRewMean"])] for row in thin if row["EpRewMean"] not in ("", "nan")],
-            "episodes": int(rows[-1]["EpisodesSoFar"]), "seconds": float(rows[-1]["TimeElapsed"]),
+            "episodes": int(rows[-1]["EpisodesSoFar"]), "length": float(rows[-1]["EpLenMean"]), "seconds": float(rows[-1]["TimeElapsed"]),
             "settings": config["settings"] | {"run_dir": None}, "versions": config["versions"], "platform": config["platform"]}
 
 
@@ -161,10 +103,8 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
     """Run all jobs that have no result yet, in order, `at_once` at a time; returns how many failed."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    results = {job.benchmark: Results(job.benchmark) for job in jobs}
-    waiting = [job for job in jobs if job not in results[job.benchmark]]
     work.mkdir(parents=True, exist_ok=True)
-    failed, steps_done, began = 0, 0, time.monotonic()
+    failed, steps_done = 0, 0
     with (work / ".lock").open("w") as lock, Progress("{task.description}", BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
                                                       disable=not sys.stdout.isatty()) as progress:
         try:
@@ -172,10 +112,12 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
         except BlockingIOError:
             print(f"another queue is at work in {work}; waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
+        results = {job.benchmark: Results(job.benchmark) for job in jobs}  # only now: the other queue has finished some of them
+        waiting, began = [job for job in jobs if job not in results[job.benchmark]], time.monotonic()
         bar = progress.add_task("trainings", total=len(jobs), completed=len(jobs) - len(waiting))
         print(f"{len(jobs)} trainings, {len(jobs) - len(waiting)} of them done already, {at_once} at once", flush=True)
         with ThreadPoolExecutor(at_once) as pool:
-            futures = {pool.submit(train, job, work): job for job in waiting}
+            futures = {pool.submit(train, job, work, at_once == 1): job for job in waiting}
             for number, future in enumerate(as_completed(futures), len(jobs) - len(waiting) + 1):
                 job = futures[future]
                 progress.advance(bar)
@@ -194,9 +136,26 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
     return failed
 
 
-def report_name(name, tasks, all_tasks, steps):
-    """Where a report goes, without its endings: a small comparison does not take the place of the whole one."""
-    return RESULTS / (name if set(tasks) == set(all_tasks) and steps == 1_000_000 else f"{name}-part")
+def report_name(name, tasks, all_tasks, steps, seeds=SEEDS):
+    """Where the report of a comparison goes, without its endings."""
+    return report_place(name, set(tasks) == set(all_tasks) and steps == 1_000_000 and set(SEEDS) <= set(seeds))
+
+
+def report_place(name, whole):
+    """Where a report goes, without its endings: a small one, of fewer tasks, steps or seeds, does not take the place of the whole one."""
+    return RESULTS / (name if whole else f"{name}-part")
+
+
+def words_of(text):
+    """'preset=trpo cg_stride=1' as the command line's words.
+
+    Raises:
+        ValueError: for a part without "=".
+    """
+    pairs = [part.partition("=") for part in text.split()]
+    if bad := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"{bad[0]!r} in {text!r} is not name=value")
+    return tuple(word for name, _, value in pairs for word in (f"--{name.replace('_', '-')}", value))
 
 
 def main(doc, tasks, jobs, report, **variants):
@@ -210,7 +169,7 @@ def main(doc, tasks, jobs, report, **variants):
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds [0 1 2]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds [0 1 2]")
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")

@@ -2,43 +2,57 @@
 
     python benchmarks/tuning.py --env Hopper-v4 Walker2d-v4 --seeds 100 101 --try "preset=trpo" "preset=trpo cg_stride=1"
 
-Each text after --try is one set of the command line's settings. The table is of everything that was ever tried on the tasks and steps
-named, results/tuning.jsonl; --report only shows it. May be killed at any moment and started again (training_queue.py).
+Each text after --try is one set of the command line's settings. Scored are the final policy, deterministically, which is what returns.py reports, and
+the last 100 training episodes; their order may differ. The table is of everything that was ever tried on the tasks and steps named,
+results/tuning.jsonl; --report only shows it. What was tried with a preset that has changed since has a row of its own, and is trained anew if it is
+asked for again. May be killed at any moment and started again (training_queue.py).
 """
 import argparse
 import os
 import sys
 
 import numpy as np
+from finished import Job, Results, check, counts_for
 from scores import markdown_table
-from training_queue import Job, Results, run_queue
+from training_queue import run_queue, words_of
 
-BENCHMARK, FIRST_SEED = "tuning", 100
+from common.errors import UserError
+
+BENCHMARK, FIRST_SEED, EPISODES = "tuning", 100, 20
 
 
-def words_of(text):
-    """'preset=trpo cg_stride=1' as the command line's words.
+def job_of(text, env, seed, steps, episodes=EPISODES):
+    """The training of one set of settings."""
+    return Job(BENCHMARK, text, env, seed, steps, words_of(text), episodes, by_settings=True)
 
-    Raises:
-        ValueError: for a part without "=".
-    """
-    pairs = [part.partition("=") for part in text.split()]
-    if bad := [name for name, equals, _ in pairs if not equals]:
-        raise ValueError(f"{bad[0]!r} in {text!r} is not name=value")
-    return tuple(word for name, _, value in pairs for word in (f"--{name.replace('_', '-')}", value))
+
+def row_name(line):
+    """A line's row: its settings as they were typed, and the commit where a preset has made others of them since."""
+    now = counts_for(line, job_of(line["setting"], line["env"], line["seed"], line["steps"], episodes=0))
+    return line["setting"] if now else f"{line['setting']} (as of {line['git_commit'][:7]})"
+
+
+def cell(scores):
+    """The mean of {seed: score}, and each."""
+    return f"{np.mean(list(scores.values())):,.1f} ({', '.join(f'{scores[seed]:,.0f}' for seed in sorted(scores))})" if scores else ""
 
 
 def report(tasks, steps):
-    """A Markdown table: a row for all settings tried, a column a task, seeds behind the mean of the last 100 training episodes."""
-    lines = [line for line in Results(BENCHMARK).lines if line["env"] in tasks and line["steps"] == steps]
+    """A Markdown table: a row for all settings tried, two columns a task: the final policy, and the last 100 training episodes; seeds behind the mean."""
+    found = {}
+    for line in Results(BENCHMARK).lines:
+        if line["env"] in tasks and line["steps"] == steps:
+            found.setdefault(row_name(line), {}).setdefault(line["env"], {})[line["seed"]] = line
     rows = []
-    for setting in dict.fromkeys(line["setting"] for line in lines):
+    for name, by_task in found.items():
         cells = []
         for env in tasks:
-            scores = {line["seed"]: line["score"] for line in lines if line["env"] == env and line["setting"] == setting}
-            cells.append(f"{np.mean(list(scores.values())):,.1f} ({', '.join(f'{scores[seed]:,.0f}' for seed in sorted(scores))})" if scores else "")
-        rows.append((setting, *cells))
-    return markdown_table(("settings", *tasks), rows) if rows else "nothing has finished yet"
+            lines = by_task.get(env, {})
+            cells += [cell({seed: np.mean(line["deterministic"]) for seed, line in lines.items() if line.get("deterministic")}),
+                      cell({seed: line["score"] for seed, line in lines.items()})]
+        rows.append((name, *cells))
+    header = ("settings", *(part for env in tasks for part in (f"{env}, {EPISODES} deterministic episodes", f"{env}, last 100 of training")))
+    return markdown_table(header, rows) if rows else "nothing has finished yet"
 
 
 def main():
@@ -53,10 +67,10 @@ def main():
     if min(args.seeds) < FIRST_SEED:
         parser.error(f"seed {min(args.seeds)} is for reported results; tune on seeds from {FIRST_SEED} up")
     try:
-        words = {text: words_of(text) for text in args.settings}
-    except ValueError as error:
+        jobs = [job_of(text, env, seed, args.num_timesteps) for seed in args.seeds for env in args.env for text in dict.fromkeys(args.settings)]
+        check(() if args.report else jobs)
+    except (UserError, ValueError) as error:
         parser.error(str(error))
-    jobs = [Job(BENCHMARK, text, env, seed, args.num_timesteps, words[text]) for seed in args.seeds for env in args.env for text in words]
     failed = 0 if args.report else run_queue(jobs, args.jobs)
     print(report(args.env, args.num_timesteps))
     return 1 if failed else 0

@@ -1,7 +1,14 @@
 """What a run calls between its iterations, on every rank: typed callbacks, and Baselines' `callback(locals, globals)`."""
+import sys
+
 import numpy as np
 
+from common import tf_util
 from common.errors import StopTraining, UserError
+
+NAMES = ("pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart")
+AT_ONCE = ("a callback has returned True before the first iteration, which ends the run with an untrained policy; True stops: return None, where "
+           "Stable-Baselines 2 took True for going on")
 
 
 class Callback:
@@ -30,6 +37,14 @@ class Callback:
         """
 
 
+class Locals(dict):
+    """What a callback gets for `locals()`: the names that Baselines' users read. UserError for any other."""
+
+    def __missing__(self, name):
+        raise UserError(f"the callback reads locals[{name!r}], which is not there; there are {', '.join(NAMES)}; "
+                        "take what else it needs from where learn() is called")
+
+
 class BaselinesCallback(Callback):
     """Baselines' `callback(locals, globals)`: before every iteration, with a dict of the names that its users read.
 
@@ -37,13 +52,16 @@ class BaselinesCallback(Callback):
         function: the callback; unlike Baselines' it may also return True to end the run.
     """
 
-    NAMES = ("pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart")
-
     def __init__(self, function):
         self.function = function
 
     def before_iteration(self, training):
-        return self.function({name: getattr(training, name) for name in self.NAMES}, {})
+        """Call the function; in it `tf_util`'s `save_state` means pi."""
+        with tf_util.standing_for_all(training.pi.get_variables()):
+            answer = self.function(Locals((name, getattr(training, name)) for name in NAMES), {})
+        if is_true(answer) and training.iters_so_far == 0 and training.comm.rank == 0:
+            print(AT_ONCE, file=sys.stderr, flush=True)
+        return answer
 
 
 def as_callbacks(callback):
@@ -63,13 +81,17 @@ def as_callbacks(callback):
     return [BaselinesCallback(callback)]
 
 
+def is_true(answer):
+    """Whether a callback's answer is True, NumPy's included: Baselines' callbacks return whatever they like."""
+    return isinstance(answer, (bool, np.bool_)) and bool(answer)
+
+
 def wants_to_stop(calls):
-    """Whether any of the functions () -> object returns True, NumPy's included, or raises `StopTraining`; all of them are called."""
+    """Whether any of the functions () -> object returns True or raises `StopTraining`; all of them are called."""
     stop = False
     for call in calls:
         try:
-            answer = call()
-            stop |= isinstance(answer, (bool, np.bool_)) and bool(answer)
+            stop |= is_true(call())
         except StopTraining:
             stop = True
     return stop

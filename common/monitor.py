@@ -25,10 +25,20 @@ class Monitor(gym.Wrapper):
         super().__init__(env)
         self.episodes, self.episode_return, self.episode_length = [], 0.0, 0
         self.rows, self.started = None, time.time()
-        if path is not None:
-            self._open(Path(path))
+        self.write_to(path)
 
-    def _open(self, path):
+    def write_to(self, path):
+        """Write episodes to another file from now on, as `path` above.
+
+        Raises:
+            UserError: if it is there, and no Monitor file.
+        """
+        if self.rows is not None:
+            self.rows.close()
+            self.rows = None
+        if path is None:
+            return
+        path = Path(path)
         if path.exists() and path.stat().st_size:
             try:
                 self.started = float(json.loads(path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#"))["t_start"])
@@ -72,8 +82,7 @@ class Monitor(gym.Wrapper):
         return taken
 
     def close(self):
-        if self.rows is not None:
-            self.rows.close()
+        self.write_to(None)
         super().close()
 
 

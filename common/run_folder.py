@@ -83,7 +83,7 @@ class RunFolder:
             raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
 
     def _half_done(self):
-        folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy")))
+        folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy", "start")))
         return [path for folder in folders for path in folder.glob(".*") if HALF_DONE.fullmatch(path.name)]
 
     def leftovers(self):

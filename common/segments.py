@@ -236,6 +236,8 @@ def join(parts):
 
 def squeeze(seg):
     """A segment of one environment without its environment axis."""
-    lists = ("final_obs", "ep_rets", "ep_lens", "steps")
+    as_they_are = {"final_obs", "ep_rets", "ep_lens", "steps", "x", "all_x"}  # lists, and rows that an evaluation has put one after the other
+    if seg.get("flatparam", seg["rew"]).ndim == 2:
+        as_they_are.add("flatparam")
     per_env = ("last_ob", "last_new", "nextvpred")
-    return {key: value if key in lists else value[0] if key in per_env else value[:, 0] for key, value in seg.items()}
+    return {key: value if key in as_they_are else value[0] if key in per_env else value[:, 0] for key, value in seg.items()}

@@ -30,6 +30,20 @@ def uncompiled_here(monkeypatch):
     monkeypatch.setattr(Policy, "xla", False)
 
 
+@pytest.fixture
+def page_folder(tmp_path, monkeypatch):
+    """A function (page of the documentation) that makes a folder with the files whose contents the page shows, and goes there."""
+    from doc_pages import blocks
+
+    def enter(page):
+        for block in blocks(page):
+            if block.file:
+                (tmp_path / block.file).write_text(block.text)
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+    return enter
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""

@@ -1,10 +1,14 @@
 """Bad input: one clear line, exit status 2, no traceback, before the first step; and the help that needs no TensorFlow."""
 import os
+import shlex
 import subprocess
 import sys
 
 import jobs
 import pytest
+
+from baselines_ppo import __version__
+from baselines_ppo.resolve import check_evaluations
 
 SUPPORT = str(jobs.ROOT / "tests" / "support")
 
@@ -50,6 +54,10 @@ def assert_refused(finished, *parts, status=2):
     (["--resume"], ["--run-dir"]),
     (["--resume", "--run-dir", "/nonexistent"], ["/nonexistent", "no run"]),
     (["--play"], ["--load-path"]),
+    (["--env", "CartPole-v1", "--json"], ["--json is for --play"]),
+    (["--env", "CartPole-v1", "--load-path", "run", "--deterministic"], ["--deterministic is for --play"]),
+    (["--env", "CartPole-v1", "--video", "a.gif"], ["--load-path", "--film"]),
+    (["--env", "CartPole-v1", "--eval-episodes", "5"], ["--eval-episodes", "--eval-every"]),
     (["--play", "--load-path", "/nonexistent"], ["/nonexistent"]),
 ])
 def test_refused_in_one_line(words, parts, cli_here):
@@ -94,9 +102,29 @@ def test_an_environment_that_goes_wrong_is_named_with_its_step(tmp_path):
     assert_refused(finished, "not finite", "observation", "environment", "(Nan-v0)", "step 99", "iteration 0", status=1)
 
 
+def test_a_run_ends_with_the_whole_command_that_plays_it(tmp_path, cli_here, uncompiled_here):
+    done = cli_here("--env", "CartPole-v1", "--max-iters", "1", "--report", "false", "--run-dir", tmp_path / "my run")
+    line = next(line for line in done.stdout.splitlines() if line.startswith("watch it: "))
+    python, m, module, *words = shlex.split(line.removeprefix("watch it: "))
+    assert (python, m, module) == ("python", "-m", "baselines_ppo")
+    assert cli_here(*words, "--json").returncode == 0
+
+
 def test_help_needs_no_tensorflow_gymnasium_or_mpi():
     code = ("import sys; from baselines_ppo.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
             "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'numpy'} & set(sys.modules); assert not heavy, heavy")
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
     assert finished.returncode == 0, finished.stderr
     assert "--clip-param" in finished.stdout
+    assert finished.stdout.index("--env ID") < finished.stdout.index("what to run:") and len(finished.stdout.partition("\n\n")[0].splitlines()) == 4
+
+
+def test_the_version_is_the_packages_own(capsys):
+    with pytest.raises(SystemExit) as ended:
+        jobs.main_here("--version")
+    assert ended.value.code == 0 and capsys.readouterr().out == f"baselines_ppo {__version__}\n"
+    assert f'version="{__version__}"' in (jobs.ROOT / "setup.py").read_text()
+
+
+def test_episodes_of_an_evaluation_need_none_where_it_is_said_that_there_are_none():
+    check_evaluations({"eval_episodes": 5, "eval_every": 0})

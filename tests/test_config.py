@@ -11,7 +11,7 @@ from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, set
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import go_on_with, resumed_settings, settings_for
-from baselines_ppo.runner import cores_of_a_rank
+from baselines_ppo.runner import cores_of_a_rank, default_folder
 from common.errors import UserError
 
 
@@ -28,6 +28,12 @@ def written(tmp_path, content):
 
 def config_of(settings, ranks, typed):
     return {"format": CONFIG_FORMAT, "ranks": ranks, "settings": settings, "typed": typed}
+
+
+def test_runs_go_into_the_folder_that_the_environment_variable_names(monkeypatch):
+    assert default_folder(resolved()).startswith("runs/CartPole-v1/")
+    monkeypatch.setenv("BASELINES_PPO_RUNS", "/elsewhere")
+    assert default_folder(resolved("--seed", "3")).startswith("/elsewhere/CartPole-v1/") and default_folder(resolved("--seed", "3")).endswith("-seed3")
 
 
 def test_none_takes_a_presets_value_away():

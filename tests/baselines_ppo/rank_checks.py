@@ -20,8 +20,10 @@ from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.settings import TRPOSettings  # noqa: E402
 from common import mpi  # noqa: E402
 from common.drift import RanksDrifted  # noqa: E402
+from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
 from common.mpi_adam import MpiAdam  # noqa: E402
+from common.run_data import Run  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
@@ -116,6 +118,29 @@ if "--short" not in sys.argv:
     _, digests, _, training = train(env=uneven, max_iters=0, max_episodes=60)
     results["uneven_rows"] = [all(len(set(row)) == 1 for row in digests), training.episodes_so_far >= 60]
 
+# a policy that only rank 0 can read; and one that nobody can
+with tempfile.TemporaryDirectory() as there:
+    path, begun = Path(there) / "policy.safetensors", []
+    gathered.save(path)
+    train(extra=lambda local: begun.append(local["pi"].state()), load_path=path if comm.rank == 0 else "nowhere", max_iters=1)
+    results["started_from"] = comm.gather(all((begun[0][name] == x).all() for name, x in gathered.state().items()) and begun[0].keys() == begun[1].keys())
+    results["filters_count"] = [float(state["ob_rms/count"].item()) for state in begun[:2]]
+try:
+    train(load_path="nowhere" if comm.rank == 0 else path, max_iters=1)
+except UserError as error:
+    results["refused"] = comm.gather(str(error))
+
+# a run that is recorded, where rank 0 says
+there = comm.broadcast(tempfile.mkdtemp())
+_, _, _, training = train(run_dir=Path(there) / "run" if comm.rank == 0 else None, max_iters=2)
+comm.barrier()  # rank 0 has written the policy
+found = Run(Path(there) / "run")
+results["recorded"] = {"files": sorted(path.name for path in found.path.glob("*.csv")), "ranks": found.settings["ranks"], "rows": len(found.rows["EpRewMean"]),
+                       "episodes": [len(found.episodes.returns), training.episodes_so_far], "policy": (found.path / "policy/policy.safetensors").exists()}
+try:
+    train(run_dir=there + "/run", max_iters=2)
+except UserError as error:
+    results["recorded"]["refused"] = comm.gather(str(error).rpartition("/")[2])
 
 
 def flip(x):

@@ -2,12 +2,17 @@
 import csv
 import json
 import os
+from types import SimpleNamespace
 
 import jobs
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.util import tensor_util
 
 from baselines_ppo import load_policy
+from baselines_ppo.evaluations import Evaluations, too_seldom
 from common.checkpoints import load_arrays
 from common.run_folder import FORMAT
 
@@ -41,6 +46,23 @@ def test_every_evaluation_is_a_row_and_the_best_policy_is_kept(evaluated):
     load_policy(evaluated / "best/policy.safetensors")
 
 
+def test_tensorboard_has_every_setting_and_the_histograms_that_were_asked_for(evaluated):
+    events = EventAccumulator(str(evaluated / "tb"), size_guidance={"tensors": 0})
+    events.Reload()
+    plugin = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
+    found = {name: getattr(value, value.WhichOneof("kind")) for name, value in plugin.session_start_info.hparams.items()}
+    settings = json.loads((evaluated / "config.json").read_text())["settings"]
+    assert found == {name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value) for name, value in settings.items()}
+    pi = load_policy(evaluated)
+    sizes = {f"weights/{v.name.split(':')[0]}": v.numpy().size for v in pi.get_variables()} | {"segment/actions": 256, "segment/advantages": 256}
+    for name, size in sizes.items():
+        histograms = events.Tensors(name)
+        assert [event.step for event in histograms] == [512, 1024]  # checkpoints, after two and four iterations of 256 steps
+        for event in histograms:
+            counts = tensor_util.make_ndarray(event.tensor_proto)[:, 2]  # a bucket is (left, right, count)
+            assert counts.sum() == size
+
+
 def test_evaluations_and_histograms_change_no_bit_of_the_training(evaluated, tmp_path):
     train(tmp_path / "plain")
     for name, x in last_checkpoint(tmp_path / "plain").items():
@@ -63,6 +85,36 @@ def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path,
     scores = [float(row["EvalRewMean"]) for row in csv.DictReader((folder / "evaluations.csv").open())]
     assert len(scores) == 6
     assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == max(scores)
+
+
+def test_the_final_policy_is_evaluated_and_a_run_that_goes_on_forgets_that(tmp_path, cli_here, uncompiled_here):
+    folder, rows = tmp_path / "run", lambda: [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())]
+    done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "3", "--eval-episodes", "2")
+    assert done.returncode == 0 and "--eval-every" not in done.stdout
+    assert rows() == ["3", "4"]
+    done = cli_here("--run-dir", folder, "--resume", "--max-iters", "5")
+    assert done.returncode == 0 and rows() == ["3", "5"]
+
+
+def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_its_final_policy(tmp_path, cli_here, uncompiled_here):
+    folder = tmp_path / "run"
+    done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "50", "--eval-episodes", "2", "--max-iters", "1")
+    assert "--eval-every 50 iterations: the run is over after about 1, so only its final policy is evaluated\n" in done.stdout
+    (row,) = csv.DictReader((folder / "evaluations.csv").open())
+    assert row["Iteration"] == "1"
+    assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == float(row["EvalRewMean"])
+    assert too_seldom({"alg": "ppo", "timesteps_per_actorbatch": 256, "num_timesteps": 4096, "max_iters": 0, "eval_every": 9}, ranks=2) is not None
+    assert too_seldom({"alg": "ppo", "timesteps_per_actorbatch": 256, "num_timesteps": 4096, "max_iters": 0, "eval_every": 8}, ranks=2) is None
+
+
+def test_a_signal_leaves_no_time_for_a_last_evaluation():
+    def never():
+        raise AssertionError
+    evaluations = Evaluations(never, 2, 1, never, best=None)
+    evaluations.at_end(SimpleNamespace(iters_so_far=3, stop_requested=15))
+    evaluations.at_end(SimpleNamespace(iters_so_far=4, stop_requested=None))  # has been evaluated
+    with pytest.raises(AssertionError):
+        evaluations.at_end(SimpleNamespace(iters_so_far=3, stop_requested="callback"))
 
 
 def test_two_ranks_evaluate_once(tmp_path):

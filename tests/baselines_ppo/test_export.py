@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 from export_spaces import BOX, BOX32, IMAGES, ROWS, TASK, TORQUES, draw
 from jobs import run
+from small_policies import trained
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, UserError, export
 from baselines_ppo.export import export_litert, export_saved_model
@@ -98,6 +99,7 @@ SAVED_MODELS = {
     "tuple": (MlpPolicy, gym.spaces.Tuple([BOX32, gym.spaces.MultiBinary([2, 2])]), gym.spaces.MultiBinary([2, 3]), {},
               lambda ob: {"observation_0": ob[0], "observation_1": ob[1]}),
     "images": (CnnPolicy, IMAGES, gym.spaces.Discrete(6), {"kind": "small"}, whole),
+    "trained": (trained, None, None, {}, whole),  # Discrete actions over a Box
     "own_filter": (OwnFilter, BOX, TORQUES, {}, whole),
     "own_prepare": (OwnSigns, BOX, gym.spaces.Discrete(3), {}, whole),
 }
@@ -114,8 +116,10 @@ every_case = pytest.mark.parametrize("name", [*SAVED_MODELS, *LITERT])
 
 @functools.cache
 def build(name):
-    """(policy with random weights and a filter that has seen such observations, observations, noise)."""
+    """(policy with random weights and a filter that has seen such observations, or a trained one; observations; noise)."""
     cls, ob_space, ac_space, settings, _ = (SAVED_MODELS | LITERT)[name]
+    if cls is trained:
+        return trained(ROWS)
     rng = np.random.default_rng(1)
     pi = cls("pi", ob_space, ac_space, **settings)
     for v in pi.get_variables():

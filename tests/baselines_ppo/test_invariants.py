@@ -1,11 +1,12 @@
-"""Invariants 1, 4 and 7 of the design, in one process."""
+"""Invariants 1, 4 and 7 of the design, and when the observation filter learns, in one process."""
 import gymnasium as gym
 import numpy as np
 import pytest
 import scipy.stats
-from small_envs import Ragged
+from small_envs import FarAway, Ragged
 
 from baselines_ppo import MlpPolicy, pposgd_simple
+from common.vec_env import InProcessVectorEnv
 
 
 class Recorder(pposgd_simple.PPOUpdate):
@@ -66,6 +67,24 @@ def test_every_compiled_function_is_traced_once_in_twenty_iterations(recorder, m
     last = recorder.last
     functions = [last.descent._sweep, last.descent._evaluate, last.evaluate._outputs, last.evaluate._copy]
     assert [function.experimental_get_tracing_count() for function in functions] == [1, 1, 1, 1]
+
+
+def test_the_filter_has_seen_every_segment_but_the_one_that_it_acts_on(uncompiled_here):
+    counts, obs, x = [], [], []
+
+    def callback(local, _):
+        counts.append(local["pi"].ob_rms.count)
+        if local["seg"] is not None:
+            obs.append(local["seg"]["ob"][:, 0])
+            x.append(local["seg"]["x"])
+
+    pi = train(InProcessVectorEnv([FarAway()]), callback=callback)
+    assert counts == [0, 256, 512, 768]  # before each of three iterations, and after the last
+    for n in (1, 2):  # what is optimised is what acted: normalised by the segments before it; at an offset of 1,000 they clip at 5 without
+        seen = np.concatenate(obs[:n])
+        np.testing.assert_allclose(x[n], np.clip((obs[n] - seen.mean(axis=0)) / seen.std(axis=0), -5, 5), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(pi.ob_rms.mean, np.concatenate(obs).mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(pi.ob_rms.std, np.concatenate(obs).std(axis=0), rtol=1e-9)
 
 
 class Once(gym.Env):

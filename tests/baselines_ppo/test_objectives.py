@@ -1,4 +1,6 @@
-"""The objectives and what they drive: gradients against finite differences in float64, and against each other; the rule on beta."""
+"""The objectives and what they drive: gradients against finite differences in float64, and against each other; the losses by hand; the rule on beta."""
+from types import SimpleNamespace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import tensorflow as tf
 
 from baselines_ppo import MlpPolicy
 from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, policy_gradient, probability_ratio
-from baselines_ppo.pposgd_simple import KLPenalty, ppo_losses
+from baselines_ppo.pposgd_simple import TERMS, KLPenalty, ppo_losses
 from baselines_ppo.settings import PPOSettings, VPGSettings
 from baselines_ppo.vpg import vpg_losses
 from common.distributions import make_pdtype
@@ -72,6 +74,31 @@ def test_where_pi_is_oldpi_clip_unclipped_penalised_and_actor_critic_have_one_gr
     assert np.abs(gradients["clip"]).max() > 1e-3
     for name, gradient in gradients.items():
         np.testing.assert_allclose(gradient, gradients["clip"], rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+# Two rows of a policy over two actions, whose first is taken in both: its probability was 0.5 and 0.5, and is 0.75 and 0.45.
+# Ratios 1.5 and 0.9, advantages 1 and -2; values 1 and 0 for returns of 3 and -1.
+TWO_ROWS = {"x": np.zeros((2, 1), np.float32), "ac": np.array([0, 0]), "flatparam": np.log(np.float32([[0.5, 0.5], [0.5, 0.5]])),
+            "vpred": np.float32([0, 0]), "atarg": np.float32([1, -2]), "ret": np.float32([3, -1])}
+NEW = SimpleNamespace(pdtype=make_pdtype(gym.spaces.Discrete(2)),
+                      forward=lambda x: (tf.constant(np.log(np.float32([[0.75, 0.25], [0.45, 0.55]]))), tf.constant([1.0, 0.0])))
+SURR = 0.3  # -(min(1.5, 1.2) 1 + 0.9 (-2)) / 2
+VF = 2.5  # ((1 - 3)^2 + (0 + 1)^2) / 2
+ENT = (0.5623351 + 0.6881388) / 2  # -0.75 ln 0.75 - 0.25 ln 0.25, and -0.45 ln 0.45 - 0.55 ln 0.55
+KL = (0.1438410 + 0.0050252) / 2  # -(ln 1.5 + ln 0.5) / 2, and -(ln 0.9 + ln 1.1) / 2
+
+
+def test_the_loss_is_equation_9_by_hand():
+    loss, terms = ppo_losses(NEW, PPOSettings(entcoeff=0.1, vf_coef=0.5))(TWO_ROWS, tf.constant([0.5, 0.5]), tf.constant([0.2, 1.0]))
+    by_hand = {"loss_pol_surr": SURR, "loss_pol_entpen": -0.1 * ENT, "loss_vf_loss": VF, "loss_kl": KL, "loss_ent": ENT, "clipfrac": 0.5}
+    assert dict(zip(TERMS, terms.numpy())) == pytest.approx(by_hand, rel=1e-6)  # sums of a few float32 numbers below 10
+    assert float(loss) == pytest.approx(SURR + 0.5 * VF - 0.1 * ENT, rel=1e-6)
+
+
+def test_the_policy_gradients_loss_is_its_own_by_hand():
+    loss, _ = vpg_losses(NEW, VPGSettings(entcoeff=0.1, vf_coef=0.5), True)(TWO_ROWS, tf.constant([0.5, 0.5]), tf.constant([]))
+    # -(ln 0.75 - 2 ln 0.45) / 2 + 0.5 VF - 0.1 S
+    assert float(loss) == pytest.approx(-(-0.2876821 + 2 * 0.7985077) / 2 + 0.5 * VF - 0.1 * ENT, rel=1e-6)
 
 
 def test_beta_follows_a_script():

@@ -1,8 +1,10 @@
 """Comparing runs: groups, final returns and their tests against hand calculation, the figure, and what is said of it."""
 import json
+import re
 import subprocess
 import sys
 from math import sqrt
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import jobs
@@ -12,6 +14,9 @@ from PIL import Image
 from scipy import stats
 
 from baselines_ppo import comparison, plot
+from baselines_ppo.report_words import headline
+from baselines_ppo.sweep_folder import SweepFolder
+from common.screen import number
 
 A, B = [300.0, 320.0, 310.0, 330.0], [100.0, 150.0, 90.0]
 
@@ -168,6 +173,32 @@ def test_several_comparisons_are_corrected_and_that_is_said(tmp_path, capsys):
     assert "after correction (Holm, over 3 comparisons)" in said(capsys, tmp_path)
 
 
+def test_groups_of_unequal_length_and_runs_without_their_end_are_told_beside_the_statement(tmp_path, capsys):
+    for clip, episodes in (("short", 3), ("whole", 10)):
+        for seed in range(4):
+            monitored(tmp_path / clip / str(seed), [seed, *[100.0 * episodes + seed] * (episodes - 1)], settings={"clip_param": clip, "num_timesteps": 100},
+                      typed=["clip_param"], seed=seed)
+    status, out, err = ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--final", "1")
+    lines = out.splitlines()
+    said = next(i for i, line in enumerate(lines) if "clip_param=whole is better than clip_param=short" in line)
+    assert lines[said + 1].startswith("Hopper-v4: clip_param=short: 4 of 4 runs did not come to their end: ")
+    assert f"{tmp_path}/short/0 (30% of 100 steps), " in lines[said + 1] and lines[said + 1].endswith("/2 (30% of 100 steps), ...")
+    assert lines[said + 2] == ("Hopper-v4: the groups were trained for unequal lengths: 30 steps (clip_param=short), 100 steps (clip_param=whole); "
+                               "a difference may be one of length")
+    found = json.loads(ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--json")[1])
+    assert len(found["environments"]["Hopper-v4"]["cautions"]) == 2
+
+
+def test_copies_of_one_run_are_told_and_seeds_are_not_copies(tmp_path, capsys):
+    for name, seed, more in (("a", 0, {}), ("b", 0, {"quiet": True, "env_workers": 2}), ("c", 1, {}), ("other", 0, {"lam": 0.5})):
+        monitored(tmp_path / name, [1.0, 2.0], settings={"lam": 0.9} | more, seed=seed)
+    runs = plot.load([tmp_path])[0]["Hopper-v4"]
+    (line,) = comparison.cautions({"mine": runs})
+    assert line.startswith(f"mine: 2 runs have the same seed, 0, and the same settings: {tmp_path}/a, {tmp_path}/b; they are one run that counts as several")
+    assert line in said(capsys, tmp_path / "a", tmp_path / "b").replace("mujoco: 2 runs", "mine: 2 runs")
+    assert comparison.cautions({"mine": runs[1:]}) == []
+
+
 def test_json_has_what_the_table_has(tmp_path, capsys):
     status, out, err = ask(capsys, sweep(tmp_path, low=B, high=A), "--json", "--out", tmp_path / "x.png")
     found = json.loads(out)
@@ -189,6 +220,32 @@ def test_runs_of_three_programs_are_compared_in_one_panel(tmp_path, capsys):
     assert "fresh has no finished episode yet: left out" in err
     assert "sb3 does not name its environment: taken for Hopper-v4" in err
     assert "sb3: without Monitor files returns are the means of its progress.csv" in err
+
+
+def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and_sweep(tmp_path, cli_here, uncompiled_here):
+    done = cli_here("--env", "CartPole-v1", "--num-envs", "4", "--timesteps-per-actorbatch", "4096", "--optim-epochs", "1", "--max-iters", "1",
+                    "--report", "false", "--run-dir", tmp_path / "run")
+    (found,) = re.findall(r"mean return of the last 100 training episodes: (.+)", done.stdout)
+    (run,) = plot.load([tmp_path])[0]["CartPole-v1"]
+    assert run.rows["EpRewMean"][-1] != run.curve.final(100)  # which takes another hundred: those of the last environments
+    groups = comparison.compare(plot.grouped({"CartPole-v1": [run]}))["environments"]["CartPole-v1"]["groups"]
+    sweeps = SweepFolder(tmp_path / "sweep")
+    (tmp_path / "run").rename(sweeps.path)
+    figures = sweeps.finish(SimpleNamespace(name=".", limits={"max_iters": 1}))
+    for mean in (groups["classic"]["mean"], figures["mean_return"]):
+        assert f"{mean:.6g}" == found
+    assert headline(run, {})[0][1] == number(figures["mean_return"])
+
+
+def test_folders_that_baselines_and_sb3_wrote_are_plotted_as_they_are(tmp_path, capsys):
+    data = jobs.ROOT / "tests" / "data"
+    for x in ("steps", "time", "episodes"):
+        status, out, err = ask(capsys, data / "baselines", data / "stable_baselines3", "--x", x, "--out", tmp_path / "x.png")
+        assert (status, err) == (0, "") and "│ baselines" in out and "│ stable_baselines3" in out and out.count("CartPole-v1 ") >= 2
+    # a reward of 1 a step: 35 episodes of 2,275 steps in all, 76 of 2,020
+    status, out, err = ask(capsys, data, "--json", "--out", tmp_path / "x.png")
+    groups = json.loads(out)["environments"]["CartPole-v1"]["groups"]
+    assert groups["baselines"]["mean"] == pytest.approx(2275 / 35) and groups["stable_baselines3"]["mean"] == pytest.approx(2020 / 76)
 
 
 # ---- the figure

@@ -51,6 +51,7 @@ def test_a_callback_reads_baselines_names_and_stops_the_run():
         seen.append(local["iters_so_far"])
         if local["seg"] is not None:
             assert local["seg"]["ob"].shape == (64, 2) and local["seg"]["ac"].shape == (64, 2)  # no environment axis for an Env
+            assert local["seg"]["x"].shape == (64, 2) and local["seg"]["flatparam"].shape == (64, 4)  # which these never had
         return local["iters_so_far"] == 2
 
     learn(Ragged(), uncompiled, callback=callback, max_iters=10, **SMALL)

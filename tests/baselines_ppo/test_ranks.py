@@ -66,6 +66,19 @@ def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
     assert results["trpo_union_differs_by"] < 1e-3
 
 
+def test_a_policy_that_only_rank_0_can_read_is_where_all_ranks_start(results):
+    assert results["started_from"] == [True] * results["size"]
+    assert results["filters_count"] == [3 * 64 * results["size"], 4 * 64 * results["size"]]
+    assert results["refused"] == ["nowhere: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"] * results["size"]
+
+
+def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all(results):
+    found, n = results["recorded"], results["size"]
+    assert found["files"] == [*(f"{rank}.0.monitor.csv" for rank in range(n)), "progress.csv"]
+    assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found["episodes"][1] > n
+    assert found["refused"] == ["run already holds a run; choose another run_dir"] * n
+
+
 @pytest.mark.parametrize("averaging, when, name, array", [
     ("gather", "before", "weight", "pi/000/pol/fc1/b"), ("gather", "collect", "mean", "pi/ob_rms/mean"), ("gather", "after", "weight", "pi/000/pol/fc1/b"),
     ("average", "before", "mean", "pi/ob_rms/mean"), ("average", "collect", "weight", "pi/000/pol/fc1/b")])

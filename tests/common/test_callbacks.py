@@ -5,7 +5,7 @@ import pytest
 from logs import Rows
 from small_policies import uncompiled
 
-from baselines_ppo import Callback, StopTraining, UserError, learn
+from baselines_ppo import Callback, StopTraining, UserError, learn, load_policy
 from common.callbacks import as_callbacks, wants_to_stop
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "seed": 0}
@@ -62,22 +62,58 @@ def test_what_is_no_callback_is_refused_before_the_first_step():
             train(wrong)
 
 
-def test_a_callback_written_for_baselines_runs_as_it_stands(tmp_path):
-    """It saves on the best mean of `rewbuffer`, and stops by raising, as code written for PPO1 does."""
-    best = {"mean": -np.inf, "saved": 0}
+# as one writes it for Baselines: the best mean is saved, and since what a callback returns is not looked at there, an error of its own ends the run
+FOR_BASELINES = '''
+import os
+import numpy as np
+from baselines.common import tf_util as U
 
-    def callback(locals_, globals_):
-        if locals_["iters_so_far"] == 0:
-            return
-        mean = np.mean(locals_["rewbuffer"])
-        if mean > best["mean"]:
-            best["mean"] = mean
-            locals_["pi"].save(tmp_path / "best.safetensors")
-            best["saved"] += 1
-        if locals_["timesteps_so_far"] >= 192:
-            raise StopTraining
-    rows = train(callback, max_iters=50)
-    assert len(rows) == 3 and best["saved"] >= 1 and (tmp_path / "best.safetensors").exists()
+
+class Solved(Exception):
+    pass
+
+
+best = {"mean": -np.inf}
+
+
+def callback(locals_, globals_):
+    if locals_["iters_so_far"] == 0:
+        return
+    mean = np.mean(locals_["rewbuffer"])
+    if mean > best["mean"]:
+        best["mean"] = mean
+        SAVE
+    if mean >= threshold:
+        raise Solved
+'''
+SAVERS = {"save_state": 'U.save_state(os.path.join(folder, "best", "model"))',
+          "save_variables": 'U.save_variables(os.path.join(folder, "best", "model"), variables=locals_["pi"].get_variables())'}
+
+
+@pytest.mark.parametrize("saver", SAVERS)
+def test_a_callback_written_for_baselines_runs_with_its_import_changed_and_nothing_else(saver, tmp_path):
+    names, log = {"folder": str(tmp_path), "threshold": 12.0}, Rows()
+    text = FOR_BASELINES.replace("SAVE", SAVERS[saver])
+    exec(text.replace("from baselines.common import tf_util", "from common import tf_util"), names)
+    with pytest.raises(names["Solved"]):
+        learn(gym.make("CartPole-v1"), uncompiled, callback=names["callback"], logger=log, max_iters=50, **SMALL)
+    means = [row["EpRewMean"] for row in log.rows]
+    assert means[-1] >= 12.0 > max(means[:-1], default=0.0)
+    assert names["best"]["mean"] == means[-1]
+    best = load_policy(tmp_path / "best" / "model")
+    assert best.ob_rms.state()["count"] == 64 * len(means)  # the policy of the last iteration, with its observation filter
+
+
+def test_a_name_that_a_callback_does_not_get_is_named_with_those_that_it_gets():
+    with pytest.raises(UserError, match=r"reads locals\['env'\], which is not there; there are pi, oldpi, seg, .*tstart; take what else"):
+        train(lambda locals_, globals_: locals_["env"])
+
+
+def test_a_run_that_its_callback_ends_before_it_has_begun_says_so(capsys):
+    assert train(lambda locals_, globals_: True) == []
+    assert "True before the first iteration, which ends the run with an untrained policy" in capsys.readouterr().err
+    assert len(train(lambda locals_, globals_: locals_["iters_so_far"] == 2)) == 2
+    assert capsys.readouterr().err == ""
 
 
 def test_wants_to_stop_calls_all():

@@ -61,6 +61,14 @@ def test_a_row_is_on_disk_as_soon_as_its_episode_ends(tmp_path):
     assert len(rows_of(tmp_path / "m.csv")[1]) == 1
 
 
+def test_stable_baselines3_loads_the_files(tmp_path):
+    theirs, _ = pytest.importorskip("stable_baselines3.common.monitor"), pytest.importorskip("pandas")
+    for name, steps in (("0.0", 2 + 3), ("0.1", 2), ("1.0", 1)):  # the last has no episode yet
+        play(Monitor(Countdown(), tmp_path / f"{name}.monitor.csv"), steps)
+    found = theirs.load_results(str(tmp_path))
+    assert sorted(zip(found["r"], found["l"])) == [(3, 2), (3, 2), (6, 3)] and (found["t"].diff()[1:] >= 0).all()
+
+
 def test_reopening_appends_and_keeps_the_clock(tmp_path):
     path = tmp_path / "0.0.monitor.csv"
     path.write_text('#{"t_start": 1000.0, "env_id": "Countdown-v0"}\nr,l,t\n3.000000,2,0.100000\n')

@@ -54,6 +54,19 @@ def test_progress_files_of_all_programs_give_the_same_curve(whose, tmp_path):
             curve.points("time", 100)
 
 
+@pytest.mark.parametrize("whose, episodes, steps, counted", [("baselines", 35, 2275, "EpisodesSoFar"), ("stable_baselines3", 76, 2020, None)])
+def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(whose, episodes, steps, counted):
+    run = Run(jobs.ROOT / "tests" / "data" / whose)
+    assert (run.env, len(run.episodes.returns), run.episodes.lengths.sum()) == ("CartPole-v1", episodes, steps)
+    np.testing.assert_array_equal(run.episodes.returns, run.episodes.lengths)  # a reward of 1 a step
+    means = run.column("return")
+    # Stable-Baselines3 counts no episodes, but its last row comes after all of them
+    for count, mean in zip(run.rows[counted].astype(int), means, strict=True) if counted else [(episodes, means[-1])]:
+        assert mean == pytest.approx(run.episodes.returns[:count].mean(), rel=1e-12)
+    assert run.column("steps")[-1] - steps in range(2048 // 4)  # episodes that had not ended
+    assert np.all(np.diff(run.column("time")) > 0) and np.all(np.diff(run.episodes.times) > 0)
+
+
 def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
     # ends at 12, 20; 11.5, 15.5; nothing yet
     run = Run(write(tmp_path, **{"0_0_monitor_csv": monitor(10, (1, 5, 2), (2, 6, 10)), "1_0_monitor_csv": monitor(10.5, (3, 7, 1), (4, 8, 5)),

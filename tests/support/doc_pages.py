@@ -8,11 +8,12 @@ from pathlib import Path
 from jobs import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^(?:<!-- (?P<note>not run|file): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`([\w/]+\.py): ([\w.]+)`")
 COMMENT = re.compile(r"<!--.*?-->", re.S)
 LAUNCHERS = ("mpirun", "mpiexec", "srun")
+ELSEWHERE = ("pip install", "python -m pytest")  # what `.ci/run` does, and the tests are
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Block:
         language, text: what is behind the fence, and inside.
         not_run: why it is not run; None where it is.
         file: the file that it is the contents of, or None.
+        changed: whether it is for the code as the page's diffs change it.
     """
 
     page: Path
@@ -31,6 +33,7 @@ class Block:
     text: str
     not_run: str | None
     file: str | None
+    changed: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,17 +63,27 @@ def blocks(page):
     found = []
     for match in FENCE.finditer(page.read_text(encoding="utf-8")):
         said = {match["note"]: match["said"]}
-        found.append(Block(page, match["language"], match["text"], said.get("not run"), said.get("file")))
+        found.append(Block(page, match["language"], match["text"], said.get("not run"), said.get("file"), "changed" in said))
     return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks(page)]
+
+
+def parts(block):
+    """What a bash block has a shell do, one by one; comments are nothing."""
+    lines = block.text.replace("\\\n", " ").splitlines()
+    return [part for line in lines for part in re.split(r"\s(?:&&|\|\||;)\s", line) if shlex.split(part, comments=True)]
 
 
 def commands(block):
     """The commands of this project in a bash block; a word that a shell would replace stands only as the value of an option."""
-    found = []
-    for line in block.text.replace("\\\n", " ").splitlines():
-        for part in re.split(r"\s(?:&&|\|\||;)\s", line):
-            found.append(command(part, block.page, block.not_run))
-    return [one for one in found if one]
+    return [one for part in parts(block) if (one := command(part, block.page, block.not_run))]
+
+
+def strangers(block):
+    """What a bash block does by other programs than this project's."""
+    return [part for part in parts(block) if command(part, block.page) is None and not part.strip().startswith(ELSEWHERE)]
 
 
 def command(line, page, not_run=None):
@@ -83,6 +96,8 @@ def command(line, page, not_run=None):
     if words and words[0] in LAUNCHERS:
         counts = [int(after) for word, after in zip(words, words[1:]) if word in ("-n", "-np")]
         ranks, words = counts[0] if counts else 2, words[words.index("python"):] if "python" in words else []
+    if words and words[0] in ("baselines-ppo", "./run.py"):
+        return Command(page, "run", tuple(words[1:]), ranks, not_run)
     if not words or words[0] != "python" or len(words) < 2:
         return None
     if words[1] == "run.py":
@@ -90,6 +105,21 @@ def command(line, page, not_run=None):
     if words[1] == "-m" and words[2].split(".")[0] == "baselines_ppo":
         return Command(page, words[2].partition(".")[2] or "run", tuple(words[3:]), ranks, not_run)
     return Command(page, words[1], tuple(words[2:]), ranks, not_run) if words[1].endswith(".py") else None
+
+
+def edits(block):
+    """[(path, old text, new text)] of a diff: under `+++ path` lines that are taken out, put in, and around them."""
+    found = []
+    for part in re.split(r"^\+\+\+ ", block.text, flags=re.M)[1:]:
+        path, _, lines = part.partition("\n")
+        old, new = ("".join(line[1:] for line in lines.splitlines(keepends=True) if line[0] in signs) for signs in (" -", " +"))
+        found.append((path.strip(), old, new))
+    return found
+
+
+def put_in(block):
+    """The lines that a diff puts in."""
+    return [line[1:] for line in block.text.splitlines() if line.startswith("+") and not line.startswith("+++ ")]
 
 
 def inline_commands(page):

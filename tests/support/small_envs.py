@@ -102,15 +102,24 @@ class Ring(gym.Env):
 
 
 class Bandit(gym.Env):
-    """Twenty arms that pay 1 half of the time; the last, four times in five. Episodes of 10."""
+    """Twenty arms, pulled ten times an episode. All pay 1 half of the time: there is nothing to learn, and a policy that is not held by an entropy
+    bonus follows the noise to one of them.
+
+    Args:
+        fresh: an arm pays 1, and only when it is pulled for the first time in its episode: what is earned counts how many arms a policy still pulls.
+    """
 
     observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(20)
 
+    def __init__(self, fresh=False):
+        self.fresh = fresh
+
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.steps = 0
+        self.pulled = []
         return np.zeros(1, np.float32), {}
 
     def step(self, action):
-        self.steps += 1
-        return np.zeros(1, np.float32), float(self.np_random.random() < (0.8 if action == 19 else 0.5)), False, self.steps >= 10, {}
+        rew = float(action not in self.pulled) if self.fresh else float(self.np_random.random() < 0.5)
+        self.pulled.append(int(action))
+        return np.zeros(1, np.float32), rew, False, len(self.pulled) >= 10, {}

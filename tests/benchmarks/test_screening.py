@@ -1,0 +1,65 @@
+"""The screening: its plan is orthogonal, and its table has the effects that there are."""
+import numpy as np
+import pytest
+import screening
+import training_queue
+from finished import Results
+
+from baselines_ppo.cli import parse
+
+SIGNS = np.array([screening.signs(pair) for pair in range(32)])
+
+
+def test_no_setting_goes_with_another_over_32_pairs():
+    np.testing.assert_array_equal(SIGNS.T @ SIGNS, 32 * np.eye(len(screening.FACTORS)))
+    for task in screening.TASKS[0]:  # nor, on a single task, in all of its pairs
+        own = SIGNS[[screening.task_of(pair) == task for pair in range(32)]]
+        assert len(own) == 8 and np.abs(np.triu(own.T @ own, 1)).max() < 8
+
+
+def test_a_plan_compares_opposites_on_one_task_and_seed():
+    plan, chosen = screening.jobs(128, 10), np.array([screening.levels(number) for number in range(128)])
+    for one, other in zip(plan[::2], plan[1::2]):
+        assert (one.env, one.seed) == (other.env, other.seed) and one.seed >= 1000
+    assert (chosen[::2] + chosen[1::2] == 1).all() and (2 * chosen[:64:2] - 1 == SIGNS).all()
+    for block, tasks in enumerate(screening.TASKS):
+        assert [[job.env for job in plan[64 * block:64 * (block + 1)]].count(task) for task in tasks] == [16] * 4
+    for pair in range(32):  # the plan's second round has every row on another task
+        assert screening.task_of(pair) != screening.task_of(pair + 64)
+    for number, job in enumerate(plan[:4]):
+        typed, _ = parse(["--env", job.env, *job.words])
+        assert typed.keys() == screening.FACTORS.keys() | {"env", "preset"} and typed["preset"] == "mujoco"
+        assert typed["num_envs"] == int(screening.FACTORS["num_envs"][chosen[number, 0]])
+    assert all(len(training_queue.folder_name(job)) <= 200 for job in plan)
+    assert len({training_queue.folder_name(job) for job in plan}) == len(plan)
+
+
+def test_the_first_level_of_every_setting_is_the_presets():
+    now = screening.jobs(1)[0].words
+    settings = screening.Job("", "", "Hopper-v4", 0, 10, ("--preset", "mujoco")).settings
+    first = [word for name, (level, _) in screening.FACTORS.items() for word in ("--" + name.replace("_", "-"), level)]
+    assert screening.Job("", "", "Hopper-v4", 0, 10, ("--preset", "mujoco", *first)).settings == settings and len(first) == len(now) - 2
+
+
+def test_the_table_has_a_row_a_setting_and_the_means_of_tasks(results_here):
+    results, lam = Results("screening"), list(screening.FACTORS).index("lam")
+    for number, job in enumerate(screening.jobs(64, 10)):
+        results.add({"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": 10, "settings": job.settings,
+                     "deterministic": [100.0 + 8 * screening.levels(number)[lam]] * 20})
+    table = screening.report(10).splitlines()
+    assert len(table) == 4 + len(screening.FACTORS) + 3 and table[4].startswith("| lam 0.95 -> 0.9 | +2.00 ± 0.00 | +8 | +8 | +8 | +8 |")
+    assert table[-3].count("104 (16)") == 4
+
+
+def test_effects_are_those_that_there_are_whatever_the_tasks_and_products_of_settings_are():
+    rng, true = np.random.default_rng(0), np.zeros(len(screening.FACTORS))
+    true[[0, 5]] = 2.0, -1.0
+    means = 1000 * rng.standard_normal(32)  # of tasks and seeds
+    products = 10 * SIGNS[:, 1] * SIGNS[:, 2]  # the same at both ends of a pair
+    first, second = (means + products + sign * SIGNS @ true / 2 for sign in (1, -1))
+    np.testing.assert_allclose(screening.effects(SIGNS, first - second)[:, 0], true, atol=1e-9)
+    found = screening.effects(SIGNS, first - second + 0.5 * rng.standard_normal(32))
+    assert (np.abs(found[:, 0] - true) < 2 * found[:, 1]).all() and (found[:, 1] < 0.5).all()
+    for pairs in (16, 24):  # of too few kinds, and as many as settings
+        with pytest.raises(ValueError, match="cannot tell 24 settings apart"):
+            screening.effects(SIGNS[:pairs], np.zeros(pairs))

@@ -1,0 +1,66 @@
+"""Completion in a real bash, installed as the documentation says: what people type is completed."""
+import os
+import shlex
+import subprocess
+import sys
+
+import jobs
+import pytest
+from doc_pages import blocks, commands
+
+PAGE = jobs.ROOT / "docs" / "README.md"
+# what bash does at a press of Tab: the words so far, the last of them not finished, go to the function that the first has
+PRESS = r"""
+source ~/.bashrc
+press() {
+  COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=()
+  local spec; spec=$(complete -p "${1##*/}") || return
+  [[ $spec =~ -F\ ([^ ]+) ]] && "${BASH_REMATCH[1]}" 2> /dev/null
+  echo "${COMPREPLY[@]}"
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A home in which the page's block of bash has been run, with `baselines-ppo` on the path."""
+    home = tmp_path_factory.mktemp("home")
+    program = home / "bin" / "baselines-ppo"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(jobs.ROOT))} exec {shlex.quote(sys.executable)} -m baselines_ppo "$@"\n')
+    program.chmod(0o755)
+    (home / "runs").mkdir()
+    (home / "run.json").touch()
+    bash(home, next(block.text for block in blocks(PAGE) if block.language == "bash" and "bash" in commands(block)[0].words))
+    return home
+
+
+def bash(home, script):
+    """What bash prints of a script in a home, its working directory."""
+    environment = os.environ | {"HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "--norc", "-c", script], cwd=home, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_flags_choices_files_and_folders_are_completed_behind_what_people_type(home):
+    typed = {
+        "baselines-ppo --clip-p": "--clip-param",
+        "run.py --env Hopper-v4 --objective a": "adaptive_kl",
+        "./run.py --alg ": "ppo trpo vpg",
+        "python run.py --vers": "--version",
+        "python3 ../run.py --resume e": "exact",
+        "python -m baselines_ppo --polic": "--policy",
+        "mpirun -n 8 python run.py --run-dir ru": "runs",  # not the file
+        "mpirun -n 8 baselines-ppo --config ru": "run.json runs",
+        "python -m another --clip-p": "",  # files, by bash itself
+        "python another.py --clip-p": "",
+    }
+    pressed = "\n".join(f"press {line}{chr(39) * 2 if line.endswith(' ') else ''}" for line in typed)
+    found = [" ".join(sorted(line.split())) for line in bash(home, PRESS + pressed)]
+    assert dict(zip(typed, found, strict=True)) == typed
+
+
+def test_a_completion_of_pythons_own_is_left_alone(home):
+    lines = bash(home, "complete -W mine python; source ~/.bashrc; complete -p python baselines-ppo")
+    assert lines == ["complete -W 'mine' python", "complete -o bashdefault -o default -F _shtab_run_py baselines-ppo"]

@@ -1,0 +1,44 @@
+"""A million steps earn what they did: three seeds of each of nine tasks against the seeds that benchmarks/returns.py has trained.
+
+    python -m pytest -m slow tests/test_long_returns.py      an hour and a half of two cores
+"""
+import sys
+
+import jobs
+import pytest
+from reference_bounds import FALSE_ALARMS, MILLION, enough, prediction_bound, read, values_of
+
+sys.path.insert(0, str(jobs.ROOT / "benchmarks"))
+import returns  # noqa: E402
+from returns_table import policy_score  # noqa: E402
+from training_queue import train  # noqa: E402
+
+REFERENCES, SEEDS = read(MILLION), returns.TEST_SEEDS
+ALARMS = FALSE_ALARMS / len(returns.NINE)
+ENOUGH = enough(len(SEEDS), ALARMS)
+
+
+def reference(env):
+    """A task's reference; the test that asks for it is skipped where it has too few seeds."""
+    found = len(REFERENCES[env]["scores"]) if env in REFERENCES else 0
+    if found < ENOUGH:
+        pytest.skip(f"{env} has a reference of {found} seeds, and a bound takes {ENOUGH}: python benchmarks/returns.py --env {env} --seeds ..., "
+                    "then python benchmarks/references.py --million")
+    return REFERENCES[env]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("env", returns.NINE)
+def test_the_best_of_three_seeds_is_no_worse_than_the_others_let_expect(env, tmp_path):
+    bound = prediction_bound(values_of(reference(env)), len(SEEDS), ALARMS)
+    scores = [policy_score(train(job, tmp_path, alone=False)) for job in returns.jobs("nine", [env], SEEDS)]
+    assert max(scores) >= bound, f"{scores}; {REFERENCES[env]['mean']:.4g} ± {REFERENCES[env]['deviation']:.3g} over the seeds of the reference"
+
+
+@pytest.mark.skipif(not REFERENCES, reason="there are no references of a million steps yet: python benchmarks/references.py --million")
+def test_references_are_of_other_seeds_and_of_the_settings_that_are_trained():
+    for env, found in REFERENCES.items():
+        job, *_ = returns.jobs("nine", [env], SEEDS)
+        assert not set(SEEDS) & set(map(int, found["scores"]))
+        assert found["settings"] == job.settings and found["steps"] == job.steps, f"{env} is trained otherwise than its reference: train it anew"
