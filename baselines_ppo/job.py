@@ -1,6 +1,7 @@
 """One rank's part in a run, from its start to its end: the ranks, the watch, what is open, and the one door for what fails."""
 import atexit
 import contextlib
+import os
 import sys
 import time
 
@@ -21,12 +22,13 @@ class Job:
         heartbeat: this rank's `Heartbeat`, whose watch looks on from the first line to the last.
         opened: an `ExitStack` of what is closed at the end, whatever that is.
         folder: the `RunFolder` that is given back after that; None until it is claimed.
+        spare: an open file to close where no more can be opened, so that what is left of the run can be looked at.
         logger: rank 0's, closed before anything is said; None until there is one, and on other ranks.
     """
 
     def __init__(self, comm, stall_timeout):
         self.comm, self.heartbeat = comm, Heartbeat(comm, timeout=stall_timeout).start()
-        self.opened, self.folder, self.logger = contextlib.ExitStack(), None, None
+        self.opened, self.folder, self.logger, self.spare = contextlib.ExitStack(), None, None, open(os.devnull)
 
     def log_to(self, logger):
         """Take a logger, which has the terminal as long as it is open."""
@@ -71,6 +73,7 @@ class Job:
     def end(self):
         """End the watch where nothing else has, and give the folder back."""
         self.heartbeat.close()
+        self.spare.close()
         if self.folder is not None:
             self.folder.release()
 

@@ -151,6 +151,7 @@ def train(typed, args, job):
         comm.barrier()
         return learn_in(job, settings, checkpoint)
     except CannotWrite as error:
+        job.spare.close()
         error.add_note(folder.way_on(error))
         raise
 
