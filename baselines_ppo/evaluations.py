@@ -8,6 +8,7 @@ from common.callbacks import Callback
 from common.checkpoints import load_arrays
 from common.checks import number
 from common.errors import EnvironmentFault, UserError
+from common.post_mortem import first_not_finite
 from common.seeding import EVALUATION, generator
 from common.writing import writing
 
@@ -35,8 +36,8 @@ class Best:
                 self.score = -math.inf  # damaged: the next one replaces it
 
     def offer(self, training, score):
-        """Keep pi, if no better one was offered before."""
-        if not score > self.score:
+        """Keep pi, if no better one was offered before, and all its numbers are finite: else the run is about to end."""
+        if not score > self.score or first_not_finite("pi", training.pi.state()):
             return
         self.score = score
         with writing(self.path):

@@ -4,6 +4,7 @@ import sys
 from baselines_ppo.going_on import check_fits
 from common.errors import UserError
 from common.run_folder import RunFolder
+from common.run_logs import RunLogs
 
 
 def claim_folder(path, comm, resuming, keep, instead="go on with it by --resume, or choose another --run-dir"):
@@ -35,16 +36,32 @@ def go_back(folder, comm, exact, pi):
         exact: pass over forced checkpoints.
         pi: an example of the run's policy, which the checkpoint must fit.
     """
-    checkpoint = folder.latest_checkpoint(exact)
-    if checkpoint is None and folder.checkpoints():
-        raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+    checkpoint = choose(folder, comm, exact)
     if checkpoint is not None:
         check_fits(checkpoint, pi, comm.size)
-    sizes = checkpoint[1]["logs"][comm.rank] if checkpoint else {}
-    folder.check_logs(sizes, comm.rank)
-    comm.barrier()  # all have read
+    sizes, logs = checkpoint[1]["logs"][comm.rank] if checkpoint else {}, RunLogs(folder.path, comm.rank)
+    missing = sum(comm.gather(logs.check(sizes)), [])  # and all have read
     if comm.rank == 0:
+        if missing:
+            print(f"run.py: {', '.join(missing)}: the run goes on without these rows", file=sys.stderr, flush=True)
         folder.forget_after(checkpoint[2] if checkpoint else None)
     comm.barrier()  # only then: were this to end between the two, a newer checkpoint would find logs that are shorter than it knows
-    folder.cut_logs(sizes, comm.rank)
+    logs.cut(sizes)
+    return checkpoint
+
+
+def choose(folder, comm, exact):
+    """The checkpoint (`RunFolder.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
+    did some seconds ago."""
+    checkpoint = error = None
+    if comm.rank == 0:
+        try:
+            checkpoint = folder.latest_checkpoint(exact)
+            if checkpoint is None and folder.checkpoints():
+                raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+        except UserError as caught:
+            error = str(caught)
+    checkpoint, error = comm.broadcast((checkpoint, error))
+    if error:
+        raise UserError(error)
     return checkpoint

@@ -1,5 +1,8 @@
 """A run that goes on: what its folder says is checked, by every rank alike, before any file of it is touched."""
+import contextlib
 import json
+import sys
+import time
 
 from baselines_ppo.cli import RunSettings
 from baselines_ppo.config_files import CONFIG_FORMAT, LEARN_FORMAT, checked, checked_config
@@ -8,18 +11,26 @@ from baselines_ppo.settings import ALGORITHMS
 from common.checkpoints import check_arrays
 from common.checks import about, shown, whole
 from common.errors import UserError
+from common.folder_lock import is_held
+
+ENDING = 30.0  # seconds that --resume auto gives to a run before it
 
 
 def read_previous(path, comm, may_start):
     """The `config.json` of the run to go on with: `ranks`, `typed`, `settings` and `versions`, each of its type.
 
     Args:
-        may_start: None is returned where there is no run in the folder.
+        may_start: None is returned where there is no run in the folder; and a run that is still alive, as one is that a scheduler has told to end, is waited
+            for, `ENDING` seconds.
 
     Raises:
         UserError: if there is none, it is no run's, or it holds what cannot be.
     """
     from common.run_folder import RunFolder
+    if may_start:
+        if comm.rank == 0:
+            wait_for_its_end(path)
+        comm.barrier()
     config = comm.broadcast(RunFolder.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
     if config is None:
         if may_start:
@@ -45,6 +56,17 @@ def read_previous(path, comm, may_start):
             "settings": found | {"policy_settings": checked(policy_settings, source)}}
 
 
+def wait_for_its_end(path):
+    """Wait for the run in a folder to end, if one is alive, `ENDING` seconds at the most."""
+    deadline, said = time.monotonic() + ENDING, False
+    with contextlib.suppress(OSError):  # whoever may not look is told when the folder is claimed
+        while is_held(path) and time.monotonic() < deadline:
+            if not said:
+                print(f"run.py: {path} is in use by a run that is still alive: waiting {ENDING:.0f} s for its end", file=sys.stderr, flush=True)
+            said = True
+            time.sleep(0.2)
+
+
 def check_settings(settings, path):
     """Raises UserError unless the settings of a run that goes on, after its own have been put over today's, can be."""
     with about(f"--resume: {path}/config.json"):
@@ -56,6 +78,7 @@ def check_settings(settings, path):
         algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})
         algorithm.check()
         algorithm.check_with(limits_of(settings))
+        algorithm.check_for(settings["num_envs"])
 
 
 def check_fits(checkpoint, pi, ranks):

@@ -66,6 +66,7 @@ class Learner:
         self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
+        self.settings.check_for(self.num_envs)
         self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
         self.scaler = ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
 

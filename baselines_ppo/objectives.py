@@ -17,9 +17,16 @@ class Coefficients(NamedTuple):
     beta: tf.Tensor
 
 
+@tf.custom_gradient
+def exp_of_finite_slope(x):
+    """exp(x), whose slope is finite where it overflows: times the 0 of a row that is clipped it is 0, where infinity would make it NaN."""
+    y = tf.exp(x)
+    return y, lambda upstream: upstream * tf.minimum(y, 1e38)
+
+
 def probability_ratio(logp, oldlogp):
     """r(theta) = pi(a|s) / pi_old(a|s), [N], from log probabilities [N]. Schulman et al. 2017, section 3."""
-    return tf.exp(logp - oldlogp)
+    return exp_of_finite_slope(logp - oldlogp)
 
 
 def unclipped_surrogate(ratio, atarg, kl, c):

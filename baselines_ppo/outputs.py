@@ -42,9 +42,11 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
         print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
     if line := too_seldom(settings, comm.size):
         print(line)
+    if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
+        print("one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer")
     if previous is not None:
-        for line in passed_over:
-            print(f"resume: passed over a checkpoint: {line}")
+        for path, wrong in passed_over.items():
+            print(f"resume: passed over a checkpoint: {wrong}; kept as {path.name}.damaged")
         start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
         print(f"resume: {start}")
         if checkpoint and checkpoint[1]["forced"]:

@@ -13,6 +13,7 @@ from baselines_ppo.policy_files import check_spaces, find_policy  # noqa: E402
 from common import mpi, seeding  # noqa: E402
 from common.checks import check_room, shown  # noqa: E402
 from common.errors import EnvironmentFault, UserError  # noqa: E402
+from common.monitor import find_monitor  # noqa: E402
 from common.rendering import display_named, has_display  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
 from common.segments import LONGEST  # noqa: E402
@@ -44,7 +45,7 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
     stepper = Stepper(env, pi.encoder)
     obs, rew, valid = np.empty((2, 1, *pi.encoder.shape), pi.encoder.dtype), np.zeros((1, 1)), np.ones((1, 1), bool)
     obs[1] = stepper.reset([seed])
-    returns, lengths = np.zeros(episodes), np.zeros(episodes, int)
+    returns, lengths, monitor = np.zeros(episodes), np.zeros(episodes, int), find_monitor(env)
     for episode in range(episodes):
         ended = False
         while not ended:
@@ -62,6 +63,8 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
             if lengths[episode] >= LONGEST:
                 raise UserError(f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "
                                 "gymnasium.wrappers.TimeLimit")
+        if monitor is not None:
+            monitor.take_episodes()  # or it keeps those of a whole training's evaluations
     return returns, lengths
 
 

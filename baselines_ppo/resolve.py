@@ -126,6 +126,7 @@ def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
         if settings[rows] is not None:
             settings[rows] = min(share_out(settings[rows], ranks), settings[steps])
         cls(**settings).check()
+    cls(**settings).check_for(num_envs)
     return settings
 
 

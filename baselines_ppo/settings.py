@@ -6,6 +6,7 @@ Imports no TensorFlow: `--help` answers at once.
 from dataclasses import dataclass, field, fields
 from typing import get_args
 
+from common.checks import check_shared_out
 from common.errors import UserError
 from common.limits import Limits
 
@@ -52,6 +53,11 @@ class Settings:
         limits.check()
         if "linear" in (getattr(self, name, None) for name in ("schedule", "clip_schedule")) and not (limits.max_timesteps or limits.max_iters):
             raise UserError("a linear schedule needs to know how far the run goes: limit it by max_timesteps or max_iters, or use schedule='constant'")
+
+    def check_for(self, num_envs):
+        """Raises UserError if a segment cannot be shared out over a rank's environments."""
+        name = self.counts()[0]
+        check_shared_out(name, getattr(self, name), num_envs)
 
     @classmethod
     def counts(cls):

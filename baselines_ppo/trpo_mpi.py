@@ -8,15 +8,15 @@ from baselines_ppo.learner import Learner
 from baselines_ppo.objectives import probability_ratio, unclipped_surrogate
 from baselines_ppo.settings import TRPOSettings
 from baselines_ppo.value_fit import ValueFit, split_variables
+from common import bad_minibatch
 from common.advantages import add_vtarg_and_adv, standardise
 from common.conjugate_gradient import conjugate_gradient
-from common.errors import NotFinite
 from common.limits import Limits
 from common.mpi_adam import get_flat, set_from_flat
-from common.post_mortem import what_went_wrong
 from common.segments import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 
 MAX_HALVINGS = 10  # of a step, before none is made
+TERMS = ("the objective", "the surrogate", "the KL", "the entropy")  # the last that is not finite is where it begins
 
 
 def learn(env, policy_fn, *, timesteps_per_batch=1024, max_kl=0.01, cg_iters=10, gamma=0.99, lam=0.98, entcoeff=0.0, cg_damping=1e-2,
@@ -149,21 +149,30 @@ class TRPOUpdate:
         tensors = self._tensors(batch, valid)
         sample = self._tensors(self._every_nth(batch), valid[::s.cg_stride])
 
-        def product(v):
-            return comm.mean(self._product(*sample, tf.constant(v, tf.float32)).numpy()) + s.cg_damping * v
-
         theta = get_flat(self.variables).numpy()
         found = comm.mean(self._gradient(*tensors).numpy())
-        if not np.isfinite(found).all():
-            why, fix = what_went_wrong(batch, np.abs(theta).max())
-            raise NotFinite("the surrogate or its gradient is not finite before the policy's step", fix, why)
         grad, before = found[:-4].astype(np.float64), found[-4:]
+
+        def error(what):
+            rows = batch | {"weights": tensors[1].numpy(), "rows": np.arange(len(valid), dtype=np.int32)}
+            facts = {"minibatch": "the whole segment", "terms": dict(zip(TERMS, before.tolist()))}
+            return bad_minibatch.of_all_ranks(comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts)
+
+        def product(v):
+            image = comm.mean(self._product(*sample, tf.constant(v, tf.float32)).numpy()) + s.cg_damping * v
+            if not np.isfinite(image).all():
+                raise error("a product with the Fisher matrix is not finite, though the surrogate and its gradient are")
+            return image
+
+        if not np.isfinite(found).all():
+            bad = [f"{name} is {value}" for name, value in zip(TERMS, before) if not np.isfinite(value)]
+            raise error(bad[-1] if bad else "the surrogate's gradient is not finite, though its terms are")
         direction = conjugate_gradient(product, grad, s.cg_iters)
         curvature = direction @ product(direction)
         full = direction * np.sqrt(2 * s.max_kl / curvature) if curvature > 0 else np.zeros_like(direction)
         for halvings in range(MAX_HALVINGS + 1):
-            share = 0.5 ** halvings if halvings < MAX_HALVINGS else 0.0
-            after = comm.mean(self._objective(*tensors, tf.constant(theta + share * full, tf.float32)).numpy())
+            there = theta + 0.5 ** halvings * full if halvings < MAX_HALVINGS else theta
+            after = comm.mean(self._objective(*tensors, tf.constant(there, tf.float32)).numpy())
             if np.isfinite(after).all() and after[0] > before[0] and after[2] <= s.max_kl:
                 break
         return {"loss_pol_surr": -float(after[1]), "loss_pol_entpen": -s.entcoeff * float(after[3]), "loss_kl": float(after[2]),

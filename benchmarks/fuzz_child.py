@@ -35,6 +35,7 @@ from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
 from common.mpi import Communicator  # noqa: E402
 from common.run_folder import RunFolder  # noqa: E402
+from common.run_logs import RunLogs  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
 ARGV = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "4", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--num-envs", "1"]
@@ -90,6 +91,7 @@ class Target:
             self.read(start)  # what is imported late is imported now
         for wrong in ("None-v0", "no.such:Env-v0"):
             self.named(wrong)
+        os.chdir(self.run)  # logs are opened by their names in it
         sys.addaudithook(self.audit)
 
     def named(self, env_id):
@@ -116,7 +118,9 @@ class Target:
         if path == self.checkpoint:
             checkpoint = self.run_folder.latest_checkpoint()
             check_fits(checkpoint, self.pi, 1)
-            self.run_folder.cut_logs(checkpoint[1]["logs"][0], 0)
+            logs = RunLogs(self.run, 0)
+            logs.check(checkpoint[1]["logs"][0])
+            logs.cut(checkpoint[1]["logs"][0])
             self.training.restore(checkpoint)
             return load_policy(path)
         env_named_in(read_policy(path)[1], path, path)
@@ -183,7 +187,7 @@ class Target:
 
 def main(folder, count, start, bound, memory, failures):
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    target = Target(Path(folder).resolve())
+    failures, target = Path(failures).resolve(), Target(Path(folder).resolve())
     gc.freeze()  # TensorFlow's million objects, which a collection would look through again and again
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + memory * 2**20,) * 2)
@@ -200,7 +204,7 @@ def main(folder, count, start, bound, memory, failures):
             found[verdict] += 1
         else:
             found["failed"] += 1
-            kept = Path(failures) / f"{start}-{found['inputs']}-{target.paths[which].name}"
+            kept = failures / f"{start}-{found['inputs']}-{target.paths[which].name}"
             kept.write_bytes(data)
             print(json.dumps(found | {"failure": verdict, "file": str(kept)}), flush=True)
         if found["inputs"] % EVERY == 0:

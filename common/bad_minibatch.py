@@ -41,10 +41,28 @@ def of_average(descent, i, mean, arrays, stepsize, scalars):
         arrays: {name: array} of the sweep's batch [N, ...], `weights` and `rows` [M, B]; this rank's.
     """
     indices = arrays["rows"][i]
-    everyone = {name: descent.comm.gather_to_root(x[i] if name in ("rows", "weights") else x[indices]) for name, x in arrays.items()}
-    rows = {name: np.concatenate(x) for name, x in everyone.items()} if descent.comm.rank == 0 else {}
+    rows = everyones(descent.comm, {name: x[i] if name in ("rows", "weights") else x[indices] for name, x in arrays.items()})
     found = error(descent, i, mean[:descent.adam.size], mean[descent.adam.size:], rows, stepsize, scalars)
     return NotFinite(*descent.comm.broadcast(found.args), found.arrays, found.facts)  # rank 0 alone has seen the rows
+
+
+def of_all_ranks(comm, what, rows, largest_parameter, facts):
+    """The error of something else than a sweep, over `rows` {name: [N, ...]} of this rank; on all ranks together.
+
+    Args:
+        what: went wrong, in words, the same on all ranks.
+        largest_parameter: as `what_went_wrong` takes it.
+        facts: of the post-mortem.
+    """
+    rows = everyones(comm, rows)
+    why, fix = what_went_wrong(rows, largest_parameter)
+    return NotFinite(*comm.broadcast((what, fix, why)), {f"minibatch/{name}": x for name, x in rows.items()}, facts)
+
+
+def everyones(comm, rows):
+    """The {name: [N, ...]} of all ranks, one rank after the other, on rank 0; {} on the others."""
+    found = {name: comm.gather_to_root(x) for name, x in rows.items()}
+    return {name: np.concatenate(x) for name, x in found.items()} if comm.rank == 0 else {}
 
 
 def error(descent, i, grad, terms, rows, stepsize, scalars):

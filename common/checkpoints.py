@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from common.checks import check_room, shown
-from common.errors import UserError
+from common.errors import Unreadable, UserError
 from common.writing import writing
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
@@ -74,7 +74,8 @@ def load_arrays(path, *formats):
         formats: what the metadata's `format` may be.
 
     Raises:
-        UserError: if it cannot be read, is truncated, damaged, or of another format.
+        Unreadable: if it cannot be read, or another version wrote it.
+        UserError: if it is truncated, damaged, or of another format.
     """
     path = Path(path)
     try:
@@ -83,23 +84,26 @@ def load_arrays(path, *formats):
             raise UserError(f"cannot read {path}: it is no file, but a device or a pipe")
         check_room(COPIES * status.st_size, f"{path}, {status.st_size:,} bytes,")
         data = path.read_bytes()
+    except UserError as error:
+        raise Unreadable(str(error)) from error
     except (OSError, ValueError, MemoryError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
+        raise Unreadable(f"cannot read {path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
     try:
         header = json.loads(_read_header(data)["baselines_ppo"])
         metadata = header["metadata"]
         if not isinstance(metadata, dict) or metadata.get("format") not in formats:
             found = shown(metadata.get("format") if isinstance(metadata, dict) else metadata)
-            other = "another version of this package wrote it" if found.strip("'").startswith(formats) else "give the file of the right kind"
-            raise UserError(f"{path} is a {found}, not a {' or a '.join(map(repr, formats))}; {other}")
+            kind, other = (Unreadable, "another version of this package wrote it") if found.strip("'").startswith(formats) \
+                else (UserError, "give the file of the right kind")
+            raise kind(f"{path} is a {found}, not a {' or a '.join(map(repr, formats))}; {other}")
         arrays = load(data)
         if _digest(arrays, metadata) != header["sha256"]:
             raise UserError(f"{path} is damaged: its contents do not have the hash that was written with them; use an older copy")
-    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except MemoryError as error:
+        raise Unreadable(f"cannot read {path}: {type(error).__name__}") from error
+    except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(f"{path} is not a whole file of this package ({type(error).__name__}); it may be truncated or foreign") from error
     return arrays, metadata
 

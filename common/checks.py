@@ -66,6 +66,12 @@ def one_of(name, x, choices):
     return x
 
 
+def check_shared_out(name, steps, num_envs):
+    """Raises UserError unless a segment of `steps` steps is as long in each of `num_envs` environments."""
+    if steps < num_envs or steps % num_envs:
+        raise UserError(f"{name}={steps} cannot be shared out over {num_envs} environments; give a multiple of {num_envs}")
+
+
 @contextlib.contextmanager
 def about(source):
     """Puts a file's name before what a check in the body says is wrong."""

@@ -8,7 +8,7 @@ def conjugate_gradient(product, b, iterations, tolerance=1e-10):
     Args:
         product: function v [P] -> A v [P].
         b: [P].
-        iterations: at the most; fewer where the squared residual falls below `tolerance`.
+        iterations: at the most; fewer where the squared residual falls below `tolerance`, or A turns out not to be positive definite.
 
     Returns:
         [P] float64.
@@ -20,7 +20,10 @@ def conjugate_gradient(product, b, iterations, tolerance=1e-10):
         if squared < tolerance:
             break
         image = np.asarray(product(direction), np.float64)
-        step = squared / (direction @ image)
+        curvature = direction @ image
+        if curvature <= 0:
+            break  # it is not positive definite along here, as a Fisher matrix of 0 without damping is
+        step = squared / curvature
         x += step * direction
         residual -= step * image
         squared, before = residual @ residual, squared

@@ -13,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
+from common.factors import blocks_of
 from common.operators import TensorFlowOperators
 from common.spaces import in_one_line
 
-MAX_FACTORS = 10_000  # of a MultiDiscrete, each of which is several operations of the compiled network
+MAX_FACTORS = 10_000  # of a MultiDiscrete
 ACTIONS = range(-2**31, 2**31)  # as they are stored
 
 
@@ -222,17 +223,23 @@ class MultiCategoricalPd(Pd):
 
     def __init__(self, pdtype, flat):
         super().__init__(pdtype, flat)
-        self.factors = [factor.pdfromflat(part) for factor, part in zip(pdtype.factors, tf.split(self.flat, pdtype.sizes, axis=-1))]
+        # times its probability of 0 minus infinity would be NaN
+        self.distributions = [_tfd().Categorical(logits=block.logits(TensorFlowOperators, self.flat, -1e38)) for block in pdtype.blocks]
 
     def logp(self, x):
-        x = tf.reshape(x, tf.concat([tf.shape(self.flat)[:-1], [len(self.factors)]], axis=0))
-        return tf.add_n([pd.logp(part) for pd, part in zip(self.factors, tf.unstack(x, axis=-1))])
+        shape = tf.concat([tf.shape(self.flat)[:-1], [len(self.pdtype.sizes)]], axis=0)
+        x = tf.reshape(tf.cast(x, tf.int32), shape) - self.pdtype.starts
+        return self._sum(one.log_prob(tf.gather(x, block.numbers, axis=-1)) for one, block in zip(self.distributions, self.pdtype.blocks))
 
     def kl(self, other):
-        return tf.add_n([a.kl(b) for a, b in zip(self.factors, other.factors)])
+        return self._sum(a.kl_divergence(b) for a, b in zip(self.distributions, other.distributions))
 
     def entropy(self):
-        return tf.add_n([pd.entropy() for pd in self.factors])
+        return self._sum(one.entropy() for one in self.distributions)
+
+    @staticmethod
+    def _sum(blocks):
+        return tf.add_n([tf.reduce_sum(x, axis=-1) for x in blocks])
 
 
 class MultiCategoricalPdType(PdType):
@@ -242,26 +249,27 @@ class MultiCategoricalPdType(PdType):
 
     def __init__(self, space):
         super().__init__(space)
-        self.factors = [CategoricalPdType(gym.spaces.Discrete(int(n), start=int(start)))
-                        for n, start in zip(space.nvec.ravel(), space.start.ravel())]
-        self.sizes = [factor.n for factor in self.factors]
+        self.sizes, self.starts = space.nvec.ravel().astype(int), space.start.ravel().astype(np.int32)
         self.ends = np.cumsum(self.sizes)
+        self.blocks = blocks_of(self.ends, self.sizes)
+        self.order = np.argsort(np.concatenate([block.numbers for block in self.blocks])).astype(np.int32)  # from block after block to the space's own
 
     def param_shape(self):
-        return [sum(self.sizes)]
+        return [int(self.ends[-1])]
 
     def noise(self, rng, shape):
-        return rng.gumbel(size=(*shape, sum(self.sizes))).astype(np.float32)
+        return rng.gumbel(size=(*shape, *self.param_shape())).astype(np.float32)
 
     def tf_noise(self, shape):
-        return _gumbel(tf.concat([shape, [sum(self.sizes)]], axis=0))
+        return _gumbel(tf.concat([shape, self.param_shape()], axis=0))
 
     def sample(self, ops, flat, noise):
         return self.mode(ops, flat + noise)
 
     def mode(self, ops, flat):
-        actions = ops.stack([factor.mode(ops, flat[..., end - factor.n:end]) for factor, end in zip(self.factors, self.ends)], axis=-1)
-        return self.shaped(actions)
+        best = [ops.to_int(ops.argmax(block.logits(ops, flat, -np.inf), axis=-1)) for block in self.blocks]
+        actions = best[0] if len(best) == 1 else ops.take(ops.concatenate(best, axis=-1), self.order, axis=-1)
+        return self.shaped(actions + self.starts)
 
 
 class BernoulliPd(Pd):

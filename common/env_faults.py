@@ -55,6 +55,13 @@ def first_observation(result):
                            "return both, or wrap an environment of old Gym with shimmy")
 
 
+def check_ends(terminated, truncated):
+    """Raises EnvironmentFault unless both can be taken for True or False: bools, numbers and None, but no text, of which "False" would be True."""
+    for name, end in (("terminated", terminated), ("truncated", truncated)):
+        if end is not None and (np.ndim(end) or np.asarray(end).dtype.kind not in NUMBERS):
+            raise EnvironmentFault(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
+
+
 def unusable(result, space, error):
     """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
     if not isinstance(result, tuple) or len(result) != 5:
@@ -63,9 +70,10 @@ def unusable(result, space, error):
     ob, rew, *ends, _ = result
     if np.ndim(rew) or np.asarray(rew).dtype.kind not in NUMBERS:
         return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", "return a float")
-    for name, end in zip(("terminated", "truncated"), ends):
-        if np.ndim(end):
-            return EnvironmentFault(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
+    try:
+        check_ends(*ends)
+    except EnvironmentFault as fault:
+        return fault
     if space.shape is not None and np.shape(ob) != space.shape:
         return EnvironmentFault(f"returned an observation of shape {np.shape(ob)}, where its space is {in_one_line(space)}", "return an array of that shape")
     return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")

@@ -7,6 +7,10 @@ class UserError(ValueError):
     """A wrong setting or file. Its text is one line: the value, the limit, the fix. The command line exits with 2."""
 
 
+class Unreadable(UserError):
+    """A file that cannot be read here and now, or that another version wrote: it may be whole, and nothing shall take its place."""
+
+
 class StopTraining(Exception):
     """Raised by a callback to end the run, on all ranks, after the current iteration."""
 

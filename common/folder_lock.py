@@ -1,4 +1,5 @@
 """A folder that one process has to itself for as long as it lives."""
+import contextlib
 import errno
 import fcntl
 import os
@@ -27,7 +28,7 @@ class FolderLock:
 
     def __init__(self, path, what="run"):
         self.path, self.warning = Path(path), None
-        self.file = (self.path / ".lock").open("ab")
+        self.file = self._open()
         try:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -38,9 +39,23 @@ class FolderLock:
         self.folder = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
         self._close_folder = weakref.finalize(self, os.close, self.folder)
 
-    def still_holds(self):
-        """Whether the path still leads to the folder that was locked: it may have been moved, and another made. OSError if it leads nowhere."""
-        return os.path.samestat(os.fstat(self.folder), os.stat(self.path))
+    def _open(self):
+        return open(self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o666))
+
+    def check(self):
+        """Raises OSError if the path no longer leads to the folder that was locked, which may have been moved and another made; or if the lock was removed,
+        and another process has taken a new one. Where none has, this one takes it."""
+        if not os.path.samestat(os.fstat(self.folder), os.stat(self.path)):
+            raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+        with contextlib.suppress(FileNotFoundError):
+            if self.warning or os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.path / ".lock")):
+                return
+        self.file.close()
+        self.file = self._open()
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(errno.ESTALE, "its .lock was removed, and another process has taken it") from error
 
     def release(self):
         """Give the folder back."""

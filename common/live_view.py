@@ -47,6 +47,28 @@ def sparkline(values, width=WIDTH):
     return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1) + 0.5) if high > low else 0] for value in means)
 
 
+class Curve:
+    """A curve in fewer than 2 * `WIDTH` points, however long it becomes: each is the mean of as many neighbours."""
+
+    def __init__(self):
+        self.means, self.each, self.total, self.count = [], 1, 0.0, 0
+
+    def add(self, value):
+        """Take the next value, if it is one."""
+        if not math.isfinite(value):
+            return
+        self.total, self.count = self.total + value, self.count + 1
+        if self.count == self.each:
+            self.means.append(self.total / self.count)
+            self.total, self.count = 0.0, 0
+        if len(self.means) == 2 * WIDTH:
+            self.means, self.each = [(a + b) / 2 for a, b in zip(self.means[::2], self.means[1::2])], 2 * self.each
+
+    def points(self):
+        """The means, and that of the values that do not make one yet."""
+        return self.means + ([self.total / self.count] if self.count else [])
+
+
 class Shared(Lasting):
     """A launcher's terminal, on which other ranks write, too. What moves back over the last view does so only if nobody has written below that: it shall
     stay, and the view begins anew under it.
@@ -76,7 +98,7 @@ class LiveView:
     def __init__(self, progress, total, stream, launcher=None):
         from rich.console import Console
         from rich.live import Live
-        self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, []
+        self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, Curve()
         self.stream, self.launcher, self.note, self.closed = stream, launcher, "", False
         self.console = Console(file=Shared(launcher) if launcher else Lasting(stream))
         self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=1,
@@ -88,7 +110,7 @@ class LiveView:
         """Take a row {name: number} of the log."""
         self.pace.update(timesteps)
         self.row, self.timesteps = row, timesteps
-        self.returns.append(row["EpRewMean"])
+        self.returns.add(row["EpRewMean"])
 
     def say(self, text):
         """A line below the view, within a second; from a signal handler, too."""
@@ -120,7 +142,7 @@ class LiveView:
             table.add_row(*(Text(label, style="dim") for label, _ in cells))
             table.add_row(*(value for _, value in cells))
             tables.append(table)
-        return [top, Text(how_far), *tables, Text(sparkline(self.returns, min(WIDTH, width)), style="green", no_wrap=True)]
+        return [top, Text(how_far), *tables, Text(sparkline(self.returns.points(), min(WIDTH, width)), style="green", no_wrap=True)]
 
     def close(self):
         """Leave the view as it stands."""

@@ -85,7 +85,9 @@ class NumpyOperators:
 
     exp = staticmethod(np.exp)
     argmax = staticmethod(np.argmax)
-    stack = staticmethod(np.stack)
+    take = staticmethod(np.take)
+    where = staticmethod(np.where)
+    concatenate = staticmethod(np.concatenate)
 
     @staticmethod
     def to_int(x):
@@ -97,7 +99,9 @@ class TensorFlowOperators:
 
     exp = staticmethod(tf.exp)
     argmax = staticmethod(tf.argmax)
-    stack = staticmethod(tf.stack)
+    take = staticmethod(tf.gather)
+    where = staticmethod(tf.where)
+    concatenate = staticmethod(tf.concat)
 
     @staticmethod
     def to_int(x):

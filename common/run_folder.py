@@ -1,6 +1,5 @@
 """A run's folder: `config.json`, logs, checkpoints, the final policy. Rank 0 writes it; every rank its own monitor files."""
 import contextlib
-import errno
 import json
 import os
 import re
@@ -9,13 +8,15 @@ from pathlib import Path
 
 from common.checkpoints import load_arrays, save_arrays, write_atomically
 from common.checks import about, number, read_json, shown, truth, whole
-from common.errors import UserError
+from common.errors import Unreadable, UserError
 from common.folder_lock import FolderLock
+from common.post_mortem import first_not_finite
+from common.run_logs import RunLogs
 from common.writing import writing
 
 FORMAT = "baselines_ppo.checkpoint"
-LOG_PATTERNS = ("progress.csv", "progress.json", "evaluations.csv", "*.monitor.csv", "tb/events.*")
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
+SUB_FOLDERS = ("checkpoints", "best", "policy", "tb", "ranks", "post-mortem")
 HALF_DONE = re.compile(r"\..+\.\d+\.part(\.gif)?")  # what a writer writes beside a file, until it is whole
 
 
@@ -27,7 +28,7 @@ class RunFolder:
         keep: checkpoints kept, the newest.
 
     Attributes:
-        passed_over: what was wrong with the checkpoints that `latest_checkpoint` did not take.
+        passed_over: {path: what was wrong} of the checkpoints that `latest_checkpoint` did not take.
 
     Raises:
         UserError: if it cannot be made.
@@ -35,7 +36,7 @@ class RunFolder:
 
     def __init__(self, path, keep=3):
         self.path, self.keep, self.lock = Path(path), keep, None
-        self.passed_over = []
+        self.passed_over = {}
         with self._as_asked_for():
             for folder in (self.path, self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -61,8 +62,11 @@ class RunFolder:
             None, or one line of warning if it cannot be locked.
 
         Raises:
-            UserError: if a run that is still alive has it, or it cannot be written. Nothing has been touched then.
+            UserError: if a run that is still alive has it, it cannot be written, or a link in it leads elsewhere. Nothing has been touched then.
         """
+        for path in (self.path / name for name in (*SUB_FOLDERS, ".lock")):
+            if path.is_symlink():
+                raise UserError(f"{path} is a link, and a run writes into its own folder alone; put what it leads to in its place")
         with self._as_asked_for():
             self.lock = FolderLock(self.path)
         self.check_writable()
@@ -78,17 +82,17 @@ class RunFolder:
             self.lock.release()
 
     def check_ours(self):
-        """Raises OSError if the path no longer leads to the folder that was claimed: another run's must not be written into."""
-        if self.lock is not None and not self.lock.still_holds():
-            raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+        """Raises OSError if the folder is no longer this run's, as `FolderLock.check`: another run's must not be written into."""
+        if self.lock is not None:
+            self.lock.check()
 
     def _half_done(self):
         folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy", "start")))
         return [path for folder in folders for path in folder.glob(".*") if HALF_DONE.fullmatch(path.name)]
 
     def leftovers(self):
-        """Names of the checkpoints and logs that stand here."""
-        return [str(path.relative_to(self.path)) for path in (*self.checkpoints(), *self._logs(0))]
+        """Names of the checkpoints and logs, of any rank, that stand here."""
+        return [*(str(path.relative_to(self.path)) for path in self.checkpoints()), *RunLogs(self.path).names()]
 
     def way_on(self, error):
         """What is left of the run after a `CannotWrite`, and how to go on, in words; none of it may fail, where files already do."""
@@ -127,14 +131,18 @@ class RunFolder:
     # ---- checkpoints
 
     def checkpoints(self):
-        """Paths of the checkpoints, the newest first."""
+        """Paths of the checkpoints, the newest first. OSError if nobody may look."""
         return self.checkpoints_in(self.path)
 
     @staticmethod
     def checkpoints_in(folder):
         """As `checkpoints`, of any folder, which is not touched."""
-        found = [path for path in (Path(folder) / "checkpoints").glob("*") if CHECKPOINT.fullmatch(path.name)]
-        return sorted(found, key=lambda path: CHECKPOINT.fullmatch(path.name).group(1), reverse=True)
+        folder = Path(folder) / "checkpoints"
+        try:
+            found = os.listdir(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [folder / name for name in sorted(filter(CHECKPOINT.fullmatch, found), key=lambda name: CHECKPOINT.fullmatch(name).group(1), reverse=True)]
 
     def save_checkpoint(self, iteration, arrays, metadata, forced=False):
         """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
@@ -157,29 +165,37 @@ class RunFolder:
         Args:
             exact: pass over forced ones, which cut episodes where an undisturbed run would not have.
 
-        `passed_over` then has a line on each newer one that is damaged.
+        `passed_over` then has the newer ones that are damaged.
 
         Raises:
-            UserError: if there are checkpoints and every one of them is damaged.
+            UserError: if there are checkpoints and every one of them is damaged; or if one that would be taken cannot be read, or by another version
+                alone: it may be whole, so none that is older takes its place.
         """
-        self.passed_over, refused = [], None
-        for path in self.checkpoints():
-            if exact and "-forced" in path.name:
-                continue
-            try:
-                arrays, metadata = load_arrays(path, FORMAT)
-                check_progress(path, arrays, metadata)
-                return arrays, metadata, path
-            except UserError as error:
-                self.passed_over.append(str(error))
-                refused = refused or error
-        if refused:
-            raise refused
+        self.passed_over = {}
+        try:
+            for path in self.checkpoints():
+                if exact and "-forced" in path.name:
+                    continue
+                try:
+                    arrays, metadata = load_arrays(path, FORMAT)
+                    check_progress(path, arrays, metadata)
+                    return arrays, metadata, path
+                except Unreadable as error:
+                    raise UserError(f"{error}; nothing was changed: mend that, or move the file away to go on without it") from error
+                except UserError as error:
+                    self.passed_over[path] = str(error)
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}/checkpoints: {error.strerror}; nothing was changed: mend that") from error
+        if self.passed_over:
+            raise UserError(next(iter(self.passed_over.values())))
         return None
 
     def forget_after(self, checkpoint):
-        """Before a run goes on from a checkpoint's path, or from its start if None: drop what is newer, and the final policy that is now an older one."""
+        """Before a run goes on from a checkpoint's path, or from its start if None: drop what is newer, and the final policy that is now an older one.
+        Those that were passed over stay, as `<name>.damaged`."""
         with writing(self.path):
+            for path in self.passed_over:
+                path.replace(path.with_name(f"{path.name}.damaged"))
             for path in self.checkpoints():
                 if checkpoint is None or path.name > checkpoint.name and path != checkpoint:
                     path.unlink()
@@ -189,46 +205,12 @@ class RunFolder:
     # ---- logs
 
     def log_sizes(self, rank):
-        """Bytes of each log file that this rank writes, by its name in the folder; they are on the disk, as a checkpoint that knows them will be."""
-        sizes = {}
-        for path in self._logs(rank):
-            with writing(path), path.open("rb") as file:
-                os.fsync(file.fileno())
-                sizes[str(path.relative_to(self.path))] = os.fstat(file.fileno()).st_size
-        return sizes
-
-    def check_logs(self, sizes, rank):
-        """Raises UserError if one of this rank's logs is a link to a file elsewhere, or cannot be cut to `sizes`."""
-        folder = self.path.resolve()
-        for path in self._logs(rank):
-            whole(str(path), sizes.get(str(path.relative_to(self.path)), 0))
-            if not path.resolve().is_relative_to(folder):
-                raise UserError(f"{path} leads out of the run's folder, to {path.resolve()}, which is not cut back; put the file in its place")
-
-    def cut_logs(self, sizes, rank):
-        """Take this rank's logs back to `sizes`: what was written after the checkpoint will be written again. UserError as `check_logs`.
-
-        A log that has another name, as in a copy of the folder by hard links, becomes a file of its own first: the copy stays what it is.
-        """
-        self.check_logs(sizes, rank)
-        for path in self._logs(rank):
-            name = str(path.relative_to(self.path))
-            with writing(path):
-                if name not in sizes:
-                    path.unlink()
-                elif path.stat().st_nlink > 1:
-                    write_atomically(path, path.read_bytes()[:sizes[name]])
-                elif path.stat().st_size > sizes[name]:
-                    os.truncate(path, sizes[name])
-
-    def _logs(self, rank):
-        paths = [path for pattern in LOG_PATTERNS for path in self.path.glob(pattern)]
-        return [path for path in paths if path.name.startswith(f"{rank}.") == path.name.endswith(".monitor.csv")
-                and (rank == 0 or path.name.endswith(".monitor.csv"))]
+        """Bytes of each log file that this rank writes, as `RunLogs.sizes`."""
+        return RunLogs(self.path, rank).sizes()
 
 
 def check_progress(path, arrays, metadata):
-    """Raises UserError unless a checkpoint's counters, log sizes and last episodes, as `common.training` writes them, can be."""
+    """Raises UserError unless a checkpoint's counters, log sizes, last episodes and parameters, as `common.training` writes them, can be."""
     with about(path):
         counters, logs = metadata.get("counters"), metadata.get("logs")
         if not isinstance(counters, dict) or not isinstance(logs, list) or not all(isinstance(sizes, dict) for sizes in logs):
@@ -244,3 +226,5 @@ def check_progress(path, arrays, metadata):
             x = arrays.get(name)
             if x is None or x.dtype != dtype or x.ndim != 1 or len(x) > 100:
                 raise UserError(f"{name} is {'not there' if x is None else f'{x.dtype} {x.shape}'}, not up to 100 {dtype}; use an older checkpoint")
+        if bad := first_not_finite("pi", {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}):
+            raise UserError(f"{bad}; use an older checkpoint")

@@ -3,9 +3,10 @@ import functools
 from types import SimpleNamespace
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from common import seeding
-from common.checks import in_brief
+from common.checks import check_shared_out, in_brief
 from common.env_faults import first_not_finite
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.stepper import Stepper
@@ -41,10 +42,11 @@ class Collector:
         self.pi, self.stochastic, self.whole_episodes, self.heartbeat = pi, stochastic, whole_episodes, heartbeat or SimpleNamespace()
         self.stepper = Stepper(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
-        if horizon < self.num_envs or horizon % self.num_envs:
-            raise UserError(f"timesteps_per_actorbatch={horizon} cannot be shared out over {self.num_envs} environments; "
-                            f"give a multiple of {self.num_envs}")
+        check_shared_out("horizon", horizon, self.num_envs)
         self.steps = horizon // self.num_envs
+        if self.stepper.mode is AutoresetMode.NEXT_STEP and self.steps == 1:
+            raise UserError(f"a segment of one step of each environment may be nothing but resets where they take a step of their own (NEXT_STEP); "
+                            f"give at least {2 * self.num_envs} steps, or AutoresetMode.SAME_STEP")
         ours = self.stepper.ours
         ends = self.stepper.env.bounds(threads) if ours and not whole_episodes else [0, self.num_envs]
         self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]

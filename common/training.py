@@ -25,6 +25,7 @@ from common.heartbeat import Heartbeat
 from common.running_mean_std import RunningMeanStd
 from common.segments import Collector, squeeze
 from common.threads import Threads
+from common.writing import writing
 
 
 class Training:
@@ -121,7 +122,6 @@ class Training:
         while self._goes_on():
             yield self.iters_so_far
         if self.folder is not None and self.iters_so_far and self.iters_so_far % self.checkpoint_every:
-            self.check_finite(self.iters_so_far - 1, everything=True)
             self._checkpoint(forced=True)
 
     def _goes_on(self):
@@ -201,6 +201,9 @@ class Training:
             "EpThisIter": sum(len(rank[0]) for rank in everyone), "EpisodesSoFar": self.episodes_so_far,
             "TimestepsSoFar": self.timesteps_so_far, "TimeElapsed": self.elapsed,
             "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])), **{name: float(value) for name, value in terms.items()}}
+        if self.folder is not None:
+            with writing(self.folder.path):
+                self.folder.check_ours()  # a row would go into a folder that has been removed, and be lost, or beside another run's
         if self.logger is not None:
             self.logger.write(stats, self.timesteps_so_far)
         self.heartbeat.phase("callbacks", self.iters_so_far)
@@ -230,8 +233,9 @@ class Training:
         self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
 
     def _checkpoint(self, forced=False):
+        self.check_synced()  # first, so that all ranks find the same below: a callback may have changed what it likes since the end of the iteration
+        self.check_finite(self.iters_so_far - 1, everything=True)
         self.heartbeat.phase("checkpoint", self.iters_so_far)
-        self.check_synced()  # callbacks come between an iteration's look and this
         if self.logger is not None:
             self.logger.flush()
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))

@@ -5,7 +5,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common.env_faults import first_observation, raised, unusable, usable
+from common.env_faults import check_ends, first_observation, raised, unusable, usable
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.writing import CannotWrite
@@ -121,6 +121,7 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
                 if dtype is not None and (getattr(ob, "dtype", None) is not dtype or ob.nbytes != nbytes):
                     ob = usable(ob, self.single_observation_space)
                 if terminated or truncated:
+                    check_ends(terminated, truncated)  # only now: an end is rare, and what is no end is no text
                     # a copy: some environments write their next observation into the same array
                     ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
                     ob = self.first(k)

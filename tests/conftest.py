@@ -11,6 +11,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 
+# where the faults of docs/reliability.md are injected
+FAULTS = ("faults/", "baselines_ppo/test_job.py", "baselines_ppo/test_ranks.py", "baselines_ppo/test_resume.py", "baselines_ppo/test_signals.py",
+          "common/test_checkpoints.py", "common/test_door.py", "common/test_heartbeat.py", "common/test_threads.py", "common/test_workers.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark them; before `-m` looks."""
+    for item in items:
+        if str(item.path.relative_to(Path(__file__).parent)).startswith(FAULTS):
+            item.add_marker("faults")
+
+
 @pytest.fixture
 def cli_here(capfd):
     """The command line in this process, as a finished process tells it; spares a start of Python, and often of TensorFlow."""

@@ -64,6 +64,15 @@ def test_refused_in_one_line(words, parts, cli_here):
     assert_refused(cli_here(*words), *parts)
 
 
+@pytest.mark.parametrize("words, parts", [
+    (["--batch", "per-rank", "--timesteps-per-actorbatch", "100", "--optim-batchsize", "10", "--num-envs", "64"],
+     ["timesteps_per_actorbatch=100 cannot be shared out over 64 environments; give a multiple of 64"]),
+    (["--alg", "trpo", "--batch", "per-rank", "--timesteps-per-batch", "100", "--num-envs", "3"], ["timesteps_per_batch=100", "multiple of 3"])])
+def test_a_segment_that_cannot_be_shared_out_is_refused_before_there_is_a_folder(words, parts, tmp_path, cli_here):
+    assert_refused(cli_here("--env", "CartPole-v1", "--run-dir", tmp_path / "run", *words), *parts)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_process_of_its_own_says_no_more_and_exits_with_2():
     assert_refused(cli("--env", "Hoper-v4"), "'Hoper-v4'", "Hopper-v4")
     assert_refused(cli("--play", "--load-path", __file__), __file__)

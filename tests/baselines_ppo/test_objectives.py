@@ -49,6 +49,24 @@ def test_gradient_is_the_finite_difference(name, space):
         assert grad[index] == pytest.approx(float(difference), rel=1e-5, abs=1e-7)
 
 
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_ratio_that_overflows_has_a_finite_gradient_wherever_the_objective_is_finite(name, compiled):
+    logp, atarg = tf.constant([-200.0, 0.0, 88.0, 200.0, -200.0, 0.0, 200.0]), tf.constant([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
+
+    def both(logp):
+        with tf.GradientTape() as tape:
+            tape.watch(logp)
+            value = OBJECTIVES[name](probability_ratio(logp, tf.zeros(7)), atarg, tf.zeros(7), Coefficients(0.2, 0.7))
+        return value, tape.gradient(value, logp)
+    value, gradient = (x.numpy() for x in (tf.function(both, jit_compile=True) if compiled else both)(logp))
+    assert np.isfinite(value).tolist() == [True] * 3 + [name == "clip"] + [True] * 2 + [False]  # the last, which cannot be pulled back, stops the run
+    assert np.isfinite(gradient).all()
+    if name == "clip":
+        np.testing.assert_allclose(value[:4], [0, 1, 1.2, 1.2], rtol=1e-6)
+        assert gradient[:4].tolist() == [0, 1, 0, 0]
+
+
 def test_objectives_are_their_equations():
     ratio, atarg, kl = np.array([0.5, 0.9, 1.1, 1.5, 0.5, 1.5]), np.array([1, 1, 1, 1, -1, -1.0]), np.array([0.1, 0.2, 0, 0.3, 0.4, 0.5])
     assert OBJECTIVES["clip"](ratio, atarg, kl, C).numpy() == pytest.approx([0.5, 0.9, 1.1, 1.2, -0.8, -1.5])

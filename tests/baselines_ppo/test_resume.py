@@ -94,6 +94,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no
     goes_on = cli_here("--run-dir", run_dir, "--resume", "--hid-size", "16", "--max-iters", "21")
     assert goes_on.returncode == 0, goes_on.stderr
     assert f"passed over a checkpoint: {newest} is damaged" in goes_on.stdout
+    assert f"kept as {newest.name}.damaged" in goes_on.stdout and newest.with_name(f"{newest.name}.damaged").exists()
     assert f"goes on from {others[0].name}" in goes_on.stdout
     for path in (run_dir / "checkpoints").iterdir():
         path.write_bytes(path.read_bytes()[:1000])

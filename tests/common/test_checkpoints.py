@@ -1,6 +1,9 @@
 """Files of arrays: what comes back, and what is refused."""
+import errno
 import json
+import os
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from safetensors.numpy import save, save_file
 
 from common.checkpoints import check_arrays, load_arrays, save_arrays, write_atomically
 from common.errors import UserError
+from common.run_folder import FORMAT as CHECKPOINT
 from common.run_folder import RunFolder
 
 FORMAT = "test.arrays"
@@ -170,3 +174,48 @@ def test_a_run_that_goes_on_forgets_what_came_after_and_its_older_final_policy(t
     folder.forget_after(tmp_path / "checkpoints/ckpt-00000025.safetensors")
     assert [path.name for path in folder.checkpoints()] == ["ckpt-00000025.safetensors"]
     assert not (tmp_path / "policy/policy.safetensors").exists()
+
+
+COUNTERS = {"timesteps_so_far": 1, "episodes_so_far": 0, "iters_so_far": 1, "elapsed": 1.0, "seed": 0}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run with two checkpoints."""
+    run = RunFolder(tmp_path)
+    for iteration in (25, 50):
+        run.save_checkpoint(iteration, {"rewbuffer": np.zeros(0), "lenbuffer": np.zeros(0, np.int64)}, {"counters": COUNTERS, "logs": [{}]})
+    return run
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_kept_under_another_name(folder):
+    newest, older = folder.checkpoints()
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert folder.latest_checkpoint()[2] == older
+    folder.forget_after(older)
+    assert folder.checkpoints() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [f"{newest.name}.damaged"]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(number, folder, monkeypatch):
+    def refuse(path):
+        raise MemoryError if number == errno.ENOMEM else OSError(number, os.strerror(number))
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UserError, match="ckpt-00000050.safetensors: .*; nothing was changed: mend that, or move the file away to go on without it$"):
+        folder.latest_checkpoint()
+    assert len(folder.checkpoints()) == 2
+
+
+def test_nor_is_one_of_another_version(folder):
+    newest = folder.checkpoints()[0]
+    save_arrays(newest, *(lambda arrays, metadata: (arrays, metadata | {"format": "baselines_ppo.checkpoint.2"}))(*load_arrays(newest, CHECKPOINT)))
+    with pytest.raises(UserError, match="another version of this package wrote it; nothing was changed"):
+        folder.latest_checkpoint()
+
+
+def test_a_folder_of_checkpoints_that_cannot_be_listed_is_not_an_empty_one(folder, monkeypatch):
+    def refuse(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(UserError, match="cannot read .*/checkpoints: Permission denied; nothing was changed"):
+        folder.latest_checkpoint()

@@ -23,3 +23,8 @@ def test_n_steps_are_enough_and_no_more_than_asked_for_are_made():
 
 def test_nothing_to_solve_is_zero():
     assert not conjugate_gradient(lambda v: v, np.zeros(4), 10).any()
+
+
+def test_a_matrix_that_is_not_positive_definite_ends_it_where_it_is_seen():
+    assert not conjugate_gradient(lambda v: 0 * v, np.ones(4), 10).any()
+    np.testing.assert_allclose(conjugate_gradient(lambda v: np.array([2.0, 0.0]) * v, np.ones(2), 10), [1, 1])  # the one step that 1, 1 allows

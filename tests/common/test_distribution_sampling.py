@@ -17,6 +17,7 @@ SPACES = {
     "discrete_start": gym.spaces.Discrete(4, start=-2),
     "multidiscrete": gym.spaces.MultiDiscrete([2, 3, 4]),
     "multidiscrete_matrix_start": gym.spaces.MultiDiscrete([[2, 3], [4, 2]], start=[[1, -1], [0, 5]]),
+    "multidiscrete_small_and_large": gym.spaces.MultiDiscrete([9, 2, 12, 1], start=[0, 3, 0, -2]),
     "multibinary_matrix": gym.spaces.MultiBinary([2, 2]),
 }
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)

@@ -26,6 +26,7 @@ SPACES = {
     "discrete_start": gym.spaces.Discrete(4, start=-2),
     "multidiscrete": gym.spaces.MultiDiscrete([2, 3, 4]),
     "multidiscrete_matrix_start": gym.spaces.MultiDiscrete([[2, 3], [4, 2]], start=[[1, -1], [0, 5]]),
+    "multidiscrete_small_and_large": gym.spaces.MultiDiscrete([9, 2, 12, 1], start=[0, 3, 0, -2]),
     "multibinary": gym.spaces.MultiBinary(3),
     "multibinary_matrix": gym.spaces.MultiBinary([2, 2]),
 }
@@ -282,3 +283,28 @@ def test_monte_carlo_estimates_entropy_and_kl(name):
     out = results(name, "ordinary", False)
     for estimate, value in ((-logp, out["entropy"][0]), (logp - logq, out["kl"][0])):
         assert abs(estimate.mean() - value) < 5 * estimate.std() / np.sqrt(count)
+
+
+def operations(space):
+    """How many operations the graph of everything has that an update asks of a distribution."""
+    pdtype = make_pdtype(space)
+
+    def everything(flat, x, noise):
+        with tf.GradientTape() as tape:
+            tape.watch(flat)
+            p = pdtype.pdfromflat(flat)
+            total = p.logp(x) + p.entropy() + p.kl(pdtype.pdfromflat(tf.stop_gradient(flat)))
+        return total, tape.gradient(total, flat), p.mode(), p.sample(noise)
+    flat = np.zeros((3, *pdtype.param_shape()), np.float32)
+    return len(tf.function(everything).get_concrete_function(flat, pdtype.mode(NumpyOperators, flat), flat).graph.get_operations())
+
+
+def test_a_hundred_factors_make_no_larger_a_graph_than_three():
+    """XLA compiled a hundred categoricals for minutes."""
+    assert operations(gym.spaces.MultiDiscrete([3] * 100)) == operations(gym.spaces.MultiDiscrete([3] * 3))
+    assert operations(gym.spaces.MultiDiscrete([2, 300, 3, 200] * 50)) == operations(gym.spaces.MultiDiscrete([2, 300, 3, 200]))
+
+
+def test_factors_of_very_different_sizes_take_little_more_room_than_their_logits():
+    pdtype = make_pdtype(gym.spaces.MultiDiscrete([2] * 9_000 + [10**6]))
+    assert sum(block.index.size for block in pdtype.blocks) == sum(pdtype.sizes)

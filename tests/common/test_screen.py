@@ -6,7 +6,7 @@ import os
 import pytest
 from terminals import opened, read, seen
 
-from common.live_view import BARS, LiveView, screen, sparkline
+from common.live_view import BARS, WIDTH, Curve, LiveView, screen, sparkline
 from common.screen import PlainLines, clock, number
 
 
@@ -81,6 +81,19 @@ def test_sparkline_goes_from_the_least_to_the_most(values, line):
 def test_sparkline_of_a_long_curve_shows_means_in_its_width():
     line = sparkline([float(i // 10) for i in range(80)], width=8)
     assert line == BARS
+
+
+def test_a_curve_of_a_long_run_takes_no_more_room_and_keeps_its_shape():
+    curve, values = Curve(), [float(i) for i in range(10_007)]
+    for i, value in enumerate(values):
+        curve.add(value)
+        curve.add(math.nan)
+        assert len(curve.points()) <= 2 * WIDTH
+        if i + 1 < 2 * WIDTH:
+            assert curve.points() == values[:i + 1]
+    *points, last = curve.points()
+    assert points == [curve.each * i + (curve.each - 1) / 2 for i in range(len(points))]  # of each its mean
+    assert len(points) > WIDTH - 1 and last > points[-1]
 
 
 def test_numbers_and_clocks():

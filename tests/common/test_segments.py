@@ -260,8 +260,15 @@ def test_a_final_observation_that_is_not_finite_is_refused(kind):
 
 @pytest.mark.parametrize("horizon", [2, 0, 10, -3])
 def test_a_horizon_that_cannot_be_shared_out_is_refused(horizon):
-    with pytest.raises(UserError, match=f"timesteps_per_actorbatch={horizon} .*give a multiple of 3"):
+    with pytest.raises(UserError, match=f"horizon={horizon} .*give a multiple of 3"):
         Collector(passed_as("in_process")[0], ScriptedPolicy(ScriptedEnv), horizon)
+
+
+def test_a_segment_of_nothing_but_resets_is_refused_before_the_first_step():
+    env, _ = passed_as(AutoresetMode.NEXT_STEP)
+    with pytest.raises(UserError, match="nothing but resets .*give at least 6 steps"):
+        Collector(env, ScriptedPolicy(ScriptedEnv), 3)
+    Collector(env, ScriptedPolicy(ScriptedEnv), 6)
 
 
 @pytest.mark.parametrize("mode", [None, "NextStep"])

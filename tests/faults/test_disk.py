@@ -6,12 +6,19 @@ import subprocess
 from pathlib import Path
 
 import file_faults
+import gymnasium as gym
 import jobs
 import numpy as np
 import pytest
+from logs import Rows
 from run_files import SHORT, assert_same_run
+from small_envs import Identity
+from small_policies import uncompiled
 
+from baselines_ppo import pposgd_simple
 from common.envs import make_vector_env
+from common.errors import UserError
+from common.run_folder import RunFolder
 from common.writing import CannotWrite, RowFile
 
 
@@ -59,7 +66,7 @@ def goes_on(run, whole):
 
 
 # what a writer is refused, and what the run says; each goes on from what the one before has left
-REFUSALS = [(("fsync", "config.json", 1, "ENOSPC"), "config.json: No space left on device; there is no checkpoint; make room and start again"),
+REFUSALS = [(("open", "config.json", 1, "EACCES"), "config.json: Permission denied; there is no checkpoint; make it writable and start again"),
             (("write", "0.1.monitor.csv", 2, "EDQUOT"), "0.1.monitor.csv: Disk quota exceeded; "
              "there is no checkpoint yet; make room and start again with --resume"),
             (("fsync", "ckpt-00000006", 1, "ENOSPC"), "checkpoints/ckpt-00000006.safetensors: No space left on device; "
@@ -132,6 +139,37 @@ def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_
     says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
     assert says == f"{file}: {why}; there is no checkpoint; see where it has gone and start again"
     assert not [path for path in run.rglob("*") if path.is_file()]
+
+
+def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(tmp_path):
+    tmp_path.chmod(0o500)
+    root = os.geteuid() == 0
+    try:
+        if root:  # who may write everywhere
+            os.seteuid(65534)
+        with pytest.raises(UserError, match=f"^cannot write to run directory {tmp_path}/run: Permission denied; choose another with --run-dir$"):
+            RunFolder(tmp_path / "run")
+    finally:
+        if root:
+            os.seteuid(0)
+        tmp_path.chmod(0o700)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command, why", [("rm -r {0}", "No such file or directory"),
+                                          ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the run's folder has been replaced by another")])
+def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):
+    folder, log = RunFolder(tmp_path / "run"), Rows()
+    folder.claim()
+
+    def take_away(names, _):
+        if names["iters_so_far"] == 2:
+            subprocess.run(command.format(folder.path), shell=True, check=True)
+    with pytest.raises(CannotWrite, match=f"^cannot write {folder.path}: {why}$"):
+        pposgd_simple.learn(Identity(gym.spaces.Discrete(2)), uncompiled, timesteps_per_actorbatch=16, optim_batchsize=16, optim_epochs=1, max_iters=9,
+                            seed=0, logger=log, folder=folder, callback=take_away)
+    folder.release()
+    assert len(log.rows) == 2 and not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
 
 @pytest.mark.slow

@@ -31,7 +31,8 @@ WHAT = {
     "ob_none": "the observation None, of dtype object", "ob_object": "of dtype object", "ob_complex": "of dtype complex128", "ob_ragged": "a ragged list",
     "rew_nan": "returned a reward that is not finite: nan", "rew_inf": "returned a reward that is not finite: inf",
     "rew_none": "returned the reward None, which is no number", "rew_two": "returned the reward array([0., 0.]), which is no number",
-    "rew_text": "returned the reward '1.0', which is no number", "rew_complex": "returned the reward 1j, which is no number"}
+    "rew_text": "returned the reward '1.0', which is no number", "rew_complex": "returned the reward 1j, which is no number",
+    "end_text": "returned terminated='False', which is neither True nor False", "end_list": "returned terminated=[False], which is neither True nor False"}
 
 
 def failure(env, segment=20):
@@ -89,13 +90,17 @@ def test_a_dict_that_lacks_a_part_is_refused():
         assert part in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", ["ob_list", "ob_float64", "ends_again"])
+@pytest.mark.parametrize("fault", ["ob_list", "ob_float64", "ends_again", "ends_change", "end_numpy", "end_int", "end_array", "end_none"])
 def test_what_can_be_cast_and_episodes_of_one_step_are_collected(fault):
     collector = Collector(InProcessVectorEnv([make(fault, 1)]), ScriptedPolicy(Faulty), 40)
     seg = collector.collect(np.random.default_rng(0))
     assert seg["ob"].dtype == np.float32 and np.isfinite(seg["ob"]).all()
     if fault == "ends_again":
         assert seg["ep_lens"] == [10, 10, 6] + [1] * 14
+    elif fault == "ends_change":  # what a reset's info says is nobody's business
+        assert seg["ep_lens"] == [10, 10, 6] + [2] * 7
+    else:
+        assert seg["ep_lens"] == [10] * 4 and seg["truncated"].sum() == 4 and not seg["terminated"].any()
 
 
 def test_the_first_in_time_is_blamed():
@@ -151,6 +156,11 @@ def test_one_rank_of_several_ends_the_job_and_says_which_it_is(fault, more, rank
     assert finished.returncode != 0 and len(said) == 1
     assert said[0].startswith("rank 1 on host ") and ": environment 0 (Faulty-v0) " in said[0] and WHAT[fault] in said[0] and "of iteration 2; " in said[0]
     load_policy(tmp_path / "checkpoints/ckpt-00000002.safetensors")
+
+
+def test_an_evaluation_leaves_nothing_with_its_environment():
+    env = make("none", 0)
+    assert evaluate(ScriptedPolicy(Faulty), env, 5, stochastic=True)[1].tolist() == [10] * 5 and env.episodes == []
 
 
 @pytest.mark.parametrize("fault", WHAT)

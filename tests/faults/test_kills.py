@@ -52,7 +52,7 @@ def words_for(run):
 def assert_checkpoints_are_whole(run):
     folder = RunFolder(run)
     found = folder.latest_checkpoint()
-    assert folder.passed_over == [] and (found is None) == (folder.checkpoints() == [])
+    assert folder.passed_over == {} and (found is None) == (folder.checkpoints() == [])
 
 
 def kill_again_and_again(run, faults, whole):

@@ -1,6 +1,7 @@
 """Settings and checkpoints of a run that are damaged, foreign or made to attack: refused in one line, and nothing on disk is touched."""
 import json
 import shutil
+from types import SimpleNamespace
 
 import forged
 import jobs
@@ -10,9 +11,13 @@ import pytest
 from baselines_ppo.__main__ import main
 from baselines_ppo.cli import parse
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.folders import go_back
 from baselines_ppo.resolve import example_of_policy, settings_for
 from baselines_ppo.room import check_machine
+from common.errors import UserError
 from common.run_folder import RunFolder
+from common.run_logs import RunLogs
+from common.writing import CannotWrite
 
 WORDS = ["--env", "Pendulum-v1", "--hid-size", "8", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1", "--num-envs", "1",
          "--max-iters", "2", "--checkpoint-every", "1", "--keep-checkpoints", "1", "--report", "false", "--quiet"]
@@ -135,6 +140,7 @@ CHECKPOINTS = {
     "no logs": (lambda arrays, metadata: metadata.pop("logs"), ["logs"]),
     "logs in text": (lambda arrays, metadata: metadata.update(logs=["x"]), ["logs=['x']"]),
     "a rewbuffer of ints": (array("rewbuffer", np.zeros(3, np.int64)), ["rewbuffer is int64"]),
+    "a NaN": (lambda arrays, metadata: arrays["pi/000/pol/fc1/b"].fill(np.nan), ["pi/000/pol/fc1/b is nan", "use an older checkpoint"]),
     "a square": (array("lenbuffer", np.zeros((2, 2), np.int64)), ["lenbuffer"]),
     "a long rewbuffer": (array("rewbuffer", np.zeros(10**6)), ["rewbuffer"]), "no rewbuffer": (lambda arrays, metadata: arrays.pop("rewbuffer"), ["rewbuffer"]),
     "another network": (array("pi/000/pol/fc1/b", np.zeros(9, np.float32)), ["another model", "(9,)"]),
@@ -183,21 +189,47 @@ def test_a_runs_own_config_that_cannot_be_is_refused(change, parts, run, capsys)
     resume(run, capsys, *parts)
 
 
-def test_a_log_that_leads_out_of_the_folder_is_not_cut(run, capsys):
+@pytest.mark.parametrize("target", ["outside/progress.csv", f"run/{CHECKPOINT}", "nothing"], ids=["out of the folder", "inside it", "to nothing"])
+def test_a_log_that_is_a_link_is_not_cut(target, run, capsys):
     (run / "progress.csv").unlink()
-    (run / "progress.csv").symlink_to(run.parent / "outside" / "progress.csv")
+    (run / "progress.csv").symlink_to(run.parent / target)
     forged.forge(run / CHECKPOINT, sizes(progress_csv=1))
-    resume(run, capsys, "leads out of the run's folder")
+    resume(run, capsys, "progress.csv is a link")
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tb", "ranks", ".lock"])
+def test_a_folder_whose_parts_are_links_out_of_it_is_refused(name, run, capsys):
+    (run / name).rename(run.parent / "outside" / "moved")
+    (run / name).symlink_to(run.parent / "outside" / "moved")
+    resume(run, capsys, f"{run / name} is a link, and a run writes into its own folder alone")
+
+
+def test_what_comes_into_a_logs_place_after_it_was_looked_at_is_left_alone(run):
+    outside, logs = run.parent / "outside" / "progress.csv", RunLogs(run, 0)
+    for put in (lambda: (run / "progress.csv").symlink_to(outside), lambda: shutil.copy(outside, run / "progress.csv")):
+        logs.check({"progress.csv": 1})
+        (run / "progress.csv").rename(run / "kept")  # its number stays taken
+        put()
+        with pytest.raises((UserError, CannotWrite), match="is a link|has come into its place"):
+            logs.cut({"progress.csv": 1})
+        assert outside.read_text() == "mine\n" * 100 == (run / "progress.csv").read_text()
+        (run / "kept").replace(run / "progress.csv")
+
+
+def cut(folder, found):
+    logs = RunLogs(folder, 0)
+    missing = logs.check(found)
+    logs.cut(found)
+    return missing
 
 
 def test_a_copy_of_a_folder_by_hard_links_stays_what_it_is(tmp_path):
-    folder, copy = RunFolder(tmp_path / "run"), tmp_path / "copy.csv"
-    log = folder.path / "progress.csv"
+    log, copy = tmp_path / "progress.csv", tmp_path / "copy.csv"
     for size, left in ((2, "a\n"), (4, "a\nb\n")):
         log.write_text("a\nb\n")
         copy.unlink(missing_ok=True)
         copy.hardlink_to(log)
-        folder.cut_logs({"progress.csv": size}, 0)
+        assert cut(tmp_path, {"progress.csv": size}) == []
         with log.open("a") as file:
             file.write("c\n")
         assert log.read_text() == left + "c\n" and copy.read_text() == "a\nb\n"
@@ -206,15 +238,49 @@ def test_a_copy_of_a_folder_by_hard_links_stays_what_it_is(tmp_path):
 def test_sizes_reach_no_other_file_and_lengthen_none(run):
     outside = forged.contents(run.parent / "outside")
     whole = (run / "progress.csv").stat().st_size
-    folder = RunFolder(run)
     evil = {"../outside/progress.csv": 1, str(run.parent / "outside" / "progress.csv"): 1, "config.json": 1, CHECKPOINT: 1, "progress.csv": whole + 10**6}
     kept = {name: (run / name).read_bytes() for name in ("config.json", CHECKPOINT, "progress.csv")}
-    folder.cut_logs(folder.log_sizes(0) | evil, 0)
+    cut(run, RunFolder(run).log_sizes(0) | evil)
     assert forged.contents(run.parent / "outside") == outside and all((run / name).read_bytes() == data for name, data in kept.items())
     for size in (-1, 1.0, True, "1", None):
         with forged.refused("progress.csv"):
-            folder.cut_logs({"progress.csv": size}, 0)
+            cut(run, {"progress.csv": size})
     assert (run / "progress.csv").stat().st_size == whole
+
+
+def test_rows_that_are_missing_are_said_and_what_is_left_of_them_stays_whole(run, capsys):
+    rows = (run / "progress.csv").read_bytes()
+    (run / "progress.csv").write_bytes(rows[:-5])
+    (run / "0.0.monitor.csv").unlink()
+    capsys.readouterr()
+    assert main(["--run-dir", str(run), "--resume", "--max-iters", "3", "--quiet"]) == 0
+    assert capsys.readouterr().err == (f"run.py: progress.csv has {len(rows) - 5:,} of {len(rows):,} bytes, 0.0.monitor.csv is gone: "
+                                       "the run goes on without these rows\n")
+    left = (run / "progress.csv").read_text().splitlines()
+    assert left[:2] == rows.decode().splitlines()[:2] and len(left) == 3 and len(left[2].split(",")) == len(left[0].split(","))
+
+
+def test_whole_rows_end_with_a_newline(tmp_path):
+    for text, whole in (("", 0), ("a", 0), ("a\nb", 2), ("a\n", 2), ("a\n" + "b" * 10**4, 2), ("b" * 10**4, 0)):
+        (tmp_path / "progress.csv").write_text(text)
+        cut(tmp_path, {"progress.csv": 10**5})
+        assert (tmp_path / "progress.csv").read_text() == text[:whole]
+    for text, whole in (("#{}\nr,l", 0), ("#{}\nr,l,t\n1", 10)):  # or rows would be appended to half a header
+        (tmp_path / "0.0.monitor.csv").write_text(text)
+        cut(tmp_path, {"0.0.monitor.csv": 100})
+        assert (tmp_path / "0.0.monitor.csv").read_text() == text[:whole]
+
+
+def test_all_ranks_go_back_to_the_checkpoint_that_rank_0_has_chosen(run):
+    """This one, on another host, still sees the folder as it was before there was one."""
+    chosen = RunFolder(run).latest_checkpoint()
+    chosen[1]["logs"].append({"1.0.monitor.csv": 4})
+    shutil.rmtree(run / "checkpoints")
+    (run / "1.0.monitor.csv").write_text("r,l\n1,2\n")
+    other = SimpleNamespace(rank=1, size=2, broadcast=lambda value: (chosen, None), gather=lambda value: [[], value], barrier=lambda: None)
+    config = json.loads((run / "config.json").read_text())
+    assert go_back(RunFolder(run), other, False, example_of_policy(config["settings"])) is chosen
+    assert (run / "1.0.monitor.csv").read_text() == "r,l\n"
 
 
 def test_what_was_forged_above_goes_on_when_it_is_not(run):

@@ -13,7 +13,9 @@ from logs import Rows
 from small_envs import Identity
 
 from baselines_ppo import MlpPolicy, load_policy, pposgd_simple, trpo_mpi, vpg
+from baselines_ppo.evaluations import Best, BestByReturn
 from baselines_ppo.objectives import value_loss
+from common.callbacks import Callback
 from common.checkpoints import load_arrays
 from common.errors import NotFinite
 from common.logger import Logger
@@ -147,6 +149,44 @@ def test_a_parameter_that_no_loss_sees_is_found_before_the_checkpoint(tmp_path):
     error = failure(Identity(DISCRETE), Breaks, folder=tmp_path, callback=spoils)
     assert "Variable is -inf at the end of iteration 2; " in str(error)
     assert len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_what_a_callback_makes_nan_reaches_no_checkpoint_and_no_best_policy(tmp_path):
+    class Spoils(Callback):
+        def after_iteration(self, training, stats):
+            if training.iters_so_far == 2:
+                training.pi.broken.assign(np.nan)
+
+    error = failure(Identity(DISCRETE), Breaks, folder=tmp_path, callback=[Spoils(), BestByReturn(Best(tmp_path, "EpRewMean"))], checkpoint_every=2)
+    assert str(error).startswith("pi/") and "Variable is nan at the end of iteration 1; " in str(error)
+    assert not list((tmp_path / "checkpoints").iterdir()) and not (tmp_path / "best").exists()
+
+
+class Sharp(Plain):
+    """Its KL is finite and has a gradient; the second derivative, which TRPO's Fisher matrix is, is not: of x^1.5 at 0."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.one = tf.Variable(1.0)
+
+    def forward(self, ob):
+        flat, vpred = super().forward(ob)
+        return flat + tf.pow(tf.abs(self.one - 1.0), 1.5), vpred
+
+
+@pytest.mark.parametrize("policy, callback, says", [
+    (Sharp, None, "a product with the Fisher matrix is not finite, though the surrogate and its gradient are, before the policy's step of iteration 0, with "),
+    (Breaks, breaks_at_2, "the surrogate is nan, before the policy's step of iteration 2, where a value of the policy that acted is nan; its forward ")],
+    ids=["Fisher", "surrogate"])
+def test_trpo_names_what_is_not_finite_before_its_step_and_leaves_the_segment(policy, callback, says, tmp_path):
+    error = failure(Identity(DISCRETE), policy, trpo_mpi, folder=tmp_path, callback=callback, timesteps_per_batch=64, vf_batchsize=16, max_iters=4)
+    assert str(error).startswith(says)
+    (path,) = (tmp_path / "post-mortem").iterdir()
+    arrays, said = load_arrays(path, FORMAT)
+    assert said["minibatch"] == "the whole segment" and set(said["terms"]) == set(trpo_mpi.TERMS)
+    assert len(arrays["minibatch/x"]) == 64 and arrays["minibatch/weights"].sum() == pytest.approx(1)
+    pi = policy.load(path)
+    np.testing.assert_allclose(pi.forward(arrays["minibatch/x"])[0], arrays["minibatch/flatparam"], atol=1e-6)  # it has not moved: a step makes 0.1 of it
 
 
 def test_a_policy_that_acts_with_nan_is_blamed_rather_than_the_environment_that_minds(tmp_path):

@@ -9,11 +9,20 @@ from small_envs import Identity
 from wide_envs import Wide
 
 from baselines_ppo import MlpPolicy, pposgd_simple, trpo_mpi, vpg
+from baselines_ppo.outputs import announce
+from baselines_ppo.resolve import resolve
+from common.mpi import Communicator
 from common.vec_env import InProcessVectorEnv
 
 
 def finite(pi):
     return all(np.isfinite(x).all() for x in pi.state().values())
+
+
+@pytest.mark.parametrize("space", [gym.spaces.MultiDiscrete([2, 3] * 50), gym.spaces.MultiBinary(100)], ids=["factors", "bits"])
+def test_a_hundred_actions_of_other_kinds_train(space, uncompiled_here):
+    pi = pposgd_simple.learn(Identity(space), lambda *args: MlpPolicy(*args, hid_size=8), timesteps_per_actorbatch=64, optim_epochs=1, max_iters=2, seed=0)
+    assert finite(pi) and space.contains(pi.act(True, space.sample())[0].astype(space.dtype))
 
 
 def test_ten_thousand_observations_and_a_hundred_actions_train(uncompiled_here):
@@ -37,6 +46,16 @@ def test_sixty_four_environments_in_one_rank_are_all_stepped(uncompiled_here):
 def test_a_segment_of_one_step_and_a_batch_of_one_row_train(learn, settings, uncompiled_here):
     pi = learn(Identity(gym.spaces.Box(-1, 1, (1,), np.float32)), MlpPolicy, max_iters=5, seed=0, **settings)
     assert finite(pi)
+
+
+@pytest.mark.parametrize("typed, said", [({"timesteps_per_actorbatch": 1, "optim_batchsize": 1}, True),
+                                         ({"timesteps_per_actorbatch": 2, "optim_batchsize": 1}, False),
+                                         ({"alg": "trpo", "timesteps_per_batch": 1, "vf_batchsize": 1}, True),
+                                         ({"preset": "a2c", "timesteps_per_actorbatch": 1}, False)], ids=["ppo", "two steps", "trpo", "a2c"])
+def test_a_policy_that_cannot_learn_of_one_step_is_said_to(typed, said, capsys):
+    typed = {"env": "CartPole-v1", "batch": "per-rank", "num_envs": 1, "max_iters": 1} | typed
+    announce(resolve(typed, 1, "classic", "CartPole-v1", False), typed, Communicator(None), None, None, {})
+    assert ("the policy learns nothing" in capsys.readouterr().out) == said
 
 
 @pytest.mark.slow  # 16 starts of TensorFlow

@@ -11,6 +11,7 @@ import file_faults
 import pytest
 from run_files import SHORT
 
+from baselines_ppo import going_on
 from baselines_ppo.folders import claim_folder
 from baselines_ppo.sweep_folder import SweepFolder
 from common.errors import UserError
@@ -48,6 +49,37 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
     RunFolder(tmp_path).claim()
 
 
+def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch, capsys):
+    before = RunFolder(tmp_path)
+    before.claim()
+    monkeypatch.setattr(going_on.time, "sleep", lambda _: before.release())
+    assert going_on.read_previous(tmp_path, Communicator(None), may_start=True) is None
+    assert capsys.readouterr().err == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
+    RunFolder(tmp_path).claim()
+
+
+def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.claim()
+    monkeypatch.setattr(going_on, "ENDING", 0.3)
+    assert going_on.read_previous(tmp_path, Communicator(None), may_start=True) is None  # and is refused when it claims the folder
+    folder.release()
+
+
+def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost_it(tmp_path):
+    first, second = RunFolder(tmp_path), RunFolder(tmp_path)
+    first.claim()
+    (tmp_path / ".lock").unlink()
+    first.check_ours()
+    with pytest.raises(UserError, match="still alive"):
+        second.claim()
+    (tmp_path / ".lock").unlink()
+    second.claim()
+    with pytest.raises(OSError, match="its .lock was removed, and another process has taken it"):
+        first.check_ours()
+    second.check_ours()
+
+
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
 def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monkeypatch, capsys):
     def flock(file, operation):
@@ -64,9 +96,9 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
     assert not sweep.is_busy(SimpleNamespace(name="run"))
 
 
-@pytest.mark.parametrize("name", ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv"])
+@pytest.mark.parametrize("name", ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv", "1.0.monitor.csv", "tb/events.out"])
 def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("kept")
     with pytest.raises(UserError, match=f"holds {name} of a run whose config.json is gone; choose another --run-dir$"):
         claim_folder(tmp_path, Communicator(None), False, 3)

@@ -14,6 +14,9 @@ OBSERVATIONS = {"ob_nan": np.float32([0, np.nan]), "ob_inf": np.float32([-np.inf
                 "ob_complex": np.array([1j, 2]), "ob_list": [0.5, 0.5], "ob_float64": np.zeros(2), "ob_ragged": [[1.0], [1.0, 2.0]]}
 REWARDS = {"rew_nan": np.nan, "rew_inf": np.inf, "rew_none": None, "rew_two": np.zeros(2), "rew_text": "1.0", "rew_complex": 1j,
            "rew_huge": 1e38}
+# fault -> how it says False and True; NumPy's and numbers can be taken for it
+ENDS = {"end_numpy": (np.False_, np.True_), "end_int": (0, 1), "end_array": (np.array(False), np.array(True)), "end_none": (None, True),
+        "end_text": ("False", "True"), "end_list": ([False], [True])}
 
 
 class Faulty(gym.Env):
@@ -47,7 +50,7 @@ class Faulty(gym.Env):
             return np.float32([np.nan, 0]), {}
         if self.total >= self.at and self.fault == "reset_alone":
             return self._observed()
-        return self._observed(), {}
+        return self._observed(), {"terminated": True} if self.fault == "ends_change" else {}
 
     def close(self):
         if self.fault == "raises_in_step" and self.total > self.at:
@@ -63,8 +66,9 @@ class Faulty(gym.Env):
             return self._observed(), 1.0, False, {}
         ob = OBSERVATIONS.get(self.fault) if bad and self.fault in OBSERVATIONS else self._observed()
         rew = REWARDS.get(self.fault) if bad and self.fault in REWARDS else self.reward
-        over = self.steps == self.length or bad and self.fault == "ends_again"
-        return ob, rew, over and self.dies, over and not self.dies, {}
+        over = self.steps == self.length or bad and (self.fault == "ends_again" or self.fault == "ends_change" and self.total % 2 == 0)
+        no, yes = ENDS.get(self.fault, (False, True)) if bad else (False, True)
+        return ob, rew, yes if over and self.dies else no, yes if over and not self.dies else no, {}
 
 
 def make(fault, k):
