@@ -13,7 +13,8 @@ SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
 
 @pytest.mark.parametrize("way, leaver, said", [("raises", 2, r"rank 2 on host \S+: ValueError: invalid literal for int\(\) with base 10: 'no number'"),
                                                ("exits", 2, r"rank 0 on host \S+: waits for rank 2 on host \S+, which has ended"),
-                                               ("just ends", 0, r"rank 1 on host \S+: waits for rank 0 on host \S+, which has ended")])
+                                               pytest.param("just ends", 0, r"rank 1 on host \S+: waits for rank 0 on host \S+, which has ended",
+                                                            marks=pytest.mark.slow)])
 def test_a_rank_that_leaves_ends_the_job_with_its_name(way, leaver, said):
     began = time.monotonic()
     done = jobs.run(4, SCRIPT, way, leaver, timeout=60, env=jobs.support_path())

@@ -103,7 +103,8 @@ def test_an_environment_that_hangs_in_its_constructor_is_named(tmp_path):
     assert re.search(rf"rank 0 on host {HOST}: no progress for \d s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)", done.stderr)
 
 
-@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), pytest.param(4, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (4, 2)])
 def test_an_environment_that_does_not_close_holds_up_neither_the_reason_of_a_failure_nor_the_end(ranks, bad_rank, tmp_path):
     status, said, seconds = ended(ranks, "raise_and_hang_in_close", tmp_path / "run", bad_rank=bad_rank)
     assert status not in (0, 2)
