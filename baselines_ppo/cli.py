@@ -245,7 +245,12 @@ def parse(argv):
     return typed, args
 
 
+def complaint(error, program="run.py"):
+    """An error in one line."""
+    return f"{program}: error: {' '.join(str(error).split())}"
+
+
 def complain(error, program="run.py"):
     """Print an error in one line, for exit status 2."""
     with contextlib.suppress(OSError):  # the exit status still tells it where a full disk keeps what is said
-        print(f"{program}: error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        print(complaint(error, program), file=sys.stderr, flush=True)

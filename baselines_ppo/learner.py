@@ -8,7 +8,6 @@ from baselines_ppo.warm_start import begin_with
 from common import mpi, seeding
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
-from common.mpi_adam import check_synced
 from common.return_scaling import ReturnScaler
 from common.training import Training
 
@@ -57,6 +56,7 @@ class Learner:
         if run["averaging"] not in ("auto", "gather", "average"):
             raise UserError(f"averaging={run['averaging']!r}; choose one of auto, gather, average")
         self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
+        self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
         run["run_dir"], run["progress"] = self.comm.broadcast((run["run_dir"], bool(run["progress"])))
         self.recorded = run["run_dir"] is not None or run["progress"]
         if self.recorded:
@@ -86,13 +86,11 @@ class Learner:
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
-        def synced():
-            check_synced(self.comm, (x for part in (self.pi, *parts.values()) for x in part.state().values()))
-
         training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
-                            synced=synced, callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
+                            callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
                             whole_episodes=getattr(self.settings, "whole_episodes", False), bootstrap_time_limits=self.settings.bootstrap_time_limits,
                             **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
+        self.comm.barrier()
         for x in self.pi.get_variables():
             x.assign(self.comm.broadcast_array(x.numpy()))
         if run["checkpoint"] is not None:

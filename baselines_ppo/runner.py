@@ -1,5 +1,4 @@
 """From what was typed to a run: settings resolved, folder, environments, `learn`. Every rank goes through here."""
-import contextlib
 import gc
 import importlib
 import json
@@ -15,11 +14,12 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
 
-from baselines_ppo.cli import complain  # noqa: E402
+from baselines_ppo.cli import RunSettings, complain  # noqa: E402
 from baselines_ppo.commands import report_command  # noqa: E402
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
 from baselines_ppo.folders import claim_folder, go_back  # noqa: E402
 from baselines_ppo.going_on import check_settings, read_previous  # noqa: E402
+from baselines_ppo.job import Job, close  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     LIMITS,
@@ -36,8 +36,8 @@ from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import ALGORITHMS  # noqa: E402
 from baselines_ppo.warm_start import COPY, keep_start, read_start  # noqa: E402
 from common import mpi  # noqa: E402
+from common.drift import RanksDrifted  # noqa: E402
 from common.errors import ONE_SIGNAL, EnvironmentFault, UserError  # noqa: E402
-from common.heartbeat import Heartbeat  # noqa: E402
 from common.quiet import allowed_cores, import_tensorflow  # noqa: E402
 from common.screen import showing  # noqa: E402
 from common.writing import CannotWrite  # noqa: E402
@@ -53,36 +53,22 @@ def run(typed, args):
     except UserError as error:
         complain(error)
         return 2
+    job = Job(comm, typed.get("stall_timeout", RunSettings.stall_timeout))
     try:
-        return train(typed, args, comm)
+        return train(typed, args, job)
     except UserError as error:
-        return give_up(comm, error, status=2)
+        return job.give_up(error, status=2)
     except KeyboardInterrupt:
-        return give_up(comm, "interrupted", status=130)
+        return job.give_up("interrupted", status=130)
     except CannotWrite as error:
-        return give_up(comm, "; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
-    except (EnvironmentFault, FloatingPointError) as error:
-        return give_up(comm, error, status=1, trace=getattr(error, "trace", None))
+        return job.give_up("; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
+    except (EnvironmentFault, FloatingPointError, RanksDrifted) as error:
+        return job.give_up(error, status=1, trace=getattr(error, "trace", None))
     except BaseException as error:
-        return give_up(comm, f"{type(error).__name__}: {error}", status=1, trace=traceback.format_exc())
+        return job.give_up(f"{type(error).__name__}: {error}", status=1, trace=traceback.format_exc())
     finally:
+        job.end()
         gc.unfreeze()  # or ALE's objects are never freed, and its bindings say so in twenty lines
-
-
-def give_up(comm, reason, status, trace=None):
-    """The one door for a rank that fails. What fails on all ranks is said once: the others leave it to rank 0 for a second.
-
-    Args:
-        trace: a traceback, which is shown above the reason's one line.
-    """
-    if comm.rank > 0:
-        time.sleep(1.0)
-    if trace:
-        print(trace, file=sys.stderr, end="", flush=True)
-    if comm.size == 1:
-        complain(reason)
-        return status
-    comm.abort(" ".join(str(reason).split()), status)
 
 
 def git_commit():
@@ -110,9 +96,9 @@ def cores_of_a_rank(comm):
     return comm.minimum(max(1, len(own) // comm.gather_on_host(own).count(own)))
 
 
-def train(typed, args, comm):
+def train(typed, args, job):
     """Resolve, build and learn on this rank; returns the exit status."""
-    previous, said = None, typed
+    comm, previous, said = job.comm, None, typed
     if args.config:
         if args.resume:
             raise UserError("--resume takes its settings from the run's folder; leave --config out")
@@ -137,6 +123,7 @@ def train(typed, args, comm):
         if comm.rank == 0:
             print(json.dumps({"format": CONFIG_FORMAT, "ranks": comm.size, "typed": said, "settings": settings}, indent=1))
         return 0
+    job.heartbeat.timeout = settings["stall_timeout"]
     start_tensorflow(settings["policy"], cores)
     pi = example_of_policy(settings)
     settings["policy_settings"] = pi.settings()
@@ -149,7 +136,7 @@ def train(typed, args, comm):
     if previous is None and settings["load_path"]:
         settings["load_path"], start = read_start(settings["load_path"], pi, comm)
     path = settings["run_dir"] = comm.broadcast(settings["run_dir"] or default_folder(settings))
-    folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
+    folder = job.folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
     try:
         checkpoint = None if previous is None else go_back(folder, comm, exact=args.resume == "exact", pi=pi)
         if comm.rank == 0:
@@ -162,12 +149,11 @@ def train(typed, args, comm):
                                  "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                                  "platform": platform.platform()})
         comm.barrier()
-        return learn_in(folder, settings, comm, checkpoint)
+        return learn_in(job, settings, checkpoint)
     except CannotWrite as error:
+        job.spare.close()
         error.add_note(folder.way_on(error))
         raise
-    finally:
-        folder.release()
 
 
 def default_folder(settings):
@@ -176,16 +162,15 @@ def default_folder(settings):
     return str(root / settings["env"].replace("/", "-").replace(":", "-") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
 
 
-def learn_in(folder, settings, comm, checkpoint):
+def learn_in(job, settings, checkpoint):
     """Build environments and logs, train, save the policy, and draw what happened."""
+    folder, comm, running = job.folder, job.comm, {}
+    job.heartbeat.keep(folder.path / "ranks")
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
-    running, heartbeat = {}, Heartbeat(comm, folder.path / "ranks", settings["stall_timeout"])
-    heartbeat.start()
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
                           reward_scale=settings["reward_scale"], env_kwargs=settings["env_kwargs"])
-    closing = contextlib.ExitStack()
-    closing.callback(close, env)
+    job.opened.callback(close, env)
     policy_class = policy_named(settings["policy"])
 
     def on_start(training):
@@ -194,25 +179,21 @@ def learn_in(folder, settings, comm, checkpoint):
         gc.collect()
         gc.freeze()  # TensorFlow's million objects need not be looked through again and again
 
-    try:
-        logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
-        for one in (*reversed(callbacks), logger):
-            if hasattr(one, "close"):
-                closing.callback(one.close)
-        closing.callback(restore_signals, running)
-        heartbeat.before_end = logger and logger.close
-        pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
-                   **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
-                   **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
-                   comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, load_path=settings["load_path"] and folder.path / COPY,
-                   checkpoint_every=settings["checkpoint_every"], on_start=on_start, callback=callbacks, heartbeat=heartbeat)
-    except BaseException:
-        heartbeat.close(f"failed in {heartbeat.where[0]}")
-        with contextlib.suppress(Exception):  # what ended the run is told, not what it broke on its way
-            closing.close()
-        raise
-    heartbeat.close()
-    closing.close()
+    logger, callbacks = outputs(folder, settings, running) if comm.rank == 0 else (None, [])
+    for one in reversed(callbacks):
+        if hasattr(one, "close"):
+            job.opened.callback(one.close)
+    if logger is not None:
+        job.log_to(logger)
+    job.opened.callback(restore_signals, running)
+    pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
+               **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
+               **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
+               comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, load_path=settings["load_path"] and folder.path / COPY,
+               checkpoint_every=settings["checkpoint_every"], on_start=on_start, callback=callbacks, heartbeat=job.heartbeat)
+    if logger is not None:
+        logger.close()
+    restore_signals(running)
     training = running["training"]
     status = training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
     if comm.rank == 0:
@@ -222,20 +203,14 @@ def learn_in(folder, settings, comm, checkpoint):
                 one.at_end(training)
         with showing():
             print_end(training, folder, settings, comm.size, status)
+    job.close()
+    if comm.rank == 0:
         if settings["report"] and status in (0, signal.SIGINT + 128):
             draw_report(folder, settings)
         elif settings["report"] and not settings["quiet"]:  # what else ends a run leaves it little time
             print(f"report: not drawn, to end in time; draw it by: {report_command(folder.path)}", flush=True)
     comm.barrier()
     return status
-
-
-def close(env):
-    """Close the environments. One that cannot be is told: it must not hide what ended the run, nor cost the policy of one that ended well."""
-    try:
-        env.close()
-    except Exception as error:
-        print(f"an environment could not be closed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
 
 
 def install_signals(training, screen=None):

@@ -1,25 +1,22 @@
-"""What every rank is doing, on disk, and a watch over it that ends a job which has come to a stand.
+"""What every rank is doing, on disk.
 
-Each rank keeps a record of a few hundred bytes in a memory-mapped file: writing it costs microseconds and no system call, and what it says
-last outlives the process, however that ends. A thread of each rank looks once a second whether its own rank goes on, and, while that waits
-for the others, whether they do.
+Each rank keeps a record of a few hundred bytes in a file: written at every change of phase and once a second, and kept by the system when the process
+ends, however that ends. `common.watch` reads it.
 """
+import contextlib
 import json
-import mmap
 import os
 import socket
-import sys
 import threading
 import time
-import traceback
 from pathlib import Path
 
+from common.watch import TICK, Watch
 from common.writing import writing
 
 SIZE = 512  # bytes of a record
-TICK = 1.0  # seconds between looks
-COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
-GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
+NUMBERS = ("rank", "iteration", "step", "collectives")  # of a record; and texts, and one that is true or false
+TEXTS = ("host", "phase")
 
 
 def read_heartbeats(folder):
@@ -27,74 +24,97 @@ def read_heartbeats(folder):
     found = {}
     for path in Path(folder).glob("*.json"):
         try:
-            found[int(path.stem)] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            record = json.loads(path.read_text(encoding="utf-8"))
+            if all(type(record[name]) is int for name in NUMBERS) and all(type(record[name]) is str for name in TEXTS) and type(record["waiting"]) is bool:
+                found[int(path.stem)] = record
+        except (OSError, ValueError, TypeError, KeyError):
             continue  # not a rank's, or just being written
     return found
 
 
-def in_words(record):
-    """'rank 3 on host h: collect, iteration 17, step 512'."""
-    where = f"{record['phase']}, iteration {record['iteration']}" + (f", step {record['step']}" if record["phase"] == "collect" else "")
-    return f"rank {record['rank']} on host {record['host']}: {where}{', waiting for the others' if record['waiting'] else ''}"
-
-
 def file_in(path):
-    """A new file, in a folder that is made if it is not there."""
+    """The descriptor of a new file, in a folder that is made if it is not there."""
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)  # it may have another name, in a copy of the folder
-    return open(path, "w+b")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 
 
 class Heartbeat:
-    """One rank's record, and the watch.
+    """One rank's record, and the `Watch` over it.
 
     Args:
         comm: the ranks.
-        folder: where the records of all ranks are; None keeps none.
+        folder: where the records of all ranks are; None keeps none, until `keep` says where.
         timeout: seconds without progress after which the job ends; 0 never ends it. Time for which the process itself was stopped does not count.
-        before_end: function () called before the job is ended, such as to give the terminal back; it is given two seconds.
 
     Attributes:
         step: the step of a segment that is being collected; the collector writes it.
+        before_end: function () called before the watch ends the job, such as to give the terminal back; it is given two seconds.
+        failure: (exit status, words that are still to be said or None) once this rank has failed.
+        everyone: the records of all ranks, as they were last read: while this one waits for the others.
     """
 
-    def __init__(self, comm, folder=None, timeout=0.0, before_end=None):
-        self.comm, self.folder, self.timeout, self.before_end = comm, folder, timeout, before_end
+    def __init__(self, comm, folder=None, timeout=0.0):
+        self.comm, self.folder, self.timeout = comm, None, timeout
         self.host, self.main_thread = socket.gethostname(), threading.get_ident()
-        self.step = 0
-        self.map = self.thread = None
+        self.step, self.before_end, self.everyone = 0, None, {}
+        self.file = self.watch = self.writer = self.failure = None
         self.where, self.since = ("start", 0), time.time()
-        self.ended = threading.Event()
+        self.ended, self.lock = threading.Event(), threading.Lock()
         if folder is not None:
-            path = Path(folder) / f"{comm.rank}.json"
-            with writing(path), file_in(path) as file:
-                file.write(b" " * SIZE)
-                file.flush()
-                self.map = mmap.mmap(file.fileno(), SIZE)
-        self._write()
+            self.keep(folder)
+
+    def keep(self, folder):
+        """Keep the record in a run's `ranks` folder from now on, where those of all ranks are."""
+        path = Path(folder) / f"{self.comm.rank}.json"
+        with writing(path):
+            self.file = file_in(path)
+        self.folder = folder
+        self.write()
+        if self.watch is not None:
+            self._keep_writing()
 
     def start(self):
         """Start to watch; `close` ends it."""
-        if self.map is not None or self.timeout:
-            self.thread = threading.Thread(target=self._watch, name="heartbeat", daemon=True)
-            self.thread.start()
+        self.watch = Watch(self).start()
+        if self.file is not None:
+            self._keep_writing()
         return self
 
-    def phase(self, name, iteration):
-        """What this rank does from now on."""
-        self.where, self.since, self.step = (name, iteration), time.time(), 0
-        self._write()
+    def _keep_writing(self):
+        """In a thread of its own: a file system that hangs holds up this alone, and not the watch."""
+        self.writer = threading.Thread(target=self._write_and_read, name="heartbeat", daemon=True)
+        self.writer.start()
+
+    def _write_and_read(self):
+        while not self.ended.wait(TICK):
+            self.write()
+            if self.comm.waiting:
+                self.everyone = read_heartbeats(self.folder)
+
+    def phase(self, name, iteration=None):
+        """What this rank does from now on, in the iteration that it did until now if none is given."""
+        self.where, self.since, self.step = (name, self.where[1] if iteration is None else iteration), time.time(), 0
+        self.write()
+
+    def fail(self, status, words=None):
+        """This rank has failed. What it closes from now on may take some seconds: then the watch says `words` and ends it with `status`."""
+        if self.failure is None:
+            self.phase(f"failed in {self.where[0]}")
+        self.failure = status, words
 
     def close(self, last="ended"):
-        """End the watch; `last` is what the record says from now on."""
+        """End the watch, the first time; `last` is what the record says from now on."""
+        if self.ended.is_set():
+            return
         self.ended.set()
-        if self.thread is not None and self.thread is not threading.current_thread():
-            self.thread.join()
-        self.phase(last, self.where[1])
-        if self.map is not None:
-            self.map.close()
-            self.map = None
+        for thread in (self.watch and self.watch.thread, self.writer):
+            if thread is not None:
+                thread.join(2 * TICK)
+        self.phase(last)
+        if self.file is not None:
+            os.close(self.file)
+            self.file = None
 
     def record(self):
         """What the file holds."""
@@ -102,66 +122,13 @@ class Heartbeat:
         return {"rank": self.comm.rank, "host": self.host, "pid": os.getpid(), "phase": name, "iteration": iteration, "step": self.step,
                 "collectives": self.comm.collectives, "waiting": self.comm.waiting, "since": round(self.since, 3), "written": round(time.time(), 3)}
 
-    def _write(self):
-        if self.map is not None:
+    def write(self):
+        """Bring the record to its file, if there is one. What the disk refuses is not worth a run, and a write that hangs is not waited for."""
+        if self.file is None or not self.lock.acquire(timeout=TICK):
+            return
+        try:
             text = json.dumps(self.record()).encode()[:SIZE - 1]
-            self.map[:] = text + b" " * (SIZE - 1 - len(text)) + b"\n"
-
-    # ---- the watch
-
-    def _watch(self):
-        own, others = Stillness(), Stillness()
-        while not self.ended.wait(TICK):
-            self._write()
-            record = self.record()
-            if not self.timeout:
-                continue
-            still = own.ticks(progress_of(record)) * TICK
-            if not self.comm.waiting:
-                if still >= self._patience([record]):
-                    self._end(f"no progress for {still:.0f} s in {self._place(record)}")
-                continue
-            everyone = read_heartbeats(self.folder) if self.folder is not None else {}
-            working = {rank: progress_of(one) for rank, one in everyone.items() if rank < self.comm.size and not one["waiting"]}
-            still = others.ticks((progress_of(record), tuple(sorted(working.items())))) * TICK
-            if still >= self._patience([everyone[rank] for rank in working]) + GRACE * TICK:
-                stalled = "; ".join(in_words(everyone[rank]) for rank in sorted(working)) if working else \
-                    "all ranks wait for each other: is a host or the network down?" if everyone else "the others do not come"
-                self._end(f"has waited {still:.0f} s for other ranks: {stalled}")
-
-    def _patience(self, records):
-        return max(self.timeout, COMPILING) if any(record["phase"] == "compile" for record in records) else self.timeout
-
-    def _place(self, record):
-        """Where this rank stands: the phase, and the innermost line of Python."""
-        stack = traceback.extract_stack(sys._current_frames()[self.main_thread])
-        inner = stack[-1]
-        return f"{in_words(record).partition(': ')[2]}, at {inner.filename}:{inner.lineno} in {inner.name}()"
-
-    def _end(self, reason):
-        reason += "; the last checkpoint is whole: go on with --resume, or with a longer --stall-timeout if this is no fault"
-        if self.before_end is not None:
-            giving_back = threading.Thread(target=self.before_end, daemon=True)
-            giving_back.start()
-            giving_back.join(2)
-        self.where = (f"stalled in {self.where[0]}", self.where[1])
-        self._write()
-        self.comm.abort(reason, at_once=True)
-
-
-class Stillness:
-    """For how many looks in a row something has been the same."""
-
-    def __init__(self):
-        self.last, self.count = None, 0
-
-    def ticks(self, seen):
-        """The looks since `seen` last was something else."""
-        self.count = self.count + 1 if seen == self.last else 0
-        self.last = seen
-        return self.count
-
-
-def progress_of(record):
-    """What changes in a record as long as its rank goes on."""
-    return tuple(record[name] for name in ("phase", "iteration", "step", "collectives"))
+            with contextlib.suppress(OSError):
+                os.pwrite(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n", 0)
+        finally:
+            self.lock.release()

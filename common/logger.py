@@ -35,7 +35,9 @@ class Logger:
                 output.flush()
 
     def close(self):
-        for output in self.outputs:
+        """Close every output, once."""
+        outputs, self.outputs = self.outputs, []
+        for output in outputs:
             output.close()
 
 

@@ -2,7 +2,6 @@
 
 A process that no launcher started never imports MPI, so everything works where no MPI is installed.
 """
-import contextlib
 import functools
 import os
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.door import Door, say
 from common.errors import UserError
 
 # launcher -> the variable in which it tells a process how many ranks it has started
@@ -64,7 +64,11 @@ def world():
         library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
         raise UserError(f"{launcher} started {launched} ranks, but MPI ({library}) sees 1: this mpirun belongs to another MPI; "
                         "use the mpirun beside this python, or install mpi4py against that MPI")
-    return Communicator(MPI.COMM_WORLD if MPI.COMM_WORLD.Get_size() > 1 else None)
+    if MPI.COMM_WORLD.Get_size() == 1:
+        return Communicator(None)
+    comm = Communicator(MPI.COMM_WORLD)
+    comm.door = Door(comm).put_up()
+    return comm
 
 
 class Communicator:
@@ -72,6 +76,8 @@ class Communicator:
 
     Attributes:
         rank, size: this process among all.
+        door: the `Door` of all ranks' communicator; None of any other.
+        last_words: why this rank leaves the job, if it does and can say.
         waiting, collectives: whether this rank is inside one of the verbs, which end when all ranks have come, and how many it has called.
     """
 
@@ -79,6 +85,7 @@ class Communicator:
         self.comm = comm
         self.rank = comm.Get_rank() if comm else 0
         self.size = comm.Get_size() if comm else 1
+        self.door = self.last_words = None
         self.waiting, self.collectives = False, 0
 
     def _together(self, function, *args, **kwargs):
@@ -107,8 +114,7 @@ class Communicator:
             return
         self._together(self._poll, self.comm.Ibarrier())
 
-    @staticmethod
-    def _poll(request):
+    def _poll(self, request):
         """Ask until it is done: at first whenever no other process wants the core, for ranks that come together need microseconds and a sleep takes
         more; then a fiftieth of the wait so far apart."""
         began = time.perf_counter()
@@ -118,6 +124,8 @@ class Communicator:
                 os.sched_yield()
             else:
                 time.sleep(min(max(waited / 50, 1e-4), 5e-3))
+                if self.door is not None:
+                    self.door.look()
 
     def broadcast(self, value):
         """Rank 0's Python object, on all ranks."""
@@ -173,16 +181,22 @@ class Communicator:
             own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
+    def signed(self, words):
+        """Words with this rank's name."""
+        return f"rank {self.rank} on host {socket.gethostname()}: {words}"
+
     def abort(self, reason, status=1, at_once=False):
-        """End the job on all ranks at once, telling who gave up and why. The only way out for a failing rank.
+        """End the job on all ranks at once, telling who gave up and why: `reason`, one line. Else as `end`."""
+        say(self.signed(reason))
+        self.end(status, at_once)
+
+    def end(self, status, at_once=False):
+        """End the job on all ranks, now that it has been told why. The only way out for a failing rank.
 
         Args:
-            reason: one line.
             status: the exit status.
             at_once: from a thread, while the main one stands still: nothing is cleaned up.
         """
-        with contextlib.suppress(OSError):  # the others must end, also where a full disk keeps what is said
-            print(f"rank {self.rank} on host {socket.gethostname()}: {reason}", file=sys.stderr, flush=True)
         if self.comm is not None:
             time.sleep(PASSING_ON)
             self.comm.Abort(status)

@@ -1,14 +1,9 @@
-"""Adam on flat parameters, with gradients averaged over ranks, and the check that the ranks have not drifted apart."""
-import hashlib
-
+"""Adam on flat parameters, with gradients averaged over ranks."""
 import numpy as np
 import tensorflow as tf
 
 from common import mpi
-
-
-class RanksDrifted(RuntimeError):
-    """The ranks hold different parameters: the run cannot be trusted any more."""
+from common.drift import check_synced
 
 
 def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
@@ -45,20 +40,6 @@ def clip_by_norm(grad, max_norm):
     """`grad` [P], scaled down to length `max_norm` if it is longer. Also returns its length."""
     norm = tf.norm(grad)
     return grad * tf.minimum(1.0, max_norm / tf.maximum(norm, 1e-12)), norm
-
-
-def check_synced(comm, arrays):
-    """Raises RanksDrifted, naming the ranks, unless `arrays`, an iterable, hold the same bits on all of them."""
-    if comm.size == 1:
-        return
-    digest = hashlib.blake2b(digest_size=16)
-    for x in arrays:
-        digest.update(np.ascontiguousarray(x).tobytes())
-    digests = comm.gather(digest.hexdigest())
-    usual = max(digests, key=lambda d: (digests.count(d), d == digests[0]))
-    if wrong := [rank for rank, d in enumerate(digests) if d != usual]:
-        raise RanksDrifted(f"rank {', '.join(map(str, wrong))} of {comm.size} holds other parameters, Adam moments or running "
-                           "statistics than the rest; resume from the last checkpoint, and look for unequal hardware or libraries")
 
 
 class MpiAdam:
@@ -123,7 +104,8 @@ class MpiAdam:
 
     def check_synced(self):
         """Raises RanksDrifted, naming the ranks, unless all hold the same parameters and moments: Baselines' call."""
-        check_synced(self.comm, [x.numpy() for x in (*self.var_list, self.m, self.v, self.t)])
+        own = (*self.var_list, self.m, self.v, self.t)
+        check_synced(self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(own)})  # names may come twice
 
     def state(self):
         """Moments and step count by name, for a checkpoint."""

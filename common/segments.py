@@ -1,5 +1,5 @@
 """Collecting: T steps of K environments with the policy as it stands, into a segment with Baselines' keys."""
-from concurrent.futures import ThreadPoolExecutor
+import functools
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +10,8 @@ from common.checks import check_shared_out, in_brief
 from common.env_faults import first_not_finite
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.stepper import Stepper
+from common.threads import Threads
+from common.vec_env import called
 
 LONGEST = 1_000_000  # steps, after which a whole episode is not waited for any longer
 
@@ -48,7 +50,7 @@ class Collector:
         ours = self.stepper.ours
         ends = self.stepper.env.bounds(threads) if ours and not whole_episodes else [0, self.num_envs]
         self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]
-        self.pool = ThreadPoolExecutor(len(self.groups)) if len(self.groups) > 1 else None
+        self.pool = Threads([called(columns.start, columns.stop) for columns, _ in self.groups]) if len(self.groups) > 1 else None
         self.obs = None
         self.monitors = self.stepper.env.monitors if ours else []
 
@@ -136,7 +138,8 @@ class Collector:
                 raise
             return steps, final_obs, getattr(act, "outputs", None)
 
-        results = [run(*self.groups[0])] if self.pool is None else list(self.pool.map(run, *zip(*self.groups)))
+        results = [run(*self.groups[0])] if self.pool is None else \
+            self.pool.results(self.pool.start([functools.partial(run, *group) for group in self.groups]))
         steps = results[0][0]
         new[1:steps + 1] = (terminated | truncated)[:steps]
         self.obs, self.ac, self.new = ob[steps].copy(), ac[steps].copy(), new[steps].copy()

@@ -11,7 +11,6 @@ An algorithm writes its own steps between `collect` and `finish`:
 import functools
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -20,10 +19,12 @@ from common.advantages import explained_variance
 from common.callbacks import as_callbacks, wants_to_stop
 from common.checkpoints import check_arrays
 from common.checks import about
+from common.drift import check_synced
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.heartbeat import Heartbeat
 from common.running_mean_std import RunningMeanStd
 from common.segments import Collector, squeeze
+from common.threads import Threads
 from common.writing import writing
 
 
@@ -38,7 +39,6 @@ class Training:
         seed: the run's seed, the same on all ranks.
         comm: the ranks.
         parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
-        synced: function () -> raises if the ranks have drifted apart; called once an iteration.
         callback: a `Callback`, Baselines' `callback(locals, globals)`, or a list of them (`common.callbacks`).
         compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
         whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
@@ -56,12 +56,12 @@ class Training:
         progress: how much of the run is done, 0 to 1.
     """
 
-    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, synced, callback=None, compile_ahead=(), whole_episodes=False,
+    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, callback=None, compile_ahead=(), whole_episodes=False,
                  bootstrap_time_limits=True, env_threads=1, logger=None, folder=None, heartbeat=None, checkpoint_every=25):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
-        self.parts, self.synced, self.callbacks, self.logger = parts, synced, as_callbacks(callback), logger
+        self.parts, self.callbacks, self.logger = parts, as_callbacks(callback), logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
         self.heartbeat = heartbeat or Heartbeat(comm)
         self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, bootstrap_time_limits=bootstrap_time_limits,
@@ -73,10 +73,13 @@ class Training:
         self.under_way = {}  # the iteration's segment, for a post-mortem
 
     def __enter__(self):
+        self.comm.last_words = None
         return self
 
     def __exit__(self, kind, error, trace):
         """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
+        if error is not None:
+            self.comm.last_words = f"{kind.__name__}: {error}"
         if isinstance(error, (EnvironmentFault, NotFinite)) and error.iteration is None:
             error.iteration = self.iters_so_far
         if isinstance(error, NotFinite) and self.folder is not None:
@@ -146,18 +149,18 @@ class Training:
             self._cut()
         seg = self._collect(rng)
         self.heartbeat.phase("update", self.iters_so_far)
+        self.check_synced()  # before an update in which rank 0 gives all ranks its parameters, and nobody would ever know who acted by others
         return seg
 
     def _collect(self, rng):
         if not self.compile_ahead:
             self.under_way = self.collector.collect(rng)
             return self.under_way
-        with ThreadPoolExecutor(len(self.compile_ahead)) as pool:  # XLA compiles without Python's lock, on cores that would idle
-            compiling, self.compile_ahead = [pool.submit(one) for one in self.compile_ahead], ()
-            seg = self.collector.collect(rng)
-            self.heartbeat.phase("compile", self.iters_so_far)
-            for one in compiling:
-                one.result()
+        compiling = Threads([f"compilation {i}" for i in range(len(self.compile_ahead))])  # XLA does without Python's lock, on cores that would idle
+        under_way, self.compile_ahead = compiling.start(self.compile_ahead), ()
+        seg = self.collector.collect(rng)
+        self.heartbeat.phase("compile", self.iters_so_far)
+        compiling.results(under_way)
         self.under_way = seg
         return seg
 
@@ -181,7 +184,7 @@ class Training:
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
-        self.synced()
+        self.check_synced()
         self.check_finite(self.iters_so_far, everything=self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0)
         own = (seg["ep_rets"], seg["ep_lens"], seg["steps"], explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
         everyone = self.comm.gather(own)
@@ -219,6 +222,10 @@ class Training:
             error.iteration = iteration
             raise error
 
+    def check_synced(self):
+        """Raises RanksDrifted, on all ranks, unless all hold the same state. A rank alone is not looked at, and loses no time."""
+        check_synced(self.comm, self._arrays)
+
     # ---- checkpoints
 
     def _cut(self):
@@ -226,7 +233,7 @@ class Training:
         self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
 
     def _checkpoint(self, forced=False):
-        self.synced()  # first, so that all ranks find the same below: a callback may have changed what it likes since the end of the iteration
+        self.check_synced()  # first, so that all ranks find the same below: a callback may have changed what it likes since the end of the iteration
         self.check_finite(self.iters_so_far - 1, everything=True)
         self.heartbeat.phase("checkpoint", self.iters_so_far)
         if self.logger is not None:

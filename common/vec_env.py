@@ -16,6 +16,11 @@ def even_bounds(rows, groups):
     return np.linspace(0, rows, groups + 1).astype(int).tolist()
 
 
+def called(start, end):
+    """What environments `start` to `end` - 1 are called: 'environments 2 to 3', 'environment 2'."""
+    return f"environments {start} to {end - 1}" if end > start + 1 else f"environment {start}"
+
+
 class InProcessVectorEnv(gym.vector.VectorEnv):
     """K environments of one kind, stepped one after the other in this process, reset in the step that ends an episode.
 

@@ -1,19 +1,20 @@
-"""Environments in processes of their own: for those whose step keeps Python's lock, as the emulator of Atari's games does."""
+"""Environments in processes of their own: for those whose step keeps Python's lock, as the emulator of Atari's games does. What those
+processes do is in `common.worker_process`."""
 import multiprocessing
-import signal
+import os
+import re
+import sys
+import time
 from multiprocessing.util import Finalize
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common.env_faults import raised
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
-from common.vec_env import InProcessVectorEnv, even_bounds
-from common.writing import CannotWrite
-
-PATIENCE = 5  # seconds that a worker is given to end
+from common.vec_env import called, even_bounds
+from common.worker_process import PATIENCE, STACK, serve, shared_observations
 
 
 class WorkerVectorEnv(gym.vector.VectorEnv):
@@ -41,7 +42,10 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         probe.close()
         context = multiprocessing.get_context("spawn")  # a fork would take TensorFlow's and MPI's threads and locks along
         ends = even_bounds(num_envs, workers)
-        self.workers = [Worker(context, make, start, end, self.single_observation_space, monitored) for start, end in zip(ends, ends[1:])]
+        self.workers = []
+        self._end = Finalize(self, end_workers, (self.workers,), exitpriority=10)  # the interpreter's own end would wait for processes
+        for start, end in zip(ends, ends[1:]):
+            self.workers.append(Worker(context, make, start, end, self.single_observation_space, monitored))
         for worker in self.workers:
             worker.answer()  # its environments are made
         self.num_envs, self.ends = num_envs, ends
@@ -77,8 +81,7 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         return ended
 
     def close_extras(self, **kwargs):
-        for worker in self.workers:
-            worker.close()
+        self._end()
 
 
 class WorkerFailed(EnvironmentFault):
@@ -108,17 +111,18 @@ class Worker:
     """One process with environments `start` to `end` - 1, as its parent sees it."""
 
     def __init__(self, context, make, start, end, space, monitored):
-        self.start, self.name = start, f"the process of environment{f's {start} to {end - 1}' if end > start + 1 else f' {start}'}"
+        self.start, self.name = start, f"the process of {called(start, end)}"
         self.num_envs, self.monitors = end - start, [RemoteMonitor() for _ in range(end - start)] if monitored else []
         shared = None
         if isinstance(space, gym.spaces.Box):
             shared = context.RawArray("B", max(1, self.num_envs * int(np.prod(space.shape)) * space.dtype.itemsize))
         self.obs = shared_observations(shared, self.num_envs, space)
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(theirs, make, start, end, shared), daemon=True)
+        self.stacks, told = context.Pipe(duplex=False)
+        self.process = context.Process(target=serve, args=(theirs, told, make, start, end, shared), daemon=True)
         self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
-        self.close = Finalize(self, end_worker, (self.connection, self.process), exitpriority=10)  # the interpreter's own end waits for processes
+        told.close()
 
     def observations(self, sent):
         """The environments' observations: those sent, or those in shared memory, where the next step writes over them."""
@@ -139,6 +143,7 @@ class Worker:
             EnvironmentFault: for any other exception there, whose traceback is the cause.
             WorkerFailed: where the process has died.
         """
+        _waits_for = self
         try:
             kind, value, episodes = self.connection.recv()
         except (EOFError, OSError) as error:
@@ -157,6 +162,16 @@ class Worker:
             raise value from (WorkerTraceback(value.trace) if value.trace else None)
         return value
 
+    def where(self):
+        """Where its process stands, in words. It is asked by a signal, and answers without Python's lock, which a hanging library may have."""
+        os.kill(self.process.pid, STACK)
+        said = ""
+        if self.stacks.poll(1):
+            time.sleep(0.1)  # it comes in parts
+            said = os.read(self.stacks.fileno(), 65_536).decode(errors="replace")
+        line = re.search(r'File "(.+)", line (\d+) in (\S+)', said)
+        return f"in {self.name} (pid {self.process.pid})" + (f", at {line[1]}:{line[2]} in {line[3]}()" if line else "")
+
     def _died(self, error):
         self.process.join(PATIENCE)
         fault = WorkerFailed(f"has died with status {self.process.exitcode}", "was it killed, or out of memory? go on by --resume")
@@ -164,76 +179,14 @@ class Worker:
         raise fault from error
 
 
-def end_worker(connection, process):
-    """End a process, once its environments are closed."""
-    connection.close()
-    process.join(PATIENCE)
-    if process.is_alive():
-        process.kill()
-
-
-def shared_observations(shared, num_envs, space):
-    """[num_envs, *shape] in a shared array; None without one."""
-    return None if shared is None else np.frombuffer(shared, space.dtype)[:num_envs * int(np.prod(space.shape))].reshape(num_envs, *space.shape)
-
-
-# ---- in the worker
-
-def serve(connection, make, start, end, shared):
-    """Make environments and do as the parent says, until its end of the pipe is closed."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):  # a launcher or a terminal sends them to all: the parent decides
-        signal.signal(number, signal.SIG_IGN)
-    envs = []
-    try:
-        tell(connection, make_all, envs, make, start, end)
-        env = InProcessVectorEnv(envs)
-        obs = shared_observations(shared, len(envs), env.single_observation_space)
-        while True:
-            name, *words = connection.recv()
-            tell(connection, COMMANDS[name], env, obs, *words, monitors=env.monitors)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return  # of the pipe, for what environments raise has been told: the parent is done, or dead
-    finally:
-        for one in envs:
-            one.close()
-
-
-def tell(connection, command, *words, monitors=()):
-    """Send the parent what a command gives, or raises, and the episodes that it ended. After an exception this process ends."""
-    try:
-        kind, value = "done", command(*words)
-    except UserError as error:
-        kind, value = "mistake", str(error)
-    except CannotWrite as error:
-        kind, value = "cannot write", error
-    except EnvironmentFault as error:
-        kind, value = "fault", error
-    except BaseException as error:
-        kind, value = "fault", raised(error, command.__name__, error.__traceback__)
-    connection.send((kind, value, [monitor.take_episodes() for monitor in monitors]))
-    if kind != "done":
-        raise EOFError
-
-
-def make_all(envs, make, start, end):
-    """Make environments `start` to `end` - 1 into a list."""
-    gym.logger.min_level = gym.logger.ERROR
-    envs += [make(k) for k in range(start, end)]
-
-
-def reset(env, obs, seeds, options):
-    """New episodes; their observations, or None where they are in shared memory."""
-    first = [env.first(k, seed=seed, options=options) for k, seed in enumerate(seeds)]
-    if obs is None:
-        return first
-    obs[:] = first
-
-
-def step(env, obs, actions):
-    """(rewards [K], what ended, observations or None where they are in shared memory)."""
-    rew, row = np.empty((1, env.num_envs)), np.empty((1, env.num_envs), object) if obs is None else obs[None]
-    ended = [(k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)]
-    return rew[0], ended, list(row[0]) if obs is None else None
-
-
-COMMANDS = {"reset": reset, "step": step}
+def end_workers(workers):
+    """End processes once their environments are closed, all of them at once; those that take longer than `PATIENCE` are killed."""
+    for worker in workers:
+        worker.connection.close()
+    deadline = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.process.join(max(0.0, deadline - time.monotonic()))
+        if worker.process.is_alive():
+            print(f"{called(worker.start, worker.start + worker.num_envs)} did not close in {PATIENCE} s: the process is killed", file=sys.stderr, flush=True)
+            worker.process.kill()
+            worker.process.join()

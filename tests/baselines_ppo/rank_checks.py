@@ -15,14 +15,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
 
-from baselines_ppo import MlpPolicy, StopTraining, learn, trpo_mpi, vpg  # noqa: E402
+from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, vpg  # noqa: E402
 from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.settings import TRPOSettings  # noqa: E402
 from common import mpi  # noqa: E402
+from common.drift import RanksDrifted  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
-from common.mpi_adam import MpiAdam, RanksDrifted  # noqa: E402
+from common.mpi_adam import MpiAdam  # noqa: E402
 from common.run_data import Run  # noqa: E402
+from common.run_folder import RunFolder  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -140,19 +142,68 @@ try:
 except UserError as error:
     results["recorded"]["refused"] = comm.gather(str(error).rpartition("/")[2])
 
-# one bit of one parameter on the last rank
+
+def flip(x):
+    """Another lowest bit of a variable's, or an array's, first number."""
+    bits = (x.numpy() if isinstance(x, tf.Variable) else x).view(np.uint8)
+    bits.flat[0] ^= 1
+    if isinstance(x, tf.Variable):
+        x.assign(bits.view(x.dtype.as_numpy_dtype).reshape(x.shape))
+
+
+def drift_in_a_run(averaging, when, what):
+    """What a run of three iterations says whose last rank drifts in the third, and the checkpoints that it leaves."""
+    folder, last = RunFolder(comm.broadcast(tempfile.mkdtemp())), comm.rank == comm.size - 1
+    found = {}
+
+    class Flips(Callback):
+        def before_iteration(self, training):
+            found["pi"] = training.pi
+            self.look("before", training.iters_so_far == 2)
+
+        def after_iteration(self, training, stats):
+            self.look("after", training.iters_so_far == 3)
+
+        def look(self, moment, now):
+            if last and now and moment == when:
+                flip(what(found["pi"]))
+
+    class FlipsWhileItIsCollected(Ragged):
+        total = 0
+
+        def step(self, action):
+            self.total += 1
+            if last and when == "collect" and self.total == 150:
+                flip(what(found["pi"]))
+            return super().step(action)
+
+    try:
+        learn(FlipsWhileItIsCollected(), uncompiled, callback=Flips(), averaging=averaging, timesteps_per_actorbatch=64, optim_batchsize=16, optim_epochs=1,
+              max_iters=3, seed=7, folder=folder, checkpoint_every=1)
+        said = "not found"
+    except RanksDrifted as error:
+        said = str(error)
+    comm.barrier()
+    return said, [path.name for path in folder.checkpoints()]
+
+
+results["drift"] = {f"{averaging}, {when}, {name}": drift_in_a_run(averaging, when, what)
+                    for averaging, when, name, what in [("gather", "before", "weight", lambda pi: pi.get_trainable_variables()[0]),
+                                                        ("gather", "collect", "mean", lambda pi: pi.ob_rms.mean),
+                                                        ("gather", "after", "weight", lambda pi: pi.get_trainable_variables()[0]),
+                                                        ("average", "before", "mean", lambda pi: pi.ob_rms.mean),
+                                                        ("average", "collect", "weight", lambda pi: pi.get_trainable_variables()[0])]}
+
 v = tf.Variable(np.arange(5, dtype=np.float32))
 adam = MpiAdam([v], comm=comm)
 adam.check_synced()
 if comm.rank == comm.size - 1:
-    bits = v.numpy().view(np.uint32)
-    bits[3] ^= 1
-    v.assign(bits.view(np.float32))
+    flip(v)
 try:
     adam.check_synced()
-    results["drift"] = "not found"
+    results["drift_of_adam"] = "not found"
 except RanksDrifted as error:
-    results["drift"] = str(error)
+    results["drift_of_adam"] = str(error)
 
 # rank r's gradient is r + 1 everywhere: one step of Adam with the mean of them
 v.assign(np.zeros(5, np.float32))

@@ -1,6 +1,7 @@
 """Invariants 2, 3 and 6 of the design, on two and on four ranks."""
 import fcntl
 import json
+import re
 from pathlib import Path
 
 import jobs
@@ -78,10 +79,19 @@ def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all
     assert found["refused"] == ["run already holds a run; choose another run_dir"] * n
 
 
-def test_one_flipped_bit_is_found_and_its_rank_named(results):
-    last = results["size"] - 1
+@pytest.mark.parametrize("averaging, when, name, array", [
+    ("gather", "before", "weight", "pi/000/pol/fc1/b"), ("gather", "collect", "mean", "pi/ob_rms/mean"), ("gather", "after", "weight", "pi/000/pol/fc1/b"),
+    ("average", "before", "mean", "pi/ob_rms/mean"), ("average", "collect", "weight", "pi/000/pol/fc1/b")])
+def test_one_flipped_bit_is_found_before_a_checkpoint_and_its_rank_and_array_are_named(results, averaging, when, name, array):
+    said, checkpoints = results["drift"][f"{averaging}, {when}, {name}"]
+    last, size = results["size"] - 1, results["size"]
     # of two that disagree, the one that is not rank 0 is named
-    assert results["drift"].startswith(f"rank {last} of {results['size']} ")
+    assert re.search(rf": rank {last} of {size} on host \S+ holds another {re.escape(array)} than the rest; ", said), said
+    assert checkpoints[0] == "ckpt-00000002.safetensors"  # the newest: it drifted in the third iteration
+
+
+def test_adam_alone_finds_one_flipped_bit(results):
+    assert f"rank {results['size'] - 1} of {results['size']} on host " in results["drift_of_adam"]
 
 
 def test_adam_steps_by_the_mean_gradient_of_the_ranks(results):

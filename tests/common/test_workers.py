@@ -2,10 +2,12 @@
 import functools
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import wait
 from pathlib import Path
 
 import gymnasium as gym
@@ -16,6 +18,7 @@ import pytest
 from baselines_ppo.__main__ import main
 from common.envs import make_vector_env
 from common.errors import EnvironmentFault, UserError
+from common.threads import Threads
 from common.vec_env import InProcessVectorEnv
 from common.workers import WorkerFailed, WorkerVectorEnv
 
@@ -134,6 +137,37 @@ def test_a_process_that_dies_is_named():
     with pytest.raises(WorkerFailed, match="process of environments 2 to 3 has died with status -9"):
         rollout(env, 1, np.zeros((1, 4, 1)))
     env.close()
+
+
+HANGS = {"fault": "hang", "at": 3}
+
+
+def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_closed(monkeypatch, capfd):
+    monkeypatch.setattr("common.workers.PATIENCE", 0.5)
+    env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 3, workers=3, env_kwargs=HANGS)
+    env.reset(seed=[0, 1, 2])
+    pool = Threads(["stepping"])
+    wait(pool.start([lambda: rollout(env, 3, [[0, 0, 0]] * 3)]), timeout=1)  # in which it comes to the step in which they hang
+    where = rf"in the process of environment 0 \(pid {env.workers[0].process.pid}\), at .*failing_ranks\.py:\d+ in hang\(\) \(stepping\)"
+    assert re.fullmatch(where, pool.where())
+    began = time.monotonic()
+    env.close()
+    assert time.monotonic() - began < 3 * 0.5 and not multiprocessing.active_children()
+    assert "environment 2 did not close in 0.5 s: the process is killed" in capfd.readouterr().err
+
+
+def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
+    script = "from common.envs import make_vector_env\n" \
+             f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n" \
+             "env.reset(seed=[0]); env.workers[0].ask('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].answer()"
+    parent = subprocess.Popen([sys.executable, "-c", script], env=jobs.support_path(), stdout=subprocess.PIPE)
+    child = Path(f"/proc/{int(parent.stdout.readline())}")
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while child.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

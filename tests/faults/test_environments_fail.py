@@ -2,6 +2,7 @@
 import functools
 import json
 import os
+import threading
 
 import gymnasium as gym
 import jobs
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from faulty_envs import Faulty, make
 from scripted import ScriptedPolicy
+from small_policies import uncompiled
 
-from baselines_ppo import load_policy
+from baselines_ppo import learn, load_policy
 from baselines_ppo.play import evaluate
 from common.env_faults import first_not_finite
 from common.errors import EnvironmentFault
@@ -124,6 +126,15 @@ def words(fault, folder, *more, **kwargs):
 
 def run(ranks, *args):
     return jobs.run(ranks, *args, env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), SUPPORT))})
+
+
+def test_a_fault_in_the_first_segment_does_not_wait_for_what_still_compiles(monkeypatch):
+    compiled = threading.Event()
+    monkeypatch.setattr("common.evaluation.SegmentEvaluator.compile", lambda self: compiled.wait(60))
+    with pytest.raises(EnvironmentFault, match="the simulator broke, at step 5 of the segment of iteration 0"):
+        learn(Faulty("raises_in_step", at=5), uncompiled, timesteps_per_actorbatch=64, max_iters=1)
+    assert not compiled.is_set()
+    compiled.set()
 
 
 def test_a_run_ends_with_the_traceback_one_line_and_its_checkpoints(tmp_path):

@@ -1,14 +1,17 @@
 """One rank raises, leaves, dies or stalls: the job ends on all of them, soon, and says which rank it was and where it stood."""
 import json
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import time
 
 import pytest
-from jobs import RUN_UNCOMPILED, command, run, support_path, wait_gone
+from jobs import ROOT, RUN_UNCOMPILED, command, run, support_path, wait_gone
 
+from baselines_ppo import load_policy
 from common.heartbeat import read_heartbeats
 
 HOST, TIMEOUT, START = re.escape(socket.gethostname()), 4, 90  # seconds: to stall, and to start on a busy machine
@@ -40,11 +43,93 @@ def test_an_environment_that_never_returns_is_named_with_its_rank_and_line(ranks
     assert read_heartbeats(tmp_path / "run" / "ranks")[bad_rank]["phase"] == "stalled in collect"
 
 
+WRITES = """if True:
+    import sys, time
+    from common.heartbeat import Heartbeat
+    from common.mpi import Communicator
+    beat = Heartbeat(Communicator(None), sys.argv[1] + "/ranks", timeout=2).start()
+    with open(sys.argv[1] + "/log", "ab", buffering=0) as file:
+        for i in range(10**9):
+            beat.phase("checkpoint", i)
+            file.write(b"row")
+            time.sleep(0.01)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("fsfreeze"), reason="needs root and fsfreeze")
+def test_a_file_system_that_hangs_is_named_and_the_rank_ends_when_the_system_lets_it(tmp_path):
+    image, disk = tmp_path / "image", tmp_path / "disk"
+    disk.mkdir()
+    image.write_bytes(bytes(16 << 20))
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    if subprocess.run(["mount", "-o", "loop", image, disk], capture_output=True).returncode:
+        pytest.skip("may not mount")
+    process = subprocess.Popen(command(1, "-c", WRITES, disk), env=support_path(), stderr=subprocess.PIPE, text=True)
+    try:
+        wait_for(lambda: (disk / "log").exists() and (disk / "log").stat().st_size > 30, process)
+        subprocess.run(["fsfreeze", "-f", disk], check=True)
+        try:
+            assert re.search(rf"^rank 0 on host {HOST}: no progress for 2 s in checkpoint, iteration \d+, at ", process.stderr.readline())
+        finally:
+            subprocess.run(["fsfreeze", "-u", disk], check=True)
+        assert process.wait(20) == 1
+    finally:
+        process.kill()
+        process.communicate()
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_path):
     status, said, seconds = ended(2, "hang_with_the_lock", tmp_path / "run", "--stall-timeout", TIMEOUT, bad_rank=1)
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 20
     assert re.search(rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step", said)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how, place", [("--env-workers", r"in the process of environment 0 \(pid \d+\), at .*failing_ranks\.py:\d+ in hang\(\)"),
+                                        ("--env-threads", r"at .*failing_ranks\.py:\d+ in hang\(\) \(environment 0\); at .* \(environment 1\)")])
+def test_an_environment_in_a_process_or_a_thread_that_never_returns_is_named_with_its_line(how, place, tmp_path):
+    status, said, seconds = ended(1, "hang", tmp_path / "run", "--stall-timeout", TIMEOUT, "--num-envs", 2, how, 2)
+    assert status not in (0, 2)
+    assert seconds < TIMEOUT + 10
+    assert re.search(rf"rank 0 on host {HOST}: no progress for \d+ s in collect, iteration 9, step 11, {place}; .*--resume", said), said
+
+
+def test_an_environment_that_hangs_in_its_constructor_is_named(tmp_path):
+    done = run(1, *words("hang_in_constructor", tmp_path / "run", "--stall-timeout", 1), env=support_path(), timeout=START)
+    assert done.returncode == 1
+    assert re.search(rf"rank 0 on host {HOST}: no progress for \d s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)", done.stderr)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (4, 2)])
+def test_an_environment_that_does_not_close_holds_up_neither_the_reason_of_a_failure_nor_the_end(ranks, bad_rank, tmp_path):
+    status, said, seconds = ended(ranks, "raise_and_hang_in_close", tmp_path / "run", bad_rank=bad_rank)
+    assert status not in (0, 2)
+    assert seconds < 10
+    reason, closing = said.index("the simulator broke, at step 43 of the segment of iteration 4"), said.index("in hang()")
+    assert reason < closing and said.count("the simulator broke, at") == 1
+    assert re.search(rf"rank {bad_rank} on host {HOST}: failed in collect, and has not closed what it had open in \d s, at .* in hang\(\)", said), said
+
+
+@pytest.mark.slow
+def test_a_run_that_ended_well_keeps_its_policy_though_an_environment_does_not_close(tmp_path):
+    status, said, seconds = ended(1, "hang_in_close", tmp_path / "run", "--num-timesteps", SEGMENT, "--stall-timeout", TIMEOUT)
+    assert status not in (0, 2)
+    assert seconds < TIMEOUT + 10
+    assert re.search(r"no progress for \d+ s in closing, .* in hang\(\); the run had come to its end, and the policy is saved", said), said
+    load_policy(tmp_path / "run" / "policy")
+
+
+@pytest.mark.parametrize("averaging", ["gather", pytest.param("average", marks=pytest.mark.slow)])
+def test_a_rank_whose_parameters_drift_ends_the_job_with_its_name_and_without_a_checkpoint(averaging, tmp_path):
+    status, said, seconds = ended(2, "flip", tmp_path / "run", "--averaging", averaging, bad_rank=1)
+    assert status not in (0, 2)
+    assert seconds < 10
+    assert re.search(rf"drifted apart: rank 1 of 2 on host {HOST} holds another pi/000/pol/fc1/b than the rest; .* --resume", said)
+    assert max(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == "ckpt-00000004.safetensors"  # it drifts in the fifth iteration
 
 
 @pytest.mark.parametrize("fault, reason", [("raise", "the simulator broke"), pytest.param("exit", "SystemExit: 3", marks=pytest.mark.slow)])
@@ -54,6 +139,15 @@ def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tm
     assert seconds < 10
     assert re.search(rf"rank 2 on host {HOST}: .*{reason}", said)
     assert read_heartbeats(tmp_path / "run" / "ranks")[2]["phase"] == "failed in collect"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault, said", [("exit", "waits for rank 2 on host {0}, which has ended: SystemExit: 3"),
+                                         ("raise", "rank 2 on host {0}: EnvironmentFault: .*the simulator broke")])
+def test_a_rank_that_raises_or_exits_in_a_script_of_ones_own_ends_the_job(fault, said):
+    done = run(4, ROOT / "tests" / "support" / "learn_alone.py", fault, 2, env=support_path(), timeout=START)
+    assert done.returncode != 0
+    assert re.search(said.format(HOST), done.stderr), done.stderr
 
 
 def test_a_rank_that_is_killed_ends_the_job_and_its_last_phase_is_on_disk(tmp_path):
@@ -88,18 +182,21 @@ def wait_for(condition, process):
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_schedulers_warning_writes_a_checkpoint_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
+def test_a_schedulers_warnings_write_a_checkpoint_in_time_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
     run_dir = tmp_path / "run"
     script = command(ranks, *words("none", run_dir, "--resume", "auto"))
-    for attempt, begun in enumerate(("", "resume: goes on from ckpt-")):
+    for attempt, begun, number in ((0, "", signal.SIGUSR1), (1, "resume: goes on from ckpt-", signal.SIGTERM)):
         process = subprocess.Popen(script, env=support_path(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         iterations = last_iteration(run_dir)
         wait_for(lambda least=iterations + 3: last_iteration(run_dir) >= least, process)
-        process.send_signal(signal.SIGUSR1)
+        process.send_signal(number)
+        warned = time.monotonic()
         said = process.communicate(timeout=START)[0]
-        assert process.returncode not in (0, 2), said
+        assert time.monotonic() - warned < 10  # batch systems give 30 s and more
+        assert process.returncode == 128 + number, said
         assert begun in said and ("resume:" in said) == bool(attempt)
-        assert max((run_dir / "checkpoints").glob("*.safetensors")).name >= f"ckpt-{iterations + 3:08d}"
+        newest = max((run_dir / "checkpoints").glob("*.safetensors")).name
+        assert newest >= f"ckpt-{iterations + 3:08d}" and (newest.endswith("-forced.safetensors") or int(newest[5:13]) % 2 == 0), newest
     wait_gone(run_dir)
 
 

@@ -8,6 +8,7 @@ import time
 import gymnasium as gym
 import numpy as np
 
+from common import watch
 from common.errors import ONE_SIGNAL
 
 
@@ -27,6 +28,21 @@ def hang_with_the_lock():
     ctypes.PyDLL(None).sleep(3600)
 
 
+def break_down():
+    raise RuntimeError("the simulator broke")
+
+
+def flip():
+    """Another lowest bit of the first weight of the policy that acts: the collector's, which is some calls further out."""
+    frame = sys._getframe()
+    while not hasattr(frame.f_locals.get("self"), "pi"):
+        frame = frame.f_back
+    weight = frame.f_locals["self"].pi.get_trainable_variables()[0]
+    bits = weight.numpy().view(np.uint32)
+    bits.flat[0] ^= 1
+    weight.assign(bits.view(np.float32))
+
+
 def interrupt_twice():
     """Ctrl-C, and again when the first has not ended it soon."""
     os.kill(os.getpid(), signal.SIGINT)
@@ -38,22 +54,30 @@ FAULTS = {
     "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "interrupt_twice": interrupt_twice,
+    "flip": flip,
     "hang": hang,
     "hang_with_the_lock": hang_with_the_lock,
     "exit": lambda: sys.exit(3),
-    "raise": lambda: (_ for _ in ()).throw(RuntimeError("the simulator broke")),
+    "raise": break_down,
+    "raise_and_hang_in_close": break_down,
     "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "none": lambda: None,
+    "hang_in_close": lambda: None,
+    "hang_in_constructor": lambda: None,
 }
 
 
 class FailsOnOneRank(gym.Env):
-    """`fault` happens at step `at` of `bad_rank`'s environment; elsewhere it is a walk on a line with episodes of 20."""
+    """`fault` happens at step `at` of `bad_rank`'s environment, or where its name says; elsewhere it is a walk on a line with episodes of 20."""
 
     observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32), gym.spaces.Discrete(2)
 
     def __init__(self, fault, bad_rank=0, at=300, render_mode=None):
-        self.fault, self.at, self.steps, self.render_mode = FAULTS[fault] if rank() == bad_rank else FAULTS["none"], at, 0, render_mode
+        self.name = fault if rank() == bad_rank else "none"
+        self.at, self.steps, self.render_mode = at, 0, render_mode
+        if self.name == "hang_in_constructor":
+            watch.STARTING = 1.0
+            hang()
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -63,9 +87,13 @@ class FailsOnOneRank(gym.Env):
     def step(self, action):
         self.steps += 1
         if self.steps == self.at:
-            self.fault()
+            FAULTS[self.name]()
         self.x += 2.0 * int(action) - 1.0
         return np.array([self.x], np.float32), float(action), False, self.steps % 20 == 0, {}
+
+    def close(self):
+        if self.name.endswith("hang_in_close") and self.steps:
+            hang()
 
 
 gym.register("FailsOnOneRank-v0", entry_point=FailsOnOneRank)

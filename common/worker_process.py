@@ -1,0 +1,92 @@
+"""What a process does that steps environments for its parent (`common.workers`)."""
+import faulthandler
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+
+import gymnasium as gym
+import numpy as np
+
+from common.env_faults import raised
+from common.errors import EnvironmentFault, UserError
+from common.vec_env import InProcessVectorEnv
+from common.writing import CannotWrite
+
+PATIENCE = 4  # seconds that it is given to close its environments
+STACK = signal.SIGUSR2  # asks it where it stands
+
+
+def shared_observations(shared, num_envs, space):
+    """[num_envs, *shape] in a shared array; None without one."""
+    return None if shared is None else np.frombuffer(shared, space.dtype)[:num_envs * int(np.prod(space.shape))].reshape(num_envs, *space.shape)
+
+
+def serve(connection, stacks, make, start, end, shared):
+    """Make environments and do as the parent says, until its end of the pipe is closed; for `STACK` tell `stacks` where this process stands."""
+    faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
+    threading.Thread(target=end_after_parent, name="end after parent", daemon=True).start()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):  # a launcher or a terminal sends them to all: the parent decides
+        signal.signal(number, signal.SIG_IGN)
+    envs = []
+    try:
+        tell(connection, make_all, envs, make, start, end)
+        env = InProcessVectorEnv(envs)
+        obs = shared_observations(shared, len(envs), env.single_observation_space)
+        while True:
+            name, *words = connection.recv()
+            tell(connection, COMMANDS[name], env, obs, *words, monitors=env.monitors)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return  # of the pipe, for what environments raise has been told: the parent is done, or dead
+    finally:
+        for one in envs:
+            one.close()
+
+
+def end_after_parent():
+    """End this process some seconds after its parent, in which its environments are closed, if they do not hang."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    time.sleep(PATIENCE)
+    os._exit(1)
+
+
+def tell(connection, command, *words, monitors=()):
+    """Send the parent what a command gives, or raises, and the episodes that it ended. After an exception this process ends."""
+    try:
+        kind, value = "done", command(*words)
+    except UserError as error:
+        kind, value = "mistake", str(error)
+    except CannotWrite as error:
+        kind, value = "cannot write", error
+    except EnvironmentFault as error:
+        kind, value = "fault", error
+    except BaseException as error:
+        kind, value = "fault", raised(error, command.__name__, error.__traceback__)
+    connection.send((kind, value, [monitor.take_episodes() for monitor in monitors]))
+    if kind != "done":
+        raise EOFError
+
+
+def make_all(envs, make, start, end):
+    """Make environments `start` to `end` - 1 into a list."""
+    gym.logger.min_level = gym.logger.ERROR
+    envs += [make(k) for k in range(start, end)]
+
+
+def reset(env, obs, seeds, options):
+    """New episodes; their observations, or None where they are in shared memory."""
+    first = [env.first(k, seed=seed, options=options) for k, seed in enumerate(seeds)]
+    if obs is None:
+        return first
+    obs[:] = first
+
+
+def step(env, obs, actions):
+    """(rewards [K], what ended, observations or None where they are in shared memory)."""
+    rew, row = np.empty((1, env.num_envs)), np.empty((1, env.num_envs), object) if obs is None else obs[None]
+    ended = [(k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)]
+    return rew[0], ended, list(row[0]) if obs is None else None
+
+
+COMMANDS = {"reset": reset, "step": step}

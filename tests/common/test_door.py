@@ -1,0 +1,42 @@
+"""A rank that leaves a job of several ends it, in a script of one's own as well, and nothing that is said can hold that up."""
+import os
+import re
+import subprocess
+import sys
+import time
+
+import jobs
+import pytest
+
+SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
+
+
+@pytest.mark.parametrize("way, leaver, said", [("raises", 2, r"rank 2 on host \S+: ValueError: invalid literal for int\(\) with base 10: 'no number'"),
+                                               ("exits", 2, r"rank 0 on host \S+: waits for rank 2 on host \S+, which has ended"),
+                                               pytest.param("just ends", 0, r"rank 1 on host \S+: waits for rank 0 on host \S+, which has ended",
+                                                            marks=pytest.mark.slow)])
+def test_a_rank_that_leaves_ends_the_job_with_its_name(way, leaver, said):
+    began = time.monotonic()
+    done = jobs.run(4, SCRIPT, way, leaver, timeout=60, env=jobs.support_path())
+    assert done.returncode != 0 and time.monotonic() - began < 20  # of which less than 10 since it left
+    lines = [line for line in done.stderr.splitlines() if line.startswith("rank ")]
+    assert len(lines) == 1 and re.search(f"^{said}", lines[0]), done.stderr
+    assert ("Traceback" in done.stderr) == (way == "raises")
+
+
+def test_ranks_that_end_at_different_times_end_well():
+    done = jobs.run(4, SCRIPT, "stays", 0, timeout=60, env=jobs.support_path())
+    assert (done.returncode, done.stdout) == (0, "all was done\n"), done.stderr
+
+
+def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
+    fill = "import os; os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
+    reading, writing = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", fill + "from common.mpi import Communicator; Communicator(None).abort('stuck', 3, at_once=True)"],
+                               stderr=writing, env=jobs.support_path())
+    try:
+        assert process.wait(30) == 3
+    finally:
+        process.kill()
+        os.close(reading)
+        os.close(writing)
