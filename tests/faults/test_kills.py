@@ -1,8 +1,11 @@
 """Killed at any moment, also within any operation on a file: what is resumed ends with the same bits, and nothing is torn, doubled, lost or left over."""
 import json
+import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import file_faults
@@ -76,6 +79,34 @@ def test_killed_within_twenty_operations_on_files(whole, tmp_path):
     kill_again_and_again(tmp_path / "run", MANY, whole)
 
 
+# n-th write of TensorFlow's own, in C++, into tb/ -> whether half of it is on disk; of each process anew
+NATIVE = {1: "", 2: "half", 5: "half", 40: "", 61: "half", 100: "half", 7: ""}
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    """A library that, preloaded, kills its process within a write of C++."""
+    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("needs Linux and a C compiler")
+    path = tmp_path_factory.mktemp("shim") / "kill_in_fwrite.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", path, Path(file_faults.__file__).with_name("kill_in_fwrite.c"), "-ldl"], check=True)
+    return path
+
+
+@pytest.mark.slow
+def test_killed_within_writes_that_python_does_not_make(whole, shim, tmp_path):
+    run, same = tmp_path / "run", {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # as `whole` was compiled
+    for count, half in NATIVE.items():
+        fault = {"LD_PRELOAD": str(shim), "KILL_IN": f"{run}/tb/", "KILL_AT": str(count)} | ({"KILL_HALF": "1"} if half else {})
+        killed = jobs.run(1, jobs.RUN, *words_for(run), env=os.environ | same | fault)
+        assert killed.returncode == -signal.SIGKILL, (count, killed.stderr)
+        assert_checkpoints_are_whole(run)
+    ended = file_faults.run(words_for(run), tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, whole)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_at_twenty_random_moments(whole, tmp_path):
@@ -94,12 +125,32 @@ def test_killed_at_twenty_random_moments(whole, tmp_path):
     assert_same_run(run, whole)
 
 
+@pytest.fixture(scope="module")
+def whole_of_four(tmp_path_factory):
+    """A run on four ranks that nothing happened to."""
+    run = tmp_path_factory.mktemp("four") / "run"
+    assert jobs.run(4, jobs.RUN, *SHORT, "--run-dir", run).returncode == 0
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(tmp_path):
-    script = Path(file_faults.__file__)
-    assert jobs.run(4, jobs.RUN, *SHORT, "--run-dir", tmp_path / "whole").returncode == 0
-    run = tmp_path / "broken"
+def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits(whole_of_four, tmp_path):
+    run, moments = tmp_path / "run", random.Random(0)
+    for _ in range(6):
+        row = moments.randint(1, 13)
+        jobs.kill_when(4, [jobs.RUN, *words_for(run)], run, lambda row=row: (run / "progress.csv").exists() and
+                       (run / "progress.csv").read_bytes().count(b"\n") > row)
+        assert_checkpoints_are_whole(run)
+    ended = jobs.run(4, jobs.RUN, *words_for(run))
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(run, whole_of_four)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(whole_of_four, tmp_path):
+    script, run = Path(file_faults.__file__), tmp_path / "broken"
     for rank, fault in ((0, FEW[0]), (3, ("write", "3.0.monitor.csv", 2, "half")), (0, FEW[2]), (2, ("truncate", "2.1.monitor.csv", 1, "kill")),
                         (1, ("fsync", "1.0.monitor.csv", 1, "kill")), (0, FEW[5])):
         killed = jobs.run(4, script, json.dumps([rank, fault]), *words_for(run))
@@ -108,7 +159,7 @@ def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(tmp_path):
         assert_checkpoints_are_whole(run)
     ended = jobs.run(4, jobs.RUN, *words_for(run))
     assert ended.returncode == 0, ended.stderr
-    assert_same_run(run, tmp_path / "whole")
+    assert_same_run(run, whole_of_four)
 
 
 def test_resume_of_a_run_that_was_killed_before_its_config_says_to_start_it(tmp_path):
