@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import gymnasium as gym
 
+from common.errors import UserError
 from common.rendering import FILM_WIDTH, Film, choose_opengl, hint, reason_of
 
 
@@ -130,7 +131,10 @@ def draw_again(env_id, env_kwargs, seed, actions, path):
     # without its name Gymnasium 1.4 takes a camera that stands still; and software draws 480 x 480 for half as long again
     look = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if kind_of(env_id) == "mujoco" else {}
     with quiet_stderr():  # what renderers say on their way
-        env = make_env(env_id, training=False, env_kwargs=look | env_kwargs | {"render_mode": "rgb_array"})
+        try:
+            env = make_env(env_id, training=False, env_kwargs=look | env_kwargs | {"render_mode": "rgb_array"})
+        except UserError as error:
+            return None, 0, hint(kind_of(env_id), error)
         film = Film(env)
         env.reset(seed=seed)
         for t, action in enumerate(actions):

@@ -1,7 +1,9 @@
 """Environments from their names: kinds, near matches for a wrong name, one seed and one Monitor file per rank and environment."""
+import contextlib
 import difflib
 import functools
 import importlib
+import os
 from pathlib import Path
 
 import gymnasium as gym
@@ -13,12 +15,31 @@ from common.vec_env import InProcessVectorEnv
 from common.workers import WorkerVectorEnv
 
 
-def quiet_mujoco():
-    """Hold back MuJoCo's notes on its own model files; its warnings about the simulation still come through, to stderr."""
-    import sys
+def quiet_mujoco(draws):
+    """Hold back MuJoCo's notes on its own model files; its warnings about the simulation still come through, to stderr.
 
-    import mujoco
+    Args:
+        draws: whether pictures are wanted. Else MuJoCo is imported without OpenGL: `MUJOCO_GL` may name one that this machine has not, and the import
+            would fail, though nobody asked for a picture.
+    """
+    import sys
+    with contextlib.nullcontext() if draws else without_opengl():
+        import mujoco
     mujoco.set_mju_user_warning(lambda text: None if text.startswith("compiler attribute") else print(f"MuJoCo: {text}", file=sys.stderr))
+
+
+@contextlib.contextmanager
+def without_opengl():
+    """A block in which `MUJOCO_GL` asks MuJoCo for none."""
+    before = os.environ.get("MUJOCO_GL")
+    os.environ["MUJOCO_GL"] = "disable"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = before
 
 
 def find_spec(env_id):
@@ -64,9 +85,9 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
     kind, env_kwargs = kind_of(env_id), env_kwargs or {}
-    if kind == "mujoco":
-        quiet_mujoco()
     try:
+        if kind == "mujoco":
+            quiet_mujoco(draws="render_mode" in env_kwargs)
         if kind == "atari":
             from common.atari import make_atari
             env = make_atari(env_id, monitor_path, training, **env_kwargs)

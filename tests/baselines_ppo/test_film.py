@@ -1,9 +1,12 @@
 """The film of a run: on its page and in TensorBoard; where there is none, the page is drawn all the same."""
 import os
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from jobs import ROOT
 from PIL import Image
 from run_pages import Page, write_run
 
@@ -134,3 +137,12 @@ def test_the_hint_is_to_install_or_to_unset_what_was_chosen_by_hand(monkeypatch)
     assert hint("mujoco", RuntimeError("a\nb")) == ("no picture of this environment (a b); MUJOCO_GL is glfw: unset it, and one that works here is looked for")
     monkeypatch.delenv("MUJOCO_GL")
     assert "apt install libegl1" in hint("mujoco", RuntimeError("a"))
+
+
+def test_an_opengl_that_is_not_there_is_no_matter_where_nobody_asks_for_a_picture():
+    code = "import os, sys; from common.envs import make_env; make_env('Hopper-v4', env_kwargs={}).reset(); sys.exit(os.environ['MUJOCO_GL'] != 'nonsense')"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, env=os.environ | {"MUJOCO_GL": "nonsense"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    asked = subprocess.run([sys.executable, "-W", "ignore", "-c", code.replace("{}", "{'render_mode': 'rgb_array'}")], cwd=ROOT,
+                           env=os.environ | {"MUJOCO_GL": "nonsense"}, capture_output=True, text=True)
+    assert "UserError: cannot make Hopper-v4" in asked.stderr and "invalid value for environment variable MUJOCO_GL" in asked.stderr
