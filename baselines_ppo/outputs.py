@@ -78,8 +78,13 @@ def outputs(folder, settings, running):
     by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
     best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
     if settings["eval_every"]:
+        def evaluations_logger():
+            with writing(path):
+                folder.check_ours()  # it may have been taken away since the run began
+            return Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()])
+
         keeper = Evaluations(lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]), settings["eval_every"],
-                             settings["eval_episodes"], lambda: Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()]), best)
+                             settings["eval_episodes"], evaluations_logger, best)
     else:
         keeper = BestByReturn(best)
     return (Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),

@@ -44,10 +44,12 @@ def size(paths):
 
 
 def files_of(run_dir, rows):
-    """What a run's folder holds after `rows` iterations: how many files, bytes of its checkpoints, of its logs by row, of Monitor's files by episode."""
-    monitors = list(run_dir.glob("*.monitor.csv"))
+    """What a run's folder holds after `rows` iterations: its checkpoints and their largest one's bytes, other files, bytes of logs by row, of monitor
+    files by episode."""
+    monitors, checkpoints = list(run_dir.glob("*.monitor.csv")), list(run_dir.glob("checkpoints/*.safetensors"))
     episodes = sum(path.read_bytes().count(b"\n") - 2 for path in monitors)
-    return {"files": sum(path.is_file() for path in run_dir.rglob("*")), "checkpoints": size(run_dir.glob("checkpoints/*.safetensors")),
+    return {"checkpoints": len(checkpoints), "bytes_a_checkpoint": max((path.stat().st_size for path in checkpoints), default=0),
+            "others": sum(path.is_file() for path in run_dir.rglob("*")) - len(checkpoints),
             "bytes_a_row": size([*run_dir.glob("progress.*"), *run_dir.glob("tb/*")]) / rows, "bytes_an_episode": size(monitors) / max(episodes, 1)}
 
 
@@ -82,8 +84,8 @@ def main():
     for rank in sorted(peak):
         print(f"rank {rank}: peak {peak[rank]:.0f}, grown by {growth.get(rank, float('nan')):.1f} after the first tenth")
     for when, found in files.items():
-        print(f"{when}: {found['files']} files, checkpoints of {found['checkpoints']:,} bytes, {found['bytes_a_row']:.1f} bytes of logs a row, "
-              f"{found['bytes_an_episode']:.1f} bytes of monitor files an episode")
+        print(f"{when}: {found['checkpoints']} checkpoints of {found['bytes_a_checkpoint']:,} bytes, {found['others']} other files, "
+              f"{found['bytes_a_row']:.1f} bytes of logs a row, {found['bytes_an_episode']:.1f} bytes of monitor files an episode")
     if args.json:
         args.json.write_text(json.dumps({"peak": peak, "grown": growth, "files": files}) + "\n")
     return process.returncode

@@ -155,7 +155,7 @@ def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(whole_of_four,
                         (1, ("fsync", "1.0.monitor.csv", 1, "kill")), (0, FEW[5])):
         killed = jobs.run(4, script, json.dumps([rank, fault]), *words_for(run))
         assert killed.returncode not in (0, 1, 2), (fault, killed.stderr)
-        assert not jobs.processes_naming(str(run))
+        jobs.wait_gone(run)
         assert_checkpoints_are_whole(run)
     ended = jobs.run(4, jobs.RUN, *words_for(run))
     assert ended.returncode == 0, ended.stderr
