@@ -9,20 +9,19 @@ from common.run_logs import RunLogs
 
 def claim_folder(path, comm, resuming, keep, instead="go on with it by --resume, or choose another --run-dir"):
     """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints. `instead` is what to do where another run has it."""
-    error = folder = None
-    if comm.rank == 0:
-        try:
-            folder = RunFolder(path, keep)
-            if warning := folder.claim():
-                print(f"run.py: {warning}", file=sys.stderr, flush=True)
-            if not resuming and folder.read_config() is not None:
-                raise UserError(f"run directory {path} already holds a run; {instead}")
-            if not resuming and (names := folder.leftovers()):
-                raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; choose another --run-dir")
-        except UserError as caught:
-            error = str(caught)
-    if error := comm.broadcast(error):
-        raise UserError(error)
+    folder = None
+
+    def claim():
+        nonlocal folder
+        folder = RunFolder(path, keep)
+        if warning := folder.claim():
+            print(f"run.py: {warning}", file=sys.stderr, flush=True)
+        if not resuming and folder.read_config() is not None:
+            raise UserError(f"run directory {path} already holds a run; {instead}")
+        if not resuming and (names := folder.leftovers()):
+            raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; choose another --run-dir")
+
+    comm.from_root(claim)
     if folder is None:
         folder = RunFolder(path)
         folder.check_writable()
@@ -53,15 +52,9 @@ def go_back(folder, comm, exact, pi):
 def choose(folder, comm, exact):
     """The checkpoint (`RunFolder.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
     did some seconds ago."""
-    checkpoint = error = None
-    if comm.rank == 0:
-        try:
-            checkpoint = folder.latest_checkpoint(exact)
-            if checkpoint is None and folder.checkpoints():
-                raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
-        except UserError as caught:
-            error = str(caught)
-    checkpoint, error = comm.broadcast((checkpoint, error))
-    if error:
-        raise UserError(error)
-    return checkpoint
+    def latest():
+        checkpoint = folder.latest_checkpoint(exact)
+        if checkpoint is None and folder.checkpoints():
+            raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+        return checkpoint
+    return comm.from_root(latest)

@@ -24,17 +24,10 @@ def read_start(path, pi, comm):
     Raises:
         UserError: on all ranks alike, if there is none, or it does not fit.
     """
-    found = error = None
-    if comm.rank == 0:
-        try:
-            file = find_policy(path).resolve()
-            found = str(file), load_fitting(file, pi).state()
-        except UserError as caught:
-            error = str(caught)
-    found, error = comm.broadcast((found, error))
-    if error:
-        raise UserError(error)
-    return found
+    def read():
+        file = find_policy(path).resolve()
+        return str(file), load_fitting(file, pi).state()
+    return comm.from_root(read)
 
 
 def load_fitting(file, pi):

@@ -131,6 +131,19 @@ class Communicator:
         """Rank 0's Python object, on all ranks."""
         return value if self.comm is None else self._together(self.comm.bcast, value, root=0)
 
+    def from_root(self, function):
+        """What `function` () returns on rank 0, on all ranks; a UserError that it raises there is raised on all."""
+        found = error = None
+        if self.rank == 0:
+            try:
+                found = function()
+            except UserError as caught:
+                error = str(caught)
+        found, error = self.broadcast((found, error))
+        if error:
+            raise UserError(error)
+        return found
+
     def broadcast_array(self, x):
         """Rank 0's array, written into `x` on all ranks (in place; C-contiguous)."""
         if self.comm is not None:

@@ -277,7 +277,7 @@ def test_all_ranks_go_back_to_the_checkpoint_that_rank_0_has_chosen(run):
     chosen[1]["logs"].append({"1.0.monitor.csv": 4})
     shutil.rmtree(run / "checkpoints")
     (run / "1.0.monitor.csv").write_text("r,l\n1,2\n")
-    other = SimpleNamespace(rank=1, size=2, broadcast=lambda value: (chosen, None), gather=lambda value: [[], value], barrier=lambda: None)
+    other = SimpleNamespace(rank=1, size=2, from_root=lambda function: chosen, gather=lambda value: [[], value], barrier=lambda: None)
     config = json.loads((run / "config.json").read_text())
     assert go_back(RunFolder(run), other, False, example_of_policy(config["settings"])) is chosen
     assert (run / "1.0.monitor.csv").read_text() == "r,l\n"
