@@ -1,6 +1,7 @@
 """From what was typed to a run: settings resolved, folder, environments, `learn`. Every rank goes through here."""
 import gc
 import importlib
+import itertools
 import json
 import os
 import platform
@@ -135,7 +136,7 @@ def train(typed, args, job):
     start = None
     if previous is None and settings["load_path"]:
         settings["load_path"], start = read_start(settings["load_path"], pi, comm)
-    path = settings["run_dir"] = comm.broadcast(settings["run_dir"] or default_folder(settings))
+    path = settings["run_dir"] = comm.from_root(lambda: settings["run_dir"] or default_folder(settings))
     folder = job.folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
     try:
         checkpoint = None if previous is None else go_back(folder, comm, exact=args.resume == "exact", pi=pi)
@@ -157,9 +158,12 @@ def train(typed, args, job):
 
 
 def default_folder(settings):
-    """Where a run goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here."""
+    """Where a run goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here. A number is behind it if another run has begun this second."""
     root = Path(os.environ.get("BASELINES_PPO_RUNS") or "runs")
-    return str(root / settings["env"].replace("/", "-").replace(":", "-") / f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}")
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}"
+    folder = root / settings["env"].replace("/", "-").replace(":", "-")
+    ends = itertools.chain([""], (f"-{i}" for i in itertools.count(2)))
+    return str(next(path for path in (folder / f"{name}{end}" for end in ends) if not os.path.lexists(path)))
 
 
 def learn_in(job, settings, checkpoint):

@@ -61,6 +61,7 @@ class Helper(threading.Thread):
         return future
 
     def run(self):
+        """Take functions, one after the other, until it is dismissed."""
         while (order := self.queue.get()) is not None:
             future, function = order
             try:

@@ -36,6 +36,15 @@ def test_runs_go_into_the_folder_that_the_environment_variable_names(monkeypatch
     assert default_folder(resolved("--seed", "3")).startswith("/elsewhere/CartPole-v1/") and default_folder(resolved("--seed", "3")).endswith("-seed3")
 
 
+def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("BASELINES_PPO_RUNS", str(tmp_path))
+    monkeypatch.setattr("time.strftime", lambda form: "20200101-000000")
+    for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3"):
+        folder = tmp_path / "CartPole-v1" / name
+        assert default_folder(resolved()) == str(folder)
+        folder.mkdir(parents=True)
+
+
 def test_none_takes_a_presets_value_away():
     assert resolved()["max_grad_norm"] == PRESETS["classic"].learn["max_grad_norm"]
     assert resolved("--max-grad-norm", "none")["max_grad_norm"] is None
