@@ -173,7 +173,7 @@ def learn_in(job, settings, checkpoint):
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
-                          reward_scale=settings["reward_scale"], env_kwargs=settings["env_kwargs"])
+                          reward_scale=settings["reward_scale"], env_kwargs=settings["env_kwargs"], stagger=settings["stagger"] and comm.size)
     job.opened.callback(close, env)
     policy_class = policy_named(settings["policy"])
 

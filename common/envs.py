@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from common.checks import shown
+from common.early_end import EarlyEnd
 from common.errors import UserError
 from common.monitor import Monitor
 from common.vec_env import InProcessVectorEnv
@@ -101,20 +102,29 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
     return env
 
 
-def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None):
+def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None, stagger=0):
     """`num_envs` environments of this rank, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`.
 
     Args:
         workers: processes that step them; 0 for this one.
         reward_scale, env_kwargs: as in `make_env`.
+        stagger: the ranks, over whose environments the first episodes' ends are spread; 0: they end by themselves.
     """
-    make = functools.partial(make_numbered, env_id, rank, monitor_dir, reward_scale, env_kwargs)
+    spread = (rank * num_envs, stagger * num_envs) if stagger else None
+    make = functools.partial(make_numbered, env_id, rank, monitor_dir, reward_scale, env_kwargs, spread)
     if workers:
         return WorkerVectorEnv(make, num_envs, min(workers, num_envs))
     return InProcessVectorEnv([make(k) for k in range(num_envs)])
 
 
-def make_numbered(env_id, rank, monitor_dir, reward_scale, env_kwargs, k):
-    """Environment `k` of a rank; for None, one that is not written about."""
+def make_numbered(env_id, rank, monitor_dir, reward_scale, env_kwargs, spread, k):
+    """Environment `k` of a rank; for None, one that is not written about.
+
+    Args:
+        spread: (number of the rank's first environment, environments of all ranks) where first episodes end early, or None.
+    """
     path = None if k is None or monitor_dir is None else Path(monitor_dir) / f"{rank}.{k}.monitor.csv"
-    return make_env(env_id, path, reward_scale=reward_scale, env_kwargs=env_kwargs)
+    env = make_env(env_id, path, reward_scale=reward_scale, env_kwargs=env_kwargs)
+    limit = env.spec.max_episode_steps if env.spec and spread and k is not None else None
+    first = round(limit * (spread[0] + k) / spread[1]) if limit else 0
+    return EarlyEnd(env, first) if first else env

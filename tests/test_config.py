@@ -1,4 +1,5 @@
 """Settings from the command line, from files, and printed: --config, --print-config, `none`, bare flags, the help."""
+import dataclasses
 import json
 import subprocess
 import sys
@@ -43,6 +44,26 @@ def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own(tmp
         folder = tmp_path / "CartPole-v1" / name
         assert default_folder(resolved()) == str(folder)
         folder.mkdir(parents=True)
+
+
+@pytest.mark.parametrize("words, parts", [
+    (("--bootstrap-time-limits", "false"), ["--bootstrap-time-limits false", "as a death", "leave one of them out"]),
+    (("--preset", "reinforce"), ["--whole-episodes true", "would not be whole", "leave one of them out"])])
+def test_episodes_that_may_not_end_early_do_not(words, parts, monkeypatch):
+    for name in ("classic", "reinforce"):
+        monkeypatch.setitem(PRESETS, name, dataclasses.replace(PRESETS[name], stagger=True))
+    assert resolved()["stagger"] is True and resolved("--stagger", "false")["stagger"] is False
+    assert resolved(*words)["stagger"] is False  # as nobody has asked for it
+    with pytest.raises(UserError) as error:
+        resolved(*words, "--stagger", "true")
+    assert all(part in str(error.value) for part in parts)
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on_without_early_ends(monkeypatch):
+    typed = {"env": "CartPole-v1"}
+    before = {name: value for name, value in settings_for(typed, 1, 1).items() if name != "stagger"}
+    monkeypatch.setitem(PRESETS, "classic", dataclasses.replace(PRESETS["classic"], stagger=True))
+    assert resumed_settings(typed, settings_for(typed, 1, 1), before, "run")["stagger"] is False
 
 
 def test_none_takes_a_presets_value_away():
