@@ -45,9 +45,9 @@ def test_runs_go_into_the_folder_that_the_environment_variable_names(tmp_path, m
 def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own_though_none_has_begun_yet(tmp_path, monkeypatch):
     monkeypatch.setenv("BASELINES_PPO_RUNS", str(tmp_path))
     monkeypatch.setattr("time.strftime", lambda form: "20200101-000000")
-    for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3"):
-        folder = tmp_path / "CartPole-v1" / name
-        assert default_folder(resolved()) == str(folder) and claim_folder(folder, Communicator(None), False, 3).path == folder
+    folders = [tmp_path / "CartPole-v1" / name for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3")]
+    assert [default_folder(resolved()) for _ in folders] == [str(folder) for folder in folders]
+    assert [claim_folder(folder, Communicator(None), False, 3).path for folder in folders] == folders
 
 
 @pytest.mark.parametrize("make, why", [(lambda runs: runs.touch(), "Not a directory"), (lambda runs: runs.symlink_to("nowhere"), "No such file or directory")])
