@@ -35,7 +35,8 @@ def unequal(groups):
 
 
 def copies(groups):
-    """A line for each set of runs in a group that differ neither in their seed nor in another setting that makes a run."""
+    """A line for each set of runs in a group that differ neither in their seed nor in another setting that makes a run, nor in their ranks. What the code
+    was is not known where it had been changed, or they have different commits."""
     for name, runs in groups.items():
         alike = {}
         for run in runs:
@@ -45,5 +46,7 @@ def copies(groups):
         for same in alike.values():
             if len(same) > 1:
                 which = ", ".join(str(run.path) for run in same[:SHOWN]) + (", ..." if len(same) > SHOWN else "")
-                yield (f"{name}: {len(same)} runs have the same seed, {same[0].settings['seed']}, and the same settings: {which}; they are one run that "
+                commits = {run.config.get("git_commit") for run in same}
+                one = "they are one run" if len(commits) == 1 and not str(*commits).endswith("+") else "unless their code differed, they are one run"
+                yield (f"{name}: {len(same)} runs have the same seed, {same[0].settings['seed']}, and the same settings: {which}; {one} that "
                        "counts as several, which makes intervals too narrow and p too small: leave all but one out")

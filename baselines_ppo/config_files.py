@@ -13,6 +13,7 @@ from common.errors import UserError
 
 CONFIG_FORMAT = "baselines_ppo.config"
 LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
+OF_LEARN = "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
 COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
 TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
@@ -30,10 +31,12 @@ def typed_from(path, typed, ranks):
         (settings as if they were typed, what a new `config.json` shall say was typed).
 
     Raises:
-        UserError: if the file cannot be read, or holds a name or a value that is no setting's.
+        UserError: if the file cannot be read, is of a run from Python, or holds a name or a value that is no setting's.
     """
     source = f"--config {path}"
     config = read_json(path, source)
+    if config.get("format") == LEARN_FORMAT:
+        raise UserError(f"{source}: its run {OF_LEARN}")
     if config.get("format") == CONFIG_FORMAT:
         checked_config(config, source)
         given = before = config["typed"]

@@ -1,11 +1,12 @@
 """Evaluation while training, and the best policy so far: callbacks of the command line's runs."""
+import contextlib
 import math
 from pathlib import Path
 
 from baselines_ppo.play import evaluate
+from baselines_ppo.policy_files import BEST, read_best
 from baselines_ppo.settings import ALGORITHMS
 from common.callbacks import Callback
-from common.checkpoints import load_arrays
 from common.checks import number
 from common.errors import EnvironmentFault, UserError
 from common.post_mortem import first_not_finite
@@ -23,17 +24,17 @@ class Best:
 
     Attributes:
         score: the best so far, over all resumes.
+
+    Raises:
+        UserError: as `read_best`.
     """
 
     def __init__(self, folder, by, **extra):
-        self.path, self.extra, self.score = Path(folder) / "best" / "policy.safetensors", extra | {"by": by}, -math.inf
-        if self.path.exists():
-            from baselines_ppo.policies import FORMAT
-            try:
-                metadata = load_arrays(self.path, FORMAT)[1]
-                self.score = number("score", metadata["score"]) if metadata["by"] == by else -math.inf
-            except (UserError, KeyError):
-                self.score = -math.inf  # damaged: the next one replaces it
+        self.path, self.extra, self.score = Path(folder) / BEST, extra | {"by": by}, -math.inf
+        metadata = read_best(folder) or {}
+        if metadata.get("by") == by:
+            with contextlib.suppress(UserError):  # no score that could be one's: the next one takes its place
+                self.score = number("score", metadata.get("score"))
 
     def offer(self, training, score):
         """Keep pi, if no better one was offered before, and all its numbers are finite: else the run is about to end."""

@@ -2,6 +2,7 @@
 import sys
 
 from baselines_ppo.going_on import check_fits
+from baselines_ppo.policy_files import read_best
 from common.errors import UserError
 from common.run_folder import RunFolder
 from common.run_logs import RunLogs
@@ -20,6 +21,7 @@ def claim_folder(path, comm, resuming, keep, instead="go on with it by --resume,
             raise UserError(f"run directory {path} already holds a run; {instead}")
         if not resuming and (names := folder.leftovers()):
             raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; choose another --run-dir")
+        read_best(path)  # refuses it, too, while nothing has been touched
 
     comm.from_root(claim)
     if folder is None:

@@ -5,7 +5,7 @@ import sys
 import time
 
 from baselines_ppo.cli import RunSettings
-from baselines_ppo.config_files import CONFIG_FORMAT, LEARN_FORMAT, checked, checked_config
+from baselines_ppo.config_files import CONFIG_FORMAT, LEARN_FORMAT, OF_LEARN, checked, checked_config
 from baselines_ppo.resolve import check_policy_names, check_run_settings, limits_of
 from baselines_ppo.settings import ALGORITHMS
 from common.checkpoints import check_arrays
@@ -37,8 +37,7 @@ def read_previous(path, comm, may_start):
             return None
         raise UserError(f"--resume: there is no run in {path}; check --run-dir, or leave --resume out to start one")
     if config.get("format") == LEARN_FORMAT:
-        raise UserError(f"--resume: the run in {path} is learn()'s, from Python, whose environment and policy the command line does not have; "
-                        "start it again from there")
+        raise UserError(f"--resume: the run in {path} {OF_LEARN}")
     if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
         raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
     source = f"--resume: {path}/config.json"

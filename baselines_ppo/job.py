@@ -53,13 +53,13 @@ class Job:
         reason = " ".join(str(reason).split())
         words = (trace or "") + (complaint(reason) if self.comm.size == 1 else self.comm.signed(reason))
         self.heartbeat.fail(status, words)
-        with contextlib.suppress(Exception):  # what ended the run is told, not what it broke on its way
+        with contextlib.suppress(Exception, KeyboardInterrupt):  # what ended the run is told, not what it broke on its way
             if self.logger is not None:
                 self.logger.close()
         if self.comm.rank == 0:
             say(words)
             self.heartbeat.fail(status)
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception, KeyboardInterrupt):
             self.opened.close()
         if self.comm.rank > 0:
             time.sleep(ALONE)

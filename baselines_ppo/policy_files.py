@@ -6,12 +6,13 @@ from pathlib import Path
 from common import spaces
 from common.checkpoints import load_arrays
 from common.checks import about, shown
-from common.errors import UserError
+from common.errors import Unreadable, UserError
 from common.post_mortem import FORMAT as POST_MORTEM
 from common.run_folder import FORMAT as CHECKPOINT
 from common.run_folder import RunFolder
 
 FORMAT = "baselines_ppo.policy"
+BEST = "best/policy.safetensors"  # in a run's folder
 ENTRIES = 16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
 
 
@@ -29,6 +30,22 @@ def read_policy(path):
     if not isinstance(metadata["policy"], dict):
         raise UserError(f"{path} does not say what policy it holds, but {shown(metadata['policy'])}; use an older copy")
     return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
+
+
+def read_best(folder):
+    """The metadata of the best policy so far in a run's folder; None if there is none, or it is damaged: the next one takes its place.
+
+    Raises:
+        UserError: if it cannot be read, or by another version alone: it may be whole, so none takes its place.
+    """
+    try:
+        return load_arrays(Path(folder) / BEST, FORMAT)[1]
+    except Unreadable as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise UserError(f"{error}; mend that, or move the file away to go on without it") from error
+    except UserError:
+        return None
 
 
 def find_policy(path):

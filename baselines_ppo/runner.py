@@ -40,6 +40,7 @@ from common import mpi  # noqa: E402
 from common.drift import RanksDrifted  # noqa: E402
 from common.errors import ONE_SIGNAL, EnvironmentFault, UserError  # noqa: E402
 from common.quiet import allowed_cores, import_tensorflow  # noqa: E402
+from common.run_folder import as_asked_for  # noqa: E402
 from common.screen import showing  # noqa: E402
 from common.writing import CannotWrite  # noqa: E402
 
@@ -158,12 +159,23 @@ def train(typed, args, job):
 
 
 def default_folder(settings):
-    """Where a run goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here. A number is behind it if another run has begun this second."""
+    """Where a run goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here. A number is behind it if another run has begun this second. The
+    folder is made, so that a run that asks at the same moment gets another.
+
+    Raises:
+        UserError: if it cannot be made.
+    """
     root = Path(os.environ.get("BASELINES_PPO_RUNS") or "runs")
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}"
     folder = root / settings["env"].replace("/", "-").replace(":", "-")
     ends = itertools.chain([""], (f"-{i}" for i in itertools.count(2)))
-    return str(next(path for path in (folder / f"{name}{end}" for end in ends) if not os.path.lexists(path)))
+    for path in (folder / f"{name}{end}" for end in ends):
+        with as_asked_for(path):
+            try:
+                os.makedirs(path)
+                return str(path)
+            except FileExistsError:
+                continue
 
 
 def learn_in(job, settings, checkpoint):

@@ -13,7 +13,7 @@ import time
 LEAVING = 30_111  # the tag of "this rank has ended", which no other message of the job is likely to have
 ALONE = 1.0  # seconds for which other ranks leave it to rank 0 to say what has gone wrong on all
 GRACE = 2.0  # seconds that a call is given to end once a rank has left: that may have been its last one, too
-APART = 0.5  # seconds by which a rank speaks later than the one before it, so that one of them does
+APART = 1.0  # seconds by which a rank speaks later than the one before it, so that one of them does
 TOLD = 1.0  # seconds for which a rank that ends looks for others that do
 PATIENCE = 2.0  # seconds for which words are written
 

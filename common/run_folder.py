@@ -16,8 +16,17 @@ from common.writing import writing
 
 FORMAT = "baselines_ppo.checkpoint"
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
-SUB_FOLDERS = ("checkpoints", "best", "policy", "tb", "ranks", "post-mortem")
+SUB_FOLDERS = ("checkpoints", "best", "policy", "start", "tb", "ranks", "post-mortem")
 HALF_DONE = re.compile(r"\..+\.\d+\.part(\.gif)?")  # what a writer writes beside a file, until it is whole
+
+
+@contextlib.contextmanager
+def as_asked_for(path):
+    """A block that makes a run's folder, or tries it: what the system refuses there is a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write to run directory {path}: {error.strerror}; choose another with --run-dir") from error
 
 
 class RunFolder:
@@ -37,20 +46,13 @@ class RunFolder:
     def __init__(self, path, keep=3):
         self.path, self.keep, self.lock = Path(path), keep, None
         self.passed_over = {}
-        with self._as_asked_for():
+        with as_asked_for(self.path):
             for folder in (self.path, self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
 
-    @contextlib.contextmanager
-    def _as_asked_for(self):
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"cannot write to run directory {self.path}: {error.strerror}; choose another with --run-dir") from error
-
     def check_writable(self):
         """Raises UserError if this process cannot write here."""
-        with self._as_asked_for():
+        with as_asked_for(self.path):
             probe = self.path / f".probe.{os.getpid()}.part"
             probe.touch()
             probe.unlink(missing_ok=True)  # another host may have a process of this number
@@ -67,11 +69,11 @@ class RunFolder:
         for path in (self.path / name for name in (*SUB_FOLDERS, ".lock")):
             if path.is_symlink():
                 raise UserError(f"{path} is a link, and a run writes into its own folder alone; put what it leads to in its place")
-        with self._as_asked_for():
+        with as_asked_for(self.path):
             self.lock = FolderLock(self.path)
         self.check_writable()
         if self.lock.warning is None:
-            with self._as_asked_for():
+            with as_asked_for(self.path):
                 for path in self._half_done():
                     path.unlink(missing_ok=True)
         return self.lock.warning

@@ -14,6 +14,7 @@ STARTING = 120.0  # seconds that a start is given at least, such as for TensorFl
 FAILING = 5.0  # seconds that a rank which has failed is given to close its environments
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
 GO_ON = "the last checkpoint is whole: go on with --resume, or with a longer --stall-timeout if this is no fault"
+BEGIN = "no iteration had begun: start again, with a longer --stall-timeout if this is no fault"
 CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
 
 
@@ -21,6 +22,11 @@ def in_words(record):
     """'rank 3 on host h: collect, iteration 17, step 512'."""
     where = f"{record['phase']}, iteration {record['iteration']}" + (f", step {record['step']}" if record["phase"] == "collect" else "")
     return f"rank {record['rank']} on host {record['host']}: {where}{', waiting for the others' if record['waiting'] else ''}"
+
+
+def way_on(records):
+    """How to go on after a stall of ranks with these records, in words."""
+    return BEGIN if any(record["phase"] == "start" for record in records) else GO_ON
 
 
 class Watch:
@@ -58,10 +64,11 @@ class Watch:
         everyone = {rank: one for rank, one in self.heartbeat.everyone.items() if rank < self.comm.size}
         working = {rank: one for rank, one in everyone.items() if not one["waiting"]}
         still = self.others.ticks((progress_of(record), tuple((rank, progress_of(working[rank])) for rank in sorted(working)))) * TICK
-        if still >= self._patience(working.values()) + GRACE * TICK:
+        concerned = [record, *working.values()]  # this one, too: until the run's folder is known no rank sees the records of others
+        if still >= self._patience(concerned) + GRACE * TICK:
             stalled = "; ".join(in_words(working[rank]) for rank in sorted(working)) if working else \
                 "all ranks wait for each other: is a host or the network down?" if everyone else "the others do not come"
-            self._end(f"has waited {still:.0f} s for other ranks: {stalled}; {GO_ON}")
+            self._end(f"has waited {still:.0f} s for other ranks: {stalled}; {way_on(concerned)}")
 
     def _patience(self, records):
         """Seconds for which what `records` say may take without any progress."""
@@ -77,7 +84,7 @@ class Watch:
         if self.heartbeat.failure:
             return f"{record['phase']}, and has not closed what it had open in {still:.0f} s, {place}"
         what = f"no progress for {still:.0f} s in {in_words(record).partition(': ')[2]}, {place}"
-        return f"{what}; {CLOSING if record['phase'] == 'closing' else GO_ON}"
+        return f"{what}; {CLOSING if record['phase'] == 'closing' else way_on([record])}"
 
     def _end(self, reason):
         status, words = self.heartbeat.failure or (1, None)

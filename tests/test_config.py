@@ -1,6 +1,7 @@
 """Settings from the command line, from files, and printed: --config, --print-config, `none`, bare flags, the help."""
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -10,10 +11,12 @@ import pytest
 
 from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, setting_names
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.folders import claim_folder
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import go_on_with, resumed_settings, settings_for
 from baselines_ppo.runner import cores_of_a_rank, default_folder
 from common.errors import UserError
+from common.mpi import Communicator
 
 
 def resolved(*words, ranks=1):
@@ -31,19 +34,37 @@ def config_of(settings, ranks, typed):
     return {"format": CONFIG_FORMAT, "ranks": ranks, "settings": settings, "typed": typed}
 
 
-def test_runs_go_into_the_folder_that_the_environment_variable_names(monkeypatch):
+def test_runs_go_into_the_folder_that_the_environment_variable_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BASELINES_PPO_RUNS", raising=False)
     assert default_folder(resolved()).startswith("runs/CartPole-v1/")
-    monkeypatch.setenv("BASELINES_PPO_RUNS", "/elsewhere")
-    assert default_folder(resolved("--seed", "3")).startswith("/elsewhere/CartPole-v1/") and default_folder(resolved("--seed", "3")).endswith("-seed3")
+    monkeypatch.setenv("BASELINES_PPO_RUNS", f"{tmp_path}/elsewhere")
+    found = default_folder(resolved("--seed", "3"))
+    assert found.startswith(f"{tmp_path}/elsewhere/CartPole-v1/") and found.endswith("-seed3")
 
 
-def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own(tmp_path, monkeypatch):
+def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own_though_none_has_begun_yet(tmp_path, monkeypatch):
     monkeypatch.setenv("BASELINES_PPO_RUNS", str(tmp_path))
     monkeypatch.setattr("time.strftime", lambda form: "20200101-000000")
-    for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3"):
-        folder = tmp_path / "CartPole-v1" / name
-        assert default_folder(resolved()) == str(folder)
-        folder.mkdir(parents=True)
+    folders = [tmp_path / "CartPole-v1" / name for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3")]
+    assert [default_folder(resolved()) for _ in folders] == [str(folder) for folder in folders]
+    assert [claim_folder(folder, Communicator(None), False, 3).path for folder in folders] == folders
+
+
+@pytest.mark.parametrize("make, why", [(lambda runs: runs.touch(), "Not a directory"), (lambda runs: runs.symlink_to("nowhere"), "No such file or directory")])
+def test_a_folder_for_runs_that_cannot_be_one_is_refused_in_one_line(make, why, tmp_path, monkeypatch, cli_here):
+    monkeypatch.setenv("BASELINES_PPO_RUNS", f"{tmp_path}/runs")
+    make(tmp_path / "runs")
+    done = cli_here("--env", "CartPole-v1", "--max-iters", "1")
+    said = rf"run.py: error: cannot write to run directory {tmp_path}/runs/CartPole-v1/\S+-seed0: {why}; choose another with --run-dir\n"
+    assert done.returncode == 2 and re.fullmatch(said, done.stderr)
+
+
+@pytest.mark.parametrize("words, status", [(["--print-config"], 0), (["--load-path", "nowhere"], 2), (["--hid-size", "1000000000"], 2)])
+def test_no_folder_is_made_for_what_is_no_run(words, status, tmp_path, monkeypatch, cli_here):
+    monkeypatch.setenv("BASELINES_PPO_RUNS", str(tmp_path / "runs"))
+    assert cli_here("--env", "CartPole-v1", *words).returncode == status
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize("words, parts", [

@@ -1,5 +1,5 @@
 """What holds over ranks, as one job: every rank runs it, rank 0 prints one JSON object that `test_ranks.py` reads. One start of
-TensorFlow a rank instead of one a test."""
+TensorFlow a rank instead of one a test. What it writes goes into the folder that it is given."""
 import hashlib
 import json
 import sys
@@ -28,7 +28,7 @@ from common.run_folder import RunFolder  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
-comm = mpi.world()
+comm, FOLDER = mpi.world(), Path(sys.argv[1])
 results = {"size": comm.size}
 
 
@@ -131,14 +131,13 @@ except UserError as error:
     results["refused"] = comm.gather(str(error))
 
 # a run that is recorded, where rank 0 says
-there = comm.broadcast(tempfile.mkdtemp())
-_, _, _, training = train(run_dir=Path(there) / "run" if comm.rank == 0 else None, max_iters=2)
+_, _, _, training = train(run_dir=FOLDER / "run" if comm.rank == 0 else None, max_iters=2)
 comm.barrier()  # rank 0 has written the policy
-found = Run(Path(there) / "run")
+found = Run(FOLDER / "run")
 results["recorded"] = {"files": sorted(path.name for path in found.path.glob("*.csv")), "ranks": found.settings["ranks"], "rows": len(found.rows["EpRewMean"]),
                        "episodes": [len(found.episodes.returns), training.episodes_so_far], "policy": (found.path / "policy/policy.safetensors").exists()}
 try:
-    train(run_dir=there + "/run", max_iters=2)
+    train(run_dir=str(FOLDER / "run"), max_iters=2)
 except UserError as error:
     results["recorded"]["refused"] = comm.gather(str(error).rpartition("/")[2])
 
@@ -151,9 +150,9 @@ def flip(x):
         x.assign(bits.view(x.dtype.as_numpy_dtype).reshape(x.shape))
 
 
-def drift_in_a_run(averaging, when, what):
+def drift_in_a_run(averaging, when, name, what):
     """What a run of three iterations says whose last rank drifts in the third, and the checkpoints that it leaves."""
-    folder, last = RunFolder(comm.broadcast(tempfile.mkdtemp())), comm.rank == comm.size - 1
+    folder, last = RunFolder(FOLDER / f"{averaging} {when} {name}"), comm.rank == comm.size - 1
     found = {}
 
     class Flips(Callback):
@@ -187,7 +186,7 @@ def drift_in_a_run(averaging, when, what):
     return said, [path.name for path in folder.checkpoints()]
 
 
-results["drift"] = {f"{averaging}, {when}, {name}": drift_in_a_run(averaging, when, what)
+results["drift"] = {f"{averaging}, {when}, {name}": drift_in_a_run(averaging, when, name, what)
                     for averaging, when, name, what in [("gather", "before", "weight", lambda pi: pi.get_trainable_variables()[0]),
                                                         ("gather", "collect", "mean", lambda pi: pi.ob_rms.mean),
                                                         ("gather", "after", "weight", lambda pi: pi.get_trainable_variables()[0]),

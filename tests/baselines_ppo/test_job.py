@@ -44,17 +44,21 @@ def test_a_failure_is_told_before_anything_is_closed_and_what_hangs_there_is_end
     assert job.comm.status == 130 and job.heartbeat.where == ("failed in collect", 7)
 
 
-def test_what_is_open_is_closed_last_first_though_the_logger_and_one_of_it_fail(job, capfd):
+@pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
+def test_what_is_open_is_closed_last_first_though_the_logger_and_one_of_it_fail(error, job, capfd):
     closed = []
+
+    def fail():
+        raise error
 
     class Logger:
         def close(self):
             closed.append("logger")
-            raise OSError("the disk is full")
+            fail()
     job.log_to(Logger())
     for name in ("first", "second"):
         job.opened.callback(closed.append, name)
-    job.opened.callback(int, "no number")
+    job.opened.callback(fail)
     assert job.give_up("it broke", 1) == 1
     assert closed == ["logger", "second", "first"] and capfd.readouterr().err == "run.py: error: it broke\n"
     assert job.heartbeat.ended.is_set() and job.comm.words is None

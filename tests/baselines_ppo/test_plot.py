@@ -14,6 +14,7 @@ from PIL import Image
 from scipy import stats
 
 from baselines_ppo import comparison, plot
+from baselines_ppo.outputs import final_return
 from baselines_ppo.report_words import headline
 from baselines_ppo.sweep_folder import SweepFolder
 from common.screen import number
@@ -199,6 +200,19 @@ def test_copies_of_one_run_are_told_and_seeds_are_not_copies(tmp_path, capsys):
     assert comparison.cautions({"mine": runs[1:]}) == []
 
 
+@pytest.mark.parametrize("one, other, words", [
+    ({"ranks": 1}, {"ranks": 2}, None), ({"git_commit": "c"}, {"git_commit": "c"}, "; they are one run that"),
+    ({"git_commit": "c"}, {"git_commit": "d"}, "; unless their code differed, they are one run that"),
+    ({"git_commit": "c"}, {}, "; unless their code differed, they are one run that"),
+    ({"git_commit": "c+"}, {"git_commit": "c+"}, "; unless their code differed, they are one run that")])
+def test_runs_on_other_ranks_are_no_copies_and_those_of_other_code_may_be_none(one, other, words, tmp_path):
+    for name, more in (("one", one), ("other", other)):
+        path = monitored(tmp_path / name, [1.0, 2.0], settings={"batch": "per-rank"}) / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))
+    lines = comparison.cautions({"mine": plot.load([tmp_path])[0]["Hopper-v4"]})
+    assert len(lines) == (words is not None) and all(words in line for line in lines)
+
+
 def test_json_has_what_the_table_has(tmp_path, capsys):
     status, out, err = ask(capsys, sweep(tmp_path, low=B, high=A), "--json", "--out", tmp_path / "x.png")
     found = json.loads(out)
@@ -235,6 +249,16 @@ def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and
     for mean in (groups["classic"]["mean"], figures["mean_return"]):
         assert f"{mean:.6g}" == found
     assert headline(run, {})[0][1] == number(figures["mean_return"])
+
+
+def test_where_no_monitor_file_has_an_episode_the_number_on_the_terminal_is_that_of_the_log_or_of_what_is_kept(tmp_path):
+    training, folder = SimpleNamespace(rewbuffer=[1.0, 2.0, 6.0]), SimpleNamespace(path=tmp_path)
+    assert final_return(training, folder) == 3.0
+    (tmp_path / "0.0.monitor.csv").write_text("damaged\n")
+    assert final_return(training, folder) == 3.0
+    (tmp_path / "0.0.monitor.csv").unlink()
+    (tmp_path / "progress.csv").write_text("EpRewMean,TimestepsSoFar\n1.5,10\n2.5,20\n")
+    assert final_return(training, folder) == 2.5
 
 
 def test_folders_that_baselines_and_sb3_wrote_are_plotted_as_they_are(tmp_path, capsys):

@@ -19,7 +19,7 @@ def results(request, tmp_path_factory, worker_id):
         found.seek(0)
         if text := found.read():
             return json.loads(text)
-        finished = jobs.run(request.param, SCRIPT, *(["--short"] if request.param > 2 else []))
+        finished = jobs.run(request.param, SCRIPT, tmp_path_factory.mktemp("ranks"), *(["--short"] if request.param > 2 else []))
         assert finished.returncode == 0, finished.stderr[-2000:]
         line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULTS "))
         found.write(line.removeprefix("RESULTS "))

@@ -1,6 +1,7 @@
 """`learn(run_dir=..., progress=True)`: what a run from Python writes and shows, and that it changes no bit of it."""
 import csv
 import json
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +12,7 @@ from small_envs import Identity
 from small_policies import uncompiled
 
 from baselines_ppo import UserError, learn, load_policy, plot, vpg
+from baselines_ppo.config_files import typed_from
 from baselines_ppo.going_on import read_previous
 from baselines_ppo.play import load_with_env
 from common import mpi
@@ -55,16 +57,17 @@ def test_its_config_has_every_setting_and_says_which_are_not_the_defaults(record
     assert (settings["alg"], settings["gamma"], settings["max_iters"], settings["policy_settings"]["num_hid_layers"]) == ("ppo", 0.99, 3, 2)
 
 
-def test_the_command_line_says_that_it_cannot_go_on_with_it(recorded):
-    with pytest.raises(UserError, match="is learn\\(\\)'s, from Python, whose environment and policy the command line does not have"):
-        read_previous(recorded[1], mpi.world(), may_start=False)
+def test_the_command_line_says_that_it_cannot_go_on_with_it_nor_take_its_settings(recorded):
+    for ask in (lambda: read_previous(recorded[1], mpi.world(), may_start=False), lambda: typed_from(recorded[1] / "config.json", {}, 1)):
+        with pytest.raises(UserError, match="is learn\\(\\)'s, from Python, whose environment and policy the command line does not have; start it again from"):
+            ask()
 
 
 def test_a_run_that_is_recorded_is_the_run_that_is_not_to_the_bit(tmp_path, capsys):
     plain, found = train(), train(run_dir=tmp_path / "run", progress=True)
     for name, x in plain.state().items():
         np.testing.assert_array_equal(found.state()[name], x, err_msg=name)
-    assert "100%  0:00:0" in capsys.readouterr().out
+    assert re.search(r"100%  \d:\d\d:\d\d", capsys.readouterr().out)
     train()
     assert capsys.readouterr().out == ""
 

@@ -9,13 +9,12 @@ import returns
 from finished import Results
 from reference_bounds import FALSE_ALARMS, SLACK, chance, enough, prediction_bound, rank_of, read
 
-RNG = np.random.default_rng(0)
 DISTRIBUTIONS = {
-    "normal": RNG.standard_normal,
-    "a few seeds far below": lambda shape: -np.exp(0.8 * RNG.standard_normal(shape)),
-    "one in twenty fails": lambda shape: RNG.standard_normal(shape) - 100 * (RNG.random(shape) < 0.05),
-    "one in fifty fails": lambda shape: RNG.standard_normal(shape) - 100 * (RNG.random(shape) < 0.02),
-    "few different scores": lambda shape: RNG.integers(0, 12, shape),
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "a few seeds far below": lambda rng, shape: -np.exp(0.8 * rng.standard_normal(shape)),
+    "one in twenty fails": lambda rng, shape: rng.standard_normal(shape) - 100 * (rng.random(shape) < 0.05),
+    "one in fifty fails": lambda rng, shape: rng.standard_normal(shape) - 100 * (rng.random(shape) < 0.02),
+    "few different scores": lambda rng, shape: rng.integers(0, 12, shape),
 }
 
 
@@ -32,16 +31,16 @@ def test_whatever_the_scores_are_drawn_from_ten_tasks_cry_wolf_less_than_once_in
     runs, tasks, suites = 3, 10, 60_000
     rank = rank_of(100, runs, FALSE_ALARMS / tasks)
     assert tasks * chance(rank, 100, runs) < FALSE_ALARMS
-    alarms = 0
+    rng, alarms = np.random.default_rng(0), 0
     for _ in range(3):  # of a third each, to save memory
-        old, new = DISTRIBUTIONS[name]((suites // 3, 100)), DISTRIBUTIONS[name]((suites // 3, runs))
+        old, new = (DISTRIBUTIONS[name](rng, (suites // 3, n)) for n in (100, runs))
         alarms += (new.max(axis=1) < np.partition(old, rank - 1, axis=1)[:, rank - 1]).sum()
     limit = chance(rank, 100, runs)
     assert alarms / suites < limit + 4 * np.sqrt(limit / suites)  # four deviations of a count of some 56
 
 
 def test_the_bound_is_a_low_score_and_leaves_room_where_all_are_the_same():
-    scores = RNG.permutation(np.arange(100.0))
+    scores = np.random.default_rng(0).permutation(np.arange(100.0))
     assert prediction_bound(scores, 3, 0.001) == 8  # the ninth lowest
     assert prediction_bound(np.full(100, -50.0), 3, 0.001) == pytest.approx(-50 * (1 + SLACK))
     with pytest.raises(ValueError, match="15 seeds are too few for a bound on 3 new ones; it takes 17"):

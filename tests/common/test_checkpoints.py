@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from baselines_ppo.evaluations import Best
+from baselines_ppo.folders import claim_folder
+from baselines_ppo.policy_files import FORMAT as POLICY
 from common.checkpoints import check_arrays, load_arrays, save_arrays, write_atomically
 from common.errors import UserError
+from common.mpi import Communicator
 from common.run_folder import FORMAT as CHECKPOINT
 from common.run_folder import RunFolder
 
@@ -196,11 +200,16 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_under_another_name(folder)
     assert folder.checkpoints() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [f"{newest.name}.damaged"]
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
-def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(number, folder, monkeypatch):
+@pytest.fixture(params=[errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
+def unreadable(request, monkeypatch):
+    """A function after which no file can be read."""
     def refuse(path):
-        raise MemoryError if number == errno.ENOMEM else OSError(number, os.strerror(number))
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+        raise MemoryError if request.param == errno.ENOMEM else OSError(request.param, os.strerror(request.param))
+    return lambda: monkeypatch.setattr(Path, "read_bytes", refuse)
+
+
+def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(unreadable, folder):
+    unreadable()
     with pytest.raises(UserError, match="ckpt-00000050.safetensors: .*; nothing was changed: mend that, or move the file away to go on without it$"):
         folder.latest_checkpoint()
     assert len(folder.checkpoints()) == 2
@@ -211,6 +220,36 @@ def test_nor_is_one_of_another_version(folder):
     save_arrays(newest, *(lambda arrays, metadata: (arrays, metadata | {"format": "baselines_ppo.checkpoint.2"}))(*load_arrays(newest, CHECKPOINT)))
     with pytest.raises(UserError, match="another version of this package wrote it; nothing was changed"):
         folder.latest_checkpoint()
+
+
+@pytest.fixture
+def best(tmp_path):
+    """A run's best policy so far, of the score 5."""
+    (tmp_path / "best").mkdir()
+    path = tmp_path / "best/policy.safetensors"
+    save_arrays(path, {}, {"format": POLICY, "by": "EpRewMean", "score": 5.0})
+    assert Best(tmp_path, "EpRewMean").score == 5.0
+    return path
+
+
+def test_nor_is_a_best_policy_whose_place_a_worse_one_would_take(unreadable, best):
+    unreadable()
+    for asks in (Best, lambda folder, _: claim_folder(folder, Communicator(None), False, 3)):
+        with pytest.raises(UserError, match="cannot read .*/best/policy.safetensors: .*; mend that, or move the file away to go on without it$"):
+            asks(best.parents[1], "EpRewMean")
+
+
+def test_nor_is_a_best_policy_of_another_version_and_what_takes_a_damaged_ones_place_is_any(best):
+    save_arrays(best, {}, {"format": f"{POLICY}.2", "by": "EpRewMean", "score": 5.0})
+    with pytest.raises(UserError, match="another version of this package wrote it; mend that, or move the file away to go on without it$"):
+        Best(best.parents[1], "EpRewMean")
+    for score in (None, "5"):
+        save_arrays(best, {}, {"format": POLICY, "by": "EpRewMean", "score": score})
+        assert Best(best.parents[1], "EpRewMean").score == -np.inf
+    best.write_bytes(best.read_bytes()[:-1])
+    assert Best(best.parents[1], "EpRewMean").score == -np.inf
+    best.unlink()
+    assert Best(best.parents[1], "EpRewMean").score == -np.inf
 
 
 def test_a_folder_of_checkpoints_that_cannot_be_listed_is_not_an_empty_one(folder, monkeypatch):

@@ -41,9 +41,20 @@ def test_how_long_nothing_may_move_depends_on_what_a_rank_does(timeout, phase, l
     assert looks_until_it_ends(beat) == looks
 
 
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_rank_has_the_time_of_a_start_for_itself_and_for_others_whose_records_it_cannot_see_yet(waiting):
+    beat = Heartbeat(Ranks(2, waiting), timeout=3)
+    assert looks_until_it_ends(beat) == watch.STARTING + (watch.GRACE if waiting else 0)
+    assert beat.comm.said.endswith(f"; {watch.BEGIN}") and "checkpoint" not in beat.comm.said
+    beat = Heartbeat(Ranks(2, waiting), timeout=3)
+    beat.phase("update", 1)
+    assert looks_until_it_ends(beat) == 3 + (watch.GRACE if waiting else 0) and beat.comm.said.endswith(f"; {watch.GO_ON}")
+
+
 def test_a_rank_that_waits_names_those_that_work_and_stand_still_and_soon_those_that_have_failed():
     for phase, patience in (("collect", 20), ("failed in collect", watch.FAILING)):
         beat = Heartbeat(Ranks(3, waiting=True), timeout=20)
+        beat.phase("update")
         beat.everyone = {rank: beat.record() | {"rank": rank, "phase": phase, "waiting": rank < 2} for rank in range(4)}  # the fourth of another run
         assert looks_until_it_ends(beat) == patience + watch.GRACE
         assert f"for other ranks: rank 2 on host {beat.host}: {phase}, iteration 0" in beat.comm.said and "rank 3" not in beat.comm.said

@@ -1,4 +1,5 @@
 """The launcher's terminal is found by the rank that it passes on, and only then; what others write on it stays."""
+import re
 import sys
 
 import jobs
@@ -11,7 +12,8 @@ FIND = [sys.executable, "-c", """
 import sys
 from common.launcher import launchers_terminal
 passed_on, terminal = launchers_terminal()
-open(sys.argv[1], "w").write("drawn on" if terminal else "passed on" if passed_on else "its own")
+found = "drawn on" if terminal and terminal.takes_errors else "drawn on without errors" if terminal else "passed on" if passed_on else "its own"
+open(sys.argv[1], "w").write(found)
 """]
 READ_BY_ANOTHER = [sys.executable, "-c", "import subprocess, sys; print(subprocess.run(sys.argv[1:], stdout=subprocess.PIPE).stdout)"]
 # as Open MPI's, which gives ranks terminals
@@ -27,8 +29,9 @@ except OSError:
     sys.exit(child.wait())
 """
 DRAW = """
-import os, pathlib, sys, time
+import functools, os, pathlib, rich.live, sys, time
 from common.live_view import screen
+rich.live.Live = functools.partial(rich.live.Live, auto_refresh=False)  # a view that is redrawn sees what others wrote before it is asked for below
 drawn = pathlib.Path(sys.argv[1])
 if os.environ["PMI_RANK"] == "1":
     while not drawn.exists():
@@ -64,6 +67,8 @@ def shell(script):
 @pytest.mark.parametrize("before, found", [
     ([jobs.mpirun(), "-n", "1"], "drawn on"),
     ([*shell('"$0" -n 1 "$@"'), jobs.mpirun()], "drawn on"),
+    ([*shell('"$0" -n 1 "$@" 2> /dev/null'), jobs.mpirun()], "drawn on without errors"),
+    ([*shell('stty tostop; "$0" -n 1 "$@"'), jobs.mpirun()], "passed on"),  # which would stop a rank that writes there
     ([jobs.mpirun(), "-n", "1", "-prepend-rank"], "passed on"),  # what it labels is wanted with labels
     ([*shell('"$0" -n 1 "$@" > /dev/null'), jobs.mpirun()], "passed on"),
     ([*shell('"$0" -n 1 "$@" | cat'), jobs.mpirun()], "passed on"),
@@ -92,5 +97,5 @@ def test_a_launcher_that_gives_ranks_terminals_is_drawn_on_where_it_has_one(befo
 def test_the_view_is_drawn_on_the_launchers_terminal_and_what_others_write_stays(tmp_path):
     status, lines = on_a_terminal(jobs.command(2, "-c", DRAW, tmp_path / "drawn"))
     assert status == 0
-    view = ["━" * 30 + "╺" + "━" * 29 + "  50%", "4,096  0:00:00, -:--:-- left", "return", "12.5", BARS[0]]
-    assert lines == ["of rank 0", *view, "one of", "rank 1's own", *view, "a note", "the end", ""]
+    view = ["━" * 30 + "╺" + "━" * 29 + "  50%", "4,096  CLOCK, -:--:-- left", "return", "12.5", BARS[0]]
+    assert [re.sub(r"\d:\d\d:\d\d", "CLOCK", line) for line in lines] == ["of rank 0", *view, "one of", "rank 1's own", *view, "a note", "the end", ""]

@@ -1,5 +1,6 @@
 """Environments in processes of their own do what they would do in this one, and end with it."""
 import functools
+import gc
 import multiprocessing
 import os
 import re
@@ -7,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import wait
 from pathlib import Path
 
 import gymnasium as gym
@@ -106,18 +106,34 @@ def test_observations_that_are_no_box_and_ends_by_limits_come_through():
 
 
 def test_a_run_with_workers_is_the_run_without(tmp_path):
+    before = {*multiprocessing.active_children()}
     words = ["--env", "CartPole-v1", "--max-iters", "3", "--num-envs", "4", "--timesteps-per-actorbatch", "128", "--hid-size", "8", "--optim-epochs", "1",
              "--report", "false"]
     for workers in (0, 2):
         assert main([*words, "--env-workers", str(workers), "--run-dir", str(tmp_path / str(workers))]) == 0
     policies = [(tmp_path / str(workers) / "policy/policy.safetensors").read_bytes() for workers in (0, 2)]
     assert policies[0] == policies[1]
-    assert not multiprocessing.active_children()
+    assert not {*multiprocessing.active_children()} - before
 
 
 def test_what_cannot_be_made_there_is_told_here():
     with pytest.raises(UserError, match="environment 1 cannot be made"):
         WorkerVectorEnv(functools.partial(Faulty, "make"), 2, 2)
+
+
+def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
+    before, process, started = {*multiprocessing.active_children()}, multiprocessing.get_context("spawn").Process, []
+    start = process.start
+
+    def start_one(self):
+        if started:
+            raise BlockingIOError("no more processes")
+        started.append(start(self))
+    monkeypatch.setattr(process, "start", start_one)
+    with pytest.raises(BlockingIOError, match="no more processes"):
+        WorkerVectorEnv(Counting, 4, 2)
+    gc.collect()
+    assert started and not {*multiprocessing.active_children()} - before
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -144,15 +160,18 @@ HANGS = {"fault": "hang", "at": 3}
 
 def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_closed(monkeypatch, capfd):
     monkeypatch.setattr("common.workers.PATIENCE", 0.5)
+    before = {*multiprocessing.active_children()}
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 3, workers=3, env_kwargs=HANGS)
     env.reset(seed=[0, 1, 2])
     pool = Threads(["stepping"])
-    wait(pool.start([lambda: rollout(env, 3, [[0, 0, 0]] * 3)]), timeout=1)  # in which it comes to the step in which they hang
+    pool.start([lambda: rollout(env, 3, [[0, 0, 0]] * 3)])
     where = rf"in the process of environment 0 \(pid {env.workers[0].process.pid}\), at .*failing_ranks\.py:\d+ in hang\(\) \(stepping\)"
-    assert re.fullmatch(where, pool.where())
+    deadline = time.monotonic() + 10
+    while not re.fullmatch(where, found := pool.where()):  # it comes to the step in which they hang
+        assert time.monotonic() < deadline, found
     began = time.monotonic()
     env.close()
-    assert time.monotonic() - began < 3 * 0.5 and not multiprocessing.active_children()
+    assert time.monotonic() - began < 3 * 0.5 and not {*multiprocessing.active_children()} - before
     assert "environment 2 did not close in 0.5 s: the process is killed" in capfd.readouterr().err
 
 

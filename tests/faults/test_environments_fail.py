@@ -129,11 +129,11 @@ def run(ranks, *args):
 
 
 def test_a_fault_in_the_first_segment_does_not_wait_for_what_still_compiles(monkeypatch):
-    compiled = threading.Event()
-    monkeypatch.setattr("common.evaluation.SegmentEvaluator.compile", lambda self: compiled.wait(60))
+    compiled, waited = threading.Event(), []
+    monkeypatch.setattr("common.evaluation.SegmentEvaluator.compile", lambda self: waited.append(compiled.wait(60)))
     with pytest.raises(EnvironmentFault, match="the simulator broke, at step 5 of the segment of iteration 0"):
         learn(Faulty("raises_in_step", at=5), uncompiled, timesteps_per_actorbatch=64, max_iters=1)
-    assert not compiled.is_set()
+    assert waited == []
     compiled.set()
 
 
@@ -180,3 +180,12 @@ def test_the_environment_of_eval_every_is_named_and_the_checkpoint_before_it_is_
                  json.dumps({"fault": "rew_nan", "at": 90}))
     assert policy.ac_space == Faulty.action_space and played.returncode == 1
     assert played.stderr == "run.py: error: the environment (Faulty-v0) returned a reward that is not finite, at step 0 of episode 9; mend it\n"
+
+
+def test_a_fault_in_the_last_evaluation_costs_neither_the_policy_nor_the_reason(tmp_path, cli_here, uncompiled_here):
+    more = ("--eval-every", "50", "--eval-episodes", "10", "--max-iters", "1")  # 32 steps in training, 100 in the evaluation
+    finished = cli_here(*words("raises_in_step", tmp_path, *more)[1:])
+    lines = [line for line in finished.stderr.splitlines() if "could not be closed" not in line]
+    assert finished.returncode == 1 and lines[0].startswith("Traceback")
+    assert lines[-1].startswith("run.py: error: the environment of --eval-every (Faulty-v0) raised RuntimeError in step: the simulator broke")
+    load_policy(tmp_path / "policy/policy.safetensors")

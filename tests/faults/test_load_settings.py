@@ -189,6 +189,14 @@ def test_a_runs_own_config_that_cannot_be_is_refused(change, parts, run, capsys)
     resume(run, capsys, *parts)
 
 
+def test_a_best_policy_that_cannot_be_read_refuses_the_run_before_anything_is_touched(run, capsys):
+    (run / "best").mkdir()
+    forged.forge(run / "policy/policy.safetensors", lambda arrays, metadata: metadata.update(format="baselines_ppo.policy.2"), run / "best/policy.safetensors")
+    with (run / "progress.csv").open("a") as log:
+        log.write("what came after the checkpoint\n")
+    resume(run, capsys, "best/policy.safetensors is a 'baselines_ppo.policy.2'", "another version", "move the file away to go on without it")
+
+
 @pytest.mark.parametrize("target", ["outside/progress.csv", f"run/{CHECKPOINT}", "nothing"], ids=["out of the folder", "inside it", "to nothing"])
 def test_a_log_that_is_a_link_is_not_cut(target, run, capsys):
     (run / "progress.csv").unlink()
@@ -197,8 +205,10 @@ def test_a_log_that_is_a_link_is_not_cut(target, run, capsys):
     resume(run, capsys, "progress.csv is a link")
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "tb", "ranks", ".lock"])
+@pytest.mark.parametrize("name", ["checkpoints", "best", "policy", "start", "tb", "ranks", "post-mortem", ".lock"])
 def test_a_folder_whose_parts_are_links_out_of_it_is_refused(name, run, capsys):
+    if name in ("best", "start", "post-mortem"):  # which this run does not have
+        (run / name).mkdir()
     (run / name).rename(run.parent / "outside" / "moved")
     (run / name).symlink_to(run.parent / "outside" / "moved")
     resume(run, capsys, f"{run / name} is a link, and a run writes into its own folder alone")

@@ -100,7 +100,7 @@ def test_an_environment_in_a_process_or_a_thread_that_never_returns_is_named_wit
 def test_an_environment_that_hangs_in_its_constructor_is_named(tmp_path):
     done = run(1, *words("hang_in_constructor", tmp_path / "run", "--stall-timeout", 1), env=support_path(), timeout=START)
     assert done.returncode == 1
-    assert re.search(rf"rank 0 on host {HOST}: no progress for \d s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)", done.stderr)
+    assert re.search(rf"rank 0 on host {HOST}: no progress for \d+ s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)", done.stderr)
 
 
 @pytest.mark.slow
