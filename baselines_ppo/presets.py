@@ -17,7 +17,6 @@ class Preset:
         learn: fields of the algorithm's settings that differ from their defaults; batch and minibatch in all, or per rank.
         policy: keyword arguments of the policy, by kind of policy.
         per_rank: counts are per rank, as Baselines means them.
-        stagger: as `RunSettings` has it.
         checkpoint_every: iterations between checkpoints, which cut all episodes: many episodes long, whatever the segment.
     """
 
@@ -28,7 +27,6 @@ class Preset:
     policy: dict = field(default_factory=dict)
     per_rank: bool = False
     alg: str = "ppo"
-    stagger: bool = False
     checkpoint_every: int = 25
 
 

@@ -71,23 +71,19 @@ def resolve(typed, ranks, kind, env_id, image):
         run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
     learn_settings = resolve_algorithm(typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"])
     ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
-    reason = cannot_stagger(learn_settings)
-    if run_settings["stagger"] is None:
-        run_settings["stagger"] = preset.stagger and not reason
-    elif run_settings["stagger"] and reason:
-        raise UserError(f"--stagger with {reason}; leave one of them out")
+    if run_settings["stagger"]:
+        check_stagger(learn_settings)
     check_policy_names(typed, policy)
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
     return run_settings | learn_settings | {"policy_settings": policy_settings}
 
 
-def cannot_stagger(settings):
-    """Why episodes cannot be ended early with an algorithm's settings, {name: value}, in words; None: they can."""
+def check_stagger(settings):
+    """Raises UserError if no episode may be ended early with an algorithm's settings, {name: value}."""
     if settings.get("whole_episodes"):
-        return "--whole-episodes true cannot be: episodes would not be whole"
+        raise UserError("--stagger with whole_episodes=True cannot be: an episode that is ended early is not whole; leave --stagger out")
     if not settings["bootstrap_time_limits"]:
-        return "--bootstrap-time-limits false cannot be: an episode that is ended early would count as a death"
-    return None
+        raise UserError("--stagger with bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; leave --stagger out")
 
 
 def check_run_settings(settings):
@@ -166,7 +162,7 @@ def resumed_settings(typed, settings, before, path):
         if key not in MAY_CHANGE and now != then:
             shared = "" if now == value else f", {now!r} per rank"
             raise UserError(f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run")
-    return settings | {"stagger": False} | before | {key: settings[key] for key in MAY_CHANGE}  # a run that says nothing of it had none
+    return settings | before | {key: settings[key] for key in MAY_CHANGE}
 
 
 def go_on_with(before, typed):

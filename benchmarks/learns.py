@@ -35,7 +35,7 @@ FAMILY = {
     "trpo": (*CARTPOLE, ["--alg", "trpo", "--num-timesteps", "100000"]),
     "a2c": (*CARTPOLE, ["--preset", "a2c", "--num-timesteps", "300000"]),
     "reinforce": (*CARTPOLE, ["--preset", "reinforce", "--num-timesteps", "300000"]),
-    # with the preset's 1024 steps of four environments one seed in ten settles on a policy that fails from the far starts
+    # with the preset's 1024 steps of four environments some seeds settle on a policy that fails from the far starts
     "Pendulum 300k": ("Pendulum-v1", -170, "each", ["--num-timesteps", "300000", "--gamma", "0.95", "--num-envs", "8", "--timesteps-per-actorbatch", "2048",
                                                    "--optim-epochs", "20", "--optim-stepsize", "5e-4", "--entcoeff", "0.01"]),
 }
