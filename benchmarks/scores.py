@@ -1,7 +1,6 @@
 """From finished trainings to tables and figures: normalised scores, bootstrap intervals (rliable), Markdown, matplotlib."""
 import json
 import sys
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -61,29 +60,29 @@ def normalised(scores, random):
     return {setting: (matrix - random) / (best - random) for setting, matrix in scores.items()}
 
 
-def interval(scores, statistic):
-    """(value, low, high) of a statistic of scores [runs, tasks]: a 95 % interval by stratified bootstrap over runs (Agarwal et al. 2021)."""
-    if len(scores) == 1:
-        return float(statistic(scores)), float("nan"), float("nan")
+def bootstrap(scores, statistic):
+    """(low, high) of a statistic of tables [runs, tasks], a tuple: a 95 % interval by stratified bootstrap over the runs of each (Agarwal et al. 2021);
+    the same whenever it is asked for."""
     from rliable import library
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # rliable hands the seed on in the way that arch will drop
-        points, intervals = library.get_interval_estimates({"one": scores}, lambda x: np.array([statistic(x)]), reps=REPETITIONS,
-                                                           random_state=np.random.RandomState(0))
-    return float(points["one"][0]), *(float(x) for x in intervals["one"][:, 0])
+    before = np.random.get_state()
+    np.random.seed(0)  # rliable takes a random_state, and draws from NumPy's global generator all the same
+    try:
+        _, intervals = library.get_interval_estimates({"one": scores}, lambda *x: np.array([statistic(*x)]), reps=REPETITIONS)
+    finally:
+        np.random.set_state(before)
+    return tuple(float(x) for x in intervals["one"][:, 0])
+
+
+def interval(scores, statistic):
+    """(value, low, high) of a statistic of scores [runs, tasks], by `bootstrap`."""
+    return float(statistic(scores)), *((float("nan"),) * 2 if len(scores) == 1 else bootstrap((scores,), statistic))
 
 
 def difference_interval(scores, others):
-    """(mean of `scores` less mean of `others`, low, high), both [runs, tasks]: a 95 % interval by stratified bootstrap over the runs of each."""
-    difference = float(scores.mean() - others.mean())
-    if len(scores) == 1:
-        return difference, float("nan"), float("nan")
-    from rliable import library
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # as in `interval`
-        _, intervals = library.get_interval_estimates({"both": (scores, others)}, lambda x, y: np.array([x.mean() - y.mean()]), reps=REPETITIONS,
-                                                      random_state=np.random.RandomState(0))
-    return difference, *(float(x) for x in intervals["both"][:, 0])
+    """(mean of `scores` less mean of `others`, low, high), both [runs, tasks], by `bootstrap`."""
+    def difference(x, y):
+        return float(x.mean() - y.mean())
+    return difference(scores, others), *((float("nan"),) * 2 if len(scores) == 1 else bootstrap((scores, others), difference))
 
 
 def span(low, high):

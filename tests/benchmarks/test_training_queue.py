@@ -90,6 +90,20 @@ def test_the_bootstrap_tells_apart_what_differs_by_more_than_its_seeds():
     assert low < 0 < high
 
 
+def test_an_interval_is_the_same_whenever_it_is_asked_for_and_draws_from_nobodys_generator():
+    pytest.importorskip("rliable")
+    table = np.random.default_rng(0).normal(size=(3, 7))
+    found = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        found.append((scores.bootstrap_interval(table), scores.difference_interval(table + 0.1, table)))
+        after = np.random.random()
+        np.random.seed(seed)
+        assert after == np.random.random()
+    assert found[0] == found[1]
+
+
+
 def test_scores_are_normalised_per_task_between_random_and_the_best_run():
     lines = [line("a", "E", 0, score=10), line("a", "F", 0, score=-5), line("b", "E", 0, score=30), line("b", "F", 0, score=-1)]
     matrix = scores.score_matrix(lines, ["a", "b"], ["E", "F"], [0, 1], 10)
