@@ -97,8 +97,8 @@ GROUPS = {
                                   "histograms", "report", "film", "stall_timeout"),
     "objective": ("objective", "clip_param", "clip_schedule", "beta", "kl_target", "kl_min", "kl_max", "target_kl", "entcoeff"),
     "returns, advantages, values": ("gamma", "lam", "bootstrap_time_limits", "scale_returns", "standardise_adv", "recompute_adv", "vf_coef", "vf_clip"),
-    "step": ("optim_stepsize", "schedule", "adam_epsilon", "max_grad_norm"),
-    "TRPO and policy gradient": ("timesteps_per_batch", "max_kl", "cg_iters", "cg_damping", "cg_stride", "vf_stepsize", "vf_iters", "vf_batchsize",
+    "step": ("optim_stepsize", "vf_stepsize", "schedule", "adam_epsilon", "max_grad_norm"),
+    "TRPO and policy gradient": ("timesteps_per_batch", "max_kl", "cg_iters", "cg_damping", "cg_stride", "vf_iters", "vf_batchsize",
                                  "whole_episodes", "baseline", "reward_to_go"),
 }
 POLICY_SETTINGS = {

@@ -7,6 +7,7 @@ import tensorflow as tf
 from baselines_ppo.learner import Learner
 from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, clipped, clipped_value_loss, probability_ratio, value_loss
 from baselines_ppo.settings import PPOSettings
+from baselines_ppo.value_fit import value_factors
 from common.advantages import add_vtarg_and_adv, standardise
 from common.limits import Limits
 from common.minibatches import minibatches_per_epoch, plan_minibatches
@@ -32,7 +33,7 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
             `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`, or a list of both. Returning True or raising
             `StopTraining` ends the run.
         seed: an int; None draws one from NumPy's global generator on rank 0.
-        options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, max_grad_norm, target_kl,
+        options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, vf_stepsize, max_grad_norm, target_kl,
             standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RUN_OPTIONS`: run_dir, progress,
             load_path, averaging ...
 
@@ -127,7 +128,8 @@ class PPOUpdate:
     def __init__(self, learner):
         pi, settings, comm = learner.pi, learner.settings, learner.comm
         self.pi, self.settings, self.comm, self.evaluate = pi, settings, comm, learner.evaluate
-        self.adam = MpiAdam(pi.get_trainable_variables(), epsilon=settings.adam_epsilon, comm=comm)
+        factors = None if settings.vf_stepsize is None else value_factors(pi, settings.vf_stepsize / settings.optim_stepsize)
+        self.adam = MpiAdam(pi.get_trainable_variables(), epsilon=settings.adam_epsilon, factors=factors, comm=comm)
         self.penalty = KLPenalty(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         self.averaging = choose_strategy(comm.size, self.adam.size, self.batch_size) if learner.averaging == "auto" else learner.averaging

@@ -24,6 +24,9 @@ def setting(default, doc, allowed=None, choices=None):
     return field(default=default, metadata={"doc": doc, "allowed": allowed, "choices": choices})
 
 
+VF_STEPSIZE = "Adam's step size for V; ppo: for the variables of V alone, none: optim-stepsize; trpo, vpg: for its fit apart"
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the algorithms have in common. Counts of steps are per rank, over all of that rank's environments."""
@@ -88,6 +91,7 @@ class PPOSettings(Settings):
     optim_epochs: int = setting(10, "passes over a segment", "count")
     optim_stepsize: float = setting(3e-4, "Adam's step size", "positive")
     optim_batchsize: int | None = setting(64, "rows of a minibatch, per rank; none: the whole segment", "count")
+    vf_stepsize: float | None = setting(None, VF_STEPSIZE, "positive")
     adam_epsilon: float = setting(1e-5, "Adam's epsilon", "positive")
     schedule: str = setting("constant", "step size over the run: constant, or linear to 0", choices=("constant", "linear"))
     clip_schedule: str = setting("constant", "clip_param over the run: constant, or linear to 0", choices=("constant", "linear"))
@@ -114,7 +118,7 @@ class TRPOSettings(Settings):
     cg_iters: int = setting(10, "trpo: conjugate gradient steps", "count")
     cg_damping: float = setting(1e-2, "trpo: times the identity, added to the Fisher matrix", "from 0")
     cg_stride: int = setting(5, "trpo: Fisher-vector products take every n-th row", "count")
-    vf_stepsize: float = setting(3e-4, "trpo, vpg: Adam's step size for the value function fitted apart", "positive")
+    vf_stepsize: float = setting(3e-4, VF_STEPSIZE, "positive")
     vf_iters: int = setting(3, "trpo, vpg: passes over a segment of the value function fitted apart; vpg: 0 fits it in the policy's own step", "from 0")
     vf_batchsize: int = setting(64, "trpo, vpg: rows of a minibatch of the value function fitted apart, per rank", "count")
     lam: float = setting(0.98, "GAE's lambda; 1 makes the value's targets Monte Carlo returns, 0 TD(0)", "fraction")
@@ -137,7 +141,7 @@ class VPGSettings(Settings):
     adam_epsilon: float = setting(1e-5, "Adam's epsilon", "positive")
     schedule: str = setting("constant", "step size over the run: constant, or linear to 0", choices=("constant", "linear"))
     vf_coef: float = setting(0.5, "coefficient of the value loss", "from 0")
-    vf_stepsize: float = setting(1e-3, "trpo, vpg: Adam's step size for the value function fitted apart", "positive")
+    vf_stepsize: float = setting(1e-3, VF_STEPSIZE, "positive")
     vf_iters: int = setting(5, "trpo, vpg: passes over a segment of the value function fitted apart; vpg: 0 fits it in the policy's own step", "from 0")
     vf_batchsize: int = setting(64, "trpo, vpg: rows of a minibatch of the value function fitted apart, per rank", "count")
     max_grad_norm: float | None = setting(None, "scale longer gradients down to this length; none: off", "positive")

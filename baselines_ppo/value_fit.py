@@ -19,6 +19,29 @@ def split_variables(pi):
             [x for x, moves, also in zip(variables, moves_v, moves_flat) if moves and not also])
 
 
+def value_variables(pi):
+    """The trainable variables that V alone depends on.
+
+    Raises:
+        UserError: if there is none.
+    """
+    variables = split_variables(pi)[1]
+    if not variables:
+        raise UserError(f"{type(pi).__name__}'s value function has no variable of its own, so it has no step size of its own (vf_stepsize), "
+                        "and cannot be fitted apart from the policy")
+    return variables
+
+
+def value_factors(pi, factor):
+    """[variables] `factor` for each trainable variable that V alone depends on, 1 for the others.
+
+    Raises:
+        UserError: if V has no variable of its own.
+    """
+    own = {id(x) for x in value_variables(pi)}
+    return [factor if id(x) in own else 1.0 for x in pi.get_trainable_variables()]
+
+
 class ValueFit:
     """Minibatch Adam on (V(s) - V_targ)^2 over all ranks.
 
@@ -38,10 +61,7 @@ class ValueFit:
     def __init__(self, learner, stepsize, iters, batch_size):
         pi, self.comm = learner.pi, learner.comm
         self.stepsize, self.iters, self.batch_size = stepsize, iters, batch_size
-        variables = split_variables(pi)[1]
-        if not variables:
-            raise UserError(f"{type(pi).__name__}'s value function has no variable of its own, so it cannot be fitted apart from the policy")
-        self.adam = MpiAdam(variables, epsilon=1e-5, comm=self.comm)
+        self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
         strategy = choose_strategy(self.comm.size, self.adam.size, batch_size) if learner.averaging == "auto" else learner.averaging
 
         def losses(batch, weights, scalars):

@@ -25,34 +25,26 @@ TASKS = (("HalfCheetah-v4", "Walker2d-v4", "Ant-v4", "Hopper-v4"), ("Swimmer-v4"
 # which so many runs come to nothing that the others tell little.
 FACTORS = {
     # batch shape
-    "num_envs": ("1", "8"),
-    "timesteps_per_actorbatch": ("2048", "1024"),
+    "num_envs": ("8", "32"),
+    "timesteps_per_actorbatch": ("2048", "4096"),
     "optim_batchsize": ("64", "128"),
-    "optim_epochs": ("10", "20"),
+    "optim_epochs": ("10", "15"),
     # the step, and what holds it back
     "optim_stepsize": ("3e-4", "5e-4"),
-    "schedule": ("linear", "constant"),
-    "clip_param": ("0.2", "0.1"),
+    "vf_stepsize": ("none", "1e-3"),
     "clip_schedule": ("constant", "linear"),
-    "target_kl": ("none", "0.02"),
     "max_grad_norm": ("0.5", "none"),
     # targets and advantages
     "lam": ("0.95", "0.9"),
     "gamma": ("0.99", "0.995"),
-    "bootstrap_time_limits": ("true", "false"),
-    "scale_returns": ("true", "false"),
+    "stagger": ("false", "true"),
     "recompute_adv": ("false", "true"),
     "standardise_adv": ("true", "false"),
     # the value function's fit
-    "vf_coef": ("0.5", "1"),
-    "vf_clip": ("none", "0.2"),
-    "vf_hid_size": ("none", "256"),
-    # the policy: width, noise, what it sees
-    "hid_size": ("64", "128"),
+    "vf_hid_size": ("none", "128"),
+    # the policy: noise, what it sees
     "init_logstd": ("-0.5", "-1"),
-    "gaussian_fixed_var": ("true", "false"),
     "ob_clip": ("10", "5"),
-    "ob_min_std": ("1e-4", "0.1"),
 }
 
 

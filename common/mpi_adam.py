@@ -12,7 +12,7 @@ def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
     Args:
         params, m, v, grad: [P] float32: parameters, first and second moments, gradient of what is minimised.
         t: this step's number, from 1.
-        stepsize: alpha.
+        stepsize: alpha, or [P], each parameter's own.
 
     Returns:
         The new (params, m, v).
@@ -48,6 +48,7 @@ class MpiAdam:
     Args:
         var_list: trainable variables, in the same order on all ranks.
         beta1, beta2, epsilon: Adam's; Baselines' epsilon for PPO is 1e-5.
+        factors: one number for each variable, which multiplies its steps; None: all 1.
         comm: the ranks to average over; all of the job if None.
 
     Attributes:
@@ -55,10 +56,11 @@ class MpiAdam:
         t: int64 variable, steps made.
     """
 
-    def __init__(self, var_list, *, beta1=0.9, beta2=0.999, epsilon=1e-8, comm=None):
+    def __init__(self, var_list, *, beta1=0.9, beta2=0.999, epsilon=1e-8, factors=None, comm=None):
         self.var_list, self.comm = list(var_list), comm or mpi.world()
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.size = sum(v.shape.num_elements() for v in self.var_list)
+        self.factors = None if factors is None else np.repeat(np.float32(factors), [v.shape.num_elements() for v in self.var_list])
         self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
         self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
         self._compiled_apply = tf.function(self.apply, autograph=False)
@@ -67,6 +69,8 @@ class MpiAdam:
         """One step with a gradient [P] that is already the mean over ranks. May stand inside a compiled function; does nothing
         where `enabled`, which may be a tensor, is False."""
         flat = get_flat(self.var_list)
+        if self.factors is not None:
+            stepsize = stepsize * self.factors
         new = adam_step(flat, self.m, self.v, self.t + 1, grad, stepsize, self.beta1, self.beta2, self.epsilon)
         flat, m, v = (tf.where(enabled, x, old) for x, old in zip(new, (flat, self.m.read_value(), self.v.read_value())))
         self.m.assign(m)
