@@ -13,7 +13,7 @@ COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how 
 STARTING = 120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
 FAILING = 5.0  # seconds that a rank which has failed is given to close its environments
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
-GO_ON = "the last checkpoint is whole: go on with --resume, or with a longer --stall-timeout if this is no fault"
+GO_ON = "checkpoints are whole: go on with --resume auto, or with a longer --stall-timeout if this is no fault"
 BEGIN = "no iteration had begun: start again, with a longer --stall-timeout if this is no fault"
 CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
 

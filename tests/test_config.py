@@ -177,7 +177,7 @@ def test_every_setting_stands_in_one_group_of_the_help():
 def test_help_gives_each_presets_own_value():
     text = " ".join(build_parser().format_help().split())
     assert "epsilon of the clipped surrogate [0.2; atari: 0.1]" in text
-    assert "trpo, reinforce: 1; classic: 4; atari, a2c: 8]" in text
+    assert "trpo, reinforce: 1; mujoco, atari, a2c: 8; classic: 4]" in text
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

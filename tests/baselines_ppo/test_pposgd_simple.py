@@ -2,6 +2,7 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 from logs import Rows
 from small_envs import Identity, Ragged
 from small_policies import uncompiled
@@ -14,6 +15,18 @@ SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 
 
 def weights(pi):
     return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
+
+
+class Linear(Policy):
+    """A policy of a user's own: one matrix, for the policy and the value."""
+
+    def __init__(self, name, ob_space, ac_space):
+        super().__init__(name, ob_space, ac_space)
+        self.w = tf.Variable(tf.zeros([self.encoder.shape[0], self.pdtype.param_shape()[0] + 1]), name="w")
+
+    def forward(self, ob):
+        out = tf.cast(ob, tf.float32) @ self.w
+        return out[:, :-1], out[:, -1]
 
 
 @pytest.mark.parametrize("limit, name, expected", [({"max_timesteps": 130}, "TimestepsSoFar", 192), ({"max_iters": 2}, "TimestepsSoFar", 128)])
@@ -77,6 +90,31 @@ def test_every_option_trains_together_with_the_others():
     assert [row["stepsize"] for row in log.rows] == pytest.approx([3e-4, 2.25e-4, 1.5e-4, 0.75e-4])
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_vf_stepsize_moves_what_v_alone_depends_on_and_nothing_else(shared):
+    """Adam's first step is the step size against the sign of the gradient; the moments are the same whatever the step size."""
+    def weights_of(pi):
+        return {x.name: x.numpy() for x in pi.get_trainable_variables()}
+
+    def moved(**options):
+        start = {}
+        pi = learn(Ragged(), lambda *args: uncompiled(*args, shared_trunk=shared), max_iters=1,
+                   callback=lambda local, _: start or start.update(weights_of(local["pi"])),
+                   **SMALL | {"optim_epochs": 1, "optim_batchsize": None}, **options)
+        return {name: x - start[name] for name, x in weights_of(pi).items()}
+
+    plain, own = moved(), moved(vf_stepsize=3e-3)  # the policy's is 3e-4
+    assert any(name.startswith("vf/") for name in plain)
+    for name, change in plain.items():
+        # 3e-4 away from numbers below 4, whose last bit is 2.4e-7
+        np.testing.assert_allclose(own[name], (10 if name.startswith("vf/") else 1) * change, atol=11 * 2.4e-7 if name.startswith("vf/") else 0, rtol=0)
+
+
+def test_vf_stepsize_needs_variables_of_vs_own():
+    with pytest.raises(UserError, match="vf_stepsize"):
+        learn(Ragged(), Linear, max_iters=1, vf_stepsize=1e-3, **SMALL)
+
+
 def test_target_kl_ends_the_epochs_early():
     log = Rows()
     learn(Ragged(), uncompiled, logger=Logger([log]), max_iters=1, **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01}, target_kl=1e-3)
@@ -93,7 +131,7 @@ def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
     ({"max_iters": 1, "max_timesteps": 5}, "exactly one limit"), ({}, "none"), ({"max_iters": -1}, "negative"),
     ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"), ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
     ({"max_iters": 1, "schedule": "cosine"}, "cosine"), ({"max_iters": 1, "clip_parm": 0.1}, "clip_parm"),
-    ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
+    ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"), ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
 ])
 def test_a_wrong_setting_is_refused_before_the_first_step(wrong, part):
     class Untouched(Ragged):
@@ -159,17 +197,6 @@ def test_acting_in_numpy_and_in_tensorflow_agree():
 
 
 def test_a_policy_of_ones_own_needs_variables_and_forward():
-    import tensorflow as tf
-
-    class Linear(Policy):
-        def __init__(self, name, ob_space, ac_space):
-            super().__init__(name, ob_space, ac_space)
-            self.w = tf.Variable(tf.zeros([self.encoder.shape[0], self.pdtype.param_shape()[0] + 1]), name="w")
-
-        def forward(self, ob):
-            out = tf.cast(ob, tf.float32) @ self.w
-            return out[:, :-1], out[:, -1]
-
     pi = learn(Ragged(), Linear, max_iters=2, **SMALL)
     assert np.abs(pi.w.numpy()).max() > 0
 

@@ -92,6 +92,22 @@ def test_a_disabled_step_changes_nothing_even_with_a_gradient_of_nan(compiled):
         np.testing.assert_array_equal(x, before[name], err_msg=name)
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_each_variable_has_the_step_size_that_its_factor_makes(compiled):
+    """Adam keeps nothing that crosses from one parameter to another, so every variable moves as it would alone."""
+    var_list, grads, factors = variables(), gradients(20), (1.0, 0.25, 3.0)
+    start, adam = get_flat(var_list).numpy(), MpiAdam(var_list, epsilon=1e-5, factors=factors, comm=Communicator(None))
+    apply = tf.function(adam.apply, jit_compile=True) if compiled else adam.apply
+    for grad in grads:
+        apply(tf.constant(grad), tf.constant(1e-3))
+    ends = np.cumsum([0, *(int(np.prod(shape)) for shape in SHAPES)])
+    for factor, begin, end in zip(factors, ends, ends[1:]):
+        own = slice(begin, end)
+        *_, expected = paper_adam(start[own].astype(np.float64), grads[:, own].astype(np.float64), factor * 1e-3, 0.9, 0.999, 1e-5)
+        found = (get_flat(var_list).numpy()[own], adam.m.numpy()[own], adam.v.numpy()[own])
+        assert_is_adams(found, expected, grads[:, own], factor * 1e-3, start[own])
+
+
 def test_state_and_restore_continue_to_the_bit():
     one, other, grads = variables(), variables(), gradients(6)
     first, second = (MpiAdam(var_list, comm=Communicator(None)) for var_list in (one, other))
