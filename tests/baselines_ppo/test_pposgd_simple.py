@@ -131,7 +131,8 @@ def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
     ({"max_iters": 1, "max_timesteps": 5}, "exactly one limit"), ({}, "none"), ({"max_iters": -1}, "negative"),
     ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"), ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
     ({"max_iters": 1, "schedule": "cosine"}, "cosine"), ({"max_iters": 1, "clip_parm": 0.1}, "clip_parm"),
-    ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"), ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
+    ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"),
+    ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
 ])
 def test_a_wrong_setting_is_refused_before_the_first_step(wrong, part):
     class Untouched(Ragged):
