@@ -169,7 +169,7 @@ def shown_default(name, default):
     """A setting's default, and the presets that have another."""
     others = {}
     for preset, one in PRESETS.items():
-        own = {key: getattr(one, key) for key in ("num_envs", "num_timesteps", "checkpoint_every")}
+        own = {key: getattr(one, key) for key in ("num_envs", "num_timesteps", "checkpoint_every", "stagger")}
         values = own | one.learn | one.policy.get("mlp", {}) | one.policy.get("cnn", {})
         if name in values and values[name] != default:
             others.setdefault(str(values[name]), []).append(preset)

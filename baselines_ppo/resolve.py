@@ -62,6 +62,7 @@ def resolve(typed, ranks, kind, env_id, image):
     policy = typed.get("policy") or ("cnn" if image else "mlp")
     run_settings = {one.name: one.default for one in fields(RunSettings)} | {"preset": name, "alg": alg, "policy": policy}
     run_settings["checkpoint_every"] = preset.checkpoint_every
+    run_settings["stagger"] = preset.stagger
     run_settings["batch"] = "per-rank" if preset.per_rank else "total"
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
     if not any(key in typed for key in LIMITS):
@@ -71,19 +72,22 @@ def resolve(typed, ranks, kind, env_id, image):
         run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
     learn_settings = resolve_algorithm(typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"])
     ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
-    if run_settings["stagger"]:
-        check_stagger(learn_settings)
+    if run_settings["stagger"] and (why := why_not_stagger(learn_settings)):
+        if "stagger" in typed:
+            raise UserError(f"--stagger with {why}; leave --stagger out")
+        run_settings["stagger"] = False
     check_policy_names(typed, policy)
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
     return run_settings | learn_settings | {"policy_settings": policy_settings}
 
 
-def check_stagger(settings):
-    """Raises UserError if no episode may be ended early with an algorithm's settings, {name: value}."""
+def why_not_stagger(settings):
+    """Why no episode may be ended early with an algorithm's settings, {name: value}; None if it may."""
     if settings.get("whole_episodes"):
-        raise UserError("--stagger with whole_episodes=True cannot be: an episode that is ended early is not whole; leave --stagger out")
+        return "whole_episodes=True cannot be: an episode that is ended early is not whole"
     if not settings["bootstrap_time_limits"]:
-        raise UserError("--stagger with bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; leave --stagger out")
+        return "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death"
+    return None
 
 
 def check_run_settings(settings):

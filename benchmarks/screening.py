@@ -27,24 +27,24 @@ FACTORS = {
     # batch shape
     "num_envs": ("8", "32"),
     "timesteps_per_actorbatch": ("2048", "4096"),
-    "optim_batchsize": ("64", "128"),
+    "optim_batchsize": ("128", "64"),
     "optim_epochs": ("10", "15"),
     # the step, and what holds it back
     "optim_stepsize": ("3e-4", "5e-4"),
     "vf_stepsize": ("none", "1e-3"),
     "clip_schedule": ("constant", "linear"),
-    "max_grad_norm": ("0.5", "none"),
+    "max_grad_norm": ("none", "0.5"),
     # targets and advantages
-    "lam": ("0.95", "0.9"),
+    "lam": ("0.9", "0.95"),
     "gamma": ("0.99", "0.995"),
-    "stagger": ("false", "true"),
+    "stagger": ("true", "false"),
     "recompute_adv": ("false", "true"),
     "standardise_adv": ("true", "false"),
     # the value function's fit
     "vf_hid_size": ("none", "128"),
     # the policy: noise, what it sees
-    "init_logstd": ("-0.5", "-1"),
-    "ob_clip": ("10", "5"),
+    "init_logstd": ("-1", "-0.5"),
+    "ob_clip": ("5", "10"),
 }
 
 

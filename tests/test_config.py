@@ -75,6 +75,14 @@ def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
         resolved(*words, "--stagger", "true")
 
 
+def test_a_preset_that_ends_first_episodes_early_does_not_where_that_would_count():
+    assert PRESETS["mujoco"].stagger and resolved("--preset", "mujoco")["stagger"] is True
+    assert resolved("--preset", "mujoco", "--stagger", "false")["stagger"] is False
+    assert resolved("--preset", "mujoco", "--bootstrap-time-limits", "false")["stagger"] is False
+    with pytest.raises(UserError, match="leave --stagger out"):
+        resolved("--preset", "mujoco", "--bootstrap-time-limits", "false", "--stagger", "true")
+
+
 def test_none_takes_a_presets_value_away():
     assert resolved()["max_grad_norm"] == PRESETS["classic"].learn["max_grad_norm"]
     assert resolved("--max-grad-norm", "none")["max_grad_norm"] is None
@@ -106,11 +114,11 @@ def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
 def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
     first = {"env": "Pendulum-v1", "preset": "mujoco", "max_iters": 2, "timesteps_per_actorbatch": 256}
     before = settings_for(first, 2, 1)
-    assert (before["timesteps_per_actorbatch"], before["optim_batchsize"]) == (128, 32)  # 64 is the preset's total
-    again = first | {"optim_batchsize": 64}
+    assert (before["timesteps_per_actorbatch"], before["optim_batchsize"]) == (128, 64)  # 128 is the preset's total
+    again = first | {"optim_batchsize": 128}
     assert resumed_settings(again, settings_for(go_on_with(first, again) | again, 2, 1), before, "run") == before
-    other = first | {"optim_batchsize": 32}
-    with pytest.raises(UserError, match="optim_batchsize=32, 16 per rank, but the run in run has 32;"):
+    other = first | {"optim_batchsize": 64}
+    with pytest.raises(UserError, match="optim_batchsize=64, 32 per rank, but the run in run has 64;"):
         resumed_settings(other, settings_for(go_on_with(first, other) | other, 2, 1), before, "run")
 
 
@@ -177,7 +185,7 @@ def test_every_setting_stands_in_one_group_of_the_help():
 def test_help_gives_each_presets_own_value():
     text = " ".join(build_parser().format_help().split())
     assert "epsilon of the clipped surrogate [0.2; atari: 0.1]" in text
-    assert "trpo, reinforce: 1; mujoco, atari, a2c: 8; classic: 4]" in text
+    assert "trpo, reinforce: 1; mujoco, humanoid, atari, a2c: 8; classic: 4]" in text
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -69,10 +69,10 @@ def presets_in_code(name):
     """{preset: its value} where that is not the default."""
     found = {}
     for preset, one in PRESETS.items():
-        own = {"num_timesteps": one.num_timesteps, "num_envs": one.num_envs, "alg": one.alg, "checkpoint_every": one.checkpoint_every,
+        own = {"num_timesteps": one.num_timesteps, "num_envs": one.num_envs, "alg": one.alg, "checkpoint_every": one.checkpoint_every, "stagger": one.stagger,
                "batch": "per-rank" if one.per_rank else "total"}
         own |= one.learn | one.policy.get("cnn", {}) | one.policy.get("mlp", {})
-        base = {"num_envs": 1, "alg": "ppo", "batch": "total", "checkpoint_every": 25}.get(name)
+        base = {"num_envs": 1, "alg": "ppo", "batch": "total", "checkpoint_every": 25, "stagger": False}.get(name)
         if base is None and name in algorithm_fields():
             base = algorithm_fields()[name][one.alg].default if one.alg in algorithm_fields()[name] else None
         elif base is None and name in POLICY_SETTINGS:
@@ -106,8 +106,8 @@ def test_the_tables_default_and_presets_are_the_codes(settings_rows, name):
 
 
 def test_the_bases_that_presets_are_compared_with_are_the_codes():
-    assert [(one.name, one.default) for one in fields(Preset) if one.name in ("num_envs", "alg", "per_rank", "checkpoint_every")] == \
-        [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("checkpoint_every", 25)]
+    assert [(one.name, one.default) for one in fields(Preset) if one.name in ("num_envs", "alg", "per_rank", "stagger", "checkpoint_every")] == \
+        [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("stagger", False), ("checkpoint_every", 25)]
 
 
 # ---- blocks of Python

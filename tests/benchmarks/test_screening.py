@@ -47,7 +47,7 @@ def test_the_table_has_a_row_a_setting_and_the_means_of_tasks(results_here):
         results.add({"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": 10, "settings": job.settings,
                      "deterministic": [100.0 + 8 * screening.levels(number)[lam]] * 20})
     table = screening.report(10).splitlines()
-    assert len(table) == 4 + len(screening.FACTORS) + 3 and table[4].startswith("| lam 0.95 -> 0.9 | +2.00 ± 0.00 | +8 | +8 | +8 | +8 |")
+    assert len(table) == 4 + len(screening.FACTORS) + 3 and table[4].startswith("| lam 0.9 -> 0.95 | +2.00 ± 0.00 | +8 | +8 | +8 | +8 |")
     assert table[-3].count("104 (16)") == 4
 
 
