@@ -44,7 +44,7 @@ class Task:
 TASKS = {
     "CartPole-v1": Task(partial(gym.make, "CartPole-v1"), "classic", 8_192, stochastic=True, compiled=True),
     "Pendulum-v1": Task(partial(gym.make, "Pendulum-v1"), "classic", 40_000, {"gamma": 0.95}, compiled=True),
-    "InvertedPendulum-v4": Task(partial(gym.make, "InvertedPendulum-v4"), "mujoco", 10_240, compiled=True),
+    "InvertedPendulum-v4": Task(partial(gym.make, "InvertedPendulum-v4"), "mujoco", 30_720, compiled=True),
     "identity, Discrete 10": Task(partial(Identity, gym.spaces.Discrete(10)), "classic", 8_192, stochastic=True),
     "identity, MultiDiscrete [3, 3]": Task(partial(Identity, gym.spaces.MultiDiscrete([3, 3])), "classic", 6_144, stochastic=True),
     "identity, MultiBinary 3": Task(partial(Identity, gym.spaces.MultiBinary(3)), "classic", 6_144, stochastic=True),
