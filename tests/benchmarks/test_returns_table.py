@@ -63,7 +63,7 @@ def test_a_policy_that_keeps_less_than_half_of_what_was_gained_has_collapsed():
 def test_beside_the_table_stand_own_numbers_commits_and_what_is_left_out():
     jobs = returns.jobs("nine", ["Swimmer-v4", "Hopper-v4"], [0])
     text = table(returns.GROUPS["nine"], [(job, line(job, 1.0, git_commit=COMMIT + "+" * (job.env == "Hopper-v4"))) for job in jobs], [], 3)
-    assert "Numbers of a task's own: Swimmer-v4 `--gamma 0.9999`." in text
+    assert "Numbers of a task's own: Swimmer-v4 `--gamma 0.9999 --lam 0.995`." in text
     assert "Commits: cccccccccc (1 runs), cccccccccc+ (1 runs), a + where files had changed since." in text
     assert "Left out: 3 runs of other settings than stand now." in text
 
@@ -97,7 +97,7 @@ def test_own_numbers_are_at_most_two_a_task_beside_one_preset(name):
     assert returns.jobs("paper", ["Hopper-v4"], [0], more="bootstrap_time_limits=false")[0].setting == "ppo1 bootstrap_time_limits=false"
     nine = {job.env: job for job in returns.jobs("nine", seeds=[0])}
     assert all(Job("", "", env, 0, 10, ("--preset", "mujoco", *words)).settings | {"num_timesteps": 1_000_000} == nine[env].settings
-               for env, words in (("Hopper-v4", ()), ("Swimmer-v4", ("--gamma", "0.9999")), ("Humanoid-v4", ("--init-logstd", "-1"))))
+               for env, words in (("Hopper-v4", ()), ("Swimmer-v4", ("--gamma", "0.9999", "--lam", "0.995")), ("Humanoid-v4", ())))
 
 
 def test_long_runs_have_their_own_lengths_and_presets():
