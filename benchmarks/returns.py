@@ -120,7 +120,8 @@ def report(name, plan, beside=()):
     place = report_place(BENCHMARK if name == "nine" else f"{BENCHMARK}-{name}", asked >= {job.key for job in jobs(name)} and set(tasks) == set(group.tasks))
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_name(f"{place.name}-table.md").write_text(text)
-    curve_figure(place.with_suffix(".png"), [line for _, line in found], [plan[0].setting], [env for env in tasks if any(job.env == env for job, _ in found)])
+    curve_figure(place.with_suffix(".png"), [line for _, line in found], [plan[0].setting], [env for env in tasks if any(job.env == env for job, _ in found)],
+                 group.bars[0], {env: group.tasks.get(env, (None,))[0] for env in tasks})
     return text
 
 

@@ -130,10 +130,14 @@ def bar_figure(path, intervals, reference, label):
     pyplot.close(figure)
 
 
-def curve_figure(path, lines, settings, tasks):
-    """Learning curves, a panel a task: the mean over seeds of the last 100 episodes' mean return, and the range of the seeds."""
+def curve_figure(path, lines, settings, tasks, bar="", bars=None):
+    """Learning curves, a panel a task: the mean over seeds of the last 100 episodes' mean return, and the range of the seeds.
+
+    Args:
+        bar: what `bars` {task: return} are, for the legend; each is a dashed line.
+    """
     pyplot = pyplot_headless()
-    columns = min(4, len(tasks))
+    columns = min(4 if len(tasks) <= 8 else 5, len(tasks))
     figure, panels = pyplot.subplots(-(-len(tasks) // columns), columns, figsize=(3.4 * columns, 2.8 * -(-len(tasks) // columns)),
                                      layout="constrained", squeeze=False)
     for panel, env in zip(panels.flat, tasks):
@@ -144,6 +148,8 @@ def curve_figure(path, lines, settings, tasks):
                 values = np.array([np.interp(steps, c[:, 0], c[:, 1]) for c in curves])
                 panel.plot(steps, values.mean(axis=0), label=setting)
                 panel.fill_between(steps, values.min(axis=0), values.max(axis=0), alpha=0.2)
+        if (bars or {}).get(env) is not None:
+            panel.axhline(bars[env], color="black", linestyle="--", linewidth=0.8, label=bar)
         panel.set_title(env, fontsize=10)
         panel.ticklabel_format(axis="x", scilimits=(6, 6))
     for panel in panels.flat[len(tasks):]:

@@ -110,6 +110,18 @@ def test_the_bases_that_presets_are_compared_with_are_the_codes():
         [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("stagger", False), ("checkpoint_every", 25)]
 
 
+# ---- the table of returns
+
+def test_the_readmes_returns_are_the_benchmarks():
+    measured = {row["task"]: row for row in rows(jobs.ROOT / "benchmarks" / "results" / "returns-table.md", "task")}
+    shown = {row["task"].strip("`"): row for row in rows(jobs.ROOT / "README.md", "task")}
+    assert shown.keys() == measured.keys()
+    for env, row in shown.items():
+        bars = [measured[env][name].split(" ")[0] for name in ("best published", "aim")]
+        assert row["final policy, seeds 0 to 4"].replace("*", "") == measured[env]["100 deterministic episodes, mean ± deviation over seeds"]
+        assert [row["best published PPO"], row["our aim"]] == bars and measured[env]["seeds"] == "5"
+
+
 # ---- blocks of Python
 
 @pytest.mark.parametrize("page", [page for page in PAGES if any(block.language == "python" for block in blocks(page))], ids=lambda page: page.stem)

@@ -69,7 +69,7 @@ def test_beside_the_table_stand_own_numbers_commits_and_what_is_left_out():
 
 
 def test_a_seed_of_a_table_does_not_take_its_place_nor_do_runs_of_other_settings_enter_it(results_here, monkeypatch):
-    monkeypatch.setattr(returns, "curve_figure", lambda *args: None)  # which, with the bootstrap, would take nine tenths of the time
+    monkeypatch.setattr(returns, "curve_figure", lambda *args, **more: None)  # which, with the bootstrap, would take nine tenths of the time
     monkeypatch.setattr("returns_table.interquartile", lambda values: "")
     results = Results("returns")
     for job in returns.jobs("paper"):
