@@ -74,7 +74,7 @@ def resolve(typed, ranks, kind, env_id, image):
     ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
     if run_settings["stagger"] and (why := why_not_stagger(learn_settings)):
         if "stagger" in typed:
-            raise UserError(f"--stagger with {why}; leave --stagger out")
+            raise UserError(f"--stagger with {why}; give --stagger false")
         run_settings["stagger"] = False
     check_policy_names(typed, policy)
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}

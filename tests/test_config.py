@@ -67,8 +67,9 @@ def test_no_folder_is_made_for_what_is_no_run(words, status, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("words, why", [
-    (("--bootstrap-time-limits", "false"), "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; leave --stagger out"),
-    (("--preset", "reinforce"), "whole_episodes=True cannot be: an episode that is ended early is not whole; leave --stagger out")])
+    (("--bootstrap-time-limits", "false"),
+     "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; give --stagger false"),
+    (("--preset", "reinforce"), "whole_episodes=True cannot be: an episode that is ended early is not whole; give --stagger false")])
 def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
     assert resolved(*words)["stagger"] is False and resolved("--stagger", "true")["stagger"] is True
     with pytest.raises(UserError, match=f"^--stagger with {why}$"):
@@ -79,7 +80,7 @@ def test_a_preset_that_ends_first_episodes_early_does_not_where_that_would_count
     assert PRESETS["mujoco"].stagger and resolved("--preset", "mujoco")["stagger"] is True
     assert resolved("--preset", "mujoco", "--stagger", "false")["stagger"] is False
     assert resolved("--preset", "mujoco", "--bootstrap-time-limits", "false")["stagger"] is False
-    with pytest.raises(UserError, match="leave --stagger out"):
+    with pytest.raises(UserError, match="give --stagger false"):
         resolved("--preset", "mujoco", "--bootstrap-time-limits", "false", "--stagger", "true")
 
 
