@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import get_args
 
 from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
-from baselines_ppo.resolve import LIMITS
+from baselines_ppo.resolve import LIMITS, with_defaults
 from baselines_ppo.settings import ALGORITHMS
 from common.checks import read_json, shown, whole
 from common.errors import UserError
@@ -42,6 +42,8 @@ def typed_from(path, typed, ranks):
         given = before = config["typed"]
         if config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
             given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
+            if config["settings"].get("alg") in ALGORITHMS:
+                given = with_defaults(given)
     else:
         given = before = {name.replace("-", "_"): value for name, value in config.items()}
     given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))

@@ -169,6 +169,29 @@ def resumed_settings(typed, settings, before, path):
     return settings | before | {key: settings[key] for key in MAY_CHANGE}
 
 
+def with_defaults(before):
+    """A run's settings with those that it has no name for, which did not exist when it was started: as their defaults are, whatever its preset has now.
+
+    Left out are those that a run finds out for itself, such as `env_threads`.
+    """
+    run = {one.name: one.default for one in fields(RunSettings) if one.default is not None}
+    return run | {one.name: one.default for one in fields(ALGORITHMS[before["alg"]])} | before
+
+
+def as_typed(before, ranks, typed):
+    """What a run's settings come from when it goes on: all of its own, as if they were typed, under what is typed now.
+
+    Presets play no part in it: they may be others than when it was started.
+
+    Args:
+        before: its settings, counts per rank, with every name (`with_defaults`).
+    """
+    counts = ALGORITHMS[before["alg"]].counts() if before["batch"] == "total" else ()
+    own = before | before["policy_settings"] | {name: before[name] * ranks for name in counts if before[name] is not None}
+    del own["policy_settings"]
+    return {name: value for name, value in own.items() if name not in LIMITS or not any(limit in typed for limit in LIMITS)} | typed
+
+
 def go_on_with(before, typed):
     """What was typed for a run, with what is typed to go on with it: one limit replaces another."""
     changed = {key: value for key, value in typed.items() if key in MAY_CHANGE}

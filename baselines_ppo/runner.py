@@ -24,6 +24,7 @@ from baselines_ppo.job import Job, close  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     LIMITS,
+    as_typed,
     asked_anew,
     check_evaluations,
     check_ranks,
@@ -118,7 +119,10 @@ def train(typed, args, job):
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     cores = cores_of_a_rank(comm)
-    settings = settings_for(typed if previous is None else typed | typed_now, comm.size, cores)
+    if previous is None:
+        settings = settings_for(typed, comm.size, cores)
+    else:
+        settings = settings_for(as_typed(previous["settings"], comm.size, typed_now), comm.size, cores)
     if args.print_config:
         if previous is not None:
             settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])

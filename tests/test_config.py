@@ -12,7 +12,7 @@ from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, set
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.folders import claim_folder
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import go_on_with, resumed_settings, settings_for
+from baselines_ppo.resolve import as_typed, go_on_with, resumed_settings, settings_for
 from baselines_ppo.runner import cores_of_a_rank, default_folder
 from common.errors import UserError
 from common.mpi import Communicator
@@ -121,6 +121,14 @@ def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
     other = first | {"optim_batchsize": 64}
     with pytest.raises(UserError, match="optim_batchsize=64, 32 per rank, but the run in run has 64;"):
         resumed_settings(other, settings_for(go_on_with(first, other) | other, 2, 1), before, "run")
+
+
+@pytest.mark.parametrize("typed", [{}, {"batch": "per-rank"}, {"preset": "ppo1"}, {"policy": "cnn", "num_envs": 3}, {"optim_batchsize": None}])
+def test_a_runs_settings_come_to_themselves_again_on_its_ranks_and_a_limit_replaces_its_own(typed):
+    before = settings_for({"env": "Pendulum-v1", "max_iters": 2} | typed, 3, 1)
+    assert settings_for(as_typed(before, 3, {}), 3, 1) == before
+    other = settings_for(as_typed(before, 3, {"num_timesteps": 5000}), 3, 1)
+    assert other == before | {"num_timesteps": 5000, "max_iters": 0}
 
 
 @pytest.mark.parametrize("others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)])

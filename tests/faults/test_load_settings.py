@@ -1,6 +1,7 @@
 """Settings and checkpoints of a run that are damaged, foreign or made to attack: refused in one line, and nothing on disk is touched."""
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import forged
@@ -12,6 +13,7 @@ from baselines_ppo.__main__ import main
 from baselines_ppo.cli import parse
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.folders import go_back
+from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import example_of_policy, settings_for
 from baselines_ppo.room import check_machine
 from common.errors import UserError
@@ -297,3 +299,20 @@ def test_what_was_forged_above_goes_on_when_it_is_not(run):
     forged.forge(run / CHECKPOINT, lambda arrays, metadata: None)
     assert main(["--run-dir", str(run), "--resume", "--max-iters", "3", "--quiet"]) == 0
     assert len((run / "progress.csv").read_text().splitlines()) == 4
+
+
+def test_a_run_keeps_its_own_settings_whatever_its_preset_has_become(monkeypatch, tmp_path):
+    now, run = PRESETS["mujoco"], tmp_path / "run"
+    # as a preset of before: one environment, for which 100 steps can be shared out, and no word of how first episodes end
+    monkeypatch.setitem(PRESETS, "mujoco", replace(now, num_envs=1, stagger=False, learn=now.learn | {"lam": 0.95}))
+    assert main(["--env", "Pendulum-v1", "--preset", "mujoco", "--hid-size", "8", "--timesteps-per-actorbatch", "100", "--optim-batchsize", "32",
+                 "--optim-epochs", "1", "--max-iters", "1", "--report", "false", "--quiet", "--run-dir", str(run)]) == 0
+    before = json.loads((run / "config.json").read_text())
+    del before["settings"]["stagger"]
+    (run / "config.json").write_text(json.dumps(before))
+    monkeypatch.setitem(PRESETS, "mujoco", now)
+    given = settings_for(typed_from(run / "config.json", {}, 1)[0], 1, 1)
+    assert main(["--run-dir", str(run), "--resume", "--max-iters", "2"]) == 0
+    after = json.loads((run / "config.json").read_text())["settings"]
+    assert after == before["settings"] | {"stagger": False, "max_iters": 2}
+    assert (given["num_envs"], given["stagger"], given["lam"], given["optim_batchsize"]) == (1, False, 0.95, 32)
