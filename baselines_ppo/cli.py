@@ -66,8 +66,8 @@ class RunSettings:
     num_envs: int | None = setting(None, "environments per rank; default: the preset's, shared out over the ranks")
     env_workers: int | None = setting(None, "processes that step a rank's environments; default: its cores for Atari, else 0, the rank itself")
     env_threads: int | None = setting(None, "threads that step a rank's environments; default: its cores for MuJoCo, else 1")
-    stagger: bool = setting(False, "where there is a time limit, end the first episodes early, each at another step, so that environments that began "
-                            "together are not at the same step of their episodes for ever")
+    stagger: bool = setting(False, "where there is a time limit, end the first episodes early, those of a run and after each checkpoint, each at another "
+                            "step, so that environments that began together are not at the same step of their episodes for ever")
     batch: str | None = setting(None, "are batch and minibatch counts totals over ranks, or per rank? default: total; ppo1, paper: per-rank",
                                choices=("total", "per-rank"))
     averaging: str = setting("auto", "how gradients are averaged over ranks", choices=("auto", "gather", "average"))

@@ -125,9 +125,10 @@ class Evaluations(Callback):
 
 
 def too_seldom(settings, ranks):
-    """A line, if a run on so many ranks will be over before its first evaluation is due; else None."""
+    """Lines on what a run on so many ranks will be over before: its first evaluation, its first histograms."""
     steps = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
     iterations = settings["max_iters"] or -(-(settings["num_timesteps"] or 0) // steps)
-    if settings["eval_every"] > iterations > 0:
-        return f"--eval-every {settings['eval_every']:,} iterations: the run is over after about {iterations:,}, so only its final policy is evaluated"
-    return None
+    dues = (("eval_every", settings["eval_every"], "only its final policy is evaluated"),
+            ("checkpoint_every", settings["checkpoint_every"] if settings["histograms"] else 0, "--histograms writes none"))
+    return [f"--{name.replace('_', '-')} {every:,} iterations: the run is over after about {iterations:,}, so {left}"
+            for name, every, left in dues if every > iterations > 0]

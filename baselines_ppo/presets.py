@@ -33,7 +33,8 @@ class Preset:
 
 
 # Departures from 2017 on MuJoCo, each with its reason and, where one is known, its effect on the final policy by the screening of 64 runs on HalfCheetah,
-# Walker2d, Ant and Hopper (benchmarks/results/returns.md): a regression's, in thousands of return, standard error 0.24. All of them together: that page.
+# Walker2d, Ant and Hopper (benchmarks/results/returns.md): a regression's, in thousands of return, standard error 0.24:
+# none is told apart from nothing by itself. All of them together: that page.
 MUJOCO = {
     "schedule": "linear",  # the last steps settle; Baselines' run_mujoco has it, too
     "lam": 0.9,  # returns are scaled and V is soon good: less variance for a little more bias; +0.37 over 0.95

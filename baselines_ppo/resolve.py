@@ -74,7 +74,7 @@ def resolve(typed, ranks, kind, env_id, image):
     ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
     if run_settings["stagger"] and (why := why_not_stagger(learn_settings)):
         if "stagger" in typed:
-            raise UserError(f"--stagger with {why}; give --stagger false")
+            raise UserError(f"--stagger with {why[0]} cannot be: {why[1]}; give --stagger false")
         run_settings["stagger"] = False
     check_policy_names(typed, policy)
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
@@ -82,11 +82,11 @@ def resolve(typed, ranks, kind, env_id, image):
 
 
 def why_not_stagger(settings):
-    """Why no episode may be ended early with an algorithm's settings, {name: value}; None if it may."""
+    """(setting, why no episode may be ended early with it) of an algorithm's settings, {name: value}; None if one may."""
     if settings.get("whole_episodes"):
-        return "whole_episodes=True cannot be: an episode that is ended early is not whole"
+        return "whole_episodes=True", "an episode that is ended early is not whole"
     if not settings["bootstrap_time_limits"]:
-        return "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death"
+        return "bootstrap_time_limits=False", "an episode that is ended early would count as a death"
     return None
 
 

@@ -11,6 +11,7 @@ import pytest
 from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, setting_names
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.folders import claim_folder
+from baselines_ppo.outputs import announce
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import as_typed, go_on_with, resumed_settings, settings_for
 from baselines_ppo.runner import cores_of_a_rank, default_folder
@@ -74,6 +75,16 @@ def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
     assert resolved(*words)["stagger"] is False and resolved("--stagger", "true")["stagger"] is True
     with pytest.raises(UserError, match=f"^--stagger with {why}$"):
         resolved(*words, "--stagger", "true")
+
+
+@pytest.mark.parametrize("words, said", [
+    ((), ""), (("--stagger", "false", "--bootstrap-time-limits", "false"), ""), (("--stagger", "false"), ""),
+    (("--bootstrap-time-limits", "false"), "preset mujoco would end first episodes early (--stagger); not with bootstrap_time_limits=False: "
+                                           "an episode that is ended early would count as a death\n")])
+def test_a_run_says_that_its_presets_early_ends_are_left_out(words, said, capsys):
+    typed, _ = parse(["--env", "CartPole-v1", "--preset", "mujoco", *words])
+    announce(settings_for(typed, 1, 2), typed, Communicator(None), None, None, {})
+    assert "".join(capsys.readouterr().out.splitlines(keepends=True)[2:]) == said
 
 
 def test_a_preset_that_ends_first_episodes_early_does_not_where_that_would_count():

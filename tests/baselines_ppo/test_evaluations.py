@@ -103,8 +103,17 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
     (row,) = csv.DictReader((folder / "evaluations.csv").open())
     assert row["Iteration"] == "1"
     assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == float(row["EvalRewMean"])
-    assert too_seldom({"alg": "ppo", "timesteps_per_actorbatch": 256, "num_timesteps": 4096, "max_iters": 0, "eval_every": 9}, ranks=2) is not None
-    assert too_seldom({"alg": "ppo", "timesteps_per_actorbatch": 256, "num_timesteps": 4096, "max_iters": 0, "eval_every": 8}, ranks=2) is None
+
+
+@pytest.mark.parametrize("changed, said", [
+    ({}, []), ({"eval_every": 9}, ["--eval-every 9 iterations: the run is over after about 8, so only its final policy is evaluated"]),
+    ({"checkpoint_every": 9}, []), ({"checkpoint_every": 8, "histograms": True}, []),
+    ({"checkpoint_every": 9, "histograms": True}, ["--checkpoint-every 9 iterations: the run is over after about 8, so --histograms writes none"]),
+    ({"num_timesteps": None, "max_seconds": 5.0, "eval_every": 9}, []), ({"max_iters": 20, "eval_every": 9}, [])])
+def test_what_a_run_is_too_short_for_is_said_at_its_start(changed, said):
+    settings = {"alg": "ppo", "timesteps_per_actorbatch": 256, "num_timesteps": 4096, "max_iters": 0, "eval_every": 8, "checkpoint_every": 25,
+                "histograms": False}
+    assert too_seldom(settings | changed, ranks=2) == said
 
 
 def test_a_signal_leaves_no_time_for_a_last_evaluation():

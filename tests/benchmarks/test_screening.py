@@ -64,3 +64,5 @@ def test_effects_are_those_that_there_are_whatever_the_tasks_and_products_of_set
     for pairs in (few - 2, few):  # of too few kinds, and as many as settings
         with pytest.raises(ValueError, match=f"cannot tell {few} settings apart"):
             screening.effects(SIGNS[:pairs], np.zeros(pairs))
+    with pytest.raises(ValueError, match=f"cannot tell {few} settings apart"):
+        screening.effects(SIGNS[[0] * 20], np.zeros(20))  # enough, and all of one kind
