@@ -44,6 +44,8 @@ def typed_from(path, typed, ranks):
             given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
             if config["settings"].get("alg") in ALGORITHMS:
                 given = with_defaults(given)
+            if "stagger" not in config["typed"] and not {"bootstrap_time_limits", "whole_episodes"}.isdisjoint(typed):
+                given.pop("stagger", None)  # its preset's, which is left out where what is typed now forbids it
     else:
         given = before = {name.replace("-", "_"): value for name, value in config.items()}
     given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))

@@ -162,6 +162,17 @@ def test_a_config_made_from_a_config_says_what_was_typed_for_both(tmp_path):
     assert typed_from(path, {"seed": 3}, 4)[1] == typed | {"seed": 3}
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_presets_early_ends_are_left_out_of_a_config_too_and_typed_ones_refused(ranks, tmp_path):
+    typed = {"env": "Pendulum-v1", "preset": "mujoco"}
+    path = written(tmp_path, config_of(settings_for(typed, 2, 2), 2, typed))
+    assert settings_for(typed_from(path, {}, ranks)[0], ranks, 2)["stagger"] is True
+    assert settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)["stagger"] is False
+    path = written(tmp_path, config_of(settings_for(typed | {"stagger": True}, 2, 2), 2, typed | {"stagger": True}))
+    with pytest.raises(UserError, match="give --stagger false"):
+        settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)
+
+
 def test_names_that_are_null_are_not_given(tmp_path):
     path = written(tmp_path, {"env": "CartPole-v1", "run_dir": None, "save_policy": None, "max_grad_norm": None})
     assert typed_from(path, {}, 1)[0] == {"env": "CartPole-v1", "max_grad_norm": None}
