@@ -3,6 +3,7 @@
     python benchmarks/screening.py --runs 64      the first 64 runs of the plan: four tasks
     python benchmarks/screening.py --runs 128     four more tasks
     python benchmarks/screening.py --report       effects of what has finished
+    python benchmarks/screening.py --regression   effects by a regression on all runs that there ever were, of earlier plans, too
 
 Runs come in pairs with opposite levels on one task and seed (a fold-over: Box, Hunter and Hunter 2005, chapter 6): half the difference of a pair holds
 no mean of a task and no product of two settings. The levels of 32 pairs are columns of a Hadamard matrix (Plackett and Burman 1946): over 64 runs
@@ -21,6 +22,8 @@ from training_queue import run_queue
 BENCHMARK, FIRST_SEED, EPISODES, LONGEST_PLAN, PAIRS = "screening", 1000, 20, 512, 32
 # 32 pairs on the first four, 32 on the others, and so on
 TASKS = (("HalfCheetah-v4", "Walker2d-v4", "Ant-v4", "Hopper-v4"), ("Swimmer-v4", "Humanoid-v4", "Reacher-v4", "InvertedDoublePendulum-v4"))
+UNITS = {"HalfCheetah-v4": 1000, "Walker2d-v4": 1000, "Ant-v4": 1000, "Hopper-v4": 700, "Swimmer-v4": 50, "Humanoid-v4": 1000, "Reacher-v4": 0.5,
+         "InvertedDoublePendulum-v4": 1000}  # of a regression, returns that weigh alike
 # Setting: as it is in the preset `mujoco`, and what it is compared with. Left out: `objective`, which Table 1 compares, and `normalise_ob`, without
 # which so many runs come to nothing that the others tell little; and what first trials or the literature speak against: they would widen all intervals.
 FACTORS = {
@@ -128,13 +131,56 @@ def report(steps):
             "raw: the difference of a task's means at the two levels, to which the other settings, at levels that go partly together on one task, add.")
 
 
+def of_a_line(line):
+    """[factors] of 0 and 1, the levels of a run's line; None if it has another setting or level than `FACTORS`."""
+    words = dict(word.split("=") for word in line["setting"].split())
+    if words.keys() != FACTORS.keys() or any(words[name] not in choices for name, choices in FACTORS.items()):
+        return None
+    return [choices.index(words[name]) for name, choices in FACTORS.items()]
+
+
+def regress(chosen, tasks, scores):
+    """Effects of all settings together, by least squares on runs, each with its task's mean.
+
+    Args:
+        chosen: [runs, factors] of 0 and 1.
+        tasks: [runs] names.
+        scores: [runs].
+
+    Returns:
+        [factors, 2]: what the second level adds, and its standard error.
+    """
+    design = np.hstack([chosen, np.array(tasks)[:, None] == np.unique(tasks)]).astype(float)
+    inverse = np.linalg.inv(design.T @ design)
+    found = inverse @ design.T @ scores
+    variance = np.square(scores - design @ found).sum() / (len(scores) - design.shape[1])
+    return np.stack([found, np.sqrt(variance * np.diag(inverse))], axis=1)[:chosen.shape[1]]
+
+
+def regression(steps):
+    """A Markdown table of `regress` on all lines, whatever the plan was and the preset: other settings were then what it had."""
+    lines = [(line, own) for line in Results(BENCHMARK).lines if line["steps"] == steps and (own := of_a_line(line)) is not None]
+    if len(lines) <= len(FACTORS) + len({line["env"] for line, _ in lines}):
+        return f"not yet: {len(lines)} runs cannot tell {len(FACTORS)} settings apart"
+    scores = [np.mean(line["deterministic"]) / UNITS[line["env"]] for line, _ in lines]
+    found = regress(np.array([own for _, own in lines]), [line["env"] for line, _ in lines], np.array(scores))
+    rows = [(f"{name} {FACTORS[name][0]} -> {FACTORS[name][1]}", f"{effect:+.2f} ± {error:.2f}")
+            for name, (effect, error) in sorted(zip(FACTORS, found), key=lambda row: -abs(row[1][0]))]
+    units = ", ".join(f"{unit:,} on {env}" for env, unit in UNITS.items())
+    return f"{len(lines)} runs of {steps:,} steps\n\n{markdown_table(('setting', 'effect ± standard error'), rows)}\n\nIn units of {units}."
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=64, help=f"of the plan, from its start, at most {LONGEST_PLAN} [64]")
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     parser.add_argument("--report", action="store_true", help="only show what has finished")
+    parser.add_argument("--regression", action="store_true", help="only show the regression on all runs")
     args = parser.parse_args()
+    if args.regression:
+        print(regression(args.num_timesteps))
+        return 0
     if not 1 <= args.runs <= LONGEST_PLAN:
         parser.error(f"--runs {args.runs}; give 1 to {LONGEST_PLAN}")
     plan = jobs(args.runs, args.num_timesteps)

@@ -17,6 +17,28 @@ def test_no_setting_goes_with_another_over_32_pairs():
         assert len(own) == 8 and np.abs(np.triu(own.T @ own, 1)).max() < 8
 
 
+def test_a_regression_on_runs_finds_effects_tasks_and_their_errors():
+    rng, (effect, other) = np.random.default_rng(0), (0.5, -1.5)
+    chosen = np.array([screening.levels(number) for number in range(64)])
+    tasks = [screening.task_of(number // 2) for number in range(64)]
+    means = {task: 10.0 * i for i, task in enumerate(screening.TASKS[0])}
+    scores = np.array([means[task] for task in tasks]) + chosen[:, 3] * effect + chosen[:, 7] * other
+    exact = screening.regress(chosen, tasks, scores)
+    np.testing.assert_allclose(exact[[3, 7], 0], [effect, other])
+    np.testing.assert_allclose(np.delete(exact[:, 0], [3, 7]), 0, atol=1e-9)
+    noisy = screening.regress(chosen, tasks, scores + 0.1 * rng.standard_normal(64))
+    # levels in balance: two means of 32 runs
+    np.testing.assert_allclose(noisy[:, 1], 0.1 * np.sqrt(2 / 32), rtol=0.35)
+    assert (np.abs(noisy[:, 0] - exact[:, 0]) < 3.5 * noisy[:, 1]).all()
+
+
+def test_a_line_tells_its_levels_unless_it_is_of_other_settings():
+    line = {"setting": " ".join(f"{name}={choices[i % 2]}" for i, (name, choices) in enumerate(screening.FACTORS.items()))}
+    assert screening.of_a_line(line) == [i % 2 for i in range(len(screening.FACTORS))]
+    assert screening.of_a_line({"setting": line["setting"].replace("num_envs=8", "num_envs=9")}) is None
+    assert screening.of_a_line({"setting": line["setting"] + " beta=1"}) is None
+
+
 def test_a_plan_compares_opposites_on_one_task_and_seed():
     plan, chosen = screening.jobs(128, 10), np.array([screening.levels(number) for number in range(128)])
     for one, other in zip(plan[::2], plan[1::2]):
