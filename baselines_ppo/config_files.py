@@ -6,7 +6,7 @@ from dataclasses import fields
 from typing import get_args
 
 from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
-from baselines_ppo.resolve import LIMITS, with_defaults
+from baselines_ppo.resolve import LIMITS, in_total, with_defaults
 from baselines_ppo.settings import ALGORITHMS
 from common.checks import read_json, shown, whole
 from common.errors import UserError
@@ -24,8 +24,8 @@ NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  
 def typed_from(path, typed, ranks):
     """What was typed, over the settings in a file: `--config`.
 
-    A run's own `config.json` gives its settings exactly, on as many ranks and where no count is typed that ranks share out; else it gives what
-    was typed for that run, to be shared out anew. Any other file is a JSON object of settings by name.
+    A run's own `config.json` gives its settings exactly, on as many ranks and where neither preset, algorithm nor `batch` is typed; else it gives what
+    was typed for that run, to be resolved anew. Any other file is a JSON object of settings by name.
 
     Returns:
         (settings as if they were typed, what a new `config.json` shall say was typed).
@@ -39,18 +39,27 @@ def typed_from(path, typed, ranks):
         raise UserError(f"{source}: its run {OF_LEARN}")
     if config.get("format") == CONFIG_FORMAT:
         checked_config(config, source)
-        given = before = config["typed"]
-        if config["ranks"] == ranks and not {"preset", "alg", *COUNTS} & typed.keys():
-            given = config["settings"] | config["settings"].get("policy_settings", {}) | {"batch": "per-rank"}
-            if config["settings"].get("alg") in ALGORITHMS:
-                given = with_defaults(given)
-            if "stagger" not in config["typed"] and not {"bootstrap_time_limits", "whole_episodes"}.isdisjoint(typed):
+        before = {name: value for name, value in config["typed"].items() if name not in OWN}
+        given = before = checked(before, source)
+        if config["ranks"] == ranks and not {"preset", "alg", "batch"} & typed.keys():
+            given = its_own(config["settings"], typed, ranks, source)
+            if "stagger" not in before and (typed.get("bootstrap_time_limits") is False or typed.get("whole_episodes")):
                 given.pop("stagger", None)  # its preset's, which is left out where what is typed now forbids it
     else:
-        given = before = {name.replace("-", "_"): value for name, value in config.items()}
-    given, before = ({name: value for name, value in one.items() if name not in ("policy_settings", *OWN)} for one in (given, before))
+        given = {name.replace("-", "_"): value for name, value in config.items()}
+        given = before = checked({name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}, source)
     left_out = {*(LIMITS if any(limit in typed for limit in LIMITS) else ()), *(POLICY_SETTINGS if "policy" in typed else ())}
-    return tuple({name: value for name, value in checked(one, source).items() if name not in left_out} | typed for one in (given, before))
+    return tuple({name: value for name, value in one.items() if name not in left_out} | typed for one in (given, before))
+
+
+def its_own(settings, typed, ranks, source):
+    """A run's settings, of its `config.json`, as they would be typed on as many ranks: counts as they are, or as totals where one is typed now."""
+    given = checked({name: value for name, value in (settings | settings.get("policy_settings", {})).items() if name not in ("policy_settings", *OWN)}, source)
+    if "alg" in given:
+        given = with_defaults(given)
+    if {*COUNTS} & typed.keys() and {"alg", "batch"} <= given.keys():
+        return in_total(given, ranks)
+    return given | {"batch": "per-rank"}
 
 
 def checked_config(config, source):

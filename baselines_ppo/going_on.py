@@ -69,9 +69,11 @@ def wait_for_its_end(path):
 def check_settings(settings, path):
     """Raises UserError unless the settings of a run that goes on, after its own have been put over today's, can be."""
     with about(f"--resume: {path}/config.json"):
-        check_run_settings({name: settings[name] for name in RunSettings.__dataclass_fields__})
-        for name in ("num_envs", "env_workers", "env_threads"):  # which a run that has started knows
-            whole(name, settings[name])
+        check_run_settings({name: settings.get(name) for name in RunSettings.__dataclass_fields__})
+        whole("num_envs", settings["num_envs"])  # which a run that has started knows
+        for name in ("env_workers", "env_threads"):  # as it does these, unless it is older than they are
+            if settings.get(name) is not None:
+                whole(name, settings[name])
         check_policy_names(settings["policy_settings"], settings["policy"])
         cls = ALGORITHMS[settings["alg"]]
         algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})

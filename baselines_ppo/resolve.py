@@ -29,13 +29,18 @@ def settings_for(typed, ranks, cores):
         probe = make_env(typed["env"], env_kwargs=typed.get("env_kwargs"))
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
-    settings = resolve(typed, ranks, kind, typed["env"], image)
-    spare = min(cores, settings["num_envs"])
-    if settings["env_workers"] is None:  # the emulator keeps Python's lock
-        settings["env_workers"] = spare if kind == "atari" and spare > 1 else 0
-    if settings["env_threads"] is None:  # MuJoCo steps without Python's lock; others do not, or may not be safe
-        settings["env_threads"] = spare if kind == "mujoco" and not settings["env_workers"] else 1
-    return settings
+    return over_cores(resolve(typed, ranks, kind, typed["env"], image), cores)
+
+
+def over_cores(settings, cores):
+    """Settings with the processes and threads that step a rank's environments, where nobody has said how many; `cores` are one rank's."""
+    from common.envs import kind_of
+    kind, spare, found = kind_of(settings["env"]), min(cores, settings["num_envs"]), dict(settings)
+    if found.get("env_workers") is None:  # the emulator keeps Python's lock
+        found["env_workers"] = spare if kind == "atari" and spare > 1 else 0
+    if found.get("env_threads") is None:  # MuJoCo steps without Python's lock; others do not, or may not be safe
+        found["env_threads"] = spare if kind == "mujoco" and not found["env_workers"] else 1
+    return found
 
 
 def resolve(typed, ranks, kind, env_id, image):
@@ -150,46 +155,49 @@ def check_ranks(config, ranks, path):
         raise UserError(f"{path} was trained on {config['ranks']} ranks, this job has {ranks}; resume it on {config['ranks']}")
 
 
-def resumed_settings(typed, settings, before, path):
+def resumed_settings(typed, before, ranks, path):
     """The settings of a run that goes on: its own, whatever presets have become since, with the limits and logging that are typed now.
 
     Args:
         typed: what is typed now.
-        settings: resolved from what was typed then and now.
-        before: the run's, from its `config.json`.
+        before: the run's, from its `config.json`, counts per rank, with every name (`with_defaults`).
 
     Raises:
         UserError: if something else is typed than the run was started with.
     """
+    own = before | before["policy_settings"]
     for key, value in typed.items():
-        now, then = (one[key] if key in one else one["policy_settings"].get(key) for one in (settings, before))
+        now, then = per_rank(key, value, before, ranks), own.get(key)
         if key not in MAY_CHANGE and now != then:
             shared = "" if now == value else f", {now!r} per rank"
             raise UserError(f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run")
-    return settings | before | {key: settings[key] for key in MAY_CHANGE}
+    limits = {one.name: one.default for one in fields(RunSettings) if one.name in LIMITS} if any(limit in typed for limit in LIMITS) else {}
+    return before | limits | {key: value for key, value in typed.items() if key in MAY_CHANGE}
+
+
+def per_rank(key, value, before, ranks):
+    """What a setting comes to on one rank that is typed for a run again: counts may be totals."""
+    steps, rows = ALGORITHMS[before["alg"]].counts()
+    if before["batch"] == "total" and key == steps:
+        return share_out(value, ranks, before["num_envs"])
+    if before["batch"] == "total" and key == rows and value is not None:
+        return min(share_out(value, ranks), before[steps])
+    return value
+
+
+def in_total(settings, ranks):
+    """A run's settings, counts per rank, as they are typed: counts are totals where its batch is."""
+    counts = ALGORITHMS[settings["alg"]].counts() if settings["batch"] == "total" else ()
+    return settings | {name: settings[name] * ranks for name in counts if settings[name] is not None}
 
 
 def with_defaults(before):
     """A run's settings with those that it has no name for, which did not exist when it was started: as their defaults are, whatever its preset has now.
 
-    Left out are those that a run finds out for itself, such as `env_threads`.
+    Left out are those that a run finds out for itself, such as `env_threads`, and the policy's, which its class has.
     """
     run = {one.name: one.default for one in fields(RunSettings) if one.default is not None}
     return run | {one.name: one.default for one in fields(ALGORITHMS[before["alg"]])} | before
-
-
-def as_typed(before, ranks, typed):
-    """What a run's settings come from when it goes on: all of its own, as if they were typed, under what is typed now.
-
-    Presets play no part in it: they may be others than when it was started.
-
-    Args:
-        before: its settings, counts per rank, with every name (`with_defaults`).
-    """
-    counts = ALGORITHMS[before["alg"]].counts() if before["batch"] == "total" else ()
-    own = before | before["policy_settings"] | {name: before[name] * ranks for name in counts if before[name] is not None}
-    del own["policy_settings"]
-    return {name: value for name, value in own.items() if name not in LIMITS or not any(limit in typed for limit in LIMITS)} | typed
 
 
 def go_on_with(before, typed):

@@ -24,12 +24,12 @@ from baselines_ppo.job import Job, close  # noqa: E402
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
 from baselines_ppo.resolve import (  # noqa: E402
     LIMITS,
-    as_typed,
     asked_anew,
     check_evaluations,
     check_ranks,
     example_of_policy,
     go_on_with,
+    over_cores,
     policy_named,
     resumed_settings,
     settings_for,
@@ -122,10 +122,10 @@ def train(typed, args, job):
     if previous is None:
         settings = settings_for(typed, comm.size, cores)
     else:
-        settings = settings_for(as_typed(previous["settings"], comm.size, typed_now), comm.size, cores)
+        settings = resumed_settings(typed_now, previous["settings"], comm.size, typed_now["run_dir"])
+        check_settings(settings, typed_now["run_dir"])
+        settings = over_cores(settings, cores)
     if args.print_config:
-        if previous is not None:
-            settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
         if comm.rank == 0:
             print(json.dumps({"format": CONFIG_FORMAT, "ranks": comm.size, "typed": said, "settings": settings}, indent=1))
         return 0
@@ -133,10 +133,6 @@ def train(typed, args, job):
     start_tensorflow(settings["policy"], cores)
     pi = example_of_policy(settings)
     settings["policy_settings"] = pi.settings()
-    if previous is not None:
-        settings = resumed_settings(typed_now, settings, previous["settings"], typed_now["run_dir"])
-        check_settings(settings, typed_now["run_dir"])
-        pi = example_of_policy(settings)
     check_machine(settings, pi)
     start = None
     if previous is None and settings["load_path"]:
@@ -148,7 +144,7 @@ def train(typed, args, job):
         if comm.rank == 0:
             if not settings["quiet"]:
                 with showing():
-                    announce(settings, typed, comm, previous, checkpoint, folder.passed_over)
+                    announce(settings, said, comm, previous, checkpoint, folder.passed_over)
             if start is not None:
                 keep_start(folder, pi, start, settings["load_path"], settings)
             folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],

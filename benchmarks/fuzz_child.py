@@ -27,7 +27,7 @@ from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.play import env_named_in  # noqa: E402
 from baselines_ppo.policies import load_policy, read_policy  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
-from baselines_ppo.resolve import policy_named, resumed_settings, settings_for  # noqa: E402
+from baselines_ppo.resolve import over_cores, policy_named, resumed_settings, settings_for  # noqa: E402
 from baselines_ppo.room import check_machine  # noqa: E402
 from baselines_ppo.settings import PPOSettings  # noqa: E402
 from common.envs import make_env, make_vector_env  # noqa: E402
@@ -141,8 +141,9 @@ class Target:
 
     def as_a_runs_own(self, path):
         before = read_previous(path.parent, Communicator(None), may_start=False)
-        settings = resumed_settings({}, self.settings, before["settings"], path.parent)
+        settings = resumed_settings({}, before["settings"], 1, path.parent)
         check_settings(settings, path.parent)
+        settings = over_cores(settings, 1)
         self.example(settings)
 
     def example(self, settings):

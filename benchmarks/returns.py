@@ -43,8 +43,8 @@ OTHERS = dict.fromkeys(("Hopper-v5", "Walker2d-v5", "Pusher-v5", "BipedalWalker-
 RANKS = dict.fromkeys(("Hopper-v4", "HalfCheetah-v4"), (None, None))
 LONG = {"PongNoFrameskip-v4": (18, None), "Humanoid-v4": (3000, None)}
 # Tasks whose numbers really differ, at most two fields each, beside the one preset of all.
-OVERRIDES = {"Walker2d-v4": {"hid_size": "128"}, "Swimmer-v4": {"gamma": "0.9999", "lam": "0.995"}, "Humanoid-v4": {"preset": "mujoco"}, "Reacher-v4": {"gamma": "0.95", "lam": "0.95"},
-             "InvertedDoublePendulum-v4": {"lam": "0.98", "ob_min_std": "0.1"}}
+OVERRIDES = {"Walker2d-v4": {"hid_size": "128"}, "Swimmer-v4": {"gamma": "0.9999", "lam": "0.995"}, "Humanoid-v4": {"preset": "mujoco"},
+             "Reacher-v4": {"gamma": "0.95", "lam": "0.95"}, "InvertedDoublePendulum-v4": {"lam": "0.98", "ob_min_std": "0.1"}}
 # of the final policy, deterministic and stochastic; Pong's games are long, and its bar is on the last of training
 EPISODES = {"PongNoFrameskip-v4": 0}
 TEST_SEEDS = (50, 51, 52)  # tests/test_long_returns.py trains them: no result and no reference is of them

@@ -149,8 +149,13 @@ def regress(chosen, tasks, scores):
 
     Returns:
         [factors, 2]: what the second level adds, and its standard error.
+
+    Raises:
+        ValueError: if the runs cannot tell all settings apart.
     """
     design = np.hstack([chosen, np.array(tasks)[:, None] == np.unique(tasks)]).astype(float)
+    if len(scores) <= design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
+        raise ValueError(f"{len(scores)} runs cannot tell {chosen.shape[1]} settings apart")
     inverse = np.linalg.inv(design.T @ design)
     found = inverse @ design.T @ scores
     variance = np.square(scores - design @ found).sum() / (len(scores) - design.shape[1])
@@ -160,10 +165,12 @@ def regress(chosen, tasks, scores):
 def regression(steps):
     """A Markdown table of `regress` on all lines, whatever the plan was and the preset: other settings were then what it had."""
     lines = [(line, own) for line in Results(BENCHMARK).lines if line["steps"] == steps and (own := of_a_line(line)) is not None]
-    if len(lines) <= len(FACTORS) + len({line["env"] for line, _ in lines}):
-        return f"not yet: {len(lines)} runs cannot tell {len(FACTORS)} settings apart"
     scores = [np.mean(line["deterministic"]) / UNITS[line["env"]] for line, _ in lines]
-    found = regress(np.array([own for _, own in lines]), [line["env"] for line, _ in lines], np.array(scores))
+    chosen = np.array([own for _, own in lines]).reshape(-1, len(FACTORS))
+    try:
+        found = regress(chosen, [line["env"] for line, _ in lines], np.array(scores))
+    except ValueError as error:
+        return f"not yet: {error}"
     rows = [(f"{name} {FACTORS[name][0]} -> {FACTORS[name][1]}", f"{effect:+.2f} ± {error:.2f}")
             for name, (effect, error) in sorted(zip(FACTORS, found), key=lambda row: -abs(row[1][0]))]
     units = ", ".join(f"{unit:,} on {env}" for env, unit in UNITS.items())

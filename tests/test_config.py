@@ -13,7 +13,7 @@ from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.folders import claim_folder
 from baselines_ppo.outputs import announce
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import as_typed, go_on_with, resumed_settings, settings_for
+from baselines_ppo.resolve import resumed_settings, settings_for
 from baselines_ppo.runner import cores_of_a_rank, default_folder
 from common.errors import UserError
 from common.mpi import Communicator
@@ -128,18 +128,31 @@ def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
     before = settings_for(first, 2, 1)
     assert (before["timesteps_per_actorbatch"], before["optim_batchsize"]) == (128, 64)  # 128 is the preset's total
     again = first | {"optim_batchsize": 128}
-    assert resumed_settings(again, settings_for(go_on_with(first, again) | again, 2, 1), before, "run") == before
+    assert resumed_settings(again, before, 2, "run") == before
     other = first | {"optim_batchsize": 64}
     with pytest.raises(UserError, match="optim_batchsize=64, 32 per rank, but the run in run has 64;"):
-        resumed_settings(other, settings_for(go_on_with(first, other) | other, 2, 1), before, "run")
+        resumed_settings(other, before, 2, "run")
 
 
-@pytest.mark.parametrize("typed", [{}, {"batch": "per-rank"}, {"preset": "ppo1"}, {"policy": "cnn", "num_envs": 3}, {"optim_batchsize": None}])
-def test_a_runs_settings_come_to_themselves_again_on_its_ranks_and_a_limit_replaces_its_own(typed):
-    before = settings_for({"env": "Pendulum-v1", "max_iters": 2} | typed, 3, 1)
-    assert settings_for(as_typed(before, 3, {}), 3, 1) == before
-    other = settings_for(as_typed(before, 3, {"num_timesteps": 5000}), 3, 1)
-    assert other == before | {"num_timesteps": 5000, "max_iters": 0}
+@pytest.mark.parametrize("ranks", [1, 3, 100])
+@pytest.mark.parametrize("typed", [
+    {"preset": "mujoco"}, {"batch": "per-rank"}, {"preset": "ppo1", "clip_param": 0.1}, {"policy": "cnn", "num_envs": 3}, {"optim_batchsize": None},
+    {"preset": "mujoco", "optim_batchsize": 2048, "hid_size": 8}, {"timesteps_per_actorbatch": 64, "optim_batchsize": 32},
+    {"alg": "trpo", "timesteps_per_batch": 100, "vf_batchsize": 100}])
+def test_what_a_run_was_started_with_may_be_typed_again_and_a_limit_replaces_its_own(typed, ranks):
+    typed = {"env": "Pendulum-v1", "max_iters": 2} | typed
+    before = settings_for(typed, ranks, 1)
+    assert resumed_settings(typed, before, ranks, "run") == resumed_settings({}, before, ranks, "run") == before
+    assert resumed_settings({"num_timesteps": 5000}, before, ranks, "run") == before | {"num_timesteps": 5000, "max_iters": 0}
+
+
+@pytest.mark.parametrize("typed, then", [({"bootstrap_time_limits": False}, True), ({"alg": "trpo"}, "'ppo'"), ({"policy": "cnn"}, "'mlp'"),
+                                         ({"preset": "trpo"}, "'mujoco'"), ({"cg_iters": 5}, None), ({"hid_size": 9}, 8)])
+def test_what_may_not_change_is_refused_by_its_own_name(typed, then):
+    before = settings_for({"env": "Pendulum-v1", "preset": "mujoco", "hid_size": 8}, 1, 1)
+    (name, value), = typed.items()
+    with pytest.raises(UserError, match=f"^--resume: {name}={value!r}, but the run in run has {then}; leave it out, or start a new run$"):
+        resumed_settings(typed, before, 1, "run")
 
 
 @pytest.mark.parametrize("others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)])
@@ -168,6 +181,8 @@ def test_a_presets_early_ends_are_left_out_of_a_config_too_and_typed_ones_refuse
     path = written(tmp_path, config_of(settings_for(typed, 2, 2), 2, typed))
     assert settings_for(typed_from(path, {}, ranks)[0], ranks, 2)["stagger"] is True
     assert settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)["stagger"] is False
+    old = config_of(settings_for(typed | {"stagger": False}, 2, 2), 2, typed)  # of a preset that had it not
+    assert settings_for(typed_from(written(tmp_path, old), {"bootstrap_time_limits": True}, 2)[0], 2, 2)["stagger"] is False
     path = written(tmp_path, config_of(settings_for(typed | {"stagger": True}, 2, 2), 2, typed | {"stagger": True}))
     with pytest.raises(UserError, match="give --stagger false"):
         settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)

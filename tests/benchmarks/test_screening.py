@@ -30,6 +30,9 @@ def test_a_regression_on_runs_finds_effects_tasks_and_their_errors():
     # levels in balance: two means of 32 runs
     np.testing.assert_allclose(noisy[:, 1], 0.1 * np.sqrt(2 / 32), rtol=0.35)
     assert (np.abs(noisy[:, 0] - exact[:, 0]) < 3.5 * noisy[:, 1]).all()
+    for few in (0, 19, 24):  # none, too few, and too much alike
+        with pytest.raises(ValueError, match=f"^{few} runs cannot tell 16 settings apart$"):
+            screening.regress(chosen[:few], tasks[:few], scores[:few])
 
 
 def test_a_line_tells_its_levels_unless_it_is_of_other_settings():

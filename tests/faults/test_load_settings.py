@@ -64,6 +64,7 @@ SETTINGS = {
     "a log std of 10^300": ({"init_logstd": 1e300}, ["init_logstd=1e+300"]),
     "another version's format": (config_of(format="baselines_ppo.config.2"), ["no setting"]),
     "another version's setting": (config_of(settings=BASE | {"dropout": 1}), ["'dropout' is no setting"]),
+    "a list for the algorithm": (config_of(settings=BASE | {"alg": ["ppo"]}), ["alg: ['ppo'] is not text"]),
     "ranks of text": (config_of(ranks="1"), ["ranks='1'"]),
     "true for ranks": (config_of(ranks=True), ["ranks=True"]), "settings that are a list": (config_of(settings=[]), ["settings is []"]),
     "typed that is text": (config_of(typed="x"), ["typed is 'x'"]),
@@ -174,7 +175,7 @@ def test_a_checkpoint_that_cannot_be_is_refused_before_a_log_is_cut(case, run, c
 @pytest.mark.parametrize("change, parts", [
     (lambda c: c["settings"].update(timesteps_per_actorbatch=10**13), ["10000000000000", "memory"]),
     (lambda c: c["settings"].update(num_envs="one"), ["num_envs", "whole number"]), (lambda c: c["settings"].update(gamma=float("nan")), ["gamma=nan"]),
-    (lambda c: c["settings"].update(num_envs=None), ["num_envs=None"]),
+    (lambda c: c["settings"].update(num_envs=None), ["num_envs=None"]), (lambda c: c["settings"].update(gamma=2.0), ["config.json: gamma=2.0"]),
     (lambda c: c["settings"].update(env=3), ["env: 3 is not text"]), (lambda c: c["settings"].pop("alg"), ["alg is missing"]),
     (lambda c: c["settings"].update(policy_settings=[1]), ["policy_settings"]), (lambda c: c["settings"].update(dropout=1), ["'dropout' is no setting"]),
     (lambda c: c["settings"]["policy_settings"].update(hid_size=10**9), ["hid_size=1000000000"]),
@@ -301,18 +302,23 @@ def test_what_was_forged_above_goes_on_when_it_is_not(run):
     assert len((run / "progress.csv").read_text().splitlines()) == 4
 
 
-def test_a_run_keeps_its_own_settings_whatever_its_preset_has_become(monkeypatch, tmp_path):
+def test_a_run_keeps_its_own_settings_whatever_its_preset_has_become(monkeypatch, tmp_path, capsys):
     now, run = PRESETS["mujoco"], tmp_path / "run"
-    # as a preset of before: one environment, for which 100 steps can be shared out, and no word of how first episodes end
-    monkeypatch.setitem(PRESETS, "mujoco", replace(now, num_envs=1, stagger=False, learn=now.learn | {"lam": 0.95}))
+    # as a preset of before: shorter, one environment, among which 100 steps can be shared out, and no word of how first episodes end
+    monkeypatch.setitem(PRESETS, "mujoco", replace(now, num_timesteps=100, num_envs=1, stagger=False, learn=now.learn | {"lam": 0.95}))
     assert main(["--env", "Pendulum-v1", "--preset", "mujoco", "--hid-size", "8", "--timesteps-per-actorbatch", "100", "--optim-batchsize", "32",
-                 "--optim-epochs", "1", "--max-iters", "1", "--report", "false", "--quiet", "--run-dir", str(run)]) == 0
+                 "--optim-epochs", "1", "--batch", "per-rank", "--report", "false", "--quiet", "--run-dir", str(run)]) == 0
     before = json.loads((run / "config.json").read_text())
     del before["settings"]["stagger"]
     (run / "config.json").write_text(json.dumps(before))
     monkeypatch.setitem(PRESETS, "mujoco", now)
     given = settings_for(typed_from(run / "config.json", {}, 1)[0], 1, 1)
-    assert main(["--run-dir", str(run), "--resume", "--max-iters", "2"]) == 0
+    beside = settings_for(typed_from(run / "config.json", {"optim_batchsize": 50}, 1)[0], 1, 1)
+    capsys.readouterr()
+    assert main(["--run-dir", str(run), "--resume", "--print-config"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == before["settings"] | {"stagger": False, "run_dir": str(run)}
+    assert main(["--run-dir", str(run), "--resume", "--num-timesteps", "200"]) == 0
     after = json.loads((run / "config.json").read_text())["settings"]
-    assert after == before["settings"] | {"stagger": False, "max_iters": 2}
-    assert (given["num_envs"], given["stagger"], given["lam"], given["optim_batchsize"]) == (1, False, 0.95, 32)
+    assert after == before["settings"] | {"stagger": False, "num_timesteps": 200}
+    for found, rows in ((given, 32), (beside, 50)):
+        assert (found["num_envs"], found["stagger"], found["lam"], found["num_timesteps"], found["optim_batchsize"]) == (1, False, 0.95, 100, rows)
