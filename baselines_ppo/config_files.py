@@ -15,7 +15,6 @@ CONFIG_FORMAT = "baselines_ppo.config"
 LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
 OF_LEARN = "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
-COUNTS = ("batch", "num_envs", *(name for cls in ALGORITHMS.values() for name in cls.counts()))  # what is shared out over ranks
 TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
     one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init"}
 NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
@@ -42,7 +41,7 @@ def typed_from(path, typed, ranks):
         before = {name: value for name, value in config["typed"].items() if name not in OWN}
         given = before = checked(before, source)
         if config["ranks"] == ranks and not {"preset", "alg", "batch"} & typed.keys():
-            given = its_own(config["settings"], typed, ranks, source)
+            given = its_own(config["settings"], ranks, source)
             if "stagger" not in before and (typed.get("bootstrap_time_limits") is False or typed.get("whole_episodes")):
                 given.pop("stagger", None)  # its preset's, which is left out where what is typed now forbids it
     else:
@@ -52,14 +51,10 @@ def typed_from(path, typed, ranks):
     return tuple({name: value for name, value in one.items() if name not in left_out} | typed for one in (given, before))
 
 
-def its_own(settings, typed, ranks, source):
-    """A run's settings, of its `config.json`, as they would be typed on as many ranks: counts as they are, or as totals where one is typed now."""
+def its_own(settings, ranks, source):
+    """A run's settings, of its `config.json`, as they would be typed on as many ranks."""
     given = checked({name: value for name, value in (settings | settings.get("policy_settings", {})).items() if name not in ("policy_settings", *OWN)}, source)
-    if "alg" in given:
-        given = with_defaults(given)
-    if {*COUNTS} & typed.keys() and {"alg", "batch"} <= given.keys():
-        return in_total(given, ranks)
-    return given | {"batch": "per-rank"}
+    return in_total(with_defaults(given), ranks) if {"alg", "batch"} <= given.keys() else given | {"batch": "per-rank"}
 
 
 def checked_config(config, source):

@@ -25,6 +25,7 @@ def resolved(*words, ranks=1):
 
 
 def written(tmp_path, content):
+    tmp_path.mkdir(exist_ok=True)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(content))
     return path
@@ -167,6 +168,11 @@ def test_a_count_typed_beside_a_config_means_the_same_on_any_number_of_ranks(tmp
     for ranks in (1, 4):
         settings = settings_for(typed_from(path, {"optim_batchsize": 128}, ranks)[0], ranks, 2)
         assert settings["optim_batchsize"] * ranks == 128 and settings["timesteps_per_actorbatch"] * ranks == 4096
+        # and beside the config of a run that was itself started by one
+        of_it = settings_for(typed_from(path, {}, ranks)[0], ranks, 2)
+        again = written(tmp_path / str(ranks), config_of(of_it, ranks, typed))
+        assert settings_for(typed_from(again, {"optim_batchsize": 128}, ranks)[0], ranks, 2) == settings
+        assert resumed_settings({"timesteps_per_actorbatch": 4096}, of_it, ranks, "run") == of_it
 
 
 def test_a_config_made_from_a_config_says_what_was_typed_for_both(tmp_path):
