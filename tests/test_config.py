@@ -88,6 +88,15 @@ def test_a_run_says_that_its_presets_early_ends_are_left_out(words, said, capsys
     assert "".join(capsys.readouterr().out.splitlines(keepends=True)[2:]) == said
 
 
+def test_a_run_by_the_config_of_another_says_so_too(tmp_path, capsys):
+    typed = {"env": "Pendulum-v1", "preset": "mujoco"}
+    path = written(tmp_path, config_of(settings_for(typed, 1, 2), 1, typed))
+    for now, said in (({}, 0), ({"bootstrap_time_limits": False}, 1)):
+        given, told = typed_from(path, now, 1)
+        announce(settings_for(given, 1, 2), told, Communicator(None), None, None, {})
+        assert capsys.readouterr().out.count("would end first episodes early") == said
+
+
 def test_a_preset_that_ends_first_episodes_early_does_not_where_that_would_count():
     assert PRESETS["mujoco"].stagger and resolved("--preset", "mujoco")["stagger"] is True
     assert resolved("--preset", "mujoco", "--stagger", "false")["stagger"] is False
@@ -100,6 +109,7 @@ def test_none_takes_a_presets_value_away():
     assert resolved()["max_grad_norm"] == PRESETS["classic"].learn["max_grad_norm"]
     assert resolved("--max-grad-norm", "none")["max_grad_norm"] is None
     assert resolved("--optim-batchsize", "none")["optim_batchsize"] is None
+    assert "vf_hid_size" not in resolved("--vf-hid-size", "none")["policy_settings"]
 
 
 def test_a_bare_flag_is_true_and_false_can_be_said():
@@ -116,6 +126,14 @@ def test_the_config_of_a_run_gives_its_settings_again_and_what_is_typed_wins(tmp
     assert again["run_dir"] is None  # that folder is the other run's
     other = settings_for(typed_from(path, {"seed": 5, "num_timesteps": 100_000}, 1)[0], 1, 2)
     assert other["seed"] == 5 and other["num_timesteps"] == 100_000 and other["max_iters"] == 0 and other["clip_param"] == 0.1
+
+
+def test_the_config_of_a_run_has_no_policy_setting_that_did_not_exist_then_though_its_preset_gives_it_now(tmp_path):
+    settings = resolved("--preset", "mujoco", "--ob-clip", "4")
+    of_policy = {name: settings["policy_settings"][name] for name in ("init", "ob_clip")}
+    path = written(tmp_path, config_of(settings | {"policy_settings": of_policy}, 1, {}))
+    assert "init_logstd" in settings["policy_settings"] and settings_for(typed_from(path, {}, 1)[0], 1, 2)["policy_settings"] == of_policy
+    assert settings_for(typed_from(path, {"init_logstd": -2.0}, 1)[0], 1, 2)["policy_settings"] == of_policy | {"init_logstd": -2.0}
 
 
 def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
