@@ -27,7 +27,6 @@ from scores import markdown_table
 from common.quiet import import_tensorflow
 
 BENCHMARK = "original-ppo1"
-PACKAGE = "baselines"
 SETTINGS = {"timesteps_per_actorbatch": 2048, "clip_param": 0.2, "entcoeff": 0.0, "optim_epochs": 10, "optim_stepsize": 3e-4, "optim_batchsize": 64,
             "gamma": 0.99, "lam": 0.95, "schedule": "linear"}  # its run_mujoco.py's
 HIDDEN = {"hid_size": 64, "num_hid_layers": 2}  # likewise
@@ -110,6 +109,11 @@ def train(env_id, seed, steps):
             "episodes": last["episodes"], "seconds": seconds, **played}
 
 
+def installed():
+    """Whether the original is."""
+    return importlib.util.find_spec("baselines") is not None
+
+
 def episode(env, pi, stochastic):
     """The return of one episode."""
     ob, done, total = env.reset(), False, 0.0
@@ -162,7 +166,7 @@ def main():
     parser.add_argument("--report", action="store_true", help="only write the table of what has finished")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if not args.report and importlib.util.find_spec(PACKAGE) is None:
+    if not args.report and not installed():
         parser.error("the original is not installed; pip install --no-deps baselines==0.1.5")
     if args.one:
         with contextlib.redirect_stdout(sys.stderr):

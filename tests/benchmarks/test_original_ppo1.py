@@ -1,0 +1,38 @@
+"""original_ppo1.py: Gymnasium behind Gym's interface, and the table; the original itself is not installed with the tests."""
+import subprocess
+import sys
+
+import gymnasium as gym
+import jobs
+import numpy as np
+import original_ppo1
+import pytest
+from finished import Results
+
+
+def test_an_environment_has_the_interface_of_2017_and_a_time_limit_ends_it():
+    env, same = (original_ppo1.OldEnv(gym.make("Pendulum-v1", max_episode_steps=3), 7) for _ in range(2))
+    first, _ = gym.make("Pendulum-v1").reset(seed=7)
+    np.testing.assert_array_equal(env.reset(), first)
+    np.testing.assert_array_equal(same.reset(), first)
+    assert [env.step(np.zeros(1, np.float32))[2] for _ in range(3)] == [False, False, True]
+    assert (env.reset() != same.env.reset(seed=7)[0]).any()  # only the first episode is seeded
+
+
+def test_the_table_has_the_mean_over_seeds_of_what_has_finished(results_here, monkeypatch):
+    monkeypatch.setattr(original_ppo1, "RESULTS", results_here)
+    # by rliable, which the tests do without
+    monkeypatch.setattr(original_ppo1, "interquartile", str)
+    assert original_ppo1.report(["Swimmer-v4"], [0, 1], 1000) == "nothing has finished yet"
+    for seed, value in ((0, 40.0), (1, 60.0), (2, 1e6)):
+        Results(original_ppo1.BENCHMARK).add({"env": "Swimmer-v4", "seed": seed, "steps": 1000, "score": value - 5, "seconds": 9.0,
+                                              "deterministic": [value] * 2, "stochastic": [value - 1] * 2})
+    text = original_ppo1.report(["Swimmer-v4"], [0, 1], 1000)
+    assert "| Swimmer-v4 | 2 | 50.0 ± 14.1 | [40.0, 60.0] | 49.0 | 45.0 ± 14.1 | 9 |" in text
+    assert text == (results_here / "original-ppo1-table.md").read_text()
+
+
+@pytest.mark.skipif(original_ppo1.installed(), reason="the original is installed")
+def test_without_the_original_it_says_how_to_install_it():
+    done = subprocess.run([sys.executable, str(jobs.ROOT / "benchmarks/original_ppo1.py")], capture_output=True, text=True)
+    assert done.returncode == 2 and "pip install --no-deps baselines==0.1.5" in done.stderr.splitlines()[-1]
