@@ -1,7 +1,7 @@
 """OpenAI Baselines' own PPO1 on tasks of today, unchanged, with its own settings of 2017: what its policies earn, seed by seed.
 
     pip install --no-deps baselines==0.1.5
-    python benchmarks/original_ppo1.py --env Swimmer-v4                the seeds 0 to 4, a million steps each
+    python benchmarks/original_ppo1.py --env Swimmer-v4                seeds 0 to 4, a million steps each
     python benchmarks/original_ppo1.py --env Swimmer-v4 --report       the table of what has finished
 
 It asks for TensorFlow 1 and Gym, and gets TensorFlow's own compatibility module, and Gymnasium behind Gym's names. What has finished stays in
@@ -10,9 +10,11 @@ results/original-ppo1.jsonl and is not trained again; a training that is killed 
 import argparse
 import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 import json
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -23,10 +25,12 @@ import numpy as np
 from finished import RESULTS, Results
 from returns_table import interquartile, mean_and_deviation
 from scores import markdown_table
+from training_queue import tree_commit
 
+from baselines_ppo.outputs import versions
 from common.quiet import import_tensorflow
 
-BENCHMARK = "original-ppo1"
+BENCHMARK, VERSION = "original-ppo1", "0.1.5"
 SETTINGS = {"timesteps_per_actorbatch": 2048, "clip_param": 0.2, "entcoeff": 0.0, "optim_epochs": 10, "optim_stepsize": 3e-4, "optim_batchsize": 64,
             "gamma": 0.99, "lam": 0.95, "schedule": "linear"}  # its run_mujoco.py's
 HIDDEN = {"hid_size": 64, "num_hid_layers": 2}  # likewise
@@ -105,8 +109,10 @@ def train(env_id, seed, steps):
         fresh = OldEnv(gymnasium.make(env_id), 10_000 + seed)
         played = {how: [episode(fresh, last["pi"], stochastic) for _ in range(EPISODES)]
                   for how, stochastic in (("deterministic", False), ("stochastic", True))}
+    made_by = {"settings": SETTINGS | HIDDEN, "versions": versions() | {"baselines": importlib.metadata.version("baselines")}, "platform": platform.platform(), "git_commit": tree_commit()}
     return {"env": env_id, "seed": seed, "steps": steps, "score": float(np.mean(last["returns"])), "curve": curve[::max(1, len(curve) // 100)],
-            "episodes": last["episodes"], "seconds": seconds, **played}
+            "episodes": last["episodes"], "seconds": seconds,
+            **played, **made_by}
 
 
 def installed():
@@ -150,7 +156,7 @@ def report(tasks, seeds, steps):
                      mean_and_deviation([line["score"] for line in found]), f"{np.median([line['seconds'] for line in found]):,.0f}"))
     if not rows:
         return "nothing has finished yet"
-    text = f"baselines 0.1.5, ppo1, its own settings, {steps:,} steps\n\n" + markdown_table(
+    text = f"baselines {VERSION}, ppo1, its own settings, {steps:,} steps\n\n" + markdown_table(
         ("task", "seeds", "100 deterministic episodes, mean ± deviation over seeds", "interquartile mean (95 % interval)", "100 stochastic",
          "last 100 of training", "seconds"), rows) + "\n"
     (RESULTS / f"{BENCHMARK}-table.md").write_text(text)
@@ -167,7 +173,7 @@ def main():
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if not args.report and not installed():
-        parser.error("the original is not installed; pip install --no-deps baselines==0.1.5")
+        parser.error(f"the original is not installed; pip install --no-deps baselines=={VERSION}")
     if args.one:
         with contextlib.redirect_stdout(sys.stderr):
             line = train(args.env[0], args.seeds[0], args.num_timesteps)
