@@ -109,7 +109,8 @@ def train(env_id, seed, steps):
         fresh = OldEnv(gymnasium.make(env_id), 10_000 + seed)
         played = {how: [episode(fresh, last["pi"], stochastic) for _ in range(EPISODES)]
                   for how, stochastic in (("deterministic", False), ("stochastic", True))}
-    made_by = {"settings": SETTINGS | HIDDEN, "versions": versions() | {"baselines": importlib.metadata.version("baselines")}, "platform": platform.platform(), "git_commit": tree_commit()}
+    made_by = {"settings": SETTINGS | HIDDEN, "platform": platform.platform(), "git_commit": tree_commit(),
+               "versions": versions() | {"baselines": importlib.metadata.version("baselines")}}
     return {"env": env_id, "seed": seed, "steps": steps, "score": float(np.mean(last["returns"])), "curve": curve[::max(1, len(curve) // 100)],
             "episodes": last["episodes"], "seconds": seconds,
             **played, **made_by}
