@@ -111,6 +111,9 @@ POLICY_SETTINGS = {
     "kind": (str, "CnnPolicy: large (Nature's) or small (A3C's)"), "init": (str, "initial weights: normc or orthogonal"),
     "init_logstd": (float, "where a Gaussian's log std starts"),
 }
+# as the policies' classes have them, which need TensorFlow to be asked
+POLICY_DEFAULTS = {"hid_size": 64, "num_hid_layers": 2, "vf_hid_size": None, "gaussian_fixed_var": True, "shared_trunk": False, "normalise_ob": True,
+                   "ob_clip": 5.0, "ob_min_std": 0.1, "kind": "large", "init": "normc", "init_logstd": 0.0}
 
 
 class Parser(argparse.ArgumentParser):

@@ -5,7 +5,7 @@ import json
 from dataclasses import fields
 from typing import get_args
 
-from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, build_parser, setting_names
+from baselines_ppo.cli import POLICY_DEFAULTS, POLICY_SETTINGS, RunSettings, build_parser, setting_names
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import LIMITS, in_total, with_defaults
 from baselines_ppo.settings import ALGORITHMS
@@ -55,8 +55,8 @@ def typed_from(path, typed, ranks):
 def its_own(settings, ranks, source):
     """A run's settings, of its `config.json`, as they would be typed on as many ranks."""
     given = checked({name: value for name, value in (settings | settings.get("policy_settings", {})).items() if name not in ("policy_settings", *OWN)}, source)
-    if preset := PRESETS.get(given.get("preset")):  # a policy's setting that did not exist when the run was started is none
-        given = dict.fromkeys(preset.policy.get(given.get("policy"), ())) | given
+    if preset := PRESETS.get(given.get("preset")):  # a policy's setting that did not exist when the run was started is not as the preset has it now
+        given = {name: POLICY_DEFAULTS[name] for name in preset.policy.get(given.get("policy"), ())} | given
     return in_total(with_defaults(given), ranks) if {"alg", "batch"} <= given.keys() else given | {"batch": "per-rank"}
 
 

@@ -83,7 +83,6 @@ def resolve(typed, ranks, kind, env_id, image):
         run_settings["stagger"] = False
     check_policy_names(typed, policy)
     policy_settings = preset.policy.get(policy, {}) | {key: typed[key] for key in POLICY_SETTINGS if key in typed}
-    policy_settings = {key: value for key, value in policy_settings.items() if value is not None}  # none: as its class has it
     return run_settings | learn_settings | {"policy_settings": policy_settings}
 
 

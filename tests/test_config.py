@@ -1,4 +1,5 @@
 """Settings from the command line, from files, and printed: --config, --print-config, `none`, bare flags, the help."""
+import inspect
 import json
 import re
 import subprocess
@@ -8,13 +9,15 @@ from types import SimpleNamespace
 import jobs
 import pytest
 
-from baselines_ppo.cli import GROUPS, algorithm_fields, build_parser, parse, setting_names
+from baselines_ppo import CnnPolicy, MlpPolicy
+from baselines_ppo.cli import GROUPS, POLICY_DEFAULTS, POLICY_SETTINGS, algorithm_fields, build_parser, parse, setting_names
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.folders import claim_folder
 from baselines_ppo.outputs import announce
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import resumed_settings, settings_for
 from baselines_ppo.runner import cores_of_a_rank, default_folder
+from baselines_ppo.sweep_plan import as_words
 from common.errors import UserError
 from common.mpi import Communicator
 
@@ -109,7 +112,6 @@ def test_none_takes_a_presets_value_away():
     assert resolved()["max_grad_norm"] == PRESETS["classic"].learn["max_grad_norm"]
     assert resolved("--max-grad-norm", "none")["max_grad_norm"] is None
     assert resolved("--optim-batchsize", "none")["optim_batchsize"] is None
-    assert "vf_hid_size" not in resolved("--vf-hid-size", "none")["policy_settings"]
 
 
 def test_a_bare_flag_is_true_and_false_can_be_said():
@@ -132,8 +134,20 @@ def test_the_config_of_a_run_has_no_policy_setting_that_did_not_exist_then_thoug
     settings = resolved("--preset", "mujoco", "--ob-clip", "4")
     of_policy = {name: settings["policy_settings"][name] for name in ("init", "ob_clip")}
     path = written(tmp_path, config_of(settings | {"policy_settings": of_policy}, 1, {}))
-    assert "init_logstd" in settings["policy_settings"] and settings_for(typed_from(path, {}, 1)[0], 1, 2)["policy_settings"] == of_policy
-    assert settings_for(typed_from(path, {"init_logstd": -2.0}, 1)[0], 1, 2)["policy_settings"] == of_policy | {"init_logstd": -2.0}
+    given, _ = typed_from(path, {}, 1)
+    defaults = {"init_logstd": 0.0, "ob_min_std": 0.1}
+    assert not {*defaults.items()} & {*settings["policy_settings"].items()}
+    assert settings_for(given, 1, 2)["policy_settings"] == of_policy | defaults
+    assert settings_for(typed_from(path, {"init_logstd": -2.0}, 1)[0], 1, 2)["policy_settings"] == of_policy | defaults | {"init_logstd": -2.0}
+    again, _ = parse(as_words(given))  # as a sweep's trainings are told
+    assert settings_for(again, 1, 2) == settings_for(given, 1, 2)
+
+
+def test_the_policies_defaults_are_those_of_their_classes():
+    for name, value in POLICY_DEFAULTS.items():
+        of_classes = [inspect.signature(cls).parameters[name].default for cls in (MlpPolicy, CnnPolicy) if name in inspect.signature(cls).parameters]
+        assert of_classes and set(of_classes) == {value}
+    assert POLICY_DEFAULTS.keys() == POLICY_SETTINGS.keys()
 
 
 def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
