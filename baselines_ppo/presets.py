@@ -34,19 +34,19 @@ class Preset:
 
 # Departures from 2017 on MuJoCo, each with its reason and, where one is known, its effect on the final policy by the screening of 64 runs on HalfCheetah,
 # Walker2d, Ant and Hopper (benchmarks/results/returns.md): a regression's, in thousands of return, standard error 0.24:
-# none is told apart from nothing by itself. "Alone": what the preset loses without it, in the same units, eight runs beside eight, standard error 0.28 to 0.39.
-# All of them together: that page.
+# none of these is told apart from nothing by itself. "Left out": what the preset loses without it alone, in the same units, eight pairs of runs, standard
+# error 0.28 to 0.39. All of them together: that page.
 MUJOCO = {
-    "schedule": "linear",  # the last steps settle; Baselines' run_mujoco has it, too; alone 0.33
+    "schedule": "linear",  # the last steps settle; Baselines' run_mujoco has it, too; left out 0.33
     "lam": 0.9,  # returns are scaled and V is soon good: less variance for a little more bias; +0.38 over 0.95
     "optim_batchsize": 128,  # +0.31 over 64
-    "scale_returns": True,  # one step size for tasks of any reward scale: Engstrom et al. 2020; alone 0.72
+    "scale_returns": True,  # one step size for tasks of any reward scale: Engstrom et al. 2020; left out 0.72
     "vf_coef": 0.5,
 }
-# orthogonal weights (alone 0.05), a small last layer and a first log std below 0: Andrychowicz et al. 2020, section 3.2
+# orthogonal weights (left out 0.05), a small last layer and a first log std below 0: Andrychowicz et al. 2020, section 3.2
 ORTHOGONAL = {"init": "orthogonal"}
 # a first log std of -1: +0.20 over -0.5, and HalfCheetah 6,233 for 5,140, Walker2d 4,727 for 3,319, Ant 4,957 for 4,584, Hopper 3,267 for 2,605 (seeds 402
-# and 403); 1e-4: observations of MuJoCo are in units of their own, and a foot's or a finger's may be small ones; alone 0.11
+# and 403); 1e-4 (left out 0.11): observations of MuJoCo are in units of their own, and a foot's or a finger's may be small ones
 CONTINUOUS = ORTHOGONAL | {"init_logstd": -1.0, "ob_min_std": 1e-4}
 
 PRESETS = {

@@ -1,11 +1,12 @@
-"""OpenAI Baselines' own PPO1 on tasks of today, unchanged, with its own settings of 2017: what its policies earn, seed by seed.
+"""OpenAI Baselines' own PPO1 on tasks of today, its code unchanged and its settings of 2017: what its policies earn, seed by seed.
 
     pip install --no-deps baselines==0.1.5
     python benchmarks/original_ppo1.py --env Swimmer-v4                seeds 0 to 4, a million steps each
     python benchmarks/original_ppo1.py --env Swimmer-v4 --report       the table of what has finished
 
-It asks for TensorFlow 1 and Gym, and gets TensorFlow's own compatibility module, and Gymnasium behind Gym's names. What has finished stays in
-results/original-ppo1.jsonl and is not trained again; a training that is killed begins afresh. A time limit counts as a death, as in 2017.
+It asks for TensorFlow 1 and Gym, and gets TensorFlow's own compatibility module, with the one layer that is missing from it, and Gymnasium behind Gym's
+names. What has finished stays in results/original-ppo1.jsonl and is not trained again; a training that is killed begins afresh. A time limit counts as a
+death, as in 2017.
 """
 import argparse
 import contextlib
@@ -22,10 +23,10 @@ import types
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
-from finished import RESULTS, Results
+from finished import Results
 from returns_table import interquartile, mean_and_deviation
 from scores import markdown_table
-from training_queue import tree_commit
+from training_queue import report_place, tree_commit
 
 from baselines_ppo.outputs import versions
 from common.quiet import import_tensorflow
@@ -34,6 +35,7 @@ BENCHMARK, VERSION = "original-ppo1", "0.1.5"
 SETTINGS = {"timesteps_per_actorbatch": 2048, "clip_param": 0.2, "entcoeff": 0.0, "optim_epochs": 10, "optim_stepsize": 3e-4, "optim_batchsize": 64,
             "gamma": 0.99, "lam": 0.95, "schedule": "linear"}  # its run_mujoco.py's
 HIDDEN = {"hid_size": 64, "num_hid_layers": 2}  # likewise
+TASKS, SEEDS, STEPS = ("Swimmer-v4",), (0, 1, 2, 3, 4), 1_000_000
 EPISODES = 100
 TOLD_EVERY = 50  # iterations
 
@@ -83,6 +85,7 @@ def old_libraries():
 def train(env_id, seed, steps):
     """One training by the original, and its final policy's returns; the JSON line."""
     import gymnasium
+    commit = tree_commit()
     gymnasium.logger.min_level = gymnasium.logger.ERROR  # -v4 is meant
     old_libraries()
     U, logger, misc = (importlib.import_module(f"baselines.{name}") for name in ("common.tf_util", "logger", "common.misc_util"))
@@ -109,11 +112,9 @@ def train(env_id, seed, steps):
         fresh = OldEnv(gymnasium.make(env_id), 10_000 + seed)
         played = {how: [episode(fresh, last["pi"], stochastic) for _ in range(EPISODES)]
                   for how, stochastic in (("deterministic", False), ("stochastic", True))}
-    made_by = {"settings": SETTINGS | HIDDEN, "platform": platform.platform(), "git_commit": tree_commit(),
-               "versions": versions() | {"baselines": importlib.metadata.version("baselines")}}
     return {"env": env_id, "seed": seed, "steps": steps, "score": float(np.mean(last["returns"])), "curve": curve[::max(1, len(curve) // 100)],
-            "episodes": last["episodes"], "seconds": seconds,
-            **played, **made_by}
+            "episodes": last["episodes"], "seconds": seconds, **played, "settings": SETTINGS | HIDDEN, "git_commit": commit,
+            "versions": versions() | {"baselines": importlib.metadata.version("baselines")}, "platform": platform.platform()}
 
 
 def installed():
@@ -131,21 +132,21 @@ def episode(env, pi, stochastic):
 
 
 def in_a_process(env_id, seed, steps):
-    """`train` in a process of its own.
+    """`train` in a process of its own, which says on stderr how far it is.
 
     Raises:
-        RuntimeError: with its last words, if it fails.
+        RuntimeError: if it fails.
     """
     words = [sys.executable, __file__, "--one", "--env", env_id, "--seeds", str(seed), "--num-timesteps", str(steps)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}) as child:
         out = child.stdout.read()
     if child.returncode:
-        raise RuntimeError(f"{env_id}, seed {seed}: ended with status {child.returncode}")
+        raise RuntimeError(f"{env_id}, seed {seed}: ended with status {child.returncode}; why stands above")
     return json.loads(out.splitlines()[-1])
 
 
 def report(tasks, seeds, steps):
-    """The table of what has finished, written beside the raw results."""
+    """The table of what has finished, written beside the raw results, under a name of its own if it is not the whole."""
     lines = {(line["env"], line["seed"]): line for line in Results(BENCHMARK).lines if line["steps"] == steps and line["seed"] in seeds}
     rows = []
     for env_id in tasks:
@@ -160,15 +161,16 @@ def report(tasks, seeds, steps):
     text = f"baselines {VERSION}, ppo1, its own settings, {steps:,} steps\n\n" + markdown_table(
         ("task", "seeds", "100 deterministic episodes, mean ± deviation over seeds", "interquartile mean (95 % interval)", "100 stochastic",
          "last 100 of training", "seconds"), rows) + "\n"
-    (RESULTS / f"{BENCHMARK}-table.md").write_text(text)
+    place = report_place(BENCHMARK, set(TASKS) <= set(tasks) and set(SEEDS) <= set(seeds) and steps == STEPS)
+    place.with_name(f"{place.name}-table.md").write_text(text)
     return text
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", nargs="+", metavar="ID", default=["Swimmer-v4"], help="Gymnasium ids with Box observations and actions [Swimmer-v4]")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="[0 1 2 3 4]")
-    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="[1e6]")
+    parser.add_argument("--env", nargs="+", metavar="ID", default=list(TASKS), help="Gymnasium ids with Box observations and actions [Swimmer-v4]")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="[0 1 2 3 4]")
+    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=STEPS, help="[1e6]")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
     parser.add_argument("--report", action="store_true", help="only write the table of what has finished")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
