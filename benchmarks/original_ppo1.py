@@ -1,6 +1,6 @@
 """OpenAI Baselines' own PPO1 on tasks of today, its code unchanged and its settings of 2017: what its policies earn, seed by seed.
 
-    pip install --no-deps baselines==0.1.5
+    pip install -e '.[benchmarks]' && pip install --no-deps baselines==0.1.5
     python benchmarks/original_ppo1.py --env Swimmer-v4                seeds 0 to 4, a million steps each
     python benchmarks/original_ppo1.py --env Swimmer-v4 --report       the table of what has finished
 
