@@ -19,6 +19,8 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from training_queue import add_jobs
+
 ROOT = Path(__file__).parents[1]
 CARTPOLE = ("CartPole-v1", 450, "each")
 # name: (task, bar, what is held to it, arguments)
@@ -69,7 +71,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tasks", nargs="+", help="some of the group's tasks only")
     parser.add_argument("--words", nargs=argparse.REMAINDER, default=[], help="last: further arguments for every training, to try things out")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once")
+    add_jobs(parser)
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "learns")
     args = parser.parse_args()
     tasks = {name: task for name, task in GROUPS[args.group].items() if not args.tasks or name in args.tasks}

@@ -3,18 +3,17 @@
     python benchmarks/long_runs.py [--jobs N] [--seeds 0 1 2]
 """
 import argparse
-import os
 import sys
 
 import algorithms
 import surrogates
-from training_queue import run_queue
+from training_queue import add_jobs, run_queue
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    add_jobs(parser)
     args = parser.parse_args()
     telling = algorithms.TASKS[:4]  # tell Figure 3's algorithms apart; its others come last
     first = surrogates.jobs(seeds=args.seeds[:1]) + algorithms.jobs(telling, args.seeds) + surrogates.jobs(seeds=args.seeds, time_limits="death")

@@ -59,7 +59,7 @@ def failing(tree, files, words=()):
                           text=True, env=os.environ | {"PYTHONPATH": str(tree)})
     if done.returncode not in (0, 1):
         raise SystemExit(f"pytest ended with status {done.returncode}: {done.stdout[-500:]} {done.stderr[-500:]}")
-    return [re.sub(r"^\S*/", "", line.split(" ", 1)[1].split(" - ")[0]) for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+    return sorted(re.sub(r"^\S*/", "", line.split(" ", 1)[1].split(" - ")[0]) for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR ")))
 
 
 def main():
@@ -70,6 +70,10 @@ def main():
     args = parser.parse_args()
     if not args.no_returns and not any((ROOT / "tests/reference").glob("*.json")):
         parser.error("the return tests have no references yet; make them by python benchmarks/references.py, or leave the tests out by --no-returns")
+    with tempfile.TemporaryDirectory() as tree:
+        mutated(Path(tree), [])
+        if broken := failing(Path(tree), EQUATIONS if args.no_returns else EQUATIONS + RETURNS, ("-n", "0", "-x") if args.quick else ()):
+            parser.error(f"{broken[0]} fails without a mutation; mend it first, for else every mutation would seem to be seen")
     rows, unseen = [], []
     for name in args.only or MUTATIONS:
         with tempfile.TemporaryDirectory() as tree:

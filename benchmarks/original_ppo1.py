@@ -26,7 +26,7 @@ import numpy as np
 from finished import Results
 from returns_table import interquartile, mean_and_deviation
 from scores import markdown_table
-from training_queue import report_place, tree_commit
+from training_queue import add_jobs, report_place, tree_commit
 
 from baselines_ppo.outputs import versions
 from common.quiet import import_tensorflow
@@ -171,7 +171,7 @@ def main():
     parser.add_argument("--env", nargs="+", metavar="ID", default=list(TASKS), help="Gymnasium ids with Box observations and actions [Swimmer-v4]")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="[0 1 2 3 4]")
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=STEPS, help="[1e6]")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    add_jobs(parser)
     parser.add_argument("--report", action="store_true", help="only write the table of what has finished")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -184,7 +184,8 @@ def main():
         return 0
     results, failed = Results(BENCHMARK), 0
     done = {(line["env"], line["seed"], line["steps"]) for line in results.lines}
-    waiting = [] if args.report else [key for seed in args.seeds for env_id in args.env if (key := (env_id, seed, args.num_timesteps)) not in done]
+    asked = dict.fromkeys((env_id, seed, args.num_timesteps) for seed in args.seeds for env_id in args.env)
+    waiting = [] if args.report else [key for key in asked if key not in done]
     with ThreadPoolExecutor(args.jobs) as pool:
         for future in as_completed([pool.submit(in_a_process, *key) for key in waiting]):
             try:

@@ -3,7 +3,7 @@
     python benchmarks/references.py                   every small task on a hundred seeds: a quarter of an hour on two cores
     python benchmarks/references.py --tasks ring      one
     python benchmarks/references.py --trial 2         two seeds of each, shown and not written
-    python benchmarks/references.py --million         of the tasks of a million steps, from what benchmarks/returns.py has finished
+    python benchmarks/references.py --million         of the tasks of a million steps, from what returns.py has finished of them
 
 May be killed at any moment and started again: what has finished counts for as long as the code that it depends on, committed or not, is the same.
 """
@@ -20,7 +20,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the tests and run.py ha
 import numpy as np  # noqa: E402
 import returns  # noqa: E402
 from finished import Results  # noqa: E402
-from training_queue import ROOT, tree_commit  # noqa: E402
+from training_queue import ROOT, add_jobs, tree_commit  # noqa: E402
+
+from common.errors import UserError  # noqa: E402
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 import reference_bounds  # noqa: E402
@@ -67,8 +69,11 @@ def small(names, seeds, jobs, made_by, partial, write=True):
         for name in names:
             futures = {pool.submit(train, name, seed): seed for seed in seeds if (name, seed) not in done}
             for future in as_completed(futures):
-                done[name, futures[future]] = future.result()
-                partial.add({"task": name, "seed": futures[future], "score": future.result(), "code": now})
+                if not future.exception():
+                    done[name, futures[future]] = future.result()
+                    partial.add({"task": name, "seed": futures[future], "score": future.result(), "code": now})
+            for future in futures:  # only now, when the others are kept
+                future.result()
             scores = {seed: done[name, seed] for seed in seeds}
             found = reference_bounds.reference(name, scores, settings=settings_of(name), **made_by, command="python benchmarks/references.py")
             if write:
@@ -78,14 +83,24 @@ def small(names, seeds, jobs, made_by, partial, write=True):
 
 
 def million(results, folder=reference_bounds.MILLION):
-    """Write the references of the tasks of a million steps: all seeds that were trained with the settings that stand now, deterministic policies."""
+    """Write the references of the tasks of a million steps: what the deterministic policies of their seeds earn, with the settings that stand now.
+
+    Raises:
+        UserError: for seeds of one task that were trained by several versions of a library, or by files that no commit has.
+    """
     for env in returns.NINE:
-        seeds = sorted({line["seed"] for line in results.lines if line["env"] == env})
+        seeds = (*returns.GROUPS["nine"].seeds, *returns.REFERENCE_SEEDS)
         lines = {job.seed: (job, line) for job in returns.jobs("nine", [env], seeds) if (line := results.finished(job))}
         if not lines:
             print(f"{env}: no seed has finished with the settings that stand now")
             continue
+        if mixed := [seed for seed, (_, line) in lines.items() if line["git_commit"].endswith("+")]:
+            raise UserError(f"{env}, seed {mixed[0]} was trained by files with changes, and a reference names the commit that it is of; take its line out of "
+                            f"{results.path} and train it anew")
         job, newest = lines[max(lines)]
+        if other := [seed for seed, (_, line) in lines.items() if line["versions"] != newest["versions"]]:
+            raise UserError(f"{env}, seeds {other[0]} and {max(lines)} were trained by other versions of the libraries; take the older lines out of "
+                            f"{results.path} and train them anew")
         scores = {seed: float(np.mean(line["deterministic"])) for seed, (_, line) in lines.items()}
         found = reference_bounds.reference(
             env, scores, preset=newest["settings"]["preset"], words=list(job.words), settings=job.settings, steps=job.steps,
@@ -100,10 +115,13 @@ def main():
     parser.add_argument("--tasks", nargs="+", help="some of the small ones [all]")
     parser.add_argument("--trial", type=int, metavar="SEEDS", help="so many seeds only, shown and not written")
     parser.add_argument("--million", action="store_true", help="only write the references of the tasks of a million steps; trains nothing")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    add_jobs(parser)
     args = parser.parse_args()
     if args.million:
-        million(Results(returns.BENCHMARK))
+        try:
+            million(Results(returns.BENCHMARK))
+        except UserError as error:
+            parser.error(str(error))
         return 0
     start()
     from return_tasks import TASKS

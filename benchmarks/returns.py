@@ -2,6 +2,7 @@
 
     python benchmarks/returns.py                                        nine tasks, a million steps, seeds 0 to 4
     python benchmarks/returns.py --env Hopper-v4 --seeds 0              one row's first seed
+    python benchmarks/returns.py --seeds $(seq 200 210)                 eleven more, for the references of a million steps
     python benchmarks/returns.py --group paper                          the 2017 settings on the paper's seven tasks
     python benchmarks/returns.py --group paper --with "bootstrap_time_limits=false"    the same, time limits taken for deaths as in 2017
     python benchmarks/returns.py --group others                         tasks that no preset was tuned on
@@ -12,14 +13,13 @@
 May be killed at any moment and started again (training_queue.py). A line of results/returns.jsonl counts for what the settings are now.
 """
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 
 from finished import Job, Results, check
 from returns_table import table
 from scores import curve_figure
-from training_queue import report_place, run_queue, words_of
+from training_queue import add_jobs, report_place, run_queue, words_of
 
 from common.errors import UserError
 
@@ -48,6 +48,7 @@ OVERRIDES = {"Walker2d-v4": {"hid_size": "128"}, "Swimmer-v4": {"gamma": "0.9999
 # of the final policy, deterministic and stochastic; Pong's games are long, and its bar is on the last of training
 EPISODES = {"PongNoFrameskip-v4": 0}
 TEST_SEEDS = (50, 51, 52)  # tests/test_long_returns.py trains them: no result and no reference is of them
+REFERENCE_SEEDS = range(200, 211)  # beside the reported ones, in the references of a million steps: nothing is tuned on them
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def jobs(name, tasks=None, seeds=None, steps=None, preset=None, more="", ranks=N
         own = {"preset": preset} if preset else (group.overrides or {}).get(env, {})
         return words_of(" ".join(f"{name}={value}" for name, value in own.items())) + words_of(more)
     return [Job(BENCHMARK, setting, env, seed, steps or group.steps_of(env), words(env), EPISODES.get(env, 100), ranks, by_settings=True)
-            for seed in seeds or group.seeds for env in tasks or group.tasks]
+            for seed in dict.fromkeys(seeds or group.seeds) for env in dict.fromkeys(tasks or group.tasks)]
 
 
 def report(name, plan, beside=()):
@@ -133,7 +134,7 @@ def main():
     parser.add_argument("--preset", help="another preset for all tasks [the group's]")
     parser.add_argument("--with", dest="more", default="", metavar="SETTINGS", help='"name=value name=value": further settings for all tasks')
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), help="environment steps of a training, over all ranks [the group's]")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores; one of several ranks]")
+    add_jobs(parser, "the cores; one of several ranks")
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
     args = parser.parse_args()
     if kept := set(args.seeds or ()) & set(TEST_SEEDS):

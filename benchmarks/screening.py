@@ -11,13 +11,12 @@ no effect is mixed with another. Other settings are the preset `mujoco`'s as it 
 no reported result uses. May be killed at any moment and started again (training_queue.py).
 """
 import argparse
-import os
 import sys
 
 import numpy as np
 from finished import Job, Results, check
 from scores import markdown_table
-from training_queue import run_queue
+from training_queue import add_jobs, run_queue
 
 BENCHMARK, FIRST_SEED, EPISODES, LONGEST_PLAN, PAIRS = "screening", 1000, 20, 512, 32
 # 32 pairs on the first four, 32 on the others, and so on
@@ -181,7 +180,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=64, help=f"of the plan, from its start, at most {LONGEST_PLAN} [64]")
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    add_jobs(parser)
     parser.add_argument("--report", action="store_true", help="only show what has finished")
     parser.add_argument("--regression", action="store_true", help="only show the regression on all runs")
     args = parser.parse_args()

@@ -158,6 +158,18 @@ def words_of(text):
     return tuple(word for name, _, value in pairs for word in (f"--{name.replace('_', '-')}", value))
 
 
+def at_once(text):
+    """How many trainings, an int from 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} trainings at once; give 1 or more")
+    return int(text)
+
+
+def add_jobs(parser, default="the cores"):
+    """Give a benchmark's command line its --jobs."""
+    parser.add_argument("--jobs", type=at_once, default=len(os.sched_getaffinity(0)), help=f"trainings at once [{default}]")
+
+
 def main(doc, tasks, jobs, report, **variants):
     """The command line of one long benchmark; returns the exit status.
 
@@ -171,12 +183,13 @@ def main(doc, tasks, jobs, report, **variants):
     parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds [0 1 2]")
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    add_jobs(parser)
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
     for name, choices in variants.items():
         parser.add_argument(f"--{name.replace('_', '-')}", choices=choices, default=choices[0], help=f"[{choices[0]}]")
     args = parser.parse_args()
-    what, variant = (args.env, args.seeds, args.num_timesteps), {name: getattr(args, name) for name in variants}
+    what = [*dict.fromkeys(args.env)], [*dict.fromkeys(args.seeds)], args.num_timesteps
+    variant = {name: getattr(args, name) for name in variants}
     failed = 0 if args.report else run_queue(jobs(*what, **variant), args.jobs)
     print(report(*what, **variant))
     return 1 if failed else 0

@@ -1,4 +1,4 @@
-"""Where presets come from: what one changed setting does, on seeds from 100 up, which no reported result uses.
+"""Where presets come from: what one changed setting does, on seeds from 100 up, which no reported result and no reference of a million steps uses.
 
     python benchmarks/tuning.py --env Hopper-v4 Walker2d-v4 --seeds 100 101 --try "preset=trpo" "preset=trpo cg_stride=1"
 
@@ -8,13 +8,13 @@ results/tuning.jsonl; --report only shows it. What was tried with a preset that 
 asked for again. May be killed at any moment and started again (training_queue.py).
 """
 import argparse
-import os
 import sys
 
 import numpy as np
 from finished import Job, Results, check, counts_for
+from returns import REFERENCE_SEEDS
 from scores import markdown_table
-from training_queue import run_queue, words_of
+from training_queue import add_jobs, run_queue, words_of
 
 from common.errors import UserError
 
@@ -61,13 +61,16 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[FIRST_SEED, FIRST_SEED + 1], help="seeds from 100 up [100 101]")
     parser.add_argument("--try", nargs="+", default=[], dest="settings", metavar="SETTINGS", help='"name=value name=value", each a set of settings')
     parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
-    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="trainings at once [the cores]")
+    add_jobs(parser)
     parser.add_argument("--report", action="store_true", help="only show what was tried")
     args = parser.parse_args()
     if min(args.seeds) < FIRST_SEED:
         parser.error(f"seed {min(args.seeds)} is for reported results; tune on seeds from {FIRST_SEED} up")
+    if kept := set(args.seeds) & set(REFERENCE_SEEDS):
+        parser.error(f"seed {min(kept)} is in the references of the return tests; leave {REFERENCE_SEEDS[0]} to {REFERENCE_SEEDS[-1]} to them")
     try:
-        jobs = [job_of(text, env, seed, args.num_timesteps) for seed in args.seeds for env in args.env for text in dict.fromkeys(args.settings)]
+        plan = [job_of(text, env, seed, args.num_timesteps) for seed in args.seeds for env in args.env for text in args.settings]
+        jobs = list(dict.fromkeys(plan))
         check(() if args.report else jobs)
     except (UserError, ValueError) as error:
         parser.error(str(error))

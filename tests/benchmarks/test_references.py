@@ -9,6 +9,8 @@ import returns
 from finished import Results
 from reference_bounds import FALSE_ALARMS, SLACK, chance, enough, prediction_bound, rank_of, read
 
+from common.errors import UserError
+
 DISTRIBUTIONS = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
     "a few seeds far below": lambda rng, shape: -np.exp(0.8 * rng.standard_normal(shape)),
@@ -76,12 +78,40 @@ def test_a_tree_with_changes_makes_no_reference(monkeypatch, capsys):
     assert end.value.code == 2 and "commit them first" in capsys.readouterr().err
 
 
-def test_references_of_a_million_steps_are_of_all_seeds_with_the_settings_that_stand_now(results_here, tmp_path, capsys):
+def test_a_training_that_fails_takes_none_of_the_others_with_it(tmp_path, monkeypatch):
+    def train(name, seed):
+        if seed == 100:
+            raise RuntimeError("broken")
+        return float(seed)
+    monkeypatch.setattr(references, "ProcessPoolExecutor", lambda *args: ThreadPoolExecutor(1))
+    monkeypatch.setattr(references, "train", train)
+    partial = Results("references", tmp_path)
+    with pytest.raises(RuntimeError, match="broken"):
+        references.small(["ring"], range(100, 103), 1, {"git_commit": "c" * 40, "versions": {}}, partial)
+    assert sorted(line["seed"] for line in Results("references", tmp_path).lines) == [101, 102]
+
+
+def line(job, settings=(), **more):
+    """A line of a training of Hopper, whose policy earns a thousand times its seed."""
+    return {"benchmark": "returns", "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "git_commit": "c" * 40, "versions": {},
+            "settings": job.settings | {"preset": "mujoco"} | dict(settings), "deterministic": [1000.0 * job.seed] * 100} | more
+
+
+@pytest.mark.parametrize("odd, says", [({"git_commit": "c" * 40 + "+"}, "seed 1 was trained by files with changes"),
+                                       ({"versions": {"mujoco": "9"}}, "seeds 1 and 2 were trained by other versions")])
+def test_a_reference_of_a_million_steps_is_of_committed_files_and_of_one_set_of_libraries(odd, says, results_here, tmp_path):
     results = Results("returns")
     for job in returns.jobs("nine", ["Hopper-v4"], range(3)):
-        changed = {"clip_param": 0.3} if job.seed == 1 else {}
-        results.add({"benchmark": "returns", "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "git_commit": "c" * 40,
-                     "versions": {}, "settings": job.settings | {"preset": "mujoco"} | changed, "deterministic": [1000.0 * job.seed] * 100})
+        results.add(line(job, **(odd if job.seed == 1 else {})))
+    with pytest.raises(UserError, match=says):
+        references.million(results, tmp_path / "million")
+    assert not (tmp_path / "million").exists()
+
+
+def test_references_of_a_million_steps_are_of_all_their_seeds_with_the_settings_that_stand_now(results_here, tmp_path, capsys):
+    results = Results("returns")
+    for job in returns.jobs("nine", ["Hopper-v4"], [0, 1, 2, 77]):
+        results.add(line(job, {"clip_param": 0.3} if job.seed == 1 else {}))
     references.million(results, tmp_path / "million")
     found = read(tmp_path / "million")
     assert found.keys() == {"Hopper-v4"} and found["Hopper-v4"]["scores"] == {"0": 0.0, "2": 2000.0}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import returns
 import returns_table
+import tuning
 from finished import Job, Results
 from returns_table import collapsed, ratio, row, table
 from training_queue import run_queue
@@ -28,6 +29,23 @@ def test_what_a_policy_earns_is_in_the_line_and_in_the_table(results_here, tmp_p
     assert all(ret >= 8 for ret in found["stochastic"])
     assert f"{np.mean(found['deterministic']):,.1f}" in returns.report("others", [job])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["returns-others-part-table.md", "returns-others-part.png", "returns.jsonl", "work"]
+
+
+def test_a_seed_or_a_task_that_is_named_twice_is_one():
+    assert [(job.env, job.seed) for job in returns.jobs("nine", ["Hopper-v4", "Ant-v4", "Hopper-v4"], [1, 0, 1])] == [
+        ("Hopper-v4", 1), ("Ant-v4", 1), ("Hopper-v4", 0), ("Ant-v4", 0)]
+
+
+@pytest.mark.parametrize("module, words, says", [
+    (tuning, ["--env", "Hopper-v4", "--seeds", "100", "205"], "seed 205 is in the references of the return tests"),
+    (tuning, ["--env", "Hopper-v4", "--seeds", "4"], "seed 4 is for reported results"),
+    (returns, ["--seeds", "51"], "seed 51 is trained by tests/test_long_returns.py"),
+    (returns, ["--jobs", "0"], "'0' trainings at once; give 1 or more")])
+def test_seeds_that_are_kept_for_something_else_are_refused(module, words, says, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", [module.__name__, *words])
+    with pytest.raises(SystemExit) as end:
+        module.main()
+    assert end.value.code == 2 and says in capsys.readouterr().err
 
 
 def test_a_row_says_what_a_policy_earns_and_which_bars_it_reaches(monkeypatch):
