@@ -1,4 +1,5 @@
 """`python -m baselines_ppo`, `baselines-ppo` and `run.py`."""
+import os
 import sys
 
 from baselines_ppo.cli import complain, parse
@@ -17,6 +18,7 @@ def one_run(path):
 
 def main(argv=None):
     """Train or play as the command line says; returns the exit status. 2 is a mistake in what was asked for."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy reads it: acting multiplies vectors, and more threads only wait for each other
     try:
         typed, args = parse(sys.argv[1:] if argv is None else argv)
         if args.play or args.video:

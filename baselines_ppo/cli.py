@@ -15,8 +15,7 @@ from baselines_ppo.settings import ALGORITHMS, setting
 from common.checks import shown
 from common.errors import UserError
 
-ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy",
-           "--nsteps": "--timesteps-per-actorbatch"}
+ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy"}
 
 USAGE = """
   %(prog)s --env ID [--SETTING VALUE] ...                    train

@@ -1,4 +1,5 @@
 """`CnnPolicy`: one convolutional network for policy and value, over images: Nature's (Mnih et al. 2015) or A3C's (Mnih et al. 2016)."""
+import functools
 import math
 
 import numpy as np
@@ -27,7 +28,7 @@ class CnnPolicy(Policy):
 
     Args:
         name: 'pi' or 'oldpi'.
-        ob_space: a Box of rank 3 and dtype uint8, at least 36 x 36 pixels.
+        ob_space: a Box of rank 3 and dtype uint8, at least 36 x 36 pixels, for the small network 20 x 20.
         ac_space: any action space; a Gaussian's log std is a free variable.
         kind: 'large', Nature's, or 'small', A3C's.
         init: 'normc', Baselines', or 'orthogonal'.
@@ -65,7 +66,9 @@ class CnnPolicy(Policy):
         for i, (filters, kernel, stride) in enumerate(convolutions, 1):
             pixels = [(n - kernel) // stride + 1 for n in pixels]
             if min(pixels) < 1:
-                raise UserError(f"images of {ob_space.shape} are too small for the {kind!r} network; give at least 36 x 36 pixels")
+                least = functools.reduce(lambda n, layer: (n - 1) * layer[2] + layer[1], reversed(convolutions), 1)  # what leaves one pixel
+                raise UserError(f"images of {ob_space.shape} are too small for the {kind!r} network; give at least {least} x {least} pixels, "
+                                "or use --policy mlp")
             shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
             channels = filters
         pdtype = make_pdtype(ac_space)

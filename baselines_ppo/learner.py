@@ -1,4 +1,5 @@
 """What every `learn` needs around its update: settings checked, policies built, the segment's evaluation, the training that drives it."""
+import logging
 from dataclasses import fields
 
 import numpy as np
@@ -6,8 +7,10 @@ import numpy as np
 from baselines_ppo import recording
 from baselines_ppo.warm_start import begin_with
 from common import mpi, seeding
+from common.checks import whole
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
+from common.optimise import choose_strategy
 from common.return_scaling import ReturnScaler
 from common.training import Training
 
@@ -16,7 +19,7 @@ from common.training import Training
 # averaging: 'gather', 'average' (see `common.optimise`) or 'auto', by ranks, batch and network.
 # logger, folder, checkpoint, checkpoint_every: where to log and to write checkpoints, and where to go on from (`common.training`).
 # load_path: a trained policy's, to start from where there is no checkpoint (`warm_start`).
-# on_start: function (`Training`), called once before the first step.
+# on_start: function (`Training`, `Learner`), called once before the first step.
 # heartbeat: this rank's `common.heartbeat.Heartbeat`.
 # env_threads: threads that step this rank's environments (`common.segments.Collector`).
 # run_dir: the run's folder, for plot, report and load_policy; progress: whether to show the live view, or lines where there is no terminal
@@ -41,6 +44,7 @@ class Learner:
         pi, oldpi: the policies, the same on all ranks.
         evaluate: the `SegmentEvaluator`.
         comm, seed, averaging, num_envs: the ranks, the run's seed, the way to average, environments of this rank.
+        strategies: {what is optimised: 'gather' or 'average'}, as `averaging` comes to, for the run's config.json.
 
     Raises:
         UserError: for any setting, space or environment that cannot be.
@@ -55,6 +59,10 @@ class Learner:
         self.settings.check_with(limits)
         if run["averaging"] not in ("auto", "gather", "average"):
             raise UserError(f"averaging={run['averaging']!r}; choose one of auto, gather, average")
+        for name in ("checkpoint_every", "env_threads"):
+            whole(name, run[name], 1)
+        if seed is not None:
+            whole("seed", seed)
         self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
         run["run_dir"], run["progress"] = self.comm.broadcast((run["run_dir"], bool(run["progress"])))
@@ -64,11 +72,19 @@ class Learner:
         self.env = env if run["run_dir"] is None else recording.monitored(env)
         self.limits, self.callback, self.run = limits, callback, run
         self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))
+        if seed is None and self.comm.rank == 0:
+            logging.getLogger("baselines_ppo").info("learn: no seed was given; this run has seed=%d", self.seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
         self.settings.check_for(self.num_envs)
         self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
         self.scaler = ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
+        self.strategies = {}
+
+    def strategy(self, what, parameters, rows):
+        """How the gradients of `what` are averaged, 'gather' or 'average', by its parameters and the rows of a minibatch; kept in `strategies`."""
+        self.strategies[what] = choose_strategy(self.comm.size, parameters, rows) if self.averaging == "auto" else self.averaging
+        return self.strategies[what]
 
     def scale(self, seg):
         """Scale a segment's rewards, if that is asked for."""
@@ -98,7 +114,7 @@ class Learner:
         elif run["load_path"] is not None:
             begin_with(run["load_path"], self.pi, self.comm)
         if run["on_start"] is not None:
-            run["on_start"](training)
+            run["on_start"](training, self)
         return recording.recorded(training, self, run["run_dir"], run["progress"]) if self.recorded else training
 
 

@@ -7,7 +7,7 @@ import sys
 
 from baselines_ppo.commands import play_command, report_command, resume_command
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import MAY_CHANGE, why_not_stagger
+from baselines_ppo.resolve import MAY_CHANGE, why_not_stagger, without_effect
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
 from common.errors import UserError
@@ -43,6 +43,8 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
         print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
     if PRESETS[settings["preset"]].stagger and not settings["stagger"] and "stagger" not in typed and (why := why_not_stagger(settings)):
         print(f"preset {settings['preset']} would end first episodes early (--stagger); not with {why[0]}: {why[1]}")
+    for name, what in without_effect(settings, typed):
+        print(f"{name} changes nothing here: it takes {what}")
     for line in too_seldom(settings, comm.size):
         print(line)
     if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):

@@ -1,23 +1,20 @@
 """Watching a trained policy: load it, run episodes, print what they earned, film one."""
 import json
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from baselines_ppo.cli import complain  # noqa: E402
-from baselines_ppo.policy_files import check_spaces, find_policy  # noqa: E402
-from common import mpi, seeding  # noqa: E402
-from common.checks import check_room, shown  # noqa: E402
-from common.errors import EnvironmentFault, UserError  # noqa: E402
-from common.monitor import find_monitor  # noqa: E402
-from common.rendering import display_named, has_display  # noqa: E402
-from common.run_folder import RunFolder  # noqa: E402
-from common.segments import LONGEST  # noqa: E402
-from common.stepper import Stepper  # noqa: E402
+from baselines_ppo.cli import complain
+from baselines_ppo.policy_files import check_spaces, find_policy
+from common import mpi, seeding
+from common.checks import check_room, shown
+from common.errors import EnvironmentFault, UserError
+from common.monitor import find_monitor
+from common.rendering import display_named, has_display
+from common.run_folder import RunFolder
+from common.segments import LONGEST
+from common.stepper import Stepper
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
 WATCHED = 10  # episodes that are watched; more are only counted

@@ -12,7 +12,7 @@ from common.advantages import add_vtarg_and_adv, standardise
 from common.limits import Limits
 from common.minibatches import minibatches_per_epoch, plan_minibatches
 from common.mpi_adam import MpiAdam
-from common.optimise import MinibatchDescent, choose_strategy
+from common.optimise import MinibatchDescent
 from common.segments import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent", "clipfrac")
@@ -32,7 +32,7 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
         callback: function (locals, globals) called before every iteration with a dict of `pi`, `oldpi`, `seg`, `rewbuffer`, `lenbuffer`,
             `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`, or a list of both. Returning True or raising
             `StopTraining` ends the run.
-        seed: an int; None draws one from NumPy's global generator on rank 0.
+        seed: an int; None draws one from NumPy's global generator on rank 0, and the logger `baselines_ppo` says which, at level INFO.
         options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, vf_stepsize, max_grad_norm, target_kl,
             standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RUN_OPTIONS`: run_dir, progress,
             load_path, averaging ...
@@ -132,7 +132,7 @@ class PPOUpdate:
         self.adam = MpiAdam(pi.get_trainable_variables(), epsilon=settings.adam_epsilon, factors=factors, comm=comm)
         self.penalty = KLPenalty(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
-        self.averaging = choose_strategy(comm.size, self.adam.size, self.batch_size) if learner.averaging == "auto" else learner.averaging
+        self.averaging = learner.strategy("policy and value", self.adam.size, self.batch_size)
         self.descent = MinibatchDescent(ppo_losses(pi, settings), TERMS, self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts)
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
         self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // self.batch_size)
@@ -165,12 +165,12 @@ class PPOUpdate:
         valid = seg["valid"].reshape(-1)
         count = self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize))
         batch = self._batch(seg, valid)
-        minibatch_terms = []
+        newest, minibatch_terms = dict(seg), []
         for epoch in range(s.optim_epochs if self.one_by_one else 1):
             if s.recompute_adv and epoch > 0:
-                self.evaluate.values_again(seg)
-                add_vtarg_and_adv(seg, s.gamma, s.lam)
-                batch = self._batch(seg, valid)
+                self.evaluate.values_again(newest)
+                add_vtarg_and_adv(newest, s.gamma, s.lam)
+                batch = self._batch(newest, valid) | {"vpred": batch["vpred"]}  # of the policy that acted, from which `vf_clip` counts
             indices, weights = plan_minibatches(rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count)
             terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room, count, epoch)
             minibatch_terms.append(terms)

@@ -92,5 +92,6 @@ def config_of(learner, settings):
     usual_of_policy = {name: one.default for name, one in inspect.signature(type(learner.pi)).parameters.items()}
     typed = {name: settings[name] for name in ("env", "policy", "seed", *usual) if settings[name] != usual.get(name)}
     typed |= {name: x for name, x in settings["policy_settings"].items() if x != usual_of_policy.get(name)}
-    return {"format": LEARN_FORMAT, "typed": typed, "settings": settings, "ranks": learner.comm.size, "seed": learner.seed, "versions": versions(),
+    return {"format": LEARN_FORMAT, "typed": typed, "settings": settings, "ranks": learner.comm.size, "seed": learner.seed,
+            "averaging": learner.strategies, "versions": versions(),
             "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "platform": platform.platform()}

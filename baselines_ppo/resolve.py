@@ -95,11 +95,29 @@ def why_not_stagger(settings):
     return None
 
 
+def without_effect(settings, typed):
+    """[(setting, what it would take)] of what is typed and changes nothing beside the other settings, {name: value}."""
+    policy, valued = settings["policy_settings"], settings.get("baseline", "value") == "value"
+    joint = settings["alg"] == "vpg" and not settings["vf_iters"]
+    takes = {
+        **dict.fromkeys(("kl_target", "kl_min", "kl_max"),
+                        (settings.get("objective") == "adaptive_kl", "--objective adaptive_kl; what ends epochs early is --target-kl")),
+        "beta": (settings.get("objective") in ("adaptive_kl", "fixed_kl"), "--objective adaptive_kl or fixed_kl"),
+        "vf_coef": (settings["alg"] == "ppo" or joint and valued, "--vf-iters 0 and --baseline value"),
+        "vf_stepsize": (valued and not joint, "--vf-iters above 0 and --baseline value"),
+        "vf_iters": (valued, "--baseline value"),
+        "vf_batchsize": (valued and not joint, "--vf-iters above 0 and --baseline value"),
+        **dict.fromkeys(("ob_clip", "ob_min_std"), (policy.get("normalise_ob", True), "--normalise-ob true"))}
+    return [(name, what) for name, (read, what) in takes.items() if name in typed and not read]
+
+
 def check_run_settings(settings):
     """Raises UserError for the first field of `RunSettings`, {name: value}, that cannot be."""
     for key in ("num_envs", "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_threads"):
         if settings[key] is not None and settings[key] < 1:
             raise UserError(f"{key}={settings[key]}; give at least 1")
+    if settings["film"] and not settings["report"]:
+        raise UserError("film=True with report=False cannot be: the film is made with the report; leave --report false out")
     for key in ("env_workers", "eval_every"):
         if (settings[key] or 0) < 0:
             raise UserError(f"{key}={settings[key]}; give 0 for none, or more")

@@ -13,16 +13,14 @@ import traceback
 from dataclasses import fields
 from pathlib import Path
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # acting multiplies vectors: more threads only wait for each other
-
-from baselines_ppo.cli import RunSettings, complain  # noqa: E402
-from baselines_ppo.commands import report_command  # noqa: E402
-from baselines_ppo.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
-from baselines_ppo.folders import claim_folder, go_back  # noqa: E402
-from baselines_ppo.going_on import check_settings, read_previous  # noqa: E402
-from baselines_ppo.job import Job, close  # noqa: E402
-from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions  # noqa: E402
-from baselines_ppo.resolve import (  # noqa: E402
+from baselines_ppo.cli import RunSettings, complain
+from baselines_ppo.commands import report_command
+from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.folders import claim_folder, go_back
+from baselines_ppo.going_on import check_settings, read_previous
+from baselines_ppo.job import Job, close
+from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions
+from baselines_ppo.resolve import (
     LIMITS,
     asked_anew,
     check_evaluations,
@@ -34,16 +32,16 @@ from baselines_ppo.resolve import (  # noqa: E402
     resumed_settings,
     settings_for,
 )
-from baselines_ppo.room import check_machine  # noqa: E402
-from baselines_ppo.settings import ALGORITHMS  # noqa: E402
-from baselines_ppo.warm_start import COPY, keep_start, read_start  # noqa: E402
-from common import mpi  # noqa: E402
-from common.drift import RanksDrifted  # noqa: E402
-from common.errors import ONE_SIGNAL, EnvironmentFault, UserError  # noqa: E402
-from common.quiet import allowed_cores, import_tensorflow  # noqa: E402
-from common.run_folder import as_asked_for  # noqa: E402
-from common.screen import showing  # noqa: E402
-from common.writing import CannotWrite  # noqa: E402
+from baselines_ppo.room import check_machine
+from baselines_ppo.settings import ALGORITHMS
+from baselines_ppo.warm_start import COPY, keep_start, read_start
+from common import mpi
+from common.drift import RanksDrifted
+from common.errors import ONE_SIGNAL, EnvironmentFault, UserError
+from common.quiet import allowed_cores, import_tensorflow
+from common.run_folder import as_asked_for
+from common.screen import showing
+from common.writing import CannotWrite
 
 STOPPING = "stopping: the run will finish its iteration and write a checkpoint; once more, and it ends at once"
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
@@ -134,7 +132,7 @@ def train(typed, args, job):
     pi = example_of_policy(settings)
     settings["policy_settings"] = pi.settings()
     check_machine(settings, pi)
-    start = None
+    start = config = None
     if previous is None and settings["load_path"]:
         settings["load_path"], start = read_start(settings["load_path"], pi, comm)
     path = settings["run_dir"] = comm.from_root(lambda: settings["run_dir"] or default_folder(settings))
@@ -147,11 +145,11 @@ def train(typed, args, job):
                     announce(settings, said, comm, previous, checkpoint, folder.passed_over)
             if start is not None:
                 keep_start(folder, pi, start, settings["load_path"], settings)
-            folder.write_config({"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"],
-                                 "versions": versions(), "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-                                 "platform": platform.platform()})
+            config = {"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"], "versions": versions(),
+                      "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "platform": platform.platform()}
+            folder.write_config(config)
         comm.barrier()
-        return learn_in(job, settings, checkpoint)
+        return learn_in(job, settings, checkpoint, config)
     except CannotWrite as error:
         job.spare.close()
         error.add_note(folder.way_on(error))
@@ -178,8 +176,8 @@ def default_folder(settings):
                 continue
 
 
-def learn_in(job, settings, checkpoint):
-    """Build environments and logs, train, save the policy, and draw what happened."""
+def learn_in(job, settings, checkpoint, config):
+    """Build environments and logs, train, save the policy, and draw what happened; rank 0's `config` is written again with what was chosen."""
     folder, comm, running = job.folder, job.comm, {}
     job.heartbeat.keep(folder.path / "ranks")
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
@@ -189,7 +187,9 @@ def learn_in(job, settings, checkpoint):
     job.opened.callback(close, env)
     policy_class = policy_named(settings["policy"])
 
-    def on_start(training):
+    def on_start(training, learner):
+        if comm.rank == 0:
+            folder.write_config(config | {"averaging": learner.strategies})
         running["training"] = training
         running["handlers"] = install_signals(training, running.get("screen"))
         gc.collect()

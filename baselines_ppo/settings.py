@@ -6,7 +6,7 @@ Imports no TensorFlow: `--help` answers at once.
 from dataclasses import dataclass, field, fields
 from typing import get_args
 
-from common.checks import check_shared_out
+from common.checks import BIGGEST, check_shared_out, number, truth, whole
 from common.errors import UserError
 from common.limits import Limits
 
@@ -17,6 +17,9 @@ ALLOWED = {
     "from 0": (lambda x: 0 <= x < float("inf"), "give a number from 0 up"),
     "fraction": (lambda x: 0 <= x <= 1, "give a number from 0 to 1"),
 }
+
+
+OF_TYPE = {int: lambda name, x: whole(name, x, -BIGGEST), float: number, bool: truth}  # a field's type -> raises UserError unless a value is of it
 
 
 def setting(default, doc, allowed=None, choices=None):
@@ -44,6 +47,9 @@ class Settings:
             if choices and value not in choices:
                 raise UserError(f"{one.name}={value!r} cannot be; choose one of {', '.join(choices)}")
             optional = type(None) in get_args(one.type)
+            kind, = set(get_args(one.type) or (one.type,)) - {type(None)}
+            if kind in OF_TYPE and not (optional and value is None):
+                OF_TYPE[kind](one.name, value)
             if allowed and not (optional if value is None else ALLOWED[allowed][0](value)):
                 raise UserError(f"{one.name}={value!r} cannot be; {ALLOWED[allowed][1]}{', or none' if optional else ''}")
         segment, minibatch = (getattr(self, name) for name in self.counts())

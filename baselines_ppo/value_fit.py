@@ -6,7 +6,7 @@ from baselines_ppo.objectives import value_loss
 from common.errors import UserError
 from common.minibatches import minibatches_per_epoch, plan_minibatches
 from common.mpi_adam import MpiAdam
-from common.optimise import MinibatchDescent, choose_strategy
+from common.optimise import MinibatchDescent
 
 
 def split_variables(pi):
@@ -62,7 +62,7 @@ class ValueFit:
         pi, self.comm = learner.pi, learner.comm
         self.stepsize, self.iters, self.batch_size = stepsize, iters, batch_size
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
-        strategy = choose_strategy(self.comm.size, self.adam.size, batch_size) if learner.averaging == "auto" else learner.averaging
+        strategy = learner.strategy("value", self.adam.size, batch_size)
 
         def losses(batch, weights, scalars):
             loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))

@@ -16,7 +16,7 @@ from baselines_ppo.value_fit import ValueFit, split_variables
 from common.advantages import add_vtarg_and_adv, episode_returns, gae, standardise
 from common.limits import Limits
 from common.mpi_adam import MpiAdam
-from common.optimise import MinibatchDescent, choose_strategy
+from common.optimise import MinibatchDescent
 
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent")
 
@@ -60,7 +60,9 @@ def add_advantages(seg, settings, comm):
     nothing = np.zeros_like(seg["rew"])
     returns = gae(seg["rew"], nothing, seg["new"], nothing[0], nothing, settings.gamma, 1.0)
     if not settings.reward_to_go:
-        returns = episode_returns(returns, seg["new"])
+        first = seg["new"] & seg["valid"]
+        first[1:] |= (seg["new"] & ~seg["valid"])[:-1]  # an episode begins behind the step that only reset its environment
+        returns = episode_returns(returns, first)
     _, mean, _ = comm.moments(returns[seg["valid"]])
     seg["tdlamret"] = returns
     seg["adv"] = returns - np.float32(mean) if settings.baseline == "mean" else returns
@@ -101,7 +103,7 @@ class VPGUpdate:
         valued = settings.baseline == "value"
         joint = valued and settings.vf_iters == 0
         self.adam = MpiAdam(pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm)
-        strategy = choose_strategy(comm.size, self.adam.size, self.horizon) if learner.averaging == "auto" else learner.averaging
+        strategy = learner.strategy("policy and value" if joint else "policy", self.adam.size, self.horizon)
         self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), TERMS, self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts)
         self.value_fit = ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize) if valued and not joint else None
 
@@ -141,11 +143,10 @@ class VPGUpdate:
         return dict(zip(TERMS, self.descent.evaluate(batch, weights, []).tolist())) | {"stepsize": stepsize}
 
     def _padded(self, batch, valid):
-        """The batch with rows that do not count behind it, so that few lengths are ever compiled: horizon, 2 horizon, 4 horizon, ..."""
+        """The batch with rows that do not count behind it, copies of the first, so that few lengths are ever compiled: horizon, 2 horizon, 4 horizon, ..."""
         rows = self.horizon
         while rows < max(self.comm.gather(len(valid))):
             rows *= 2
 
-        def pad(x):
-            return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
-        return {name: pad(x) for name, x in batch.items()}, pad(valid)
+        more = rows - len(valid)  # a row of zeros need not be one: action 0 may not exist, and a weight of 0 makes no number of a NaN
+        return {name: np.concatenate([x, np.repeat(x[:1], more, axis=0)]) for name, x in batch.items()}, np.concatenate([valid, np.zeros(more, bool)])

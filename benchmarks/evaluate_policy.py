@@ -4,6 +4,7 @@
 """
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def main():
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--seed", type=int, default=10_000)
     args = parser.parse_args()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
     from baselines_ppo.play import evaluate, load_with_env
     from common.errors import UserError
     from common.quiet import import_tensorflow

@@ -5,6 +5,7 @@ above that does not.
 """
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -117,7 +118,8 @@ def main():
     parser.add_argument("env_id")
     parser.add_argument("preset")
     args, more = parser.parse_known_args()  # what else there is, run.py reads
-    from baselines_ppo import runner  # first, for it sets what NumPy reads when it is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
+    from baselines_ppo import runner
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.presets import PRESETS
     from baselines_ppo.resolve import settings_for

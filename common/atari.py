@@ -55,6 +55,28 @@ class FireReset(gym.Wrapper):
         return self.env.reset(**kwargs) if terminated or truncated else (ob, info)
 
 
+class FireAgain(gym.Wrapper):
+    """Presses FIRE, too, whenever a life is lost and the game goes on: a policy that was trained with `EpisodicLife` need not have learned it."""
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.lives = 0
+
+    def reset(self, **kwargs):
+        result = self.env.reset(**kwargs)
+        self.lives = self.unwrapped.ale.lives()
+        return result
+
+    def step(self, action):
+        """Both steps' reward, where there are two."""
+        ob, rew, terminated, truncated, info = self.env.step(action)
+        lost, self.lives = 0 < self.unwrapped.ale.lives() < self.lives, self.unwrapped.ale.lives()
+        if lost and not (terminated or truncated):
+            ob, more, terminated, truncated, info = self.env.step(1)
+            rew, self.lives = rew + more, self.unwrapped.ale.lives()
+        return ob, rew, terminated, truncated, info
+
+
 class ClipReward(gym.RewardWrapper):
     """The reward's sign: the learner's reward, while the Monitor inside logs the score."""
 
@@ -87,6 +109,6 @@ def make_atari(env_id, monitor_path=None, training=True, **kwargs):
     if training:
         env = EpisodicLife(env)
     if env.unwrapped.get_action_meanings()[1:2] == ["FIRE"]:
-        env = FireReset(env)
+        env = FireReset(env if training else FireAgain(env))
     env = gym.wrappers.FrameStackObservation(env, 4)
     return ClipReward(env) if training else env

@@ -37,7 +37,8 @@ def shown(x):
 def whole(name, x, low=0, high=BIGGEST):
     """`x` as an int. UserError unless it is a whole number from `low` to `high`; neither True nor 3.0 is one."""
     if isinstance(x, bool) or not isinstance(x, numbers.Integral) or not low <= x <= high:
-        raise UserError(f"{name}={shown(x)} cannot be; give a whole number of {low:,} or more" + (f", {high:,} at the most" if high != BIGGEST else ""))
+        limits = (f" of {low:,} or more" if low > -BIGGEST else "") + (f", {high:,} at the most" if high != BIGGEST else "")
+        raise UserError(f"{name}={shown(x)} cannot be; give a whole number{limits}")
     return int(x)
 
 
@@ -50,6 +51,13 @@ def number(name, x, low=-math.inf, high=math.inf):
         pass  # an int beyond every float
     limits = (f" from {low:g}" if low > -math.inf else "") + (f" to {high:g}" if high < math.inf else "")
     raise UserError(f"{name}={shown(x)} cannot be; give a number{limits}")
+
+
+def above(name, x, low, high=math.inf):
+    """`x` as a float. UserError unless it is a number above `low`, and `high` at the most."""
+    if number(name, x, low, high) == low:
+        raise UserError(f"{name}={shown(x)} cannot be; give a number above {low:g}")
+    return float(x)
 
 
 def truth(name, x):

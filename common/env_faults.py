@@ -38,8 +38,15 @@ def usable(ob, space):
                                f"is {in_one_line(space)}", "return an array of that shape")
     if x.shape != space.shape:
         raise EnvironmentFault(f"returned an observation of shape {x.shape}, where its space is {in_one_line(space)}", "return an array of that shape")
-    if x.dtype.kind == "f" and space.dtype.kind != "f" and not np.isfinite(x).all():
-        raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
+    if x.dtype != space.dtype and space.dtype.kind != "f":
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
+        with np.errstate(invalid="ignore"):
+            kept = x.astype(space.dtype)
+        if (kept != x).any():
+            odd = x[kept != x].flat[0]
+            raise EnvironmentFault(f"returned an observation of dtype {x.dtype} with {odd}, which its space {in_one_line(space)} cannot hold",
+                                   "return what the space says, or give the space the dtype that is returned")
     return x
 
 

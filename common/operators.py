@@ -66,8 +66,9 @@ class NumpyNetwork:
         return self.x
 
     def dense(self, x, layer):
-        """x W + b, where x has a column of ones for b."""
-        return x.dot(self.matrices[layer])
+        """x W + b, where x has a column of ones for b; in float32."""
+        y = x.dot(self.matrices[layer])
+        return y if layer != self.folded else y.astype(np.float32)
 
     def dense_tanh(self, x, layer):
         """tanh of `dense`, with the 1 behind it that the next layer's bias is multiplied by; valid until the next call."""

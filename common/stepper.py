@@ -45,6 +45,7 @@ class Stepper:
         self.low, self.high = (space.low, space.high) if isinstance(space, gym.spaces.Box) else (None, None)
         self.ours = hasattr(self.env, "step_into")
         self.as_int = self.ours and isinstance(space, gym.spaces.Discrete)
+        self.dtype = space.dtype
         self.waiting = np.zeros(self.num_envs, bool)  # NEXT_STEP: the coming step only resets these
 
     def part(self, start, end):
@@ -75,7 +76,7 @@ class Stepper:
         """Steps all environments, from time step `t` of a segment to the next.
 
         Args:
-            actions: [K, *sample_shape], clipped here to a Box's bounds.
+            actions: [K, *sample_shape], clipped here to a Box's bounds, and handed on in their space's dtype.
             t: time step.
             obs: [T + 1, K, *shape]; row t + 1 is filled with encoded observations, of the next episode where one has ended.
             rew: [T, K]; row t is filled.
@@ -86,8 +87,10 @@ class Stepper:
         """
         if self.low is not None:
             actions = np._core.umath.clip(actions, self.low, self.high)  # np.clip without its layers of Python
-        elif self.as_int:
+        if self.as_int:
             actions = actions.tolist()
+        elif actions.dtype != self.dtype:
+            actions = actions.astype(self.dtype)
         if not self.ours:
             return self._step_vector_env(actions, obs[t + 1], rew[t], valid[t])
         if self.encoder.as_is:

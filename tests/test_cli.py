@@ -48,6 +48,8 @@ def assert_refused(finished, *parts, status=2):
     (["--env", "CartPole-v1", "--objective", "adaptive_kl", "--kl-min", "0.1"], ["kl_min=0.1", "both"]),
     (["--env", "CartPole-v1", "--preset", "reinforce", "--baseline", "none"], ["baseline='none'", "standardise_adv"]),
     (["--env", "CartPole-v1", "--env-threads", "0"], ["env_threads=0"]),
+    (["--env", "CartPole-v1", "--film", "--report", "false"], ["film=True", "report=False"]),
+    (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "above 0"]),
     (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
     (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "max_timesteps"]),
     (["--env", "CartPole-v1", "--run-dir", "/proc/nowhere"], ["/proc/nowhere"]),

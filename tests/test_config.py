@@ -15,7 +15,7 @@ from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
 from baselines_ppo.folders import claim_folder
 from baselines_ppo.outputs import announce
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import resumed_settings, settings_for
+from baselines_ppo.resolve import resumed_settings, settings_for, without_effect
 from baselines_ppo.runner import cores_of_a_rank, default_folder
 from baselines_ppo.sweep_plan import as_words
 from common.errors import UserError
@@ -79,6 +79,20 @@ def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
     assert resolved(*words)["stagger"] is False and resolved("--stagger", "true")["stagger"] is True
     with pytest.raises(UserError, match=f"^--stagger with {why}$"):
         resolved(*words, "--stagger", "true")
+
+
+@pytest.mark.parametrize("words, names", [
+    (("--kl-target", "0.1", "--beta", "3", "--clip-param", "0.1"), ["kl_target", "beta"]),
+    (("--objective", "adaptive_kl", "--kl-target", "0.1", "--beta", "3"), []),
+    (("--preset", "reinforce", "--vf-coef", "0.1", "--vf-iters", "2"), ["vf_coef"]),
+    (("--preset", "a2c", "--vf-coef", "0.1", "--vf-stepsize", "0.1"), ["vf_stepsize"]),
+    (("--preset", "reinforce", "--baseline", "mean", "--vf-iters", "2"), ["vf_iters"]), (("--alg", "trpo", "--vf-iters", "2", "--vf-stepsize", "0.1"), []),
+    (("--ob-clip", "3"), ["ob_clip"]), (("--ob-clip", "3", "--normalise-ob", "true"), [])])
+def test_a_run_says_which_of_what_was_typed_changes_nothing(words, names, capsys):
+    typed, _ = parse(["--env", "CartPole-v1", *words])
+    assert [name for name, _ in without_effect(settings_for(typed, 1, 2), typed)] == names
+    announce(settings_for(typed, 1, 2), typed, Communicator(None), None, None, {})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if " changes nothing here: it takes --" in line] == names
 
 
 @pytest.mark.parametrize("words, said", [

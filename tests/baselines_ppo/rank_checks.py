@@ -40,7 +40,7 @@ def train(env=None, **kwargs):
     """A short run; returns (pi, digests of all state by iteration and rank, digest of the first actions by rank, training)."""
     seen = {"digests": [], "actions": None}
 
-    def on_start(training):
+    def on_start(training, learner):
         seen["training"] = training
 
     def callback(local, _):

@@ -178,6 +178,12 @@ def test_observations_that_are_no_such_images_are_refused(space, message):
         CnnPolicy("pi", space, DISCRETE)
 
 
+def test_the_small_network_takes_smaller_images():
+    assert CnnPolicy("pi", images(20, 20, 3), DISCRETE, kind="small").shapes(images(20, 20, 3), DISCRETE, "small")["conv2/w"] == [4, 4, 16, 32]
+    with pytest.raises(UserError, match="give at least 20 x 20 pixels, or use --policy mlp"):
+        CnnPolicy("pi", images(19, 20, 3), DISCRETE, kind="small")
+
+
 @pytest.mark.parametrize("settings, message", [({"kind": "huge"}, "choose one of large, small"), ({"init": "zeros"}, "choose one of normc, orthogonal")])
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):

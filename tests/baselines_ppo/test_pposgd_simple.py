@@ -9,6 +9,7 @@ from small_policies import uncompiled
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, StopTraining, UserError, learn, load_policy
 from common.logger import Logger
+from common.optimise import MinibatchDescent
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 2, "seed": 3}
 
@@ -48,12 +49,16 @@ def test_two_runs_in_one_process_are_the_same_to_the_bit():
     assert (weights(first) == weights(second)).all()
 
 
-def test_without_a_seed_numpys_global_one_decides():
+def test_without_a_seed_numpys_global_one_decides_and_the_log_says_which(caplog):
     results = []
     for numpy_seed in (5, 5, 6):
         np.random.seed(numpy_seed)
-        results.append(weights(learn(Ragged(), uncompiled, max_iters=1, **SMALL | {"seed": None})))
+        with caplog.at_level("INFO", "baselines_ppo"):
+            results.append(weights(learn(Ragged(), uncompiled, max_iters=1, **SMALL | {"seed": None})))
     assert (results[0] == results[1]).all() and (results[0] != results[2]).any()
+    said = caplog.messages[-1]
+    again = learn(Ragged(), uncompiled, max_iters=1, **SMALL | {"seed": int(said.partition("seed=")[2])})
+    assert (weights(again) == results[2]).all() and len(caplog.messages) == 3
 
 
 def test_a_callback_reads_baselines_names_and_stops_the_run():
@@ -88,6 +93,25 @@ def test_every_option_trains_together_with_the_others():
     assert len(log.rows) == 4
     assert np.isfinite([value for row in log.rows for value in row.values()]).all()
     assert [row["stepsize"] for row in log.rows] == pytest.approx([3e-4, 2.25e-4, 1.5e-4, 0.75e-4])
+
+
+def test_recomputed_advantages_leave_what_was_before_the_update_as_it_was(monkeypatch):
+    """V is clipped around the value of the policy that acted, in all epochs, and the log's explained variance is of that value."""
+    batches, swept = [], MinibatchDescent.sweep
+
+    def sweep(self, batch, *args):
+        batches.append(batch)
+        return swept(self, batch, *args)
+    monkeypatch.setattr(MinibatchDescent, "sweep", sweep)
+    logs = {}
+    for recompute in (True, False):
+        batches.clear()
+        logs[recompute] = Rows()
+        learn(Ragged(), uncompiled, logger=logs[recompute], max_iters=1, recompute_adv=recompute, vf_clip=0.1, **SMALL | {"optim_stepsize": 1e-2})
+        if recompute:
+            assert len(batches) == SMALL["optim_epochs"] > 1
+            assert all((batch["vpred"] == batches[0]["vpred"]).all() for batch in batches) and (batches[-1]["ret"] != batches[0]["ret"]).any()
+    assert logs[True].rows[0]["ev_tdlam_before"] == logs[False].rows[0]["ev_tdlam_before"]
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -132,7 +156,10 @@ def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
     ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"), ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
     ({"max_iters": 1, "schedule": "cosine"}, "cosine"), ({"max_iters": 1, "clip_parm": 0.1}, "clip_parm"),
     ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"),
-    ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
+    ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"), ({"max_iters": 1, "standardise_adv": "false"}, "standardise_adv='false'.* true or false"),
+    ({"max_iters": 1, "optim_epochs": 2.5}, "optim_epochs=2.5.* whole number"), ({"max_iters": 1, "gamma": "0.9"}, "gamma='0.9'.* give a number"),
+    ({"max_iters": 1, "checkpoint_every": 2.5}, "checkpoint_every=2.5"), ({"max_iters": 1, "env_threads": 0}, "env_threads=0"),
+    ({"max_iters": 1, "seed": -1}, "seed=-1"), ({"max_iters": 1, "seed": 1.7}, "seed=1.7"), ({"max_iters": 1, "target_kl": True}, "target_kl=True"),
 ])
 def test_a_wrong_setting_is_refused_before_the_first_step(wrong, part):
     class Untouched(Ragged):

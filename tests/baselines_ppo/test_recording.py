@@ -1,9 +1,13 @@
 """`learn(run_dir=..., progress=True)`: what a run from Python writes and shows, and that it changes no bit of it."""
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 
 import gymnasium as gym
+import jobs
 import numpy as np
 import pytest
 from logs import Rows
@@ -53,8 +57,16 @@ def test_its_config_has_every_setting_and_says_which_are_not_the_defaults(record
     config = json.loads((recorded[1] / "config.json").read_text())
     assert config["typed"] == {"env": "CartPole-v1", "policy": "mlp", "seed": 0, "hid_size": 8} | {
         "clip_param": 0.1, "timesteps_per_actorbatch": 256, "optim_epochs": 1}
+    assert config["averaging"] == {"policy and value": "gather"}
     settings = config["settings"]
     assert (settings["alg"], settings["gamma"], settings["max_iters"], settings["policy_settings"]["num_hid_layers"]) == ("ppo", 0.99, 3, 2)
+
+
+def test_what_is_imported_to_record_a_run_sets_nothing_in_the_process():
+    code = "import os\nbefore = dict(os.environ)\nimport baselines_ppo.recording, baselines_ppo.outputs, baselines_ppo.evaluations, baselines_ppo.report\n" \
+           "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
+    environ = {name: x for name, x in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, env=environ).stdout == "set()\n"
 
 
 def test_the_command_line_says_that_it_cannot_go_on_with_it_nor_take_its_settings(recorded):

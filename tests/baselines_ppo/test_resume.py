@@ -86,6 +86,7 @@ def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here,
     assert len(rows(run_dir / "progress.csv")) == 1 + 24
     config = json.loads((run_dir / "config.json").read_text())
     assert config["settings"]["max_iters"] == 24 and config["ranks"] == 1
+    assert config["settings"]["averaging"] == "auto" and config["averaging"] == {"policy and value": "gather"}  # as chosen
     refused = cli_here("--run-dir", run_dir, "--resume", "--gamma", "0.9")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr

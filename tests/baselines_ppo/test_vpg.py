@@ -3,6 +3,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from logs import Rows
+from small_envs import Identity
 from small_policies import uncompiled
 
 from baselines_ppo import MlpPolicy, UserError, vpg
@@ -76,6 +77,24 @@ def test_returns_by_hand(reward_to_go, baseline, expected):
     assert seg["adv"][:, 0] == pytest.approx(expected)
     vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline="mean"), Communicator(None))
     assert seg["adv"][:, 0] == pytest.approx(np.array(expected) - np.mean(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode))
+def test_whole_returns_by_hand_in_all_autoreset_modes(mode):
+    env = gym.vector.SyncVectorEnv([lambda: Count([3, 2])], autoreset_mode=mode)
+    collector = Collector(env, policy("pi", Count.observation_space, Count.action_space), 9, whole_episodes=True)
+    collector.reset()
+    seg = collector.collect(np.random.default_rng(0))
+    vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=False, baseline="mean"), Communicator(None))
+    returns = seg["tdlamret"][seg["valid"]]
+    assert len(returns) in (8, 10) and returns == pytest.approx([2.75, 2.75, 2.75, 2.0, 2.0, 2.75, 2.75, 2.75, 2.0, 2.0][:len(returns)])
+
+
+@pytest.mark.parametrize("space", [gym.spaces.Discrete(3, start=5), gym.spaces.MultiDiscrete([3, 2], start=[4, -3])], ids=str)
+def test_rows_behind_the_last_episode_are_none_whose_action_does_not_exist(space):
+    rows = Rows()
+    vpg.learn(Identity(space), policy, timesteps_per_actorbatch=150, vf_iters=1, max_iters=2, seed=0, logger=rows)  # 200 rows of 300
+    assert len(rows.rows) == 2 and np.isfinite([row["loss_pol_surr"] for row in rows.rows]).all()
 
 
 def test_with_a_learned_baseline_lambda_one_is_the_return_less_the_value():

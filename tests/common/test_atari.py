@@ -5,7 +5,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from common.atari import ClipReward, EpisodicLife, FireReset, make_atari
+from common.atari import ClipReward, EpisodicLife, FireAgain, FireReset, make_atari
 from common.envs import make_env, make_vector_env
 from common.errors import UserError
 from common.monitor import Monitor, find_monitor
@@ -94,6 +94,23 @@ def test_fire_is_pressed_after_every_reset_and_its_frame_seen():
     play_until_end(env)
     assert env.reset()[0] == 6
     assert game.played == ["reset", FIRE, NOOP, NOOP, NOOP, NOOP, FIRE]
+
+
+def test_fire_is_pressed_after_a_lost_life_where_the_game_goes_on_and_the_last_life_ends_it():
+    game = ScriptedGame()
+    env = FireReset(FireAgain(Monitor(game)))
+    env.reset()
+    rewards = [env.step(NOOP)[1] for _ in range(8)]
+    assert game.played == ["reset", FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP]
+    assert rewards == [10.0, 15.0, 20.0 - 25.0, 30.0, 35.0, 40.0 - 45.0, 50.0, 55.0]  # of both steps, where there are two
+    assert env.step(NOOP)[2] and game.played[-1] == NOOP and find_monitor(env).take_episodes()[0][1] == 12
+
+
+def test_a_policy_that_never_fires_is_evaluated_over_whole_games():
+    env = make_env("BreakoutNoFrameskip-v4", training=False)
+    env.reset(seed=0)
+    steps = next(step for step in range(1, 3000) if any(env.step(0)[2:4]))  # a ball that nobody meets is lost in some 20 steps
+    assert env.unwrapped.ale.lives() == 0 and steps < 500
 
 
 def test_learner_sees_the_sign_of_the_reward():

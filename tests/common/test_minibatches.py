@@ -88,13 +88,16 @@ def test_ranks_agree_on_the_least_number_of_minibatches():
 
 
 def test_minibatches_per_epoch_counts_whole_ones():
-    assert [minibatches_per_epoch(some_valid(), size) for size in (16, 99, 100, None)] == [6, 1, 0, 1]
+    assert [minibatches_per_epoch(some_valid(), size) for size in (16, 99, 100, None)] == [6, 1, 1, 1]
 
 
-def test_a_minibatch_larger_than_the_segment_is_refused_with_both_numbers():
-    with pytest.raises(UserError, match="optim_batchsize=100 is more than the 99 steps") as error:
-        plan(some_valid(), 100)
-    assert "\n" not in str(error.value)
+def test_where_fewer_rows_count_than_a_minibatch_has_it_is_one_of_all_that_do():
+    valid = some_valid()
+    indices, weights = plan(valid, 100, epochs=2, max_minibatches=1)
+    assert indices.shape == weights.shape == (2, 100) and indices.dtype == np.int32 and valid[indices].all()
+    for row, weight in zip(indices, weights):
+        np.testing.assert_array_equal(np.sort(row[weight > 0]), np.flatnonzero(valid))
+        np.testing.assert_array_equal(np.unique(weight), np.float32([0, 1 / 99]))
 
 
 @pytest.mark.parametrize("batch_size", [None, 1])

@@ -53,6 +53,35 @@ def test_what_went_wrong_is_named_with_its_place(fault):
     assert str(error).startswith("environment 1 ") and f", at step {step} of the segment; " in str(error)
 
 
+class Whole(gym.Env):
+    """Says that its observations are whole numbers from 0 to 255, and from the second on returns `x`."""
+
+    observation_space, action_space = gym.spaces.Box(0, 255, (2,), np.uint8), Faulty.action_space
+
+    def __init__(self, x):
+        self.x = x
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.uint8), {}
+
+    def step(self, action):
+        return self.x, 0.0, False, False, {}
+
+
+@pytest.mark.parametrize("x, says", [(np.array([3.0, 0.5]), "of dtype float64 with 0.5, which"), (np.array([256, 0]), "of dtype int64 with 256, which"),
+                                     (np.float32([0, -1]), "of dtype float32 with -1.0, which")])
+def test_an_observation_that_the_integers_of_its_space_cannot_hold_is_refused(x, says):
+    collector = Collector(InProcessVectorEnv([Whole(x)]), ScriptedPolicy(Whole), 4)
+    with pytest.raises(EnvironmentFault, match=f"returned an observation {says} its space Box"):
+        collector.collect(np.random.default_rng(0))
+
+
+def test_whole_numbers_of_another_dtype_are_taken_in():
+    seg = Collector(InProcessVectorEnv([Whole(np.array([3.0, 255.0]))]), ScriptedPolicy(Whole), 4).collect(np.random.default_rng(0))
+    np.testing.assert_array_equal(seg["ob"][1:, 0], [[3, 255]] * 3)
+
+
 def test_the_place_is_the_same_in_workers_and_in_threads():
     for fault in ("raises_in_step", "ob_shape"):
         here = failure(InProcessVectorEnv([make(fault, k) for k in range(4)]))

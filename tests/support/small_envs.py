@@ -19,7 +19,7 @@ class Identity(gym.Env):
         if isinstance(space, gym.spaces.Discrete):
             return int(self.np_random.integers(space.n)) + int(space.start)
         if isinstance(space, gym.spaces.MultiDiscrete):
-            return self.np_random.integers(space.nvec).astype(space.dtype)
+            return (self.np_random.integers(space.nvec) + space.start).astype(space.dtype)
         return self.np_random.integers(0, 2, space.shape).astype(space.dtype)
 
     def reset(self, *, seed=None, options=None):
