@@ -86,6 +86,7 @@ def import_tensorflow(threads, onednn=False, operations=1):
     if onednn:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several ranks may share a card, of which the first would take all memory
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(operations))
     with quiet_stderr(), without_keras(), without_collecting():
