@@ -7,7 +7,7 @@ import tensorflow as tf
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
-from common.checks import above, check_room, shown, truth, whole
+from common.checks import above, check_room, number, shown, truth, whole
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import ObservationEncoder
@@ -44,7 +44,7 @@ class MlpPolicy(Policy):
         check_init(init, init_logstd)
         truth("normalise_ob", normalise_ob)
         above("ob_clip", ob_clip, 0)
-        above("ob_min_std", ob_min_std, 0, 1e30)
+        number("ob_min_std", ob_min_std, 0, 1e30)
         widths = f"hid_size={hid_size}" + ("" if vf_hid_size is None else f", vf_hid_size={vf_hid_size}")
         check_room(4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network")
         self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), gaussian_fixed_var

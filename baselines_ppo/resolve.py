@@ -98,15 +98,14 @@ def why_not_stagger(settings):
 def without_effect(settings, typed):
     """[(setting, what it would take)] of what is typed and changes nothing beside the other settings, {name: value}."""
     policy, valued = settings["policy_settings"], settings.get("baseline", "value") == "value"
-    joint = settings["alg"] == "vpg" and not settings["vf_iters"]
+    apart, adaptive = valued and settings.get("vf_iters", 1) > 0, settings.get("objective") == "adaptive_kl"
     takes = {
-        **dict.fromkeys(("kl_target", "kl_min", "kl_max"),
-                        (settings.get("objective") == "adaptive_kl", "--objective adaptive_kl; what ends epochs early is --target-kl")),
+        "kl_target": (adaptive and settings["kl_min"] is None, "--objective adaptive_kl without --kl-min; what ends epochs early is --target-kl"),
+        **dict.fromkeys(("kl_min", "kl_max"), (adaptive, "--objective adaptive_kl")),
         "beta": (settings.get("objective") in ("adaptive_kl", "fixed_kl"), "--objective adaptive_kl or fixed_kl"),
-        "vf_coef": (settings["alg"] == "ppo" or joint and valued, "--vf-iters 0 and --baseline value"),
-        "vf_stepsize": (valued and not joint, "--vf-iters above 0 and --baseline value"),
+        "vf_coef": (settings["alg"] == "ppo" or valued and not apart, "--vf-iters 0 and --baseline value"),
         "vf_iters": (valued, "--baseline value"),
-        "vf_batchsize": (valued and not joint, "--vf-iters above 0 and --baseline value"),
+        **dict.fromkeys(("vf_stepsize", "vf_batchsize"), (apart, "a value function that is fitted: --vf-iters above 0, and in vpg --baseline value")),
         **dict.fromkeys(("ob_clip", "ob_min_std"), (policy.get("normalise_ob", True), "--normalise-ob true"))}
     return [(name, what) for name, (read, what) in takes.items() if name in typed and not read]
 
@@ -116,8 +115,6 @@ def check_run_settings(settings):
     for key in ("num_envs", "checkpoint_every", "keep_checkpoints", "eval_episodes", "env_threads"):
         if settings[key] is not None and settings[key] < 1:
             raise UserError(f"{key}={settings[key]}; give at least 1")
-    if settings["film"] and not settings["report"]:
-        raise UserError("film=True with report=False cannot be: the film is made with the report; leave --report false out")
     for key in ("env_workers", "eval_every"):
         if (settings[key] or 0) < 0:
             raise UserError(f"{key}={settings[key]}; give 0 for none, or more")
@@ -230,8 +227,10 @@ def asked_anew(typed, before):
     return {name: value for name, value in typed.items() if name != "load_path" or value != before.get(name)}
 
 
-def check_evaluations(typed):
-    """Raises UserError if evaluations are described, and none is asked for."""
+def check_asked_for(typed):
+    """Raises UserError if evaluations are described and none is asked for, or a film and no report, with which it is made."""
+    if typed.get("film") and typed.get("report") is False:
+        raise UserError("--film with --report false cannot be: the film is made with the report; leave one of them out")
     if "eval_episodes" in typed and "eval_every" not in typed:
         raise UserError("--eval-episodes without --eval-every: nothing would be evaluated; add --eval-every N, or --play --load-path RUN")
 

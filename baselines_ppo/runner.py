@@ -23,7 +23,7 @@ from baselines_ppo.outputs import announce, draw_report, outputs, print_end, sav
 from baselines_ppo.resolve import (
     LIMITS,
     asked_anew,
-    check_evaluations,
+    check_asked_for,
     check_ranks,
     example_of_policy,
     go_on_with,
@@ -113,7 +113,7 @@ def train(typed, args, job):
         typed_now, typed = asked_anew(typed, previous["typed"]), go_on_with(previous["typed"], typed)
         said = typed
     else:
-        check_evaluations(typed)
+        check_asked_for(typed)
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     cores = cores_of_a_rank(comm)

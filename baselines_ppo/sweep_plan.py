@@ -5,7 +5,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from baselines_ppo.resolve import LIMITS, check_evaluations, settings_for
+from baselines_ppo.resolve import LIMITS, check_asked_for, settings_for
 from common.errors import UserError
 
 PROG = "baselines_ppo.sweep"
@@ -54,7 +54,7 @@ def plan(values, ranks, cores, names=None):
     runs = []
     for name, typed in named(combinations(values), differing(values), names or {}).items():
         try:
-            check_evaluations(typed)
+            check_asked_for(typed)
             runs.append(Run(name, typed, settings_for(typed, ranks, cores)))
         except UserError as error:
             raise UserError(f"{name}: {error}") from error

@@ -68,12 +68,13 @@ class FireAgain(gym.Wrapper):
         return result
 
     def step(self, action):
-        """Both steps' reward, where there are two."""
+        """The reward of all steps, where there are several."""
         ob, rew, terminated, truncated, info = self.env.step(action)
-        lost, self.lives = 0 < self.unwrapped.ale.lives() < self.lives, self.unwrapped.ale.lives()
-        if lost and not (terminated or truncated):
+        while 0 < self.unwrapped.ale.lives() < self.lives and not (terminated or truncated):
+            self.lives = self.unwrapped.ale.lives()
             ob, more, terminated, truncated, info = self.env.step(1)
-            rew, self.lives = rew + more, self.unwrapped.ale.lives()
+            rew += more
+        self.lives = self.unwrapped.ale.lives()  # which a game may give, too
         return ob, rew, terminated, truncated, info
 
 

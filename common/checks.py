@@ -9,6 +9,7 @@ import numbers
 import os
 import reprlib
 import resource
+import sys
 
 from common.errors import UserError
 
@@ -61,8 +62,8 @@ def above(name, x, low, high=math.inf):
 
 
 def truth(name, x):
-    """`x`. UserError unless it is True or False."""
-    if not isinstance(x, bool):
+    """`x`. UserError unless it is True or False, also NumPy's."""
+    if not isinstance(x, bool) and not ("numpy" in sys.modules and isinstance(x, sys.modules["numpy"].bool_)):
         raise UserError(f"{name}={shown(x)} cannot be; give true or false")
     return x
 

@@ -27,8 +27,9 @@ class RunningMeanStd:
 
     @property
     def std(self):
-        """[*shape] float64, at least `min_std`."""
-        return np.maximum(np.sqrt(self.var), self.min_std)
+        """[*shape] float64, at least `min_std`, and 1 where both are 0: a constant input becomes 0."""
+        std = np.maximum(np.sqrt(self.var), self.min_std)
+        return np.where(std == 0, 1.0, std)
 
     def update(self, x):
         """Take in rows `x` [N, *shape] of this rank; all ranks must call it together. N may differ and may be 0."""

@@ -89,7 +89,7 @@ class Stepper:
             actions = np._core.umath.clip(actions, self.low, self.high)  # np.clip without its layers of Python
         if self.as_int:
             actions = actions.tolist()
-        elif actions.dtype != self.dtype:
+        elif self.dtype is not None and actions.dtype != self.dtype:
             actions = actions.astype(self.dtype)
         if not self.ours:
             return self._step_vector_env(actions, obs[t + 1], rew[t], valid[t])

@@ -8,7 +8,7 @@ import jobs
 import pytest
 
 from baselines_ppo import __version__
-from baselines_ppo.resolve import check_evaluations
+from baselines_ppo.resolve import check_asked_for
 
 SUPPORT = str(jobs.ROOT / "tests" / "support")
 
@@ -48,7 +48,7 @@ def assert_refused(finished, *parts, status=2):
     (["--env", "CartPole-v1", "--objective", "adaptive_kl", "--kl-min", "0.1"], ["kl_min=0.1", "both"]),
     (["--env", "CartPole-v1", "--preset", "reinforce", "--baseline", "none"], ["baseline='none'", "standardise_adv"]),
     (["--env", "CartPole-v1", "--env-threads", "0"], ["env_threads=0"]),
-    (["--env", "CartPole-v1", "--film", "--report", "false"], ["film=True", "report=False"]),
+    (["--env", "CartPole-v1", "--film", "--report", "false"], ["--film with --report false"]),
     (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "above 0"]),
     (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
     (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "max_timesteps"]),
@@ -138,4 +138,4 @@ def test_the_version_is_the_packages_own(capsys):
 
 
 def test_episodes_of_an_evaluation_need_none_where_it_is_said_that_there_are_none():
-    check_evaluations({"eval_episodes": 5, "eval_every": 0})
+    check_asked_for({"eval_episodes": 5, "eval_every": 0})

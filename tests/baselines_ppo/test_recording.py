@@ -36,7 +36,7 @@ def train(env=None, **kwargs):
 def recorded(tmp_path_factory):
     """(the policy, its run's folder)."""
     folder = tmp_path_factory.mktemp("recorded") / "runs" / "mine"
-    return train(run_dir=folder, checkpoint_every=2, clip_param=0.1, seed=np.int64(0)), folder
+    return train(run_dir=folder, checkpoint_every=2, clip_param=0.1, seed=np.int64(0), standardise_adv=np.True_), folder
 
 
 def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded, tmp_path, capsys):

@@ -129,3 +129,10 @@ def test_moments_of_one_process_are_numpys():
     assert count == 30
     np.testing.assert_allclose(mean, x.mean(axis=0, dtype=np.float64), rtol=1e-13)
     np.testing.assert_allclose(var, x.var(axis=0, dtype=np.float64), rtol=1e-13)
+
+
+def test_a_constant_input_becomes_zero_where_no_deviation_is_too_small():
+    rms = RunningMeanStd((2,), min_std=0.0)
+    rms.update(np.stack([np.full(100, 7.0), np.arange(100.0)], axis=1))
+    x = rms.normalise(np.array([[7.0, 49.5]]), 5)
+    np.testing.assert_array_equal(x, [[0, 0]])

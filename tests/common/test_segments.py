@@ -339,3 +339,19 @@ def test_actions_reach_the_environment_in_the_dtype_of_their_space_and_are_those
     seg = next(traj_segment_generator(uncompiled("pi", env.observation_space, space, num_hid_layers=layers), env, 8, True, seed=0))
     kept = np.clip(seg["ac"], space.low, space.high).astype(space.dtype) if isinstance(space, gym.spaces.Box) else seg["ac"]
     np.testing.assert_array_equal(env.taken, kept)
+
+
+class Own(gym.Space):
+    """A space of a user's own, which says no dtype."""
+
+    def contains(self, x):
+        return x.dtype == np.int32
+
+    def sample(self, mask=None, probability=None):
+        return np.int32(0)
+
+
+def test_a_space_without_a_dtype_gets_actions_as_they_are_drawn():
+    env = Strict(Own())
+    seg = next(traj_segment_generator(uncompiled("pi", env.observation_space, gym.spaces.Discrete(3)), env, 8, True, seed=0))
+    np.testing.assert_array_equal(env.taken, seg["ac"])

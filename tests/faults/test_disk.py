@@ -67,6 +67,7 @@ def goes_on(run, whole):
 
 # what a writer is refused, and what the run says; each goes on from what the one before has left
 REFUSALS = [(("open", "config.json", 1, "EACCES"), "config.json: Permission denied; there is no checkpoint; make it writable and start again"),
+            (("open", "config.json", 2, "ENOSPC"), "config.json: No space left on device; there is no checkpoint yet; make room and start again with --resume"),
             (("write", "0.1.monitor.csv", 2, "EDQUOT"), "0.1.monitor.csv: Disk quota exceeded; "
              "there is no checkpoint yet; make room and start again with --resume"),
             (("fsync", "ckpt-00000006", 1, "ENOSPC"), "checkpoints/ckpt-00000006.safetensors: No space left on device; "

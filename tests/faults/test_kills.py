@@ -23,7 +23,7 @@ FEW = [("rename", "config.json", 1, "kill"),        # nothing but .lock and half
        ("remove", "ckpt-00000003", 1, "kill"),      # the third checkpoint is whole, the first not yet dropped
        ("fsync", "policy/.policy", 1, "half")]      # after the last checkpoint
 MANY = [("open", "config.json", 1, "kill"), *FEW[:2],
-        ("rename", "config.json", 1, "kill"),       # that a resume writes
+        ("rename", "config.json", 2, "kill"),       # that a resume writes, for the second time: with what was chosen automatically
         ("write", "0.1.monitor.csv", 2, "half"),
         ("open", "best/", 1, "kill"),
         ("rename", "ckpt-00000003", 1, "kill"),
