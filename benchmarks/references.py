@@ -89,8 +89,7 @@ def million(results, folder=reference_bounds.MILLION):
         UserError: for seeds of one task that were trained by several versions of a library, or by files that no commit has.
     """
     for env in returns.NINE:
-        seeds = (*returns.GROUPS["nine"].seeds, *returns.REFERENCE_SEEDS)
-        lines = {job.seed: (job, line) for job in returns.jobs("nine", [env], seeds) if (line := results.finished(job))}
+        lines = {job.seed: (job, line) for job in returns.jobs("references", [env]) if (line := results.finished(job))}
         if not lines:
             print(f"{env}: no seed has finished with the settings that stand now")
             continue
@@ -105,7 +104,7 @@ def million(results, folder=reference_bounds.MILLION):
         found = reference_bounds.reference(
             env, scores, preset=newest["settings"]["preset"], words=list(job.words), settings=job.settings, steps=job.steps,
             git_commit=", ".join(sorted({line["git_commit"] for _, line in lines.values()})), versions=newest["versions"],
-            command=f"python benchmarks/returns.py --env {env} --seeds {' '.join(map(str, scores))}")
+            command=f"python benchmarks/returns.py --group references --env {env}")
         reference_bounds.write(found, folder)
         print(f"{env}: {found['mean']:,.1f} ± {found['deviation']:,.1f} over {len(scores)} seeds")
 

@@ -2,7 +2,7 @@
 
     python benchmarks/returns.py                                        nine tasks, a million steps, seeds 0 to 4
     python benchmarks/returns.py --env Hopper-v4 --seeds 0              one row's first seed
-    python benchmarks/returns.py --seeds $(seq 200 210)                 eleven more, for the references of a million steps
+    python benchmarks/returns.py --group references                     the nine on eleven seeds more, for the return tests
     python benchmarks/returns.py --group paper                          the 2017 settings on the paper's seven tasks
     python benchmarks/returns.py --group paper --with "bootstrap_time_limits=false"    the same, time limits taken for deaths as in 2017
     python benchmarks/returns.py --group others                         tasks that no preset was tuned on
@@ -79,6 +79,7 @@ class Group:
 
 GROUPS = {
     "nine": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4), overrides=OVERRIDES),
+    "references": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4, *REFERENCE_SEEDS), overrides=OVERRIDES),
     "paper": Group(PAPER, ("the paper, 2017", ""), (0, 1, 2, 3, 4), preset="ppo1"),
     "others": Group(OTHERS),
     "ranks": Group(RANKS, ranks=8),

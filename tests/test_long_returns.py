@@ -23,7 +23,7 @@ def reference(env):
     """A task's reference; the test that asks for it is skipped where it has too few seeds."""
     found = len(REFERENCES[env]["scores"]) if env in REFERENCES else 0
     if found < ENOUGH:
-        pytest.skip(f"{env} has a reference of {found} seeds, and a bound takes {ENOUGH}: python benchmarks/returns.py --env {env} --seeds ..., "
+        pytest.skip(f"{env} has a reference of {found} seeds, and a bound takes {ENOUGH}: python benchmarks/returns.py --group references --env {env}, "
                     "then python benchmarks/references.py --million")
     return REFERENCES[env]
 
