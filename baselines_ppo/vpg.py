@@ -143,10 +143,13 @@ class VPGUpdate:
         return dict(zip(TERMS, self.descent.evaluate(batch, weights, []).tolist())) | {"stepsize": stepsize}
 
     def _padded(self, batch, valid):
-        """The batch with rows that do not count behind it, copies of the first, so that few lengths are ever compiled: horizon, 2 horizon, 4 horizon, ..."""
+        """The batch with rows that do not count behind it, so that few lengths are ever compiled: horizon, 2 horizon, 4 horizon, ..."""
         rows = self.horizon
         while rows < max(self.comm.gather(len(valid))):
             rows *= 2
 
-        more = rows - len(valid)  # a row of zeros need not be one: action 0 may not exist, and a weight of 0 makes no number of a NaN
-        return {name: np.concatenate([x, np.repeat(x[:1], more, axis=0)]) for name, x in batch.items()}, np.concatenate([valid, np.zeros(more, bool)])
+        def pad(x):
+            return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+        padded = {name: pad(x) for name, x in batch.items()}
+        padded["ac"][len(valid):] = batch["ac"][0]  # action 0 may not exist, and a weight of 0 makes no number of a NaN
+        return padded, pad(valid)
