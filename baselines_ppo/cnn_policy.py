@@ -38,6 +38,7 @@ class CnnPolicy(Policy):
         UserError: if the observations are no such images, for a setting that cannot be, or a network beyond this machine's memory.
     """
 
+    network_is_pure = True
     terms_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
 
     def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0):
@@ -87,7 +88,10 @@ class CnnPolicy(Policy):
 
     def forward(self, ob):
         """(flatparam [N, p], vpred [N]) at images [N, H, W, C], as `Policy.forward`."""
-        w = self.weights
+        return self.network(self.weights, ob)
+
+    def network(self, w, ob):
+        """`forward` over the weights `w`, {name: variable}."""
         x = tf.cast(ob, tf.float32) / 255.0
         if self.channels_first:
             x = tf.transpose(x, [0, 2, 3, 1])  # TensorFlow's CPU convolutions take channels last only

@@ -6,7 +6,7 @@ import numpy as np
 
 from baselines_ppo import recording
 from baselines_ppo.warm_start import begin_with
-from common import mpi, seeding
+from common import compiled, mpi, seeding
 from common.checks import whole
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
@@ -77,6 +77,7 @@ class Learner:
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
         self.settings.check_for(self.num_envs)
+        compiled.forget_edited()
         self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
         self.scaler = ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
         self.strategies = {}

@@ -37,6 +37,8 @@ class MlpPolicy(Policy):
         UserError: for a setting that cannot be, or a network beyond this machine's memory.
     """
 
+    network_is_pure = True
+
     def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, init="normc",
                  init_logstd=0.0, shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
         super().__init__(name, ob_space, ac_space, keep_images=False)
@@ -104,12 +106,16 @@ class MlpPolicy(Policy):
 
     def forward(self, ob):
         """(flatparam [N, p], vpred [N]) at normalised observations [N, n], as `Policy.forward`."""
-        network = TensorFlowNetwork(self.weights)
+        return self.network(self.weights, ob)
+
+    def network(self, weights, ob):
+        """`forward` over `weights`, {name: variable}."""
+        network = TensorFlowNetwork(weights)
         *layers, final = self._layers("pol")
         hidden = self._hidden(network, layers, ob)
         flat = network.dense(hidden, final)
         if self.free_logstd:
-            flat = tf.concat([flat, tf.broadcast_to(self.weights["pol/logstd"], tf.shape(flat))], axis=-1)
+            flat = tf.concat([flat, tf.broadcast_to(weights["pol/logstd"], tf.shape(flat))], axis=-1)
         vf_hidden = hidden if self.shared_trunk else self._hidden(network, self._layers("vf")[:-1], ob)
         return flat, network.dense(vf_hidden, "vf/final")[:, 0]
 

@@ -4,6 +4,8 @@ A policy of your own derives from `Policy`, makes its `tf.Variable`s in `__init_
 `initialise(rng)`, so that a seed decides its weights; `prepare(ob)`, such as a normalisation; `actor()`, if it can act without
 TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
 """
+import json
+
 import numpy as np
 import tensorflow as tf
 
@@ -11,6 +13,7 @@ from baselines_ppo.policy_files import FORMAT, build, find_policy, load_policy, 
 from common import spaces
 from common.checkpoints import check_arrays, save_arrays
 from common.checks import about
+from common.compiled import Shared
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
@@ -23,6 +26,23 @@ class PolicyVariables(list):
     def __init__(self, policy):
         super().__init__(policy.variables)
         self.policy = policy
+
+
+class NetworkOver:
+    """A policy's network over other variables of the same shapes.
+
+    Args:
+        policy: the policy.
+        variables: in place of those in its `weights`, in their order.
+    """
+
+    def __init__(self, policy, variables):
+        self.pdtype, self.variables = policy.pdtype, list(variables)
+        self._network, self._weights = policy.network, dict(zip(policy.weights, variables))
+
+    def forward(self, ob):
+        """As `Policy.forward`."""
+        return self._network(self._weights, ob)
 
 
 class Policy(tf.Module):
@@ -62,6 +82,21 @@ class Policy(tf.Module):
         Traced without AutoGraph: write `tf.where`, `tf.cond` and `tf.while_loop`, not `if` and `while`, where a tensor decides.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
+
+    def shared(self, key, of_network):
+        """How trainings with a policy like this one share a compiled function (`common.compiled`).
+
+        Args:
+            key: what decides the function beside the policy.
+            of_network: function (object with `forward` and `pdtype`) -> the graph function over it.
+
+        Returns:
+            A `Shared`; None for a class that does not say that its `network` depends on its settings and spaces alone: a derived class may differ.
+        """
+        if not vars(type(self)).get("network_is_pure"):
+            return None
+        own = (type(self), json.dumps(self.description(), sort_keys=True, default=str), self.xla)
+        return Shared((own, key), list(self.weights.values()), lambda variables: of_network(NetworkOver(self, variables)))
 
     def prepare(self, ob):
         """Encoded observations [N, *encoder.shape] -> the network's input, NumPy; once an observation, not once an epoch."""

@@ -133,7 +133,8 @@ class PPOUpdate:
         self.penalty = KLPenalty(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         self.averaging = learner.strategy("policy and value", self.adam.size, self.batch_size)
-        self.descent = MinibatchDescent(ppo_losses(pi, settings), TERMS, self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts)
+        shared = pi.shared((settings, OBJECTIVES[settings.objective]), functools.partial(ppo_losses, settings=settings))
+        self.descent = MinibatchDescent(ppo_losses(pi, settings), TERMS, self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts, shared)
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
         self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // self.batch_size)
         self.minibatch_terms = None

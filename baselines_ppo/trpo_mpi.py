@@ -1,4 +1,5 @@
 """TRPO (Schulman et al. 2015, "Trust Region Policy Optimization"): `learn`, and the natural-gradient step it makes."""
+import copy
 import functools
 
 import numpy as np
@@ -10,6 +11,7 @@ from baselines_ppo.settings import TRPOSettings
 from baselines_ppo.value_fit import ValueFit, split_variables
 from common import bad_minibatch
 from common.advantages import add_vtarg_and_adv, standardise
+from common.compiled import Compiled
 from common.conjugate_gradient import conjugate_gradient
 from common.limits import Limits
 from common.mpi_adam import get_flat, set_from_flat
@@ -63,8 +65,18 @@ class TRPOUpdate:
         self.variables, _ = split_variables(self.pi)
         s = self.settings
         self.value_fit = ValueFit(learner, s.vf_stepsize, s.vf_iters, s.vf_batchsize) if s.vf_iters else None
-        self._gradient, self._product, self._objective = (tf.function(graph, jit_compile=self.pi.xla, autograph=False)
+        self._gradient, self._product, self._objective = (Compiled(graph, self.pi.xla, self._shared(graph.__name__))
                                                           for graph in (self._gradient_graph, self._product_graph, self._objective_graph))
+
+    def _shared(self, graph):
+        """How trainings share the compiled method `graph`, over any variables."""
+        def of_network(network):
+            other = copy.copy(self)
+            other.pi, other.variables = network, [network.variables[i] for i in moved]
+            return getattr(other, graph)
+        shared = self.pi.shared((self.settings, graph), of_network)
+        moved = [next(i for i, x in enumerate(shared.variables) if x is moving) for moving in self.variables] if shared else []
+        return shared
 
     def parts(self):
         """What a checkpoint must hold beside the policy."""

@@ -42,6 +42,14 @@ def value_factors(pi, factor):
     return [factor if id(x) in own else 1.0 for x in pi.get_trainable_variables()]
 
 
+def fit_losses(pi):
+    """(V(s) - V_targ)^2 of a minibatch: a function as `MinibatchDescent` takes it."""
+    def losses(batch, weights, scalars):
+        loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
+        return loss, loss[None]
+    return losses
+
+
 class ValueFit:
     """Minibatch Adam on (V(s) - V_targ)^2 over all ranks.
 
@@ -64,10 +72,8 @@ class ValueFit:
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
         strategy = learner.strategy("value", self.adam.size, batch_size)
 
-        def losses(batch, weights, scalars):
-            loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
-            return loss, loss[None]
-        self.descent = MinibatchDescent(losses, ("loss_vf_loss",), self.adam, None, pi.xla, strategy, pi.minibatch_parts)
+        self.descent = MinibatchDescent(fit_losses(pi), ("loss_vf_loss",), self.adam, None, pi.xla, strategy, pi.minibatch_parts,
+                                        pi.shared("value fit", fit_losses))
 
     def room(self, rows):
         """Minibatches that `rows` rows can make, at the most."""

@@ -104,7 +104,8 @@ class VPGUpdate:
         joint = valued and settings.vf_iters == 0
         self.adam = MpiAdam(pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm)
         strategy = learner.strategy("policy and value" if joint else "policy", self.adam.size, self.horizon)
-        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), TERMS, self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts)
+        shared = pi.shared(settings, functools.partial(vpg_losses, settings=settings, joint=joint))
+        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), TERMS, self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts, shared)
         self.value_fit = ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize) if valued and not joint else None
 
     def parts(self):

@@ -5,10 +5,18 @@ The acting copy's numbers are not used: NumPy and TensorFlow differ by 3e-6 in a
 import numpy as np
 import tensorflow as tf
 
+from common.compiled import Compiled, Shared
 from common.operators import NumpyOperators
 from common.segments import place_values
 
 MAX_BLOCK = 4096  # rows a call; more would only cost memory
+
+
+def assign_second_half(variables):
+    """Gives the first half of a list of variables the values of the second."""
+    half = len(variables) // 2
+    for old, new in zip(variables[:half], variables[half:]):
+        old.assign(new)
 
 
 class SegmentEvaluator:
@@ -25,12 +33,9 @@ class SegmentEvaluator:
         # every call has one shape, so that it is compiled once: the segment, the K last observations, and room for a few final ones
         self.block = min(rows + num_envs + max(num_envs, 15), MAX_BLOCK)
         self.small_block = min(self.block, 2 * num_envs + 15)  # where the actor kept its outputs, there are the last observations alone
-        self._outputs = tf.function(pi.forward, jit_compile=pi.xla, autograph=False)
-        self._copy = tf.function(self._copy_graph, autograph=False)
-
-    def _copy_graph(self):
-        for old, new in zip(self.oldpi.get_variables(), self.pi.get_variables()):
-            old.assign(new)
+        self._outputs = Compiled(pi.forward, pi.xla, pi.shared("forward", lambda network: network.forward))
+        variables = [] if oldpi is None else [*oldpi.get_variables(), *pi.get_variables()]
+        self._copy = Compiled(assign_second_half, shared=Shared("copy", variables, lambda variables: lambda: assign_second_half(variables)))
 
     def copy_to_oldpi(self):
         """oldpi <- pi: variables and observation filter."""

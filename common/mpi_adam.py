@@ -1,4 +1,6 @@
 """Adam on flat parameters, with gradients averaged over ranks."""
+import copy
+
 import numpy as np
 import tensorflow as tf
 
@@ -64,6 +66,12 @@ class MpiAdam:
         self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
         self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
         self._compiled_apply = tf.function(self.apply, autograph=False)
+
+    def over(self, var_list, m, v, t):
+        """This Adam over other variables of the same shapes: the arguments of a compiled function."""
+        other = copy.copy(self)
+        other.var_list, other.m, other.v, other.t = var_list, m, v, t
+        return other
 
     def apply(self, grad, stepsize, enabled=True):
         """One step with a gradient [P] that is already the mean over ranks. May stand inside a compiled function; does nothing

@@ -9,10 +9,13 @@ Two ways to average gradients over n ranks give the same update to rounding:
 
 Which one is a function of the ranks, the batch and the network alone (`choose_strategy`), so a run repeats itself.
 """
+import copy
+
 import numpy as np
 import tensorflow as tf
 
 from common import bad_minibatch
+from common.compiled import Compiled
 from common.errors import NotFinite
 from common.mpi_adam import clip_by_norm
 from common.vec_env import even_bounds
@@ -39,14 +42,28 @@ class MinibatchDescent:
         xla: compile with XLA.
         strategy: 'gather' or 'average'.
         parts: of a minibatch, whose gradients are computed side by side.
+        shared: a `common.compiled.Shared` whose `over` gives the losses over other variables than the policy's; None: they are of these alone.
     """
 
-    def __init__(self, losses, names, adam, max_grad_norm=None, xla=True, strategy="gather", parts=1):
+    def __init__(self, losses, names, adam, max_grad_norm=None, xla=True, strategy="gather", parts=1, shared=None):
         self.losses, self.names, self.adam, self.comm = losses, names, adam, adam.comm
         self.max_grad_norm, self.strategy, self.parts = max_grad_norm, strategy, parts
-        # without AutoGraph, which would take longer to rewrite all that is called than XLA takes to compile it
-        self._sweep, self._step, self._evaluate = (tf.function(graph, jit_compile=xla, autograph=False)
+        self._sweep, self._step, self._evaluate = (Compiled(graph, xla, shared and self._shared(shared, graph.__name__))
                                                    for graph in (self._sweep_graph, self._step_graph, self._evaluate_graph))
+
+    def _shared(self, shared, graph):
+        """How trainings share the method `graph`: over the policy's variables and Adam's."""
+        adam, count = self.adam, len(shared.variables)
+        moved = [next(i for i, x in enumerate(shared.variables) if x is moving) for moving in adam.var_list]
+
+        def over(variables):
+            other = copy.copy(self)
+            other.losses = shared.over(variables[:count])
+            other.adam = adam.over([variables[i] for i in moved], *variables[count:])
+            return getattr(other, graph)
+        factors = None if adam.factors is None else tuple(adam.factors.tolist())
+        key = self.names, self.max_grad_norm, self.parts, tuple(moved), adam.beta1, adam.beta2, adam.epsilon, factors
+        return shared.then(key, [*shared.variables, adam.m, adam.v, adam.t], over)
 
     def gradient(self, batch, indices, weights, scalars):
         """(gradient [P], terms [L]) of one minibatch, the rows `indices` [B], on this rank. Both are sums over rows, so parts of it add up."""
