@@ -10,6 +10,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
+# TEST_PERTURB_PRODUCTS=<seed>, a whole number: the networks' products are moved by one ulp, as another processor might (support/perturbed_products.py)
+if os.environ.get("TEST_PERTURB_PRODUCTS"):
+    import perturbed_products
+    perturbed_products.install_if_asked()
+
 
 # where the faults of docs/reliability.md are injected
 FAULTS = ("faults/", "baselines_ppo/test_job.py", "baselines_ppo/test_ranks.py", "baselines_ppo/test_resume.py", "baselines_ppo/test_signals.py",
