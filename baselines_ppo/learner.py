@@ -109,7 +109,7 @@ class Learner:
                             **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
         self.comm.barrier()
         for x in self.pi.get_variables():
-            x.assign(self.comm.broadcast_array(x.numpy()))
+            x.assign(self.comm.broadcast_array(np.array(x.numpy())))  # a scalar's number is no array, and read-only
         if run["checkpoint"] is not None:
             training.restore(run["checkpoint"])
         elif run["load_path"] is not None:

@@ -5,7 +5,7 @@ ends in any other way, such as by `sys.exit`, tells the others so; one that wait
 """
 import atexit
 import contextlib
-import socket
+import ctypes
 import sys
 import threading
 import time
@@ -15,6 +15,7 @@ ALONE = 1.0  # seconds for which other ranks leave it to rank 0 to say what has 
 GRACE = 2.0  # seconds that a call is given to end once a rank has left: that may have been its last one, too
 APART = 1.0  # seconds by which a rank speaks later than the one before it, so that one of them does
 TOLD = 1.0  # seconds for which a rank that ends looks for others that do
+LONGEST = 1000  # characters of a rank's last words: MPI hands a short message on though nobody has asked for it yet
 PATIENCE = 2.0  # seconds for which words are written
 
 
@@ -57,8 +58,9 @@ class Door:
         from mpi4py import MPI
         if MPI.Is_finalized():
             return
-        words = f"rank {self.comm.rank} on host {socket.gethostname()}, which has ended{f': {self.comm.last_words}' if self.comm.last_words else ''}"
-        told = [self.comm.comm.isend(words, rank, LEAVING) for rank in range(self.comm.size) if rank != self.comm.rank]
+        words = f"{self.comm.name}, which has ended{f': {self.comm.last_words}' if self.comm.last_words else ''}"
+        told = [self.comm.comm.isend(words[:LONGEST], rank, LEAVING) for rank in range(self.comm.size) if rank != self.comm.rank]
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(told))  # never freed: MPI may read what was not received yet until its own end, which is after Python's
         deadline = time.monotonic() + TOLD
         while len(self.left) < len(told) and time.monotonic() < deadline:
             self._listen()

@@ -194,9 +194,14 @@ class Communicator:
             own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
         return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
 
+    @property
+    def name(self):
+        """What this rank is called: 'rank 2 on host h'."""
+        return f"rank {self.rank} on host {socket.gethostname()}"
+
     def signed(self, words):
         """Words with this rank's name."""
-        return f"rank {self.rank} on host {socket.gethostname()}: {words}"
+        return f"{self.name}: {words}"
 
     def abort(self, reason, status=1, at_once=False):
         """End the job on all ranks at once, telling who gave up and why: `reason`, one line. Else as `end`."""

@@ -36,6 +36,13 @@ def compiled(name, ob_space, ac_space):
     return MlpPolicy(name, ob_space, ac_space, hid_size=8)
 
 
+def with_scalar(name, ob_space, ac_space):
+    """One with a variable of a single number, which starts as another on every rank."""
+    pi = compiled(name, ob_space, ac_space)
+    pi.temperature = tf.Variable(float(comm.rank), trainable=False)
+    return pi
+
+
 def train(env=None, **kwargs):
     """A short run; returns (pi, digests of all state by iteration and rank, digest of the first actions by rank, training)."""
     seen = {"digests": [], "actions": None}
@@ -66,7 +73,7 @@ gathered, digests, actions, training = train(averaging="gather", policy_fn=compi
 results["identical_gather"] = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
 results["streams_differ"] = len(set(actions)) == comm.size
 results["timesteps"] = training.timesteps_so_far
-averaged, digests, _, _ = train(averaging="average", policy_fn=compiled)
+averaged, digests, _, _ = train(averaging="average", policy_fn=with_scalar)
 results["identical_average"] = all(len(set(row)) == 1 for row in digests)
 results["strategies_differ_by"] = float(np.abs(flat(gathered) - flat(averaged)).max())
 results["moved_by"] = float(np.abs(flat(gathered) - flat(compiled("pi", Ragged.observation_space, Ragged.action_space))).max())

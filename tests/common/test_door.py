@@ -29,6 +29,25 @@ def test_ranks_that_end_at_different_times_end_well():
     assert (done.returncode, done.stdout) == (0, "all was done\n"), done.stderr
 
 
+SAYS_MUCH = """if True:
+    import time
+    from common import mpi
+    comm = mpi.world()
+    comm.gather(None)
+    if comm.rank == 1:
+        comm.last_words = "much " * 200_000  # what an exception says can be of any length
+    else:
+        time.sleep(2)  # rank 1 no longer looks for others that leave
+        comm.gather(None)
+"""
+
+
+def test_last_words_of_any_length_are_whole_though_nobody_has_asked_for_them_yet():
+    done = jobs.run(2, "-c", SAYS_MUCH, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"})  # memory that is freed is written over
+    assert re.search(r"^rank 0 on host \S+: waits for rank 1 on host \S+, which has ended: (much )+", done.stderr, re.M), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
     fill = "import os; os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
     reading, writing = os.pipe()
