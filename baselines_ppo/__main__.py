@@ -3,6 +3,7 @@ import os
 import sys
 
 from baselines_ppo.cli import complain, parse
+from common.crash_stacks import stacks
 from common.errors import UserError
 
 
@@ -18,6 +19,8 @@ def one_run(path):
 
 def main(argv=None):
     """Train or play as the command line says; returns the exit status. 2 is a mistake in what was asked for."""
+    if argv is None:
+        stacks.enable(ours=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy reads it: acting multiplies vectors, and more threads only wait for each other
     try:
         typed, args = parse(sys.argv[1:] if argv is None else argv)

@@ -6,6 +6,8 @@ import sys
 import time
 
 from baselines_ppo.cli import complaint
+from baselines_ppo.commands import resume_command
+from common.crash_stacks import stacks
 from common.door import ALONE, say
 from common.heartbeat import Heartbeat
 from common.threads import end_in_time
@@ -29,6 +31,12 @@ class Job:
     def __init__(self, comm, stall_timeout):
         self.comm, self.heartbeat = comm, Heartbeat(comm, timeout=stall_timeout).start()
         self.opened, self.folder, self.logger, self.spare = contextlib.ExitStack(), None, None, open(os.devnull)
+        self.end_stacks = None
+
+    def keep_in(self, folder):
+        """Have the heartbeat's record, and Python's stacks if this rank dies of a signal, in the `ranks` of a `RunFolder`."""
+        self.heartbeat.keep(folder.path / "ranks")
+        self.end_stacks = stacks.keep(self.comm, folder.path / "ranks", f"go on with: {resume_command(folder.path, self.comm.size)}")
 
     def log_to(self, logger):
         """Take a logger, which has the terminal as long as it is open."""
@@ -74,6 +82,8 @@ class Job:
         """End the watch where nothing else has, and give the folder back."""
         self.heartbeat.close()
         self.spare.close()
+        if self.end_stacks is not None:
+            self.end_stacks()
         if self.folder is not None:
             self.folder.release()
 

@@ -10,6 +10,7 @@ from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import MAY_CHANGE, why_not_stagger, without_effect
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
+from common.crash_stacks import signal_name
 from common.errors import UserError
 from common.run_data import Run
 from common.writing import writing
@@ -112,7 +113,9 @@ def draw_report(folder, settings):
     try:
         done = subprocess.run(words, capture_output=True, text=True, env=mpi.environment_of_a_child(), timeout=PATIENCE)
         lines = done.stderr.splitlines()[-1 if done.returncode else 0:]
-        if done.returncode and not lines:
+        if done.returncode < 0:
+            lines = [f"not drawn: died of signal {signal_name(-done.returncode)}; {again}"]
+        elif done.returncode and not lines:
             lines = [f"not drawn: ended with status {done.returncode}; {again}"]
     except (KeyboardInterrupt, OSError, subprocess.TimeoutExpired) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__

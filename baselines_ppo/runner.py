@@ -179,7 +179,7 @@ def default_folder(settings):
 def learn_in(job, settings, checkpoint, config):
     """Build environments and logs, train, save the policy, and draw what happened; rank 0's `config` is written again with what was chosen."""
     folder, comm, running = job.folder, job.comm, {}
-    job.heartbeat.keep(folder.path / "ranks")
+    job.keep_in(folder)
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs import make_vector_env
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],

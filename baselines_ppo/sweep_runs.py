@@ -14,6 +14,7 @@ from pathlib import Path
 
 from baselines_ppo.sweep_plan import as_words
 from common import mpi
+from common.crash_stacks import signal_name
 from common.errors import ONE_SIGNAL, UserError
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
@@ -94,7 +95,7 @@ class Child:
         status = self.process.returncode
         lines = [line for line in self.output.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line.strip()]
         words = next((line for line in reversed(lines) if OWN_WORDS.match(line)), lines[-1] if lines else "it said nothing")
-        return f"{f'killed by {signal.Signals(-status).name}' if status < 0 else f'status {status}'}: {words.strip()}"
+        return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {words.strip()}"
 
 
 class Signals:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.crash_stacks import stacks
 from common.door import Door, say
 from common.errors import UserError
 
@@ -68,6 +69,7 @@ def world():
         return Communicator(None)
     comm = Communicator(MPI.COMM_WORLD)
     comm.door = Door(comm).put_up()
+    stacks.keep(comm)
     return comm
 
 

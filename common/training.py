@@ -8,6 +8,7 @@ An algorithm writes its own steps between `collect` and `finish`:
             ...
             training.finish(seg, {"loss_...": ...})
 """
+import contextlib
 import functools
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from common.advantages import explained_variance
 from common.callbacks import as_callbacks, wants_to_stop
 from common.checkpoints import check_arrays
 from common.checks import about
+from common.crash_stacks import stacks
 from common.drift import check_synced
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.heartbeat import Heartbeat
@@ -70,14 +72,19 @@ class Training:
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0
         self.seg, self.stop_requested = None, None
-        self.under_way = {}  # the iteration's segment, for a post-mortem
+        self.under_way, self.opened = {}, contextlib.ExitStack()  # the iteration's segment, for a post-mortem; what ends with the training
 
     def __enter__(self):
         self.comm.last_words = None
+        if self.folder is None:
+            stacks.enable()
+        else:
+            self.opened.callback(stacks.keep(self.comm, self.folder.path / "ranks"))
         return self
 
     def __exit__(self, kind, error, trace):
         """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
+        self.opened.close()
         if error is not None:
             self.comm.last_words = f"{kind.__name__}: {error}"
         if isinstance(error, (EnvironmentFault, NotFinite)) and error.iteration is None:

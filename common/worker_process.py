@@ -9,6 +9,7 @@ import time
 import gymnasium as gym
 import numpy as np
 
+from common.crash_stacks import stacks as crash_stacks
 from common.env_faults import raised
 from common.errors import EnvironmentFault, UserError
 from common.vec_env import InProcessVectorEnv
@@ -25,6 +26,7 @@ def shared_observations(shared, num_envs, space):
 
 def serve(connection, stacks, make, start, end, shared):
     """Make environments and do as the parent says, until its end of the pipe is closed; for `STACK` tell `stacks` where this process stands."""
+    crash_stacks.enable(ours=True)
     faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
     threading.Thread(target=end_after_parent, name="end after parent", daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):  # a launcher or a terminal sends them to all: the parent decides

@@ -11,6 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from common.crash_stacks import CRASHES, signal_name
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.vec_env import called, even_bounds
@@ -174,7 +175,13 @@ class Worker:
 
     def _died(self, error):
         self.process.join(PATIENCE)
-        fault = WorkerFailed(f"has died with status {self.process.exitcode}", "was it killed, or out of memory? go on by --resume")
+        status = self.process.exitcode
+        if status is None or status >= 0:
+            fault = WorkerFailed(f"has died with status {status}", "does the environment end its process? go on by --resume")
+        elif -status in CRASHES:
+            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", "its stacks are above: mend what crashed, then go on by --resume")
+        else:
+            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", "was it killed, or out of memory? go on by --resume")
         fault.who = self.name
         raise fault from error
 

@@ -18,7 +18,8 @@ if os.environ.get("TEST_PERTURB_PRODUCTS"):
 
 # where the faults of docs/reliability.md are injected
 FAULTS = ("faults/", "baselines_ppo/test_job.py", "baselines_ppo/test_ranks.py", "baselines_ppo/test_resume.py", "baselines_ppo/test_signals.py",
-          "common/test_checkpoints.py", "common/test_door.py", "common/test_heartbeat.py", "common/test_threads.py", "common/test_workers.py")
+          "common/test_checkpoints.py", "common/test_crash_stacks.py", "common/test_door.py", "common/test_heartbeat.py", "common/test_threads.py",
+          "common/test_workers.py")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -150,9 +150,20 @@ def test_a_process_that_dies_is_named():
     env = WorkerVectorEnv(Counting, 4, 2)
     env.reset()
     os.kill(env.workers[1].process.pid, signal.SIGKILL)
-    with pytest.raises(WorkerFailed, match="process of environments 2 to 3 has died with status -9"):
+    with pytest.raises(WorkerFailed, match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory"):
         rollout(env, 1, np.zeros((1, 4, 1)))
     env.close()
+
+
+@pytest.mark.parametrize("fault, said", [("crash", "has died of signal SIGSEGV; its stacks are above"), ("exit", "raised SystemExit in step: 3"),
+                                         ("exit at once", "has died with status 4; does the environment end its process")])
+def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal_is_named(fault, said, capfd):
+    env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 1, workers=1, env_kwargs={"fault": fault, "at": 1})
+    env.reset(seed=[0])
+    with pytest.raises(EnvironmentFault, match=said):
+        rollout(env, 1, [[0]])
+    env.close()
+    assert bool(re.search(r"^Fatal Python error: Segmentation fault$(.|\n)* in crash$", capfd.readouterr().err, re.M)) == (fault == "crash")
 
 
 HANGS = {"fault": "hang", "at": 3}

@@ -12,6 +12,7 @@ import pytest
 from jobs import ROOT, RUN_UNCOMPILED, command, run, support_path, wait_gone
 
 from baselines_ppo import load_policy
+from baselines_ppo.commands import resume_command
 from common.heartbeat import read_heartbeats
 
 HOST, TIMEOUT, START = re.escape(socket.gethostname()), 4, 90  # seconds: to stall, and to start on a busy machine
@@ -157,6 +158,32 @@ def test_a_rank_that_is_killed_ends_the_job_and_its_last_phase_is_on_disk(tmp_pa
     last = read_heartbeats(tmp_path / "run" / "ranks")
     assert (last[2]["phase"], last[2]["iteration"]) == ("collect", 4)
     assert len(last) == 4
+
+
+STACKS = r"rank {0} on host {1} died of a signal; its stacks follow, and are in {2}.*\nFatal Python error: Segmentation fault\n(.|\n)* in crash\n"
+
+
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (2, 1)])
+def test_a_rank_that_dies_of_a_signal_leaves_its_stacks_on_stderr_and_in_ranks(ranks, bad_rank, tmp_path):
+    run_dir = tmp_path / "run"
+    status, said, seconds = ended(ranks, "crash", run_dir, bad_rank=bad_rank)
+    assert status == (signal.SIGSEGV if ranks > 1 else -signal.SIGSEGV) and seconds < 10
+    left = run_dir / "ranks" / f"{bad_rank}.stacks"
+    for text in (said, left.read_text()):
+        assert re.search(STACKS.format(bad_rank, HOST, re.escape(str(left))), text), text
+    assert f"; go on with: {resume_command(run_dir, ranks)}\n" in said
+    assert sorted(path.name for path in left.parent.glob("*.stacks")) == [left.name]  # none of those that the launcher ended
+    assert read_heartbeats(left.parent)[bad_rank]["phase"] == "collect"
+
+
+@pytest.mark.parametrize("ranks, bad_rank", [(1, 0), pytest.param(2, 1, marks=pytest.mark.slow)])
+def test_so_does_one_in_a_script_of_ones_own(ranks, bad_rank, tmp_path):
+    done = run(ranks, ROOT / "tests" / "support" / "learn_alone.py", "crash", bad_rank, tmp_path / "run", env=support_path(), timeout=START)
+    assert done.returncode == (signal.SIGSEGV if ranks > 1 else -signal.SIGSEGV)
+    left = tmp_path / "run" / "ranks" / f"{bad_rank}.stacks"
+    for text in (done.stderr, left.read_text()):
+        assert re.search(STACKS.format(bad_rank, HOST, re.escape(str(left))), text), text
+    wait_gone(tmp_path / "run")
 
 
 def test_a_rank_that_was_only_stopped_for_a_while_has_not_stalled(tmp_path):

@@ -28,6 +28,11 @@ def hang_with_the_lock():
     ctypes.PyDLL(None).sleep(3600)
 
 
+def crash():
+    """A segmentation fault, as a simulator in C has it."""
+    ctypes.string_at(0)
+
+
 def break_down():
     raise RuntimeError("the simulator broke")
 
@@ -54,10 +59,12 @@ FAULTS = {
     "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
     "terminate": lambda: os.kill(os.getpid(), signal.SIGTERM),
     "interrupt_twice": interrupt_twice,
+    "crash": crash,
     "flip": flip,
     "hang": hang,
     "hang_with_the_lock": hang_with_the_lock,
     "exit": lambda: sys.exit(3),
+    "exit at once": lambda: os._exit(4),
     "raise": break_down,
     "raise_and_hang_in_close": break_down,
     "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
