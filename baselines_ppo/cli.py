@@ -12,6 +12,7 @@ from baselines_ppo import __version__
 from baselines_ppo.completion import add_to
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.settings import ALGORITHMS, setting
+from common.advice import in_flags
 from common.checks import shown
 from common.errors import UserError
 
@@ -250,8 +251,8 @@ def parse(argv):
 
 
 def complaint(error, program="run.py"):
-    """An error in one line."""
-    return f"{program}: error: {' '.join(str(error).split())}"
+    """An error in one line, in the words of the command line."""
+    return f"{program}: error: {in_flags(' '.join(str(error).split()))}"
 
 
 def complain(error, program="run.py"):

@@ -8,6 +8,7 @@ import tensorflow as tf
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
+from common.advice import USE_MLP
 from common.checks import check_room, one_of
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
@@ -60,7 +61,7 @@ class CnnPolicy(Policy):
     def shapes(cls, ob_space, ac_space, kind="large", **others):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for what cannot be."""
         if not is_image(ob_space) or ob_space.dtype != np.uint8:
-            raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; use --policy mlp")
+            raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; {USE_MLP}")
         convolutions, dense = ARCHITECTURES[one_of("kind", kind, ARCHITECTURES)]
         channels, *pixels = ob_space.shape if channels_first(ob_space) else (ob_space.shape[2], *ob_space.shape[:2])
         shapes = {}
@@ -69,7 +70,7 @@ class CnnPolicy(Policy):
             if min(pixels) < 1:
                 least = functools.reduce(lambda n, layer: (n - 1) * layer[2] + layer[1], reversed(convolutions), 1)  # what leaves one pixel
                 raise UserError(f"images of {ob_space.shape} are too small for the {kind!r} network; give at least {least} x {least} pixels, "
-                                "or use --policy mlp")
+                                f"or {USE_MLP}")
             shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
             channels = filters
         pdtype = make_pdtype(ac_space)

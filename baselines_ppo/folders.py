@@ -3,24 +3,25 @@ import sys
 
 from baselines_ppo.going_on import check_fits
 from baselines_ppo.policy_files import read_best
+from common.advice import OTHER_RUN_DIR, TAKEN
 from common.errors import UserError
 from common.run_folder import RunFolder
 from common.run_logs import RunLogs
 
 
-def claim_folder(path, comm, resuming, keep, instead="go on with it by --resume, or choose another --run-dir"):
-    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints. `instead` is what to do where another run has it."""
+def claim_folder(path, comm, resuming, keep):
+    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
     folder = None
 
     def claim():
         nonlocal folder
         folder = RunFolder(path, keep)
         if warning := folder.claim():
-            print(f"run.py: {warning}", file=sys.stderr, flush=True)
+            print(f"baselines_ppo: {warning}", file=sys.stderr, flush=True)
         if not resuming and folder.read_config() is not None:
-            raise UserError(f"run directory {path} already holds a run; {instead}")
+            raise UserError(f"run directory {path} {TAKEN}")
         if not resuming and (names := folder.leftovers()):
-            raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; choose another --run-dir")
+            raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}")
         read_best(path)  # refuses it, too, while nothing has been touched
 
     comm.from_root(claim)

@@ -7,6 +7,7 @@ import time
 
 from baselines_ppo.cli import complaint
 from baselines_ppo.commands import resume_command
+from common.advice import in_flags
 from common.crash_stacks import stacks
 from common.door import ALONE, say
 from common.heartbeat import Heartbeat
@@ -29,7 +30,7 @@ class Job:
     """
 
     def __init__(self, comm, stall_timeout):
-        self.comm, self.heartbeat = comm, Heartbeat(comm, timeout=stall_timeout).start()
+        self.comm, self.heartbeat = comm, Heartbeat(comm, timeout=stall_timeout, wording=in_flags).start()
         self.opened, self.folder, self.logger, self.spare = contextlib.ExitStack(), None, None, open(os.devnull)
         self.end_stacks = None
 
@@ -58,7 +59,7 @@ class Job:
             status: the exit status, which is returned where there is one rank; several never come back.
             trace: a traceback, which is shown above the reason.
         """
-        reason = " ".join(str(reason).split())
+        reason = in_flags(" ".join(str(reason).split()))
         words = (trace or "") + (complaint(reason) if self.comm.size == 1 else self.comm.signed(reason))
         self.heartbeat.fail(status, words)
         with contextlib.suppress(Exception, KeyboardInterrupt):  # what ended the run is told, not what it broke on its way

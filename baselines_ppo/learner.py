@@ -13,6 +13,7 @@ from common.evaluation import SegmentEvaluator
 from common.optimise import choose_strategy
 from common.return_scaling import ReturnScaler
 from common.training import Training
+from common.vector_promises import layout_of
 
 # What `learn` of every algorithm takes beside its settings:
 # comm: the ranks; all of the job if None.
@@ -75,7 +76,7 @@ class Learner:
         if seed is None and self.comm.rank == 0:
             logging.getLogger("baselines_ppo").info("learn: no seed was given; this run has seed=%d", self.seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
-        self.num_envs, self.horizon = getattr(env, "num_envs", 1), getattr(self.settings, self.settings.counts()[0])
+        self.num_envs, self.horizon = layout_of(env).num_envs, getattr(self.settings, self.settings.counts()[0])
         self.settings.check_for(self.num_envs)
         compiled.forget_edited()
         self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
@@ -114,9 +115,20 @@ class Learner:
             training.restore(run["checkpoint"])
         elif run["load_path"] is not None:
             begin_with(run["load_path"], self.pi, self.comm)
+        self._say_how_far(training)
         if run["on_start"] is not None:
             run["on_start"](training, self)
         return recording.recorded(training, self, run["run_dir"], run["progress"]) if self.recorded else training
+
+    def _say_how_far(self, training):
+        """Log what is no matter of course: how many steps the run becomes in whole iterations; that it has nothing left to do."""
+        log, limits, per_iteration = logging.getLogger("baselines_ppo"), self.limits, self.horizon * self.comm.size
+        if self.comm.rank > 0:
+            return
+        if limits.progress(training.timesteps_so_far, training.episodes_so_far, training.iters_so_far, training.elapsed_before) >= 1:
+            log.info("learn: the checkpoint is of a run that has come to its limit, %s; nothing is left to do", limits)
+        elif limits.max_timesteps and (end := limits.rounded_up(training.timesteps_so_far, per_iteration)) != limits.max_timesteps:
+            log.info("learn: max_timesteps=%s becomes %s: iterations are whole, of %s steps", limits.max_timesteps, end, per_iteration)
 
 
 def build_policies(env, policy_fn, comm, seed):
@@ -125,10 +137,8 @@ def build_policies(env, policy_fn, comm, seed):
     Raises:
         UserError: if `policy_fn` builds something that is no policy of this package.
     """
-    spaces = [getattr(env, f"single_{name}", None) or getattr(env, name, None) for name in ("observation_space", "action_space")]
-    if None in spaces:
-        raise UserError(f"env is a {type(env).__name__} without observation_space and action_space; build it with gymnasium.make(...)")
-    policies = [policy_fn(name, *spaces) for name in ("pi", "oldpi")]
+    layout = layout_of(env)
+    policies = [policy_fn(name, layout.ob_space, layout.ac_space) for name in ("pi", "oldpi")]
     for policy in policies:
         if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):
             raise UserError(f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from baselines_ppo.Policy "

@@ -7,7 +7,7 @@ import sys
 
 from baselines_ppo.commands import play_command, report_command, resume_command
 from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import MAY_CHANGE, why_not_stagger, without_effect
+from baselines_ppo.resolve import MAY_CHANGE, how_far, why_not_stagger, without_effect
 from baselines_ppo.settings import ALGORITHMS
 from common import mpi
 from common.crash_stacks import signal_name
@@ -48,6 +48,9 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
         print(f"{name} changes nothing here: it takes {what}")
     for line in too_seldom(settings, comm.size):
         print(line)
+    if "num_timesteps" in typed or checkpoint:
+        for line in how_far(settings, comm.size, checkpoint and checkpoint[1]["counters"]):
+            print(line)
     if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
         print("one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer")
     if previous is not None:

@@ -51,7 +51,7 @@ def recorded(training, learner, run_dir, progress):
     settings, callbacks = settings_of(learner, run_dir, progress), []
     with contextlib.ExitStack() as closing:
         if run_dir is not None:
-            training.folder = claim_folder(run_dir, learner.comm, False, KEPT, "choose another run_dir")
+            training.folder = claim_folder(run_dir, learner.comm, False, KEPT)
             closing.callback(training.folder.release)
             for k, monitor in enumerate(training.collector.monitors):
                 if isinstance(monitor, Monitor) and monitor.rows is None:

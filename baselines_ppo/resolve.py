@@ -135,8 +135,33 @@ def check_policy_names(names, policy):
 
 
 def limits_of(settings):
-    """A run's `Limits`."""
-    return Limits(*(settings[key] or 0 for key in LIMITS))
+    """A run's `Limits`. UserError, by the command line's names, if they cannot be."""
+    limits = Limits(*(settings[key] or 0 for key in LIMITS))
+    try:
+        limits.check()
+    except UserError as error:
+        raise UserError(str(error).replace("max_timesteps", "num_timesteps")) from error
+    return limits
+
+
+def how_far(settings, ranks, counters):
+    """Lines on how far a run goes that are no matter of course: how many steps it becomes in whole iterations; that it has nothing left to do.
+
+    Args:
+        settings: the run's, counts per rank.
+        ranks: their number.
+        counters: those of the checkpoint that it goes on from; None for none.
+    """
+    limits, done = limits_of(settings), counters or dict.fromkeys(("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed"), 0)
+    if limits.progress(*(done[name] for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed"))) >= 1:
+        name = next(key for key in LIMITS if settings[key])
+        return [f"nothing is left to do: the run has {done['timesteps_so_far']:,} steps, {done['episodes_so_far']:,} episodes and "
+                f"{done['iters_so_far']:,} iterations in {done['elapsed']:.0f} s, and --{name.replace('_', '-')} is {settings[name]:,}; give more"]
+    per_iteration = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
+    end = limits.rounded_up(done["timesteps_so_far"], per_iteration)
+    if not limits.max_timesteps or end == limits.max_timesteps or settings.get("whole_episodes"):
+        return []
+    return [f"--num-timesteps {limits.max_timesteps:,} becomes {end:,} steps: iterations are whole, of {per_iteration:,} each"]
 
 
 def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):

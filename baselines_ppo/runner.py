@@ -34,6 +34,7 @@ from baselines_ppo.resolve import (
 )
 from baselines_ppo.room import check_machine
 from baselines_ppo.settings import ALGORITHMS
+from baselines_ppo.sweep_plan import as_words
 from baselines_ppo.warm_start import COPY, keep_start, read_start
 from common import mpi
 from common.drift import RanksDrifted
@@ -134,7 +135,7 @@ def train(typed, args, job):
     check_machine(settings, pi)
     start = config = None
     if previous is None and settings["load_path"]:
-        settings["load_path"], start = read_start(settings["load_path"], pi, comm)
+        settings["load_path"], start = read_start(settings["load_path"], pi, comm, as_words)
     path = settings["run_dir"] = comm.from_root(lambda: settings["run_dir"] or default_folder(settings))
     folder = job.folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
     try:

@@ -6,6 +6,7 @@ Imports no TensorFlow: `--help` answers at once.
 from dataclasses import dataclass, field, fields
 from typing import get_args
 
+from common.advice import LIMIT_LINEAR
 from common.checks import BIGGEST, check_shared_out, number, truth, whole
 from common.errors import UserError
 from common.limits import Limits
@@ -61,7 +62,7 @@ class Settings:
         """Raises UserError where settings and limits contradict each other."""
         limits.check()
         if "linear" in (getattr(self, name, None) for name in ("schedule", "clip_schedule")) and not (limits.max_timesteps or limits.max_iters):
-            raise UserError("a linear schedule needs to know how far the run goes: limit it by max_timesteps or max_iters, or use schedule='constant'")
+            raise UserError(f"a linear schedule needs to know how far the run goes: {LIMIT_LINEAR}")
 
     def check_for(self, num_envs):
         """Raises UserError if a segment cannot be shared out over a rank's environments."""

@@ -4,44 +4,50 @@ The policy's weights and observation filter are taken over; Adam, return scale, 
 a run that is killed before its first checkpoint starts again from the same numbers, whatever has become of the file.
 """
 from baselines_ppo.policy_files import build, check_spaces, find_policy, read_policy
-from baselines_ppo.sweep_plan import as_words
+from common.advice import USE_CNN, USE_MLP
 from common.errors import UserError
 from common.writing import writing
 
 COPY = "start/policy.safetensors"  # in the run's folder
 BEGINNINGS = ("init", "init_logstd")  # settings of a policy whose part the loaded weights take
-POLICIES = {"MlpPolicy": "mlp", "CnnPolicy": "cnn"}
+POLICIES = {"MlpPolicy": USE_MLP, "CnnPolicy": USE_CNN}
 
 
-def read_start(path, pi, comm):
+def as_arguments(settings):
+    """Settings of a policy, {name: value}, as `learn`'s caller gives them to it."""
+    return [f"{', '.join(f'{name}={value!r}' for name, value in settings.items())} to the policy"]
+
+
+def read_start(path, pi, comm, in_words=as_arguments):
     """(file, state): the file that holds the policy at `path`, and what `Policy.state` said of it; read by rank 0 for all.
 
     Args:
         path: as for `find_policy`.
         pi: the run's policy, or an example of it, which the loaded one must fit.
         comm: the ranks.
+        in_words: function ({name: value} of a policy's settings) -> words that give them.
 
     Raises:
         UserError: on all ranks alike, if there is none, or it does not fit.
     """
     def read():
         file = find_policy(path).resolve()
-        return str(file), load_fitting(file, pi).state()
+        return str(file), load_fitting(file, pi, in_words).state()
     return comm.from_root(read)
 
 
-def load_fitting(file, pi):
+def load_fitting(file, pi, in_words):
     """The policy in a file. UserError if `pi`, a run's own, is of another class, other spaces or other settings."""
     arrays, metadata = read_policy(file)
     written, own = metadata.get("class"), type(pi).__name__
     if written != own and written in POLICIES:
-        raise UserError(f"{file} holds a policy of class {written}, this run has one of class {own}; give --policy {POLICIES[written]}")
+        raise UserError(f"{file} holds a policy of class {written}, this run has one of class {own}; {POLICIES[written]}")
     loaded = build(type(pi), file, arrays, metadata)
     check_spaces(file, loaded, pi.ob_space, pi.ac_space, "this run")
     theirs, ours = ({name: value for name, value in one.settings().items() if name not in BEGINNINGS} for one in (loaded, pi))
     if wrong := {name: value for name, value in theirs.items() if value != ours.get(name)}:
         raise UserError(f"{file} has a policy of {', '.join(f'{name}={value}' for name, value in wrong.items())}, this run one of "
-                        f"{', '.join(f'{name}={ours.get(name)}' for name in wrong)}; give {' '.join(as_words(wrong))}")
+                        f"{', '.join(f'{name}={ours.get(name)}' for name in wrong)}; give {' '.join(in_words(wrong))}")
     return loaded
 
 

@@ -4,6 +4,8 @@ import socket
 
 import numpy as np
 
+from common.advice import LAST
+
 
 class RanksDrifted(RuntimeError):
     """The ranks hold different parameters, moments or statistics; raised on all of them. The command line exits with 1."""
@@ -23,8 +25,8 @@ def check_synced(comm, arrays):
         if wrong := unusual([one[name] for one in digests]):
             hosts = comm.gather(socket.gethostname())
             ranks = ", ".join(f"rank {rank} of {comm.size} on host {hosts[rank]}" for rank in wrong)
-            raise RanksDrifted(f"the ranks have drifted apart: {ranks} {'holds' if len(wrong) == 1 else 'hold'} another {name} than the rest; go on from the "
-                               "last checkpoint by --resume, and look for unequal hardware or libraries, or a callback that changes it on one rank alone")
+            raise RanksDrifted(f"the ranks have drifted apart: {ranks} {'holds' if len(wrong) == 1 else 'hold'} another {name} than the rest; "
+                               f"{LAST}, and look for unequal hardware or libraries, or a callback that changes it on one rank alone")
 
 
 def unusual(values):

@@ -3,12 +3,14 @@ import traceback
 
 import numpy as np
 
+from common.advice import GO_ON
 from common.checks import in_brief, shown
 from common.errors import EnvironmentFault
 from common.spaces import in_one_line
 
 NUMBERS = "biuf"  # NumPy's kinds of real numbers
-ABOVE = "its traceback is above: mend the environment, then go on by --resume"
+SEVERAL = "derive an environment that is several from gymnasium.vector.VectorEnv"
+ABOVE = f"its traceback is above: mend the environment, then {GO_ON}"
 
 
 def raised(error, method, trace):
@@ -37,7 +39,7 @@ def usable(ob, space):
         raise EnvironmentFault(f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
                                f"is {in_one_line(space)}", "return an array of that shape")
     if x.shape != space.shape:
-        raise EnvironmentFault(f"returned an observation of shape {x.shape}, where its space is {in_one_line(space)}", "return an array of that shape")
+        raise of_another_shape(x.shape, space)
     if x.dtype != space.dtype and space.dtype.kind != "f":
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
@@ -48,6 +50,12 @@ def usable(ob, space):
             raise EnvironmentFault(f"returned an observation of dtype {x.dtype} with {odd}, which its space {in_one_line(space)} cannot hold",
                                    "return what the space says, or give the space the dtype that is returned")
     return x
+
+
+def of_another_shape(shape, space):
+    """The fault of an observation of `shape`, which is not that of its space."""
+    several = f"{SEVERAL}, or " if len(shape) > 1 and shape[1:] == space.shape else ""
+    return EnvironmentFault(f"returned an observation of shape {shape}, where its space is {in_one_line(space)}", f"{several}return an array of that shape")
 
 
 def first_observation(result):
@@ -76,13 +84,14 @@ def unusable(result, space, error):
                                 "return all five, or wrap an environment of old Gym with shimmy")
     ob, rew, *ends, _ = result
     if np.ndim(rew) or np.asarray(rew).dtype.kind not in NUMBERS:
-        return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", "return a float")
+        several = f"{SEVERAL}, or " if np.size(rew) > 1 else ""
+        return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", f"{several}return a float")
     try:
         check_ends(*ends)
     except EnvironmentFault as fault:
         return fault
     if space.shape is not None and np.shape(ob) != space.shape:
-        return EnvironmentFault(f"returned an observation of shape {np.shape(ob)}, where its space is {in_one_line(space)}", "return an array of that shape")
+        return of_another_shape(np.shape(ob), space)
     return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")
 
 

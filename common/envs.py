@@ -1,8 +1,6 @@
-"""Environments from their names: kinds, near matches for a wrong name, one seed and one Monitor file per rank and environment."""
+"""Environments from their names: kinds, one seed and one Monitor file per rank and environment."""
 import contextlib
-import difflib
 import functools
-import importlib
 import os
 from pathlib import Path
 
@@ -10,8 +8,10 @@ import gymnasium as gym
 
 from common.checks import shown
 from common.early_end import EarlyEnd
+from common.env_names import find_spec
 from common.errors import UserError
 from common.monitor import Monitor
+from common.user_code import place_of, what_it_did
 from common.vec_env import InProcessVectorEnv
 from common.workers import WorkerVectorEnv
 
@@ -41,26 +41,6 @@ def without_opengl():
             del os.environ["MUJOCO_GL"]
         else:
             os.environ["MUJOCO_GL"] = before
-
-
-def find_spec(env_id):
-    """The registered spec of `env_id`.
-
-    Raises:
-        UserError: naming the near matches, if there is none.
-    """
-    if env_id not in gym.registry and ("NoFrameskip" in env_id or env_id.startswith("ALE/")):
-        import common.atari  # noqa: F401  registers them
-    try:
-        module, _, name = env_id.rpartition(":")
-        if module:
-            importlib.import_module(module)  # `module:Name-v0`: the module registers it
-        return gym.spec(name)
-    except (gym.error.Error, ImportError, TypeError, ValueError, AttributeError) as error:
-        import common.atari  # noqa: F401
-        near = difflib.get_close_matches(env_id, list(gym.registry), n=4, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "`python -c 'import gymnasium; gymnasium.pprint_registry()'` lists what there is"
-        raise UserError(f"unknown environment {shown(env_id)} ({type(error).__name__}); {hint}") from error
 
 
 def kind_of(env_id):
@@ -94,12 +74,21 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
             env = make_atari(env_id, monitor_path, training, **env_kwargs)
         else:
             env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | env_kwargs), monitor_path)
-    except Exception as error:  # whatever an environment makes of arguments that are not its own
-        reason = (str(error).splitlines() or [""])[0][:300] or type(error).__name__  # Gymnasium repeats all arguments behind it
-        raise UserError(f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {reason}") from error
+    except (Exception, SystemExit) as error:  # whatever an environment makes of arguments that are not its own
+        raise UserError(f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}") from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: rew * reward_scale)
     return env
+
+
+def why_not(error, env_id):
+    """Why an environment cannot be made, in words: what its own code did, with the line, or what Gymnasium says."""
+    if isinstance(error, ModuleNotFoundError) or place_of(error) is not None:
+        entry = str(find_spec(env_id).entry_point)
+        if place_of(error) is None and error.name and f"{entry.partition(':')[0]}.".startswith(f"{error.name}."):
+            return f"its entry point {entry} is in no module that there is: no {error.name}"
+        return f"it {what_it_did(error)}"
+    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__  # Gymnasium repeats all arguments behind it
 
 
 def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None, stagger=0):

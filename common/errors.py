@@ -1,4 +1,5 @@
 """The errors a user can cause, what may go wrong in the middle of a run, and how a run is asked to stop."""
+from common.advice import GO_ON
 
 ONE_SIGNAL = 0.5  # seconds; `timeout`, batch systems and shells send theirs to the process and to its group, which is not to ask twice
 
@@ -33,7 +34,7 @@ class EnvironmentFault(RuntimeError):
         trace: the traceback of what was raised, lines of text; None where nothing was.
     """
 
-    def __init__(self, what, fix="nothing can be learned from it: mend the environment, then go on by --resume"):
+    def __init__(self, what, fix=f"nothing can be learned from it: mend the environment, then {GO_ON}"):
         super().__init__(what, fix)
         self.what, self.fix = what, fix
         self.who = self.environment = self.env_id = self.when = self.iteration = self.trace = None

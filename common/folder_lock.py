@@ -6,6 +6,7 @@ import os
 import weakref
 from pathlib import Path
 
+from common.advice import OTHER_RUN_DIR, OTHER_SWEEP_DIR
 from common.errors import UserError
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what filesystems say that have none
@@ -33,7 +34,8 @@ class FolderLock:
             fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.file.close()
-            raise UserError(f"{what} directory {path} is in use by a {what} that is still alive; choose another with --{what}-dir") from error
+            instead = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR}[what]
+            raise UserError(f"{what} directory {path} is in use by a {what} that is still alive; {instead}") from error
         except OSError as error:
             self.warning = f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
         self.folder = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number

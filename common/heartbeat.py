@@ -46,6 +46,7 @@ class Heartbeat:
         comm: the ranks.
         folder: where the records of all ranks are; None keeps none, until `keep` says where.
         timeout: seconds without progress after which the job ends; 0 never ends it. Time for which the process itself was stopped does not count.
+        wording: function from a message to what is said, such as `common.advice.in_flags`.
 
     Attributes:
         step: the step of a segment that is being collected; the collector writes it.
@@ -54,8 +55,8 @@ class Heartbeat:
         everyone: the records of all ranks, as they were last read: while this one waits for the others.
     """
 
-    def __init__(self, comm, folder=None, timeout=0.0):
-        self.comm, self.folder, self.timeout = comm, None, timeout
+    def __init__(self, comm, folder=None, timeout=0.0, wording=str):
+        self.comm, self.folder, self.timeout, self.wording = comm, None, timeout, wording
         self.host, self.main_thread = socket.gethostname(), threading.get_ident()
         self.step, self.before_end, self.everyone = 0, None, {}
         self.file = self.watch = self.writer = self.failure = None

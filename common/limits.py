@@ -30,6 +30,10 @@ class Limits:
         if not 0 < value < float("inf"):
             raise UserError(f"{name}={value} is {'negative' if value < 0 else 'no number of them'}; give a positive number")
 
+    def rounded_up(self, done, per_iteration):
+        """The steps of a run of whole iterations when it has come to `max_timesteps`; `done` are made, and an iteration is `per_iteration`."""
+        return done + -(-max(0, self.max_timesteps - done) // per_iteration) * per_iteration
+
     def progress(self, timesteps, episodes, iters, seconds):
         """How much of the run is done, from 0; 1 or more ends it."""
         return max(done / limit for done, limit in

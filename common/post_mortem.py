@@ -4,7 +4,8 @@ whose policy gave an action that is not finite.
 To look at it:
 
     from baselines_ppo import load_policy
-    from common.checkpoints import load_arrays
+    from common.advice import SCALE_REWARDS
+from common.checkpoints import load_arrays
     from common.post_mortem import FORMAT, PREFIXES
 
     path = "runs/.../post-mortem/iteration-00000012.safetensors"
@@ -20,6 +21,7 @@ To look at it:
 """
 import numpy as np
 
+from common.advice import SCALE_REWARDS
 from common.checkpoints import save_arrays
 
 FORMAT = "baselines_ppo.post_mortem"
@@ -34,11 +36,10 @@ PREFIXES = {
 }
 SEGMENT = ("ob", "ac", "rew", "new", "terminated", "truncated", "valid", "flatparam", "vpred", "nextvpred", "final_vpred", "adv", "tdlamret", "last_ob")
 FORWARD = "its forward gave that at a finite observation: mend it, or take a smaller step size"
-SCALE = "bring the rewards to the order of 1: --reward-scale X, or --scale-returns"
 # a minibatch's arrays in the order in which one follows from the other: what each is, and what to do
 INPUTS = {"x": ("a prepared observation", "bring the observations to the order of 1"), "flatparam": ("an output of the policy that acted", FORWARD),
-          "ac": ("an action", FORWARD), "vpred": ("a value of the policy that acted", FORWARD), "ret": ("a value target", SCALE),
-          "atarg": ("an advantage", SCALE)}
+          "ac": ("an action", FORWARD), "vpred": ("a value of the policy that acted", FORWARD), "ret": ("a value target", SCALE_REWARDS),
+          "atarg": ("an advantage", SCALE_REWARDS)}
 LARGE = 1e6
 NO_MINIBATCH = {"minibatch": None, "terms": None, "stepsize": None, "scalars": None}
 
@@ -55,7 +56,7 @@ def what_went_wrong(rows, largest_parameter):
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             return f"where {what} is {x[~np.isfinite(x)][0]}", fix
     target = np.abs(rows.get("ret", np.zeros(1))).max()
-    fix = "take a smaller step size" if largest_parameter > LARGE else SCALE if target > LARGE else "take a smaller step size, or look at the rewards"
+    fix = "take a smaller step size" if largest_parameter > LARGE else SCALE_REWARDS if target > LARGE else "take a smaller step size, or look at the rewards"
     return f"with value targets up to {target:.3g} and parameters up to {largest_parameter:.3g}", fix
 
 

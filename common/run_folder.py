@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+from common.advice import OTHER_RUN_DIR
 from common.checkpoints import load_arrays, save_arrays, write_atomically
 from common.checks import about, number, read_json, shown, truth, whole
 from common.errors import Unreadable, UserError
@@ -26,7 +27,7 @@ def as_asked_for(path):
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write to run directory {path}: {error.strerror}; choose another with --run-dir") from error
+        raise UserError(f"cannot write to run directory {path}: {error.strerror}; {OTHER_RUN_DIR}") from error
 
 
 class RunFolder:

@@ -23,7 +23,8 @@ def showing(stream=None):
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
         with contextlib.suppress(OSError):
-            print(f"run.py: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on", file=sys.__stderr__, flush=True)
+            print(f"baselines_ppo: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on",
+                  file=sys.__stderr__, flush=True)
 
 
 class Lasting:

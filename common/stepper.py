@@ -1,18 +1,20 @@
 """Environments as the collector steps them: whatever their autoreset mode, episodes that end in the step that ended them."""
+import contextlib
 import copy
-import sys
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common.checks import in_brief, shown
-from common.env_faults import raised
+from common.env_faults import first_observation, raised
 from common.errors import EnvironmentFault, UserError
 from common.spaces import in_one_line
 from common.vec_env import InProcessVectorEnv
+from common.vector_promises import broken, check_observations, check_step, final_observation, layout_of
 from common.writing import CannotWrite
 
+NO_LIST = (gym.error.Error, TypeError, ValueError, AssertionError, AttributeError)  # what a list of seeds is answered with where one is expected
 
 class Stepper:
     """What the collector needs of an `Env` or a `VectorEnv`, of any autoreset mode.
@@ -30,23 +32,21 @@ class Stepper:
     """
 
     def __init__(self, env, encoder):
-        self.squeeze = not isinstance(env, gym.vector.VectorEnv)
-        if self.squeeze and not isinstance(env, gym.Env):
-            raise UserError(f"env is a {type(env).__name__}, not a gymnasium.Env or VectorEnv; build it with gymnasium.make(...), and wrap "
-                            "an environment of old Gym (4-tuple step) with shimmy")
+        self.layout, self.squeeze = layout_of(env), not isinstance(env, gym.vector.VectorEnv)
         self.env = InProcessVectorEnv([env]) if self.squeeze else env
-        self.num_envs = self.env.num_envs
-        self.mode = self.env.metadata.get("autoreset_mode")
+        self.num_envs = self.layout.num_envs
+        self.mode = (self.env.metadata or {}).get("autoreset_mode")
         if not isinstance(self.mode, AutoresetMode):
             raise UserError(f"{type(env).__name__}.metadata['autoreset_mode'] is {self.mode!r}; set it to the AutoresetMode that the vector "
                             "environment follows (NEXT_STEP, SAME_STEP or DISABLED)")
         self.encoder = encoder
-        space = self.env.single_action_space
+        space = self.layout.ac_space
         self.low, self.high = (space.low, space.high) if isinstance(space, gym.spaces.Box) else (None, None)
         self.ours = hasattr(self.env, "step_into")
         self.as_int = self.ours and isinstance(space, gym.spaces.Discrete)
         self.dtype = space.dtype
-        self.waiting = np.zeros(self.num_envs, bool)  # NEXT_STEP: the coming step only resets these
+        self.waiting, self.any_waiting = np.zeros(self.num_envs, bool), False  # NEXT_STEP: the coming step only resets these
+        self.one_seed, self.looked_at, self.ends_are_bools = False, False, True  # what a `VectorEnv` of another's has turned out to be
 
     def part(self, start, end):
         """A stepper of environments `start` to `end` - 1 alone."""
@@ -59,18 +59,42 @@ class Stepper:
     def reset(self, seeds=None):
         """New episodes everywhere; returns encoded observations [K, *shape]."""
         try:
-            try:
-                obs, _ = self.env.reset(seed=seeds)
-            except gym.error.Error:
-                if seeds is None or "Seed must be" not in str(sys.exc_info()[1]):
-                    raise
-                obs, _ = self.env.reset(seed=seeds[0])  # an environment that is vectorised inside has one generator, and one seed
-            self.waiting[:] = False
-            return self.encoder.batch(obs, self.env.observation_space)
-        except (EnvironmentFault, UserError, CannotWrite):
+            obs = first_observation(self._reset_by(seeds))
+        except (UserError, CannotWrite):
             raise
+        except EnvironmentFault as fault:
+            raise self._named(fault) from fault.__cause__
         except Exception as error:
             raise self._of_one_of_them(error, "reset") from error
+        self.waiting[:], self.any_waiting = False, False
+        return self._batch(obs, "reset")
+
+    def _reset_by(self, seeds):
+        """What `reset` of the environment returns. One that is vectorised inside may have one generator, and take one seed: it gets the first from the
+        first time on that a list is nothing to it."""
+        if seeds is not None and not self.ours and not self.one_seed:
+            with contextlib.suppress(*NO_LIST):
+                return self.env.reset(seed=seeds)
+            result = self.env.reset(seed=seeds[0])  # what it raises now has nothing to do with a list
+            self.one_seed = True
+            return result
+        return self.env.reset(seed=seeds[0] if self.one_seed and seeds is not None else seeds)
+
+    def _batch(self, obs, method):
+        """The encoded observations [K, *shape] that `method`, reset or step, of the environment returned."""
+        try:
+            encoded = self.encoder.batch(obs, self.env.observation_space)
+            if len(encoded) == self.num_envs:
+                return encoded
+            why = f"{len(encoded)} observations for {self.num_envs} environments"
+        except Exception as error:
+            why = f"{type(error).__name__}: {in_brief(str(error))}"
+        try:
+            check_observations(obs, self.layout, method)
+        except EnvironmentFault as fault:
+            raise self._named(fault) from None
+        raise self._named(EnvironmentFault(f"returned from {method} what are no observations of {in_one_line(self.layout.ob_space)} ({why})",
+                                           "return a batch of them"))
 
     def step(self, actions, t, obs, rew, valid):
         """Steps all environments, from time step `t` of a segment to the next.
@@ -117,26 +141,76 @@ class Stepper:
         fault.who = f"one of the {self.num_envs} environments of {type(self.env).__name__}"
         return fault
 
+    def _named(self, fault):
+        """A fault of what a `VectorEnv` returned, with its name where it has no environment's number."""
+        if fault.environment is None and fault.who is None:
+            fault.who = type(self.env).__name__
+        return fault
+
     def _step_vector_env(self, actions, obs, rew, valid):
         try:
-            return self._take_in(self.env.step(actions), obs, rew, valid)
+            result = self.env.step(actions)
         except (EnvironmentFault, UserError, CannotWrite):
             raise
         except Exception as error:
             raise self._of_one_of_them(error, "step") from error
+        try:
+            if not self.looked_at:  # from then on it is trusted
+                check_step(result, self.layout)
+                self._batch(result[0], "step")
+                self.looked_at, self.ends_are_bools = True, all(getattr(x, "dtype", None) == np.dtype(bool) for x in result[2:4])
+            return self._take_in(result, obs, rew, valid)
+        except EnvironmentFault as fault:
+            raise self._named(fault) from fault.__cause__
+        except (UserError, CannotWrite):
+            raise
+        except Exception as error:
+            raise self._named(self._why_not(result, error)) from error
+
+    def _why_not(self, result, error):
+        """The fault of a `VectorEnv` whose step returned `result`, which could not be taken in: `error`."""
+        try:
+            check_step(result, self.layout)
+        except EnvironmentFault as fault:
+            return fault
+        return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")
 
     def _take_in(self, result, obs, rew, valid):
         batch, rew[:], terminated, truncated, infos = result
         obs[:] = self.encoder.batch(batch, self.env.observation_space)
         valid[:] = ~self.waiting
-        ended = (terminated | truncated) & valid
-        self.waiting[:] = ended if self.mode is AutoresetMode.NEXT_STEP else False
+        if not self.ends_are_bools:
+            terminated, truncated = np.asarray(terminated).astype(bool), np.asarray(truncated).astype(bool)
+        ended = terminated | truncated
+        if self.any_waiting and (again := np.flatnonzero(ended & self.waiting)).size:
+            raise broken("NEXT_STEP", "that the step after an episode's end does nothing but start the next, which this environment ended at once",
+                         "set metadata['autoreset_mode'] to what it does", int(again[0]))
+        if self.mode is AutoresetMode.NEXT_STEP:
+            self.waiting[:], self.any_waiting = ended, bool(ended.any())
         if not ended.any():
             return ()
         same_step = self.mode is AutoresetMode.SAME_STEP
-        ends = [(k, self.encoder.one(infos["final_obs"][k]) if same_step else obs[k].copy(), bool(terminated[k]), bool(truncated[k]))
-                for k in np.flatnonzero(ended)]
+        ends = [(k, self._final(infos, int(k)) if same_step else obs[k].copy(), bool(terminated[k]), bool(truncated[k])) for k in np.flatnonzero(ended)]
         if self.mode is AutoresetMode.DISABLED:
-            batch, _ = self.env.reset(options={"reset_mask": ended})
-            obs[:] = self.encoder.batch(batch, self.env.observation_space)
+            self._reset_ended(ended, obs)
         return ends
+
+    def _final(self, infos, k):
+        ob = final_observation(infos, k, self.layout, self.env.observation_space)
+        return self._encoded(ob, k)
+
+    def _reset_ended(self, ended, obs):
+        """New episodes, DISABLED, of the environments that have ended alone; `obs` is filled with their first observations."""
+        try:
+            first = first_observation(self.env.reset(options={"reset_mask": ended}))
+        except (EnvironmentFault, UserError, CannotWrite):
+            raise
+        except Exception as error:
+            raise self._of_one_of_them(error, "reset") from error
+        first, others = self._batch(first, "reset"), ~ended
+        # a wrapper may show the same state otherwise the second time, such as one with running statistics
+        if getattr(self.env, "unwrapped", None) is self.env and not np.array_equal(first[others], obs[others], equal_nan=first.dtype.kind == "f"):
+            k = np.flatnonzero([not np.array_equal(a, b, equal_nan=first.dtype.kind == "f") for a, b in zip(first, obs)] & others)[0]
+            raise broken("DISABLED", "that reset(options={'reset_mask': ...}) starts new episodes of those alone whose mask is True, which did something "
+                         f"to environment {k}, too", "leave the others as they are, and return their last observations", int(k))
+        obs[:] = first

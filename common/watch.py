@@ -5,6 +5,7 @@ A thread of each rank looks once a second whether its own rank goes on, and, whi
 import sys
 import threading
 
+from common.advice import NOT_BEGUN, STALLED
 from common.door import say
 from common.threads import place_of
 
@@ -13,8 +14,6 @@ COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how 
 STARTING = 120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
 FAILING = 5.0  # seconds that a rank which has failed is given to close its environments
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
-GO_ON = "checkpoints are whole: go on with --resume auto, or with a longer --stall-timeout if this is no fault"
-BEGIN = "no iteration had begun: start again, with a longer --stall-timeout if this is no fault"
 CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
 
 
@@ -26,7 +25,7 @@ def in_words(record):
 
 def way_on(records):
     """How to go on after a stall of ranks with these records, in words."""
-    return BEGIN if any(record["phase"] == "start" for record in records) else GO_ON
+    return NOT_BEGUN if any(record["phase"] == "start" for record in records) else STALLED
 
 
 class Watch:
@@ -98,7 +97,7 @@ class Watch:
                 doing = threading.Thread(target=last, daemon=True)
                 doing.start()
                 doing.join(2)
-        self.comm.abort(reason, status, at_once=True)
+        self.comm.abort(self.heartbeat.wording(reason), status, at_once=True)
 
 
 class Stillness:

@@ -24,8 +24,9 @@ def shared_observations(shared, num_envs, space):
     return None if shared is None else np.frombuffer(shared, space.dtype)[:num_envs * int(np.prod(space.shape))].reshape(num_envs, *space.shape)
 
 
-def serve(connection, stacks, make, start, end, shared):
-    """Make environments and do as the parent says, until its end of the pipe is closed; for `STACK` tell `stacks` where this process stands."""
+def serve(connection, stacks, start, end, shared):
+    """Make environments by the function that the parent sends first, and do as it says until its end of the pipe is closed; for `STACK` tell `stacks`
+    where this process stands."""
     crash_stacks.enable(ours=True)
     faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
     threading.Thread(target=end_after_parent, name="end after parent", daemon=True).start()
@@ -33,7 +34,7 @@ def serve(connection, stacks, make, start, end, shared):
         signal.signal(number, signal.SIG_IGN)
     envs = []
     try:
-        tell(connection, make_all, envs, make, start, end)
+        tell(connection, make_all, envs, connection, start, end)
         env = InProcessVectorEnv(envs)
         obs = shared_observations(shared, len(envs), env.single_observation_space)
         while True:
@@ -64,15 +65,20 @@ def tell(connection, command, *words, monitors=()):
     except EnvironmentFault as error:
         kind, value = "fault", error
     except BaseException as error:
-        kind, value = "fault", raised(error, command.__name__, error.__traceback__)
+        kind, value = "fault", raised(error, "make" if command is make_all else command.__name__, error.__traceback__)
     connection.send((kind, value, [monitor.take_episodes() for monitor in monitors]))
     if kind != "done":
         raise EOFError
 
 
-def make_all(envs, make, start, end):
-    """Make environments `start` to `end` - 1 into a list."""
+def make_all(envs, connection, start, end):
+    """Make environments `start` to `end` - 1 into a list, by the function that comes through the pipe."""
     gym.logger.min_level = gym.logger.ERROR
+    try:
+        make, = connection.recv()
+    except (AttributeError, ImportError) as error:  # what is defined under the guard of a script is not there when another process imports it
+        raise UserError(f"make cannot be found by another process ({error}); define it at the top of a module, and not under "
+                        '`if __name__ == "__main__":`') from error
     envs += [make(k) for k in range(start, end)]
 
 

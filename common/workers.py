@@ -5,17 +5,22 @@ import os
 import re
 import sys
 import time
+from multiprocessing.reduction import ForkingPickler
 from multiprocessing.util import Finalize
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from common.advice import GO_ON
+from common.checks import in_brief, shown
 from common.crash_stacks import CRASHES, signal_name
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.vec_env import called, even_bounds
 from common.worker_process import PATIENCE, STACK, serve, shared_observations
+
+UNGUARDED = 76  # exit status of a process that was to import a script which starts processes of its own
 
 
 class WorkerVectorEnv(gym.vector.VectorEnv):
@@ -30,12 +35,13 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         workers: W, at most K.
 
     Raises:
-        UserError: what `make` raises.
+        UserError: what `make` raises; or if a new process cannot import this script, or unpickle `make`.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(self, make, num_envs, workers):
+        check_spawnable(make)
         probe = make(None)
         self.spec, self.render_mode = probe.spec, probe.render_mode
         self.single_observation_space, self.single_action_space = probe.observation_space, probe.action_space
@@ -85,6 +91,27 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         self._end()
 
 
+def check_spawnable(make):
+    """See to it that a new process, which imports this program's script again, can be started and unpickle `make`.
+
+    Raises:
+        UserError: if it cannot.
+        SystemExit: in such a process, which is to end: its parent says why.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # as multiprocessing itself finds it out
+        raise SystemExit(UNGUARDED)
+    try:
+        pickled = bytes(ForkingPickler.dumps(make))
+    except Exception as error:
+        raise UserError(f"make is {shown(make)}, which cannot be sent to another process ({in_brief(str(error))}); give a function of a module, or a "
+                        "functools.partial of one") from error
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None)
+    if getattr(main, "__spec__", None) is None and (not os.path.isfile(script) if script else b"__main__" in pickled):
+        raise UserError(f"{'this program' if script else 'make'} is from an interactive session or standard input, which another process cannot import; "
+                        "put it into a file")
+
+
 class WorkerFailed(EnvironmentFault):
     """A worker's process has died."""
 
@@ -120,17 +147,18 @@ class Worker:
         self.obs = shared_observations(shared, self.num_envs, space)
         self.connection, theirs = context.Pipe()
         self.stacks, told = context.Pipe(duplex=False)
-        self.process = context.Process(target=serve, args=(theirs, told, make, start, end, shared), daemon=True)
+        self.process = context.Process(target=serve, args=(theirs, told, start, end, shared), daemon=True)
         self.process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         told.close()
+        self.ask(make)  # not by `args`: a process that ends before it has read them all would leave this one waiting
 
     def observations(self, sent):
         """The environments' observations: those sent, or those in shared memory, where the next step writes over them."""
         return sent if self.obs is None else self.obs
 
     def ask(self, *command):
-        """Send a command; one `answer` must follow."""
+        """Send a command, the first time `make`; one `answer` must follow."""
         try:
             self.connection.send(command)
         except OSError as error:
@@ -176,12 +204,15 @@ class Worker:
     def _died(self, error):
         self.process.join(PATIENCE)
         status = self.process.exitcode
+        if status == UNGUARDED:
+            raise UserError(f"{getattr(sys.modules['__main__'], '__file__', 'this script')} starts environments in processes of their own, which import it "
+                            'again; put what it does under `if __name__ == "__main__":`') from None
         if status is None or status >= 0:
-            fault = WorkerFailed(f"has died with status {status}", "does the environment end its process? go on by --resume")
+            fault = WorkerFailed(f"has died with status {status}", f"does the environment end its process? {GO_ON}")
         elif -status in CRASHES:
-            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", "its stacks are above: mend what crashed, then go on by --resume")
+            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", f"its stacks are above: mend what crashed, then {GO_ON}")
         else:
-            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", "was it killed, or out of memory? go on by --resume")
+            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", f"was it killed, or out of memory? {GO_ON}")
         fault.who = self.name
         raise fault from error
 

@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_sta
      ["has a policy of hid_size=8, ob_clip=5.0, this run one of hid_size=16, ob_clip=10.0; give --hid-size 8 --ob-clip 5.0"]),
     (["--env", "CartPole-v1"], ["was trained for observations", "this run has"]),
     (["--load-path", "nowhere"], ["nowhere: no policy there"]),
-    (["--load-path", "pixels.safetensors"], ["holds a policy of class CnnPolicy", "give --policy cnn"]),
+    (["--load-path", "pixels.safetensors"], ["holds a policy of class CnnPolicy", "use --policy cnn"]),
 ])
 def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_written(words, parts, trained, tmp_path, monkeypatch, cli_here):
     monkeypatch.chdir(tmp_path)

@@ -127,7 +127,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_made(tmp_path, small_d
     subprocess.run(["mount", "-o", "remount,ro", tmp_path / "disk"], check=True)
     ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "disk/run"], tmp_path)
     assert ended.returncode == 2
-    assert ended.stderr == f"run.py: error: cannot write to run directory {tmp_path}/disk/run: Read-only file system; choose another with --run-dir\n"
+    assert ended.stderr == f"run.py: error: cannot write to run directory {tmp_path}/disk/run: Read-only file system; choose another --run-dir\n"
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
     try:
         if root:  # who may write everywhere
             os.seteuid(65534)
-        with pytest.raises(UserError, match=f"^cannot write to run directory {tmp_path}/run: Permission denied; choose another with --run-dir$"):
+        with pytest.raises(UserError, match=f"^cannot write to run directory {tmp_path}/run: Permission denied; choose another run_dir$"):
             RunFolder(tmp_path / "run")
     finally:
         if root:
@@ -211,7 +211,7 @@ def no_screen():
 def test_a_screen_that_takes_no_more_does_not_end_the_run(whole, tmp_path):
     ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "run"], tmp_path, prepare=no_screen)
     assert ended.returncode == 0
-    assert ended.stderr == "run.py: standard output takes no more (No space left on device): nothing further is shown, the run goes on\n"
+    assert ended.stderr == "baselines_ppo: standard output takes no more (No space left on device): nothing further is shown, the run goes on\n"
     assert_same_run(tmp_path / "run", whole)
 
 

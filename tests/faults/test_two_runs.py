@@ -87,7 +87,7 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
     monkeypatch.setattr(fcntl, "flock", flock)
     (tmp_path / ".config.json.7.part").touch()
     claim_folder(tmp_path, Communicator(None), False, 3)
-    assert capsys.readouterr().err == f"run.py: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
+    assert capsys.readouterr().err == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
     assert (tmp_path / ".config.json.7.part").exists()  # another may be writing it
     sweep = SweepFolder(tmp_path / "sweep")
     assert sweep.claim() == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); see to it that no other sweep uses it"
@@ -100,6 +100,6 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
 def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("kept")
-    with pytest.raises(UserError, match=f"holds {name} of a run whose config.json is gone; choose another --run-dir$"):
+    with pytest.raises(UserError, match=f"holds {name} of a run whose config.json is gone; choose another run_dir$"):
         claim_folder(tmp_path, Communicator(None), False, 3)
     assert (tmp_path / name).read_text() == "kept"
