@@ -48,9 +48,6 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
         print(f"{name} changes nothing here: it takes {what}")
     for line in too_seldom(settings, comm.size):
         print(line)
-    if "num_timesteps" in typed or checkpoint:
-        for line in how_far(settings, comm.size, checkpoint and checkpoint[1]["counters"]):
-            print(line)
     if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
         print("one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer")
     if previous is not None:
@@ -65,6 +62,9 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
                 print(f"resume: {key} is now {typed[key]}, was {previous['settings'].get(key)}")
         if changed := {name for name, version in versions().items() if version != previous.get("versions", {}).get(name)}:
             print(f"resume: other versions than before of {', '.join(sorted(changed))}: the result may differ in its last bits")
+    if "num_timesteps" in typed or checkpoint:
+        for line in how_far(settings, comm.size, checkpoint and checkpoint[1]["counters"]):
+            print(line)
 
 
 def outputs(folder, settings, running):

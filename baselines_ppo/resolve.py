@@ -152,13 +152,13 @@ def how_far(settings, ranks, counters):
         ranks: their number.
         counters: those of the checkpoint that it goes on from; None for none.
     """
-    limits, done = limits_of(settings), counters or dict.fromkeys(("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed"), 0)
-    if limits.progress(*(done[name] for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed"))) >= 1:
-        name = next(key for key in LIMITS if settings[key])
-        return [f"nothing is left to do: the run has {done['timesteps_so_far']:,} steps, {done['episodes_so_far']:,} episodes and "
-                f"{done['iters_so_far']:,} iterations in {done['elapsed']:.0f} s, and --{name.replace('_', '-')} is {settings[name]:,}; give more"]
+    limits = limits_of(settings)
+    done = [counters[name] if counters else 0 for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed")]  # as LIMITS
+    if limits.progress(*done) >= 1:
+        name, had, what = next(one for one in zip(LIMITS, done, ("steps", "episodes", "iterations", "seconds")) if settings[one[0]])
+        return [f"resume: nothing is left to do: the run has had {had:,.0f} {what}, and --{name.replace('_', '-')} is {settings[name]:,}; give more"]
     per_iteration = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
-    end = limits.rounded_up(done["timesteps_so_far"], per_iteration)
+    end = limits.rounded_up(done[0], per_iteration)
     if not limits.max_timesteps or end == limits.max_timesteps or settings.get("whole_episodes"):
         return []
     return [f"--num-timesteps {limits.max_timesteps:,} becomes {end:,} steps: iterations are whole, of {per_iteration:,} each"]

@@ -1,6 +1,7 @@
 """From an environment's name to its spec; and for a name that there is not, those that may be meant."""
 import contextlib
 import difflib
+import itertools
 import re
 
 import gymnasium as gym
@@ -81,7 +82,7 @@ def suggestions(name):
         return games
     same = sorted((one for one in names if base_of(one) == base_of(name)), key=lambda one: likeness(one, name), reverse=True)
     near = same or difflib.get_close_matches(name, names, n=2 * MOST, cutoff=0.5)
-    return [one for one in near if can_be_made(gym.registry[one])][:MOST] or same[:1]  # making it says which packages it needs
+    return list(itertools.islice(filter(can_be_made, near), MOST)) or same[:1]  # making it says which packages it needs
 
 
 def likeness(one, name):
@@ -98,9 +99,10 @@ def games_named(name, names):
     return [one for one in (first, second) if one in names]
 
 
-def can_be_made(spec):
-    """Whether an environment's code can be imported: its packages may not be here."""
+def can_be_made(name):
+    """Whether an environment can be made here: its packages may be missing, or too new for it."""
     try:
-        return callable(spec.entry_point) or bool(gym.envs.registration.load_env_creator(spec.entry_point))
-    except Exception:  # whatever a package makes of what is missing
+        gym.make(name, disable_env_checker=True).close()
+    except Exception:  # whatever a package makes of that
         return False
+    return True

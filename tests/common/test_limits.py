@@ -32,3 +32,8 @@ def test_progress_is_the_part_of_its_own_limit(limits, expected):
 def test_progress_goes_from_0_past_1():
     assert Limits(max_iters=4).progress(0, 0, 0, 0) == 0
     assert Limits(max_iters=4).progress(0, 0, 6, 0) == 1.5
+
+
+def test_steps_are_rounded_up_to_whole_iterations():
+    assert Limits(max_timesteps=100).rounded_up(0, 1024) == Limits(max_timesteps=1024).rounded_up(0, 1024) == 1024
+    assert Limits(max_timesteps=3000).rounded_up(1024, 1024) == 3072 and Limits(max_timesteps=10).rounded_up(64, 32) == 64

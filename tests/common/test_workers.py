@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import gymnasium as gym
@@ -119,6 +120,46 @@ def test_a_run_with_workers_is_the_run_without(tmp_path):
 def test_what_cannot_be_made_there_is_told_here():
     with pytest.raises(UserError, match="environment 1 cannot be made"):
         WorkerVectorEnv(functools.partial(Faulty, "make"), 2, 2)
+
+
+SCRIPT = """
+import gymnasium as gym
+from common.workers import WorkerVectorEnv
+from common.errors import UserError
+{guard}
+    def make(k):
+        return gym.make("CartPole-v1")
+    try:
+        WorkerVectorEnv(make, 4, 2)
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("guard, told", [
+    ("if True:", 'script.py starts environments in processes of their own, which import it again; put what it does under `if __name__ == "__main__":`'),
+    ('if __name__ == "__main__":', "make cannot be found by another process (Can't get attribute 'make' on <module '__mp_main__' from ")])
+def test_a_script_that_a_new_process_cannot_import_is_told_what_to_change(guard, told, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
+    finished = jobs.run(1, "script.py", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(jobs.ROOT)})
+    assert told in finished.stdout and len(finished.stdout.splitlines()) == 1 and finished.stderr == "" and finished.returncode == 0
+
+
+def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one_is_started(monkeypatch):
+    before = {*multiprocessing.active_children()}
+    for make in (lambda k: Counting(k), functools.partial(Counting, open(os.devnull))):
+        with pytest.raises(UserError, match="^make is .* which cannot be sent to another process .*; give a function of a module, or a functools.partial"):
+            WorkerVectorEnv(make, 2, 2)
+    main = types.ModuleType("__main__")  # of an interactive session, or `python -c`
+    main.make = types.FunctionType((lambda k: Counting(k)).__code__, {"Counting": Counting, "__name__": "__main__"}, "make")
+    main.make.__qualname__, main.make.__module__ = "make", "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(UserError, match="^make is from an interactive session or standard input, which another process cannot import; put it into a file$"):
+        WorkerVectorEnv(main.make, 2, 2)
+    main.__file__ = "/nowhere/<stdin>"
+    with pytest.raises(UserError, match="^this program is from an interactive session or standard input"):
+        WorkerVectorEnv(Counting, 2, 2)
+    assert not {*multiprocessing.active_children()} - before
 
 
 def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
