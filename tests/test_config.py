@@ -60,7 +60,7 @@ def test_a_folder_for_runs_that_cannot_be_one_is_refused_in_one_line(make, why, 
     monkeypatch.setenv("BASELINES_PPO_RUNS", f"{tmp_path}/runs")
     make(tmp_path / "runs")
     done = cli_here("--env", "CartPole-v1", "--max-iters", "1")
-    said = rf"run.py: error: cannot write to run directory {tmp_path}/runs/CartPole-v1/\S+-seed0: {why}; choose another with --run-dir\n"
+    said = rf"run.py: error: cannot write to run directory {tmp_path}/runs/CartPole-v1/\S+-seed0: {why}; choose another --run-dir\n"
     assert done.returncode == 2 and re.fullmatch(said, done.stderr)
 
 

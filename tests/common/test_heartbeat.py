@@ -9,6 +9,7 @@ import pytest
 
 from common import heartbeat as heartbeats
 from common import watch
+from common.advice import NOT_BEGUN, STALLED
 from common.heartbeat import Heartbeat, read_heartbeats
 from common.watch import Watch
 
@@ -45,10 +46,10 @@ def test_how_long_nothing_may_move_depends_on_what_a_rank_does(timeout, phase, l
 def test_a_rank_has_the_time_of_a_start_for_itself_and_for_others_whose_records_it_cannot_see_yet(waiting):
     beat = Heartbeat(Ranks(2, waiting), timeout=3)
     assert looks_until_it_ends(beat) == watch.STARTING + (watch.GRACE if waiting else 0)
-    assert beat.comm.said.endswith(f"; {watch.BEGIN}") and "checkpoint" not in beat.comm.said
+    assert beat.comm.said.endswith(f"; {NOT_BEGUN}") and "checkpoint" not in beat.comm.said
     beat = Heartbeat(Ranks(2, waiting), timeout=3)
     beat.phase("update", 1)
-    assert looks_until_it_ends(beat) == 3 + (watch.GRACE if waiting else 0) and beat.comm.said.endswith(f"; {watch.GO_ON}")
+    assert looks_until_it_ends(beat) == 3 + (watch.GRACE if waiting else 0) and beat.comm.said.endswith(f"; {STALLED}")
 
 
 def test_a_rank_that_waits_names_those_that_work_and_stand_still_and_soon_those_that_have_failed():

@@ -33,7 +33,7 @@ def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words
     before = seen(run)
     refused = file_faults.run([*words, "--run-dir", run], tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr == f"run.py: error: run directory {run} is in use by a run that is still alive; choose another with --run-dir\n"
+    assert refused.stderr == f"run.py: error: run directory {run} is in use by a run that is still alive; choose another --run-dir\n"
     assert seen(run) == before
     folder.release()
 
