@@ -3,6 +3,7 @@ import logging
 from dataclasses import fields
 
 import numpy as np
+from gymnasium.vector import AutoresetMode
 
 from baselines_ppo import recording
 from baselines_ppo.warm_start import begin_with
@@ -122,12 +123,13 @@ class Learner:
 
     def _say_how_far(self, training):
         """Log what is no matter of course: how many steps the run becomes in whole iterations; that it has nothing left to do."""
-        log, limits, per_iteration = logging.getLogger("baselines_ppo"), self.limits, self.horizon * self.comm.size
+        log, limits, per_iteration, collector = logging.getLogger("baselines_ppo"), self.limits, self.horizon * self.comm.size, training.collector
         if self.comm.rank > 0:
             return
+        is_known = not collector.whole_episodes and collector.stepper.mode is not AutoresetMode.NEXT_STEP  # else an iteration's steps are not known yet
         if limits.progress(training.timesteps_so_far, training.episodes_so_far, training.iters_so_far, training.elapsed_before) >= 1:
             log.info("learn: the checkpoint is of a run that has come to its limit, %s; nothing is left to do", limits)
-        elif limits.max_timesteps and (end := limits.rounded_up(training.timesteps_so_far, per_iteration)) != limits.max_timesteps:
+        elif limits.max_timesteps and is_known and (end := limits.rounded_up(training.timesteps_so_far, per_iteration)) != limits.max_timesteps:
             log.info("learn: max_timesteps=%s becomes %s: iterations are whole, of %s steps", limits.max_timesteps, end, per_iteration)
 
 
