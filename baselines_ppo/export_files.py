@@ -4,6 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
+from common import system
 from common.errors import UserError
 
 
@@ -41,17 +42,8 @@ def whole_folder(path):
     try:
         yield beside
         for part in (*beside.rglob("*"), beside):
-            sync(part)
+            system.sync(part)
         beside.rename(path)  # refused, if there is something at `path` by now
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-    sync(path.parent)
-
-
-def sync(path):
-    """Have a file or folder reach the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    system.sync(path.parent)

@@ -6,6 +6,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from baselines_ppo import recording
+from baselines_ppo.interrupts import in_good_order
 from baselines_ppo.warm_start import begin_with
 from common import compiled, mpi, seeding
 from common.checks import whole
@@ -78,6 +79,7 @@ class Learner:
             logging.getLogger("baselines_ppo").info("learn: no seed was given; this run has seed=%d", self.seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self.num_envs, self.horizon = layout_of(env).num_envs, getattr(self.settings, self.settings.counts()[0])
+        self.pi.pdtype.pdfromflat(np.zeros((1, *self.pi.pdtype.param_shape()), np.float32))  # what it needs is imported here, in no thread that compiles
         self.settings.check_for(self.num_envs)
         compiled.forget_edited()
         self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
@@ -95,13 +97,16 @@ class Learner:
             self.scaler(seg)
 
     def training(self, update):
+        """The context of the `Training` that drives `update`, as `begin` gives it: recorded, where that is asked for (`recording.recorded`), and ended in
+        good order by Ctrl-C (`interrupts.in_good_order`)."""
+        training = self.begin(update)
+        return in_good_order(training, recording.recorded(training, self, self.run["run_dir"], self.run["progress"]) if self.recorded else training)
+
+    def begin(self, update):
         """The `Training` that drives `update`: resumed where there is a checkpoint to go on from.
 
         Args:
             update: has `parts()`, {name: object with `state`, `restore` and, if its numbers start by chance, `sync`}, and `compile_ahead()`.
-
-        Returns:
-            it, to be entered as a context; where the run is to be recorded, a context that gives it (`recording.recorded`).
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
@@ -119,7 +124,7 @@ class Learner:
         self._say_how_far(training)
         if run["on_start"] is not None:
             run["on_start"](training, self)
-        return recording.recorded(training, self, run["run_dir"], run["progress"]) if self.recorded else training
+        return training
 
     def _say_how_far(self, training):
         """Log what is no matter of course: how many steps the run becomes in whole iterations; that it has nothing left to do."""

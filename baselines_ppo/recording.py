@@ -65,8 +65,13 @@ def recorded(training, learner, run_dir, progress):
                 training.logger = Logger([screen(lambda: training.progress, in_words(settings), settings["log_interval"])])
             training.callbacks += callbacks
             closing.callback(training.logger.close)
-        with training:
-            yield training
+        try:
+            with training:
+                yield training
+        except BaseException as error:
+            if (kept := training.rescue()) is not None:
+                error.add_note(f"what was learned until then is in {kept}, from which load_policy and learn(load_path=...) take it")
+            raise
         if learner.comm.rank == 0 and run_dir is not None:
             save_policy(training.pi, training.folder, settings)
             for one in callbacks:

@@ -1,8 +1,8 @@
 """What a run's settings would take of this machine, said before it starts: a slip of some zeros must not take the machine down."""
 import math
-import resource
 
 from baselines_ppo.settings import ALGORITHMS
+from common import system
 from common.checks import check_room
 from common.errors import UserError
 
@@ -29,7 +29,7 @@ def check_machine(settings, pi):
             check_room(16 * steps * settings[name], f"{name}={settings[name]}: the minibatches of a segment")
     check_room(16 * settings["eval_episodes"], f"eval_episodes={settings['eval_episodes']}: an evaluation")
     processes = settings["env_workers"] or 1
-    files, allowed = -(-settings["num_envs"] // processes), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if allowed != resource.RLIM_INFINITY and files > allowed - FILES:
+    files, allowed = -(-settings["num_envs"] // processes), system.open_files()
+    if allowed is not None and files > allowed - FILES:
         raise UserError(f"num_envs={settings['num_envs']} are {files:,} monitor files of one process, which may have {allowed:,} open; give fewer, "
                         "or raise `ulimit -n`")

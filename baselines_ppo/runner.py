@@ -36,7 +36,7 @@ from baselines_ppo.room import check_machine
 from baselines_ppo.settings import ALGORITHMS
 from baselines_ppo.sweep_plan import as_words
 from baselines_ppo.warm_start import COPY, keep_start, read_start
-from common import mpi
+from common import mpi, system
 from common.drift import RanksDrifted
 from common.errors import ONE_SIGNAL, EnvironmentFault, UserError
 from common.quiet import allowed_cores, import_tensorflow
@@ -252,9 +252,8 @@ def install_signals(training, screen=None):
                 screen.say(STOPPING)
         elif time.monotonic() - first > ONE_SIGNAL:
             signal.default_int_handler(number, frame)
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
+    numbers = system.signals("SIGINT", "SIGTERM", "SIGUSR1")
+    numbers += [number for number in system.signals("SIGHUP") if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in numbers}
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from pathlib import Path
 
 from baselines_ppo.sweep_plan import as_words
-from common import mpi
+from common import mpi, system
 from common.crash_stacks import signal_name
 from common.errors import ONE_SIGNAL, UserError
 
@@ -87,7 +87,10 @@ class Child:
     def kill(self):
         """End it and all that it has started, now."""
         if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
             self.process.wait()
 
     def last_words(self):
@@ -110,7 +113,7 @@ class Signals:
 
     def __enter__(self):
         # one that nohup has had ignored stays so
-        numbers = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+        numbers = [number for number in system.signals("SIGINT", "SIGTERM", "SIGHUP") if signal.getsignal(number) != signal.SIG_IGN]
         self.before = {number: signal.signal(number, self.note) for number in numbers}
         return self
 

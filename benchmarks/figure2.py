@@ -37,7 +37,7 @@ def interpolate(env_id, iteration, objective, seed):
     from common.mpi_adam import get_flat, set_from_flat
     learner = Learner(PPOSettings, {"objective": objective}, {}, Limits(max_iters=iteration), make_vector_env(env_id, 1), MlpPolicy, seed, None)
     update, settings = PPOUpdate(learner), learner.settings
-    training = learner.training(update)
+    training = learner.begin(update)
     for _ in training.iterations():
         seg = training.collect()
         learner.evaluate(seg)

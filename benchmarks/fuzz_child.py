@@ -69,7 +69,7 @@ class Target:
         given = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "scale_returns": True, "objective": "adaptive_kl"}
         learner = Learner(PPOSettings, given, {"folder": self.run_folder}, Limits(max_iters=4), env,
                           lambda name, ob_space, ac_space: MlpPolicy(name, ob_space, ac_space, hid_size=8), 0, None)
-        self.training = learner.training(PPOUpdate(learner))
+        self.training = learner.begin(PPOUpdate(learner))
         self.training.iters_so_far = 2
         self.training.rewbuffer.extend([-1.5, 2.0])
         self.training.lenbuffer.extend([200, 200])

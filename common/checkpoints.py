@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from common import system
 from common.checks import check_room, shown
 from common.errors import Unreadable, UserError
 from common.writing import writing
@@ -49,11 +50,7 @@ def write_atomically(path, data):
             with contextlib.suppress(OSError):  # it is why there is none that counts
                 beside.unlink(missing_ok=True)
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself
-        finally:
-            os.close(folder)
+        system.sync(path.parent)  # the rename itself
 
 
 def save_arrays(path, arrays, metadata):

@@ -6,11 +6,10 @@ import contextlib
 import json
 import math
 import numbers
-import os
 import reprlib
-import resource
 import sys
 
+from common import system
 from common.errors import UserError
 
 MAX_JSON = 1 << 20  # bytes of a file of settings; a run's own config.json has some 5,000
@@ -92,9 +91,8 @@ def about(source):
 
 def check_room(size, what):
     """Raises UserError if `size` bytes, which `what` needs, are more than this machine's memory, or than this process may have."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), resource.getrlimit(resource.RLIMIT_AS)[0]]
-    room = min(limit for limit in limits if limit != resource.RLIM_INFINITY)
-    if size > room:
+    room = system.memory()
+    if room is not None and size > room:
         raise UserError(f"{what} would take {size / 1e9:,.0f} GB of memory, of which there are {room / 1e9:,.0f}; give less")
 
 

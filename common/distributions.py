@@ -5,7 +5,6 @@ A `PdType` knows shapes and how to sample; a `Pd` holds a batch of parameters, `
 Categoricals and Bernoullis come from tensorflow_probability. The Gaussian is its own: `tfd.Normal` standardises as x/s - m/s and
 loses everything at small s (at log std -20, two ulp from the mean, -1,132.9 for SciPy's -1,653.4).
 """
-import functools
 import math
 
 import gymnasium as gym
@@ -15,16 +14,11 @@ import tensorflow as tf
 from common.errors import UserError
 from common.factors import blocks_of
 from common.operators import TensorFlowOperators
+from common.quiet import import_tfd
 from common.spaces import in_one_line
 
 MAX_FACTORS = 10_000  # of a MultiDiscrete
 ACTIONS = range(-2**31, 2**31)  # as they are stored
-
-
-@functools.cache
-def _tfd():
-    import tensorflow_probability as tfp  # a second or two and 60 MB that Gaussian policies never need
-    return tfp.distributions
 
 
 def _gumbel(shape):
@@ -181,7 +175,7 @@ class CategoricalPd(Pd):
 
     def __init__(self, pdtype, flat):
         super().__init__(pdtype, flat)
-        self.distribution = _tfd().Categorical(logits=self.flat)
+        self.distribution = import_tfd().Categorical(logits=self.flat)
 
     def logp(self, x):
         return self.distribution.log_prob(tf.cast(x, tf.int32) - self.pdtype.start)
@@ -224,7 +218,7 @@ class MultiCategoricalPd(Pd):
     def __init__(self, pdtype, flat):
         super().__init__(pdtype, flat)
         # times its probability of 0 minus infinity would be NaN
-        self.distributions = [_tfd().Categorical(logits=block.logits(TensorFlowOperators, self.flat, -1e38)) for block in pdtype.blocks]
+        self.distributions = [import_tfd().Categorical(logits=block.logits(TensorFlowOperators, self.flat, -1e38)) for block in pdtype.blocks]
 
     def logp(self, x):
         shape = tf.concat([tf.shape(self.flat)[:-1], [len(self.pdtype.sizes)]], axis=0)
@@ -277,7 +271,7 @@ class BernoulliPd(Pd):
 
     def __init__(self, pdtype, flat):
         super().__init__(pdtype, flat)
-        self.distribution = _tfd().Bernoulli(logits=self.flat)
+        self.distribution = import_tfd().Bernoulli(logits=self.flat)
 
     def logp(self, x):
         x = tf.reshape(tf.cast(x, tf.float32), tf.shape(self.flat))

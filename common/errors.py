@@ -16,6 +16,22 @@ class StopTraining(Exception):
     """Raised by a callback to end the run, on all ranks, after the current iteration."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C has ended a `learn` that was called from Python: after its iteration, and with all that it writes written.
+
+    Args:
+        text: one line.
+        pi: the policy.
+
+    Attributes:
+        pi: the policy, trained as far as it came.
+    """
+
+    def __init__(self, text, pi):
+        super().__init__(text)
+        self.pi = pi
+
+
 class EnvironmentFault(RuntimeError):
     """An environment that has raised something, died, or returned what nothing can be learned from. The command line exits with 1.
 

@@ -1,15 +1,13 @@
 """A folder that one process has to itself for as long as it lives."""
 import contextlib
 import errno
-import fcntl
 import os
 import weakref
 from pathlib import Path
 
+from common import system
 from common.advice import OTHER_RUN_DIR, OTHER_SWEEP_DIR
 from common.errors import UserError
-
-WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what filesystems say that have none
 
 
 class FolderLock:
@@ -20,7 +18,7 @@ class FolderLock:
         what: whose it is, "run" or "sweep", for what is said.
 
     Attributes:
-        warning: one line, if the filesystem has no locks; else None.
+        warning: one line, if the filesystem, or the system, has no locks; else None.
 
     Raises:
         UserError: if a process that is still alive has it. Nothing has been touched then.
@@ -31,23 +29,25 @@ class FolderLock:
         self.path, self.warning = Path(path), None
         self.file = self._open()
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(self.file)
         except BlockingIOError as error:
             self.file.close()
             instead = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR}[what]
             raise UserError(f"{what} directory {path} is in use by a {what} that is still alive; {instead}") from error
         except OSError as error:
             self.warning = f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
-        self.folder = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
-        self._close_folder = weakref.finalize(self, os.close, self.folder)
+        self.folder, self._close_folder = os.stat(self.path), lambda: None
+        if system.OPENS_FOLDERS:
+            number = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
+            self.folder, self._close_folder = os.fstat(number), weakref.finalize(self, os.close, number)
 
     def _open(self):
-        return open(self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW, 0o666))
+        return open(self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | system.NO_FOLLOW, 0o666))
 
     def check(self):
         """Raises OSError if the path no longer leads to the folder that was locked, which may have been moved and another made; or if the lock was removed,
         and another process has taken a new one. Where none has, this one takes it."""
-        if not os.path.samestat(os.fstat(self.folder), os.stat(self.path)):
+        if not os.path.samestat(self.folder, os.stat(self.path)):
             raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
         with contextlib.suppress(FileNotFoundError):
             if self.warning or os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.path / ".lock")):
@@ -55,7 +55,7 @@ class FolderLock:
         self.file.close()
         self.file = self._open()
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(self.file)
         except BlockingIOError as error:
             raise OSError(errno.ESTALE, "its .lock was removed, and another process has taken it") from error
 
@@ -66,17 +66,17 @@ class FolderLock:
 
 
 def is_held(path):
-    """Whether a process that is still alive has a folder; never on a filesystem without locks. OSError if its lock cannot be opened."""
+    """Whether a process that is still alive has a folder; never where there are no locks. OSError if its lock cannot be opened."""
     try:
         file = (Path(path) / ".lock").open("rb")
     except FileNotFoundError:
         return False
     with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            system.lock(file, shared=True)
         except BlockingIOError:
             return True
         except OSError as error:
-            if error.errno not in WITHOUT_LOCKS:
+            if error.errno not in system.WITHOUT_LOCKS:
                 raise
     return False

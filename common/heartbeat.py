@@ -130,6 +130,7 @@ class Heartbeat:
         try:
             text = json.dumps(self.record()).encode()[:SIZE - 1]
             with contextlib.suppress(OSError):
-                os.pwrite(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n", 0)
+                os.lseek(self.file, 0, os.SEEK_SET)  # not pwrite, which Windows lacks: under the lock it is the same
+                os.write(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n")
         finally:
             self.lock.release()

@@ -66,7 +66,7 @@ def launchers_terminal():
             passed_on = passed_on or (name.startswith((*NAMES, *PROXIES)) and listens(pid))
             if name.startswith(NAMES):
                 return passed_on, LaunchersTerminal(pid) if passed_on and in_foreground and not diverts(pid) else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, ImportError):
         pass
     return passed_on, None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common import system
 from common.crash_stacks import stacks
 from common.door import Door, say
 from common.errors import UserError
@@ -123,7 +124,7 @@ class Communicator:
         while not request.Test():
             waited = time.perf_counter() - began
             if waited < YIELDING:
-                os.sched_yield()
+                system.yield_core()
             else:
                 time.sleep(min(max(waited / 50, 1e-4), 5e-3))
                 if self.door is not None:

@@ -6,6 +6,7 @@ import os
 import stat
 from pathlib import Path
 
+from common import system
 from common.checkpoints import write_atomically
 from common.checks import whole
 from common.errors import UserError
@@ -43,7 +44,7 @@ class RunLogs:
         sizes = {}
         for name in self.names():
             path = self.folder / name
-            with writing(path), path.open("rb") as file:
+            with writing(path), path.open("rb" if system.OPENS_FOLDERS else "r+b") as file:  # Windows puts no file on the disk that is open for reading
                 os.fsync(file.fileno())
                 sizes[name] = os.fstat(file.fileno()).st_size
         return sizes
@@ -58,9 +59,12 @@ class RunLogs:
             [what is missing, in words], of logs that are shorter than that, or gone.
 
         Raises:
-            UserError: for a log that is a link or no file, or that cannot be cut to its size.
+            UserError: where the system cannot cut them; for a log that is a link or no file, or that cannot be cut to its size.
             CannotWrite: for one that must not be written.
         """
+        if not system.CUTS_LOGS:
+            raise UserError(f"to go on with the run in {self.folder}, its logs must be cut back, for which this system lacks what Linux and macOS have; "
+                            "start a new run from its policy, by --load-path")
         self.seen, missing = {}, []
         for name in self.names():
             path, size = self.folder / name, whole(str(self.folder / name), sizes.get(name, 0))

@@ -48,6 +48,12 @@ class Lasting:
             pass
 
 
+def say(text):
+    """Write a line to standard error at once, from a signal handler, too: around the streams, which may be in the middle of another."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())
+
+
 def number(value):
     """A number of a row, short."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
@@ -103,9 +109,8 @@ class PlainLines:
             print(f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}", file=self.stream)
 
     def say(self, text):
-        """A line at once, from a signal handler, too: around the streams, which may be in the middle of another."""
-        with contextlib.suppress(OSError):
-            os.write(2, f"{text}\n".encode())
+        """As `say`."""
+        say(text)
 
     def close(self):
         """Nothing is held open."""

@@ -73,6 +73,7 @@ class Training:
         self.tstart, self.elapsed_before = time.time(), 0.0
         self.seg, self.stop_requested = None, None
         self.under_way, self.opened = {}, contextlib.ExitStack()  # the iteration's segment, for a post-mortem; what ends with the training
+        self.whole, self.saved = False, None  # whether all stands as an iteration has left it; the iterations that the newest checkpoint has
 
     def __enter__(self):
         self.comm.last_words = None
@@ -156,6 +157,7 @@ class Training:
             self._cut()
         seg = self._collect(rng)
         self.heartbeat.phase("update", self.iters_so_far)
+        self.whole = False
         self.check_synced()  # before an update in which rank 0 gives all ranks its parameters, and nobody would ever know who acted by others
         return seg
 
@@ -201,6 +203,7 @@ class Training:
             self.episodes_so_far += len(ep_rets)
             self.timesteps_so_far += steps
         self.iters_so_far += 1
+        self.whole = True
         self.seg = squeeze(seg) if self.collector.stepper.squeeze else seg
         stats = {
             "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
@@ -251,6 +254,21 @@ class Training:
         arrays = self._arrays() | {"rewbuffer": np.array(self.rewbuffer, np.float64), "lenbuffer": np.array(self.lenbuffer, np.int64)}
         counters = {name: getattr(self, name) for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")}
         self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced)
+        self.saved = self.iters_so_far
+
+    def rescue(self):
+        """When something has gone wrong: write what the last iteration has left, if it is still whole and in no checkpoint yet.
+
+        Returns:
+            The checkpoint's path; None if there is none. On several ranks there never is, for the others may not have come here.
+        """
+        if self.folder is None or self.comm.size > 1 or not self.whole or self.saved == self.iters_so_far:
+            return None
+        try:
+            self._checkpoint(forced=True)
+        except Exception:  # which must not hide what has gone wrong
+            return None
+        return self.folder.checkpoints()[0]
 
     def _arrays(self):
         arrays = {f"pi/{name}": x for name, x in self.pi.state().items()}

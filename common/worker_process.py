@@ -9,6 +9,7 @@ import time
 import gymnasium as gym
 import numpy as np
 
+from common import system
 from common.crash_stacks import stacks as crash_stacks
 from common.env_faults import raised
 from common.errors import EnvironmentFault, UserError
@@ -16,7 +17,7 @@ from common.vec_env import InProcessVectorEnv
 from common.writing import CannotWrite
 
 PATIENCE = 4  # seconds that it is given to close its environments
-STACK = signal.SIGUSR2  # asks it where it stands
+STACK = next(iter(system.signals("SIGUSR2")), None)  # asks it where it stands; None where there is no such signal
 
 
 def shared_observations(shared, num_envs, space):
@@ -28,9 +29,10 @@ def serve(connection, stacks, start, end, shared):
     """Make environments by the function that the parent sends first, and do as it says until its end of the pipe is closed; for `STACK` tell `stacks`
     where this process stands."""
     crash_stacks.enable(ours=True)
-    faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
+    if STACK is not None:
+        faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
     threading.Thread(target=end_after_parent, name="end after parent", daemon=True).start()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):  # a launcher or a terminal sends them to all: the parent decides
+    for number in system.signals("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):  # a launcher or a terminal sends them to all: the parent decides
         signal.signal(number, signal.SIG_IGN)
     envs = []
     try:

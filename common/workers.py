@@ -193,9 +193,10 @@ class Worker:
 
     def where(self):
         """Where its process stands, in words. It is asked by a signal, and answers without Python's lock, which a hanging library may have."""
-        os.kill(self.process.pid, STACK)
         said = ""
-        if self.stacks.poll(1):
+        if STACK is not None:
+            os.kill(self.process.pid, STACK)
+        if STACK is not None and self.stacks.poll(1):
             time.sleep(0.1)  # it comes in parts
             said = os.read(self.stacks.fileno(), 65_536).decode(errors="replace")
         line = re.search(r'File "(.+)", line (\d+) in (\S+)', said)

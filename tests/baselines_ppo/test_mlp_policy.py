@@ -1,6 +1,6 @@
 """MlpPolicy: its forward pass by hand, acting as forward does, its sizes, what it refuses, and files."""
-import gymnasium as gym
 import exact_networks
+import gymnasium as gym
 import numpy as np
 import pytest
 
