@@ -3,13 +3,13 @@ import difflib
 import itertools
 import json
 import re
-import warnings
 
 import numpy as np
 
 from baselines_ppo.cautions import cautions
 from baselines_ppo.resolve import LIMITS, MAY_CHANGE
 from common.errors import UserError
+from common.quiet import without_warnings
 from common.run_data import find_runs
 from common.screen import number
 
@@ -143,8 +143,7 @@ def welch(name_a, a, name_b, b):
     found = {"a": name_a, "b": name_b, "difference": float(a.mean() - b.mean()), "interval": None, "p": None}
     if a.std() or b.std():
         from scipy import stats
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one group without deviation is fine, where the other has some
+        with without_warnings():  # one group without deviation is fine, where the other has some
             test = stats.ttest_ind(a, b, equal_var=False)
         found |= {"interval": [float(x) for x in test.confidence_interval(1 - LEVEL)], "p": float(test.pvalue)}
     return found

@@ -11,6 +11,7 @@ from common.early_end import EarlyEnd
 from common.env_names import find_spec
 from common.errors import UserError
 from common.monitor import Monitor
+from common.quiet import without_warnings
 from common.user_code import place_of, what_it_did
 from common.vec_env import InProcessVectorEnv
 from common.workers import WorkerVectorEnv
@@ -24,7 +25,7 @@ def quiet_mujoco(draws):
             would fail, though nobody asked for a picture.
     """
     import sys
-    with contextlib.nullcontext() if draws else without_opengl():
+    with without_warnings(), contextlib.nullcontext() if draws else without_opengl():
         import mujoco
     mujoco.set_mju_user_warning(lambda text: None if text.startswith("compiler attribute") else print(f"MuJoCo: {text}", file=sys.stderr))
 

@@ -42,7 +42,9 @@ class FolderLock:
             self.folder, self._close_folder = os.fstat(number), weakref.finalize(self, os.close, number)
 
     def _open(self):
-        return open(self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | system.NO_FOLLOW, 0o666))
+        file = open(self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | system.NO_FOLLOW, 0o666))
+        weakref.finalize(self, file.close)
+        return file
 
     def check(self):
         """Raises OSError if the path no longer leads to the folder that was locked, which may have been moved and another made; or if the lock was removed,

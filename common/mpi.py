@@ -7,7 +7,6 @@ import os
 import socket
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from common import system
 from common.crash_stacks import stacks
 from common.door import Door, say
 from common.errors import UserError
+from common.quiet import without_warnings
 
 # launcher -> the variable in which it tells a process how many ranks it has started
 LAUNCHERS = {
@@ -54,8 +54,7 @@ def world():
     if launcher is None and "mpi4py.MPI" not in sys.modules:
         return Communicator(None)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns, in four lines, of what is refused below in one
+        with without_warnings():  # it warns, in four lines, of what is refused below in one
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         if launched > 1:

@@ -64,8 +64,8 @@ def without_keras():
 
 @contextlib.contextmanager
 def without_warnings():
-    """Keep what a library warns of while it is imported from the user's filters: an error made of it would leave the library half imported. One
-    thread at a time, for the filters are the whole process's."""
+    """A block in which a library's warnings do not come before the user's filters: an error made of one would leave a library half imported. One thread
+    at a time, for the filters are the whole process's."""
     with _importing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
