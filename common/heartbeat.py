@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+from common import system
 from common.watch import TICK, Watch
 from common.writing import writing
 
@@ -130,7 +131,6 @@ class Heartbeat:
         try:
             text = json.dumps(self.record()).encode()[:SIZE - 1]
             with contextlib.suppress(OSError):
-                os.lseek(self.file, 0, os.SEEK_SET)  # not pwrite, which Windows lacks: under the lock it is the same
-                os.write(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n")
+                system.write_over(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n")
         finally:
             self.lock.release()

@@ -47,6 +47,15 @@ def sync(path):
             os.close(number)
 
 
+def write_over(number, data):
+    """Write over the beginning of an open file."""
+    if hasattr(os, "pwrite"):
+        os.pwrite(number, data, 0)
+    else:
+        os.lseek(number, 0, os.SEEK_SET)
+        os.write(number, data)
+
+
 def signals(*names):
     """The numbers of the signals of these names that the system has."""
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
