@@ -52,7 +52,7 @@ class Door:
         if self.comm.rank > 0:
             time.sleep(ALONE)
         self.hook(kind, error, trace)
-        self.comm.abort(" ".join(f"{kind.__name__}: {error}".split()), 130 if kind is KeyboardInterrupt else 1)
+        self.comm.abort(" ".join(f"{kind.__name__}: {error}".split()), 130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     def _leave(self):
         from mpi4py import MPI
