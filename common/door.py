@@ -5,7 +5,6 @@ ends in any other way, such as by `sys.exit`, tells the others so; one that wait
 """
 import atexit
 import contextlib
-import ctypes
 import sys
 import threading
 import time
@@ -14,8 +13,8 @@ LEAVING = 30_111  # the tag of "this rank has ended", which no other message of 
 ALONE = 1.0  # seconds for which other ranks leave it to rank 0 to say what has gone wrong on all
 GRACE = 2.0  # seconds that a call is given to end once a rank has left: that may have been its last one, too
 APART = 1.0  # seconds by which a rank speaks later than the one before it, so that one of them does
-TOLD = 1.0  # seconds for which a rank that ends looks for others that do
-LONGEST = 1000  # characters of a rank's last words: MPI hands a short message on though nobody has asked for it yet
+SHORTEST_PAUSE, LONGEST_PAUSE = 2e-3, 0.05  # seconds between the looks of a rank that ends for others that do
+LONGEST = 1000  # characters of a rank's last words: a short message is on its way at once, whatever becomes of the memory that it is in
 PATIENCE = 2.0  # seconds for which words are written
 
 
@@ -40,12 +39,15 @@ class Door:
     """
 
     def __init__(self, comm):
-        self.comm, self.left = comm, {}
+        self.comm, self.left, self.has_left = comm, {}, False
 
     def put_up(self):
         """Look at how this process ends from now on."""
+        from mpi4py import MPI
         self.hook, sys.excepthook = sys.excepthook, self._uncaught
         atexit.register(self._leave)  # before mpi4py's own end, which waits for all ranks
+        # for a script that calls MPI.Finalize itself: the standard has that delete what is on COMM_SELF first, while there still is MPI
+        MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=lambda *_: self._leave()), None)
         return self
 
     def _uncaught(self, kind, error, trace):
@@ -55,17 +57,20 @@ class Door:
         self.comm.abort(" ".join(f"{kind.__name__}: {error}".split()), 130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     def _leave(self):
+        """Tell all others, and wait until all others have told: MPI must not end with a message that nobody has received. MPICH's end then stops half way,
+        without a word, its launcher takes the rank for one that has died, and kills the others."""
         from mpi4py import MPI
-        if MPI.Is_finalized():
+        if self.has_left or MPI.Is_finalized():
             return
+        self.has_left = True
         words = f"{self.comm.name}, which has ended{f': {self.comm.last_words}' if self.comm.last_words else ''}"
         told = [self.comm.comm.isend(words[:LONGEST], rank, LEAVING) for rank in range(self.comm.size) if rank != self.comm.rank]
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(told))  # never freed: MPI may read what was not received yet until its own end, which is after Python's
-        deadline = time.monotonic() + TOLD
-        while len(self.left) < len(told) and time.monotonic() < deadline:
+        pause = SHORTEST_PAUSE
+        while len(self.left) < len(told):
             self._listen()
-            time.sleep(2e-3)
-        MPI.Request.testall(told)
+            time.sleep(pause)  # MPI's own end keeps a core busy instead
+            pause = min(1.1 * pause, LONGEST_PAUSE)
+        MPI.Request.waitall(told)
 
     def _listen(self):
         while self.comm.comm.iprobe(tag=LEAVING):

@@ -48,6 +48,35 @@ def test_last_words_of_any_length_are_whole_though_nobody_has_asked_for_them_yet
     assert "Traceback" not in done.stderr
 
 
+ENDS_LATER = """if True:
+    import atexit, sys, time
+
+    def finalise():  # as mpi4py does, which says nothing of an error
+        from mpi4py import MPI
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            MPI.COMM_WORLD.iprobe(tag=1)  # whatever else has come is taken in, too
+        MPI.Finalize()
+        print("good end\\n", end="", flush=True)
+
+    if sys.argv[1] == "itself":
+        atexit.register(finalise)
+    from common import mpi
+    comm = mpi.world()
+    comm.gather(None)
+    if comm.rank == 0:
+        time.sleep(1.5)
+    if sys.argv[1] == "in the script":
+        finalise()
+"""
+
+
+@pytest.mark.parametrize("how", ["itself", "in the script"])
+def test_mpi_ends_well_whenever_ranks_end(how):
+    done = jobs.run(3, "-c", ENDS_LATER, how, timeout=60, env=jobs.support_path())
+    assert (done.returncode, done.stdout) == (0, "good end\n" * 3), done.stderr
+
+
 def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
     fill = "import os; os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
     reading, writing = os.pipe()
