@@ -1,5 +1,6 @@
 """What holds over ranks, as one job: every rank runs it, rank 0 prints one JSON object that `test_ranks.py` reads. One start of
 TensorFlow a rank instead of one a test. What it writes goes into the folder that it is given."""
+import functools
 import hashlib
 import json
 import sys
@@ -12,10 +13,11 @@ import numpy as np
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+import perturbed_products  # noqa: E402
 from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
 
-from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, vpg  # noqa: E402
+from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
 from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.settings import TRPOSettings  # noqa: E402
 from common import mpi  # noqa: E402
@@ -28,8 +30,13 @@ from common.run_folder import RunFolder  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
+perturbed_products.install_if_asked()
 comm, FOLDER = mpi.world(), Path(sys.argv[1])
 results = {"size": comm.size}
+# Adam divides a gradient by its own size, and so makes a whole step out of the rounding of one that is nearly 0. With an epsilon of 1 a step is off by no
+# more than the step size times its gradient's error, and two ways to sum may be compared after many of them. TRPO's value function has no setting for it.
+SMOOTH = {"adam_epsilon": 1.0, "optim_stepsize": 1e-2}
+value_fit.MpiAdam = functools.partial(MpiAdam, epsilon=1.0)
 
 
 def compiled(name, ob_space, ac_space):
@@ -69,20 +76,28 @@ def flat(pi):
     return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
 
 
-gathered, digests, actions, training = train(averaging="gather", policy_fn=compiled)
+def apart(one, other, start):
+    """The distance of two runs' parameters, as a part of the way that the first went from `start`."""
+    return float(np.linalg.norm(flat(one) - flat(other)) / np.linalg.norm(flat(one) - start))
+
+
+started = []
+gathered, digests, actions, training = train(averaging="gather", policy_fn=compiled, extra=lambda local: started.append(flat(local["pi"])), **SMOOTH)
 results["identical_gather"] = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
 results["streams_differ"] = len(set(actions)) == comm.size
 results["timesteps"] = training.timesteps_so_far
-averaged, digests, _, _ = train(averaging="average", policy_fn=with_scalar)
+averaged, digests, _, _ = train(averaging="average", policy_fn=with_scalar, **SMOOTH)
 results["identical_average"] = all(len(set(row)) == 1 for row in digests)
-results["strategies_differ_by"] = float(np.abs(flat(gathered) - flat(averaged)).max())
-results["moved_by"] = float(np.abs(flat(gathered) - flat(compiled("pi", Ragged.observation_space, Ragged.action_space))).max())
+results["strategies_differ_by"] = apart(gathered, averaged, started[0])
+results["moved_by"] = float(np.abs(flat(gathered) - started[0]).max())
 
 FAMILY = {
-    "adaptive_kl": {"objective": "adaptive_kl", "kl_target": 1e-4},
-    "trpo": {"algorithm": trpo_mpi.learn, "timesteps_per_batch": 64, "vf_batchsize": 16},
-    "reinforce": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 64, "vf_batchsize": 16},
-    "a2c": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 16, "whole_episodes": False, "vf_iters": 0, "lam": 0.9},
+    "adaptive_kl": {"objective": "adaptive_kl", "kl_target": 0.1, **SMOOTH},
+    # with a damping of 1, conjugate gradients magnify an error by no more than 1 + the Fisher matrix's largest eigenvalue, which is below 10 here
+    "trpo": {"algorithm": trpo_mpi.learn, "timesteps_per_batch": 64, "vf_batchsize": 16, "cg_damping": 1.0, "vf_stepsize": 1e-2},
+    "reinforce": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 64, "vf_batchsize": 16, "vf_stepsize": 1e-2, **SMOOTH},
+    "a2c": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 16, "whole_episodes": False, "vf_iters": 0, "lam": 0.9, **SMOOTH,
+            "optim_stepsize": 0.1},
 }
 results["family"] = {}
 for name, settings in FAMILY.items():
@@ -92,24 +107,26 @@ for name, settings in FAMILY.items():
     if "--short" not in sys.argv:
         other, digests, _, _ = train(averaging="average", **settings)
         same = same and all(len(set(row)) == 1 for row in digests)
-        differ_by = float(np.abs(flat(one) - flat(other)).max())
+        differ_by = apart(one, other, started[0])
     results["family"][name] = [same, differ_by]
     if name == "adaptive_kl":
         results["beta"] = comm.gather(training.parts["penalty"].beta)
 
 # TRPO's step of n ranks is that of one rank with everybody's rows
 rng = np.random.default_rng(comm.rank)
-batch = {"x": rng.standard_normal((40, *Ragged.observation_space.shape)).astype(np.float32), "atarg": rng.standard_normal(40).astype(np.float32)}
+batch = {name: rng.standard_normal((40, *shape)).astype(np.float32) for name, shape in (("x", (2,)), ("noise", (2,)), ("atarg", ()))}
 steps = []
 for ranks, rows in ((comm, batch), (mpi.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()})):
-    learner = Learner(TRPOSettings, {"timesteps_per_batch": 40, "vf_iters": 0}, {"comm": ranks}, Limits(max_iters=1), Ragged(), uncompiled, 3, None)
-    update, pd = trpo_mpi.TRPOUpdate(learner), learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0])
-    update.step(rows | {"ac": pd.mode().numpy(), "flatparam": pd.flatparam().numpy()}, np.ones(len(rows["x"]), bool))
-    steps.append(flat(learner.pi))
-results["trpo_union_differs_by"] = float(np.abs(steps[0] - steps[1]).max() / np.abs(steps[1] - flat(learner.oldpi)).max())
+    learner = Learner(TRPOSettings, {"timesteps_per_batch": 40, "vf_iters": 0, "cg_damping": 1.0}, {"comm": ranks}, Limits(max_iters=1), Ragged(), uncompiled,
+                      3, None)
+    update, pd, before = trpo_mpi.TRPOUpdate(learner), learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0]), flat(learner.pi)
+    stats = update.step(rows | {"ac": pd.sample(rows["noise"]).numpy(), "flatparam": pd.flatparam().numpy()}, np.ones(len(rows["x"]), bool))
+    steps.append(flat(learner.pi) - before)
+results["trpo_union_differs_by"] = float(np.linalg.norm(steps[0] - steps[1]) / np.linalg.norm(steps[1]))
+results["trpo_halvings"] = stats["linesearch_halvings"]
 
 if "--short" not in sys.argv:
-    again, _, _, _ = train(averaging="gather", policy_fn=compiled)
+    again, _, _, _ = train(averaging="gather", policy_fn=compiled, **SMOOTH)
     results["repeats"] = bool((flat(again) == flat(gathered)).all())
 
     def stop_on_last(local):
