@@ -1,9 +1,11 @@
 """Invariants 1, 4 and 7 of the design, and when the observation filter learns, in one process."""
+import exact_networks
 import gymnasium as gym
 import numpy as np
 import pytest
 import scipy.stats
 from small_envs import FarAway, Ragged
+from tolerance import gamma, ulps
 
 from baselines_ppo import MlpPolicy, pposgd_simple
 from common.vec_env import InProcessVectorEnv
@@ -40,9 +42,11 @@ def train(env, init_logstd=0.0, **kwargs):
 def test_ratio_is_one_and_kl_zero_on_the_first_minibatch(recorder, init_logstd):
     train(gym.make("Pendulum-v1"), init_logstd)
     kl, clipfrac = (recorder.last.minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac"))
-    # a mean off by two float32 ulp of 0.1 moves logp by z / std * 2e-8: 1e-5 at a std of exp(-5) and z of 4
-    assert np.abs(recorder.last.ratios - 1).max() < 2e-5
-    assert abs(kl) < 1e-9 / np.exp(2 * init_logstd) and clipfrac == 0
+    assert (recorder.last.ratios == 1).all()  # one compiled function, of one shape, gave both: to the bit
+    # the minibatch's graph is another one: its means may be off by their error, which makes a KL of half its square in deviations;
+    # a filter that learned between acting and optimising makes 0.01 at a deviation of exp(-5)
+    error = exact_networks.mlp(recorder.last.evaluate.oldpi, recorder.last.batch["x"], prepared=True)[0].error
+    assert abs(kl) < np.square(2 * error / np.exp(init_logstd)).sum(axis=1).max() / 2 < 1e-3 and clipfrac == 0
 
 
 def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
@@ -56,7 +60,7 @@ def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
     x = scipy.stats.norm.ppf(quantiles)[None] * np.exp(old_logstd) + old_mean
     kl = (scipy.stats.norm.logpdf(x, old_mean, np.exp(old_logstd)) - scipy.stats.norm.logpdf(x, mean, np.exp(logstd))).mean()
     terms = recorder.last.descent.evaluate(batch, np.full(256, 1 / 256, np.float32), [0.2, 1.0])
-    # the grid leaves out the outermost 1/8000 on each side, whose part of the second moment is 1e-3
+    # the grid leaves out the outermost 1/8000 on each side, whose part of the second moment is 1e-3; float32's part is below that
     assert terms[pposgd_simple.TERMS.index("loss_kl")] == pytest.approx(kl, rel=5e-3)
 
 
@@ -80,11 +84,12 @@ def test_the_filter_has_seen_every_segment_but_the_one_that_it_acts_on(uncompile
 
     pi = train(InProcessVectorEnv([FarAway()]), callback=callback)
     assert counts == [0, 256, 512, 768]  # before each of three iterations, and after the last
+    shift = 2 * gamma(768 + 10, np.float64) * 1001  # of two float64 means of up to 768 numbers near 1,000; deviations are above 0.3
     for n in (1, 2):  # what is optimised is what acted: normalised by the segments before it; at an offset of 1,000 they clip at 5 without
         seen = np.concatenate(obs[:n])
-        np.testing.assert_allclose(x[n], np.clip((obs[n] - seen.mean(axis=0)) / seen.std(axis=0), -5, 5), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(pi.ob_rms.mean, np.concatenate(obs).mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(pi.ob_rms.std, np.concatenate(obs).std(axis=0), rtol=1e-9)
+        np.testing.assert_allclose(x[n], np.clip((obs[n] - seen.mean(axis=0)) / seen.std(axis=0), -5, 5), atol=ulps(1, 5) + shift / 0.3)
+    np.testing.assert_allclose(pi.ob_rms.mean, np.concatenate(obs).mean(axis=0), rtol=0, atol=shift)
+    np.testing.assert_allclose(pi.ob_rms.std, np.concatenate(obs).std(axis=0), rtol=0, atol=2 * shift)
 
 
 class Once(gym.Env):
@@ -107,9 +112,10 @@ def test_time_limits_bootstrap_and_deaths_do_not():
         pi = MlpPolicy("pi", Once.observation_space, Once.action_space, init="orthogonal")
         seg = next(pposgd_simple.traj_segment_generator(pi, Once(died), 8, True, seed=0))
         pposgd_simple.add_vtarg_and_adv(seg, 0.9, 0.95)
-        final = pi.vpred(np.ones((1, 1), np.float32))[0]
-        np.testing.assert_allclose(seg["tdlamret"], 0.0 if died else 0.9 * final, rtol=1e-5, atol=1e-6)
-        assert final != 0
+        final = exact_networks.mlp(pi, np.ones((1, 1)))[1]
+        # the advantage is rounded once, and the target once: of numbers below twice the values
+        np.testing.assert_allclose(seg["tdlamret"], 0.0 if died else 0.9 * final.value[0], rtol=0, atol=final.error[0] + ulps(2, np.abs(seg["vpred"]).max()))
+        assert np.abs(final.value[0]) > 0.1
 
 
 @pytest.mark.parametrize("bootstrap", [True, False])

@@ -1,4 +1,5 @@
 """`learn` as a Python caller meets it: limits, callbacks, options, refusals; twice in one process."""
+import exact_networks
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import tensorflow as tf
 from logs import Rows
 from small_envs import Identity, Ragged
 from small_policies import uncompiled
+from tolerance import gamma, ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, StopTraining, UserError, learn, load_policy
 from common.logger import Logger
@@ -92,7 +94,7 @@ def test_every_option_trains_together_with_the_others():
           target_kl=0.01, recompute_adv=True, scale_returns=True, entcoeff=0.01, **SMALL)
     assert len(log.rows) == 4
     assert np.isfinite([value for row in log.rows for value in row.values()]).all()
-    assert [row["stepsize"] for row in log.rows] == pytest.approx([3e-4, 2.25e-4, 1.5e-4, 0.75e-4])
+    assert [row["stepsize"] for row in log.rows] == pytest.approx([3e-4, 2.25e-4, 1.5e-4, 0.75e-4], rel=gamma(4))
 
 
 def test_recomputed_advantages_leave_what_was_before_the_update_as_it_was(monkeypatch):
@@ -130,8 +132,9 @@ def test_vf_stepsize_moves_what_v_alone_depends_on_and_nothing_else(shared):
     plain, own = moved(), moved(vf_stepsize=3e-3)  # the policy's is 3e-4
     assert any(name.startswith("vf/") for name in plain)
     for name, change in plain.items():
-        # 3e-4 away from numbers below 4, whose last bit is 2.4e-7
-        np.testing.assert_allclose(own[name], (10 if name.startswith("vf/") else 1) * change, atol=11 * 2.4e-7 if name.startswith("vf/") else 0, rtol=0)
+        # 3e-4 away from numbers below 4, in both runs: each change is rounded with them, by half an ulp
+        factor = 10 if name.startswith("vf/") else 1
+        np.testing.assert_allclose(own[name], factor * change, atol=(factor + 1) * ulps(0.5, 4), rtol=gamma(8))
 
 
 def test_vf_stepsize_needs_variables_of_vs_own():
@@ -221,7 +224,14 @@ def test_acting_in_numpy_and_in_tensorflow_agree():
             ob, noise = rng.standard_normal((num_envs, 7)), pi.pdtype.noise(rng, (1, num_envs))
             acted = pi.actor(num_envs, noise)(ob, 0)
             compiled = pi.pd(ob).sample(noise[0]).numpy()
-            np.testing.assert_allclose(acted, compiled, rtol=1e-5, atol=1e-6)
+            exact, _ = exact_networks.mlp(pi, ob)
+            if isinstance(space, gym.spaces.Box):
+                wanted = exact_networks.gaussian_sample(pi.pdtype, exact, noise[0])
+                exact_networks.assert_within(acted, wanted)
+                exact_networks.assert_within(compiled, wanted)
+            else:  # scores lead each other by more than they may be off: this seed's do, by 0.01 and more of noise that no processor changes
+                assert exact.error.max() < 1e-4
+                np.testing.assert_array_equal(acted, compiled)
 
 
 def test_a_policy_of_ones_own_needs_variables_and_forward():
@@ -232,9 +242,8 @@ def test_a_policy_of_ones_own_needs_variables_and_forward():
 def test_mlp_policy_starts_as_baselines_does():
     pi = MlpPolicy("pi", Ragged.observation_space, Ragged.action_space, hid_size=64, num_hid_layers=2)
     w = {name: v.numpy() for name, v in pi.weights.items()}
-    np.testing.assert_allclose(np.linalg.norm(w["pol/fc1/w"], axis=0), 1, rtol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(w["pol/final/w"], axis=0), 0.01, rtol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(w["vf/final/w"], axis=0), 1, rtol=1e-5)
+    for name, norm in (("pol/fc1/w", 1), ("pol/final/w", 0.01), ("vf/final/w", 1)):  # float32 squares of up to 64 rows, and their root
+        np.testing.assert_allclose(np.linalg.norm(w[name], axis=0), norm, rtol=gamma(64 + 4))
     assert all((x == 0).all() for name, x in w.items() if name.endswith("/b") or name == "pol/logstd")
 
 

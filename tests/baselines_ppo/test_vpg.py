@@ -5,6 +5,7 @@ import pytest
 from logs import Rows
 from small_envs import Identity
 from small_policies import uncompiled
+from tolerance import ulps
 
 from baselines_ppo import MlpPolicy, UserError, vpg
 from baselines_ppo.settings import VPGSettings
@@ -76,7 +77,7 @@ def test_returns_by_hand(reward_to_go, baseline, expected):
     vpg.add_advantages(seg, settings, Communicator(None))
     assert seg["adv"][:, 0] == pytest.approx(expected)
     vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline="mean"), Communicator(None))
-    assert seg["adv"][:, 0] == pytest.approx(np.array(expected) - np.mean(expected), abs=1e-6)
+    assert seg["adv"][:, 0] == pytest.approx(np.array(expected) - np.mean(expected), rel=0, abs=ulps(1, 3))  # float64, and one rounding
 
 
 @pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode))

@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from tolerance import LIBM, PERTURBED, gamma, ulps
+from tolerance import LIBM, PERTURBED, gamma, likely, ulps
 
 
 class Bounded(NamedTuple):
@@ -16,15 +16,17 @@ class Bounded(NamedTuple):
         return Bounded(self.value[rows], self.error[rows])
 
 
-def linear(x, product, w, b, count):
-    """product(x, w) + b, a sum of `count` products and the bias: the input's error times |w|, and Higham's gamma of |x| |w| + |b|."""
-    size = product(np.abs(x.value) + x.error, np.abs(w)) + np.abs(b)
-    return Bounded(product(x.value, w) + b, product(x.error, np.abs(w)) + gamma(count + 1 + PERTURBED) * size)
-
-
 def dense(x, w, b):
-    """A dense layer: [N, n] to [N, m]."""
-    return linear(x, np.matmul, w, b, len(w))
+    """A dense layer, [N, n] to [N, m], at its worst: the input's error times |w|, and gamma of n products and the bias."""
+    size = (np.abs(x.value) + x.error) @ np.abs(w) + np.abs(b)
+    return Bounded(x.value @ w + b, x.error @ np.abs(w) + gamma(len(w) + 1 + PERTURBED) * size)
+
+
+def long_sum(x, product, w, b, count):
+    """product(x, w) + b, of `count` products: as `dense`, but for errors that are independent. Their squares add up, and `likely` takes partial sums
+    for as large as those of |x| |w|, some ten times what they are, which leaves room for errors that are not quite independent."""
+    size = product(np.abs(x.value), np.abs(w)) + np.abs(b)
+    return Bounded(product(x.value, w) + b, np.sqrt(product(x.error ** 2, w ** 2)) + likely(count + 1 + PERTURBED) * size)
 
 
 def tanh(x):
@@ -37,11 +39,17 @@ def relu(x):
     return Bounded(np.maximum(x.value, 0), x.error)
 
 
-def mlp(pi, ob):
-    """(flatparam, vpred) of an MlpPolicy at observations [N, n], `Bounded`."""
+def mlp(pi, ob, prepared=False, input_ulps=0.5):
+    """(flatparam, vpred) of an MlpPolicy at observations [N, n], `Bounded`.
+
+    Args:
+        prepared: `ob` is what `pi.prepare` gave.
+        input_ulps: how far the float32 input may be from the exact one, of a number of at least 1; by itself it is rounded once.
+    """
     w = {key: v.numpy().astype(np.float64) for key, v in pi.weights.items()}
-    x = np.clip((ob - pi.ob_rms.mean) / pi.ob_rms.std, -pi.ob_clip, pi.ob_clip) if pi.normalise_ob else np.float64(ob)
-    x = Bounded(x, ulps(0.5, x))  # it becomes float32
+    raw = pi.normalise_ob and not prepared
+    x = np.clip((ob - pi.ob_rms.mean) / pi.ob_rms.std, -pi.ob_clip, pi.ob_clip) if raw else np.float64(ob)
+    x = Bounded(x, ulps(input_ulps, np.maximum(np.abs(x), 1)))
 
     def hidden(net):
         h = x
@@ -62,12 +70,13 @@ def cnn(pi, obs):
     x = Bounded(x, ulps(0.5, x))
     for i, (_, _, stride) in enumerate(pi.convolutions, 1):
         kernel = w[f"conv{i}/w"]
-        x = relu(linear(x, lambda x, w, stride=stride: tf.nn.conv2d(x, w, stride, "VALID").numpy(), kernel, w[f"conv{i}/b"], kernel[..., 0].size))
-    x = relu(dense(Bounded(*(part.reshape(len(obs), -1) for part in x)), w["fc/w"], w["fc/b"]))
-    flat = dense(x, w["pol/final/w"], w["pol/final/b"])
+        x = relu(long_sum(x, lambda x, w, stride=stride: tf.nn.conv2d(x, w, stride, "VALID").numpy(), kernel, w[f"conv{i}/b"], kernel[..., 0].size))
+    x = Bounded(*(part.reshape(len(obs), -1) for part in x))
+    x = relu(long_sum(x, np.matmul, w["fc/w"], w["fc/b"], len(w["fc/w"])))
+    flat = long_sum(x, np.matmul, w["pol/final/w"], w["pol/final/b"], len(w["pol/final/w"]))
     if "pol/logstd" in w:
         flat = Bounded(*(np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1) for part, own in zip(flat, (w["pol/logstd"], 0.0))))
-    return flat, dense(x, w["vf/final/w"], w["vf/final/b"])[:, 0]
+    return flat, long_sum(x, np.matmul, w["vf/final/w"], w["vf/final/b"], len(w["vf/final/w"]))[:, 0]
 
 
 def gaussian_sample(pdtype, flat, noise):
