@@ -13,14 +13,14 @@ setup(
     packages=["baselines_ppo", "common"],
     package_data={"baselines_ppo": ["report.html.j2"]},
     python_requires=">=3.11,<3.14",
-    install_requires=[
+    install_requires=[  # lower bounds are releases: `python benchmarks/processors.py --oldest` installs just these, and runs the tests
         "numpy>=2.0",
         "tensorflow>=2.21,<2.22",
         "tensorflow-probability>=0.25,<0.26",
         "tf-keras>=2.21,<2.22",  # tensorflow-probability imports it and does not ask for it
         "gymnasium[mujoco,classic-control]>=1.4,<2",  # the second for pygame, which draws classic control
         "ale-py>=0.12.1",
-        "opencv-python-headless>=4.10",  # Gymnasium's AtariPreprocessing resizes with it
+        "opencv-python-headless>=4.10.0.84",  # Gymnasium's AtariPreprocessing resizes with it; 4.10.0.82 was built for NumPy 1
         "mpi4py>=4.1",
         # brings mpirun; has wheels for these platforms only, elsewhere install an MPI by hand
         'mpich>=5.0; sys_platform == "linux" or sys_platform == "darwin"',
@@ -34,9 +34,10 @@ setup(
         "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
     ],
     extras_require={
-        "test": ["hypothesis>=6.130", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.6"],
+        "test": ["hypothesis>=6.130", "packaging>=24", "pytest>=8", "pytest-timeout>=2.3.1", "pytest-xdist>=3.6.1", "threadpoolctl>=3.5"],
         "box2d": ["gymnasium[box2d]"],
-        "benchmarks": ["rliable>=1.2", "pandas<3"],  # rliable 1.2 does not import with pandas 3
+        # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
+        "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],
         # the benchmark's peers, in an environment of their own: SBX asks for tfp-nightly, which overwrites tensorflow-probability
         "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
     },

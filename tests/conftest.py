@@ -21,14 +21,24 @@ FAULTS = ("faults/", "baselines_ppo/test_job.py", "baselines_ppo/test_ranks.py",
           "common/test_checkpoints.py", "common/test_crash_stacks.py", "common/test_door.py", "common/test_heartbeat.py", "common/test_threads.py",
           "common/test_workers.py")
 
+# where numbers are compared that depend on the order of a sum, on fused multiplications, or on a library's exp
+NUMERIC = (*(f"common/test_{name}.py" for name in (
+    "advantages", "conjugate_gradient", "distribution_sampling", "distributions", "minibatches", "mpi_adam", "observations", "optimise", "return_scaling",
+    "running_mean_std", "seeding", "segments", "stepper", "tf_util")),
+    *(f"baselines_ppo/test_{name}.py" for name in (
+        "cnn_policy", "export", "export_observations", "invariants", "mlp_policy", "objectives", "pposgd_simple", "ranks", "trpo", "vpg", "warm_start")))
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark them; before `-m` looks."""
+    """Mark both; before `-m` looks."""
     here = Path(__file__).parent
     for item in items:
-        if item.path.is_relative_to(here) and str(item.path.relative_to(here)).startswith(FAULTS):
-            item.add_marker("faults")
+        if item.path.is_relative_to(here):
+            name = item.path.relative_to(here).as_posix()
+            for marker, files in (("faults", FAULTS), ("numeric", NUMERIC)):
+                if name.startswith(files):
+                    item.add_marker(marker)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def shim(tmp_path_factory):
 
 @pytest.mark.slow
 def test_killed_within_writes_that_python_does_not_make(whole, shim, tmp_path):
-    run, same = tmp_path / "run", {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # as `whole` was compiled
+    run, same = tmp_path / "run", {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")}  # as `whole` was compiled
     for count, half in NATIVE.items():
         fault = {"LD_PRELOAD": str(shim), "KILL_IN": f"{run}/tb/", "KILL_AT": str(count)} | ({"KILL_HALF": "1"} if half else {})
         killed = jobs.run(1, jobs.RUN, *words_for(run), env=os.environ | same | fault)
