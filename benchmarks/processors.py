@@ -23,11 +23,13 @@ from combinations import SHORT, Combination, combinations, cpu_flags
 from interpreters import ROOT, install, interpreter
 from scores import markdown_table
 
-# whole trainings and jobs of several ranks, three quarters of the time of the numeric tests: --short leaves them out
+# whole trainings, jobs of several ranks and what takes seconds: four fifths of the time of the numeric tests, which --short leaves out
 LONG = (*(f"tests/baselines_ppo/test_{name}.py" for name in ("export", "export_observations", "pposgd_simple", "ranks", "vpg", "warm_start")),
         "tests/baselines_ppo/test_cnn_policy.py::test_command_line_trains_a_game_and_saves_a_policy_that_plays",
         "tests/baselines_ppo/test_cnn_policy.py::test_learns_to_catch_what_it_sees",
-        "tests/baselines_ppo/test_invariants.py::test_every_compiled_function_is_traced_once_in_twenty_iterations")
+        "tests/baselines_ppo/test_invariants.py::test_every_compiled_function_is_traced_once_in_twenty_iterations",
+        "tests/baselines_ppo/test_trpo.py::test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch",
+        "tests/baselines_ppo/test_trpo.py::test_learns_and_every_compiled_function_is_traced_once")
 
 
 @dataclass
@@ -134,7 +136,7 @@ def table(outcomes):
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tests", nargs="*", help="after --: words for pytest, in place of those that choose the numeric tests")
-    parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)}, without the longest tests")
+    parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)}, without the longest tests; with --only those")
     parser.add_argument("--only", action="extend", nargs="*", metavar="NAME", help="these combinations; none: those of --pythons and --oldest alone")
     parser.add_argument("--pythons", nargs="+", default=[], metavar="PYTHON",
                         help="also with these interpreters, commands or paths, each in a virtual environment of its own with the newest of all dependencies")
@@ -152,7 +154,7 @@ def chosen(args):
     """The combinations that the arguments ask for, in order; ends with status 2 if there is one that does not exist."""
     import numpy as np
     known = combinations(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
-    names = list(SHORT) if args.short else list(known) if args.only is None else args.only
+    names = args.only if args.only is not None else SHORT if args.short else known
     if unknown := [name for name in names if name not in known]:
         args.error(f"no combination is called {unknown[0]}; there are {', '.join(known)}")
     found = [known[name] for name in names]
@@ -170,7 +172,7 @@ def main():
         for one in todo:
             print(f"{one.name}: {one.cannot_run(flags) or ' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'nothing is set'}")
         return 0
-    words = args.tests or ([] if args.whole else ["-m", "numeric", *(f"--deselect={name}" for name in LONG if args.short)])
+    words = args.tests or ([] if args.whole else ["-m", "numeric and not slow", *(f"--deselect={name}" for name in LONG if args.short)])
     own = probe(sys.executable, dict(os.environ))
     with tempfile.TemporaryDirectory() as temporary:
         for number, one in enumerate(todo, 1):
