@@ -1,5 +1,6 @@
 """Environments from their names: kinds, one seed and one Monitor file per rank and environment."""
 import contextlib
+import copy
 import functools
 import os
 from pathlib import Path
@@ -66,7 +67,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
     Raises:
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
-    kind, env_kwargs = kind_of(env_id), env_kwargs or {}
+    kind, env_kwargs = kind_of(env_id), copy.deepcopy(env_kwargs or {})  # an environment may change what is in them, and others are made of the same
     try:
         if kind == "mujoco":
             quiet_mujoco(draws="render_mode" in env_kwargs)

@@ -91,7 +91,7 @@ class Film:
         import cv2
         height, width = frame.shape[:2]
         if width <= FILM_WIDTH:
-            return frame
+            return frame.copy()  # the next one may be drawn into the same array
         return cv2.resize(frame, (FILM_WIDTH, round(height * FILM_WIDTH / width)), interpolation=cv2.INTER_AREA)
 
     def write(self, path):

@@ -41,7 +41,7 @@ class RunningMeanStd:
 
     def state(self):
         """Arrays by name, for a checkpoint."""
-        return {"count": np.float64(self.count).reshape(1), "mean": self.mean, "var": self.var}
+        return {"count": np.float64(self.count).reshape(1), "mean": self.mean.copy(), "var": self.var.copy()}
 
     def restore(self, state):
         """Take over what `state` gave. UserError if it cannot be of any samples."""

@@ -16,6 +16,16 @@ from common.writing import CannotWrite
 
 NO_LIST = (gym.error.Error, TypeError, ValueError, AssertionError, AttributeError)  # what a list of seeds is answered with where one is expected
 
+class Encodings:
+    """A segment's observations, each encoded when it comes: the next environment may write into the same arrays."""
+
+    def __init__(self, stepper, obs):
+        self.stepper, self.obs = stepper, obs
+
+    def __setitem__(self, index, ob):
+        self.obs[index] = self.stepper._encoded(ob, index[1])
+
+
 class Stepper:
     """What the collector needs of an `Env` or a `VectorEnv`, of any autoreset mode.
 
@@ -120,10 +130,7 @@ class Stepper:
         if self.encoder.as_is:
             ended = self.env.step_into(actions, obs, t + 1, rew, t)
         else:
-            raw = np.empty((1, self.num_envs), object)
-            ended = self.env.step_into(actions, raw, 0, rew, t)
-            for k, ob in enumerate(raw[0]):
-                obs[t + 1, k] = self._encoded(ob, k)
+            ended = self.env.step_into(actions, Encodings(self, obs), t + 1, rew, t)
         return [(k, self._encoded(ob, k), terminated, truncated) for k, ob, _, terminated, truncated in ended] if ended else ended
 
     def _encoded(self, ob, k):
@@ -197,7 +204,7 @@ class Stepper:
 
     def _final(self, infos, k):
         ob = final_observation(infos, k, self.layout, self.env.observation_space)
-        return self._encoded(ob, k)
+        return self._encoded(ob, k).copy()  # the environment may write its next observation into the same array
 
     def _reset_ended(self, ended, obs):
         """New episodes, DISABLED, of the environments that have ended alone; `obs` is filled with their first observations."""

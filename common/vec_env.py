@@ -21,6 +21,19 @@ def called(start, end):
     return f"environments {start} to {end - 1}" if end > start + 1 else f"environment {start}"
 
 
+class Copies:
+    """One row of K observations, whatever they are, each copied when it comes: the next environment may write into the same arrays."""
+
+    def __init__(self, num_envs):
+        self.row = [None] * num_envs
+
+    def __setitem__(self, index, ob):
+        self.row[index[1]] = copy.deepcopy(ob) if len(self.row) > 1 else ob
+
+    def __getitem__(self, index):
+        return self.row
+
+
 class InProcessVectorEnv(gym.vector.VectorEnv):
     """K environments of one kind, stepped one after the other in this process, reset in the step that ends an episode.
 
@@ -86,15 +99,15 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
 
     def reset(self, *, seed=None, options=None):
         """Starts new episodes; `seed` is a list with one seed an environment, or None."""
-        obs = [self.first(k, seed=seed[k] if seed else None, options=options) for k in range(self.num_envs)]
-        if self.obs is not None:
-            self.obs[:] = obs
-        return self._batched(obs), {}
+        obs = Copies(self.num_envs) if self.obs is None else self.obs[None]
+        for k in range(self.num_envs):
+            obs[0, k] = self.first(k, seed=seed[k] if seed else None, options=options)
+        return self._batched(obs[0]), {}
 
     def step(self, actions):
         """One step of each. Where one has ended, `infos["final_obs"]` and `infos["final_info"]` hold its end, and the observation
         is that of its next episode."""
-        obs = np.empty((1, self.num_envs), object) if self.obs is None else self.obs[None]
+        obs = Copies(self.num_envs) if self.obs is None else self.obs[None]
         self.terminated[:], self.truncated[:] = False, False
         infos = {}
         for k, ob, info, terminated, truncated in self.step_into(actions, obs, 0, self.rew[None], 0):
@@ -122,8 +135,8 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
                     ob = usable(ob, self.single_observation_space)
                 if terminated or truncated:
                     check_ends(terminated, truncated)  # only now: an end is rare, and what is no end is no text
-                    # a copy: some environments write their next observation into the same array
-                    ended = (*ended, (k, copy.deepcopy(ob), info, bool(terminated), bool(truncated)))
+                    # copies: some environments write what comes next into the same array and the same dict
+                    ended = (*ended, (k, copy.deepcopy(ob), copy.copy(info), bool(terminated), bool(truncated)))
                     ob = self.first(k)
                 obs[ob_row, k] = ob
         except Exception as error:

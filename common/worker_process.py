@@ -13,7 +13,7 @@ from common import system
 from common.crash_stacks import stacks as crash_stacks
 from common.env_faults import raised
 from common.errors import EnvironmentFault, UserError
-from common.vec_env import InProcessVectorEnv
+from common.vec_env import Copies, InProcessVectorEnv
 from common.writing import CannotWrite
 
 PATIENCE = 4  # seconds that it is given to close its environments
@@ -86,17 +86,17 @@ def make_all(envs, connection, start, end):
 
 def reset(env, obs, seeds, options):
     """New episodes; their observations, or None where they are in shared memory."""
-    first = [env.first(k, seed=seed, options=options) for k, seed in enumerate(seeds)]
-    if obs is None:
-        return first
-    obs[:] = first
+    first = Copies(env.num_envs) if obs is None else obs[None]
+    for k, seed in enumerate(seeds):
+        first[0, k] = env.first(k, seed=seed, options=options)
+    return first[0] if obs is None else None
 
 
 def step(env, obs, actions):
     """(rewards [K], what ended, observations or None where they are in shared memory)."""
-    rew, row = np.empty((1, env.num_envs)), np.empty((1, env.num_envs), object) if obs is None else obs[None]
+    rew, row = np.empty((1, env.num_envs)), Copies(env.num_envs) if obs is None else obs[None]
     ended = [(k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)]
-    return rew[0], ended, list(row[0]) if obs is None else None
+    return rew[0], ended, row[0] if obs is None else None
 
 
 COMMANDS = {"reset": reset, "step": step}
