@@ -3,15 +3,16 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from baselines_ppo.resolve import LIMITS
 from baselines_ppo.sweep_plan import PROG, flag_of, text_of
 from common import run_data
 from common.checkpoints import write_atomically
+from common.checks import decoded
 from common.errors import UserError
 from common.folder_lock import FolderLock, is_held
 from common.limits import Limits
+from common.paths import user_path
 from common.run_folder import RunFolder
 
 FORMAT = "baselines_ppo.sweep"
@@ -44,7 +45,7 @@ class SweepFolder:
     """
 
     def __init__(self, path):
-        self.path, self.lock = Path(path), None
+        self.path, self.lock = user_path(path), None
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"sweep directory {path} is a file; choose another --sweep-dir")
         if self.path.is_dir() and self.definition() is None and any(not one.name.startswith(".") for one in self.path.iterdir()):
@@ -76,7 +77,7 @@ class SweepFolder:
         if not path.exists():
             return None
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(decoded(path.read_bytes()))
             if found["format"] != FORMAT:
                 raise ValueError(f"its format is {found['format']!r}")
             return {key: found[key] for key in ("settings", "ranks", "runs")}

@@ -15,6 +15,8 @@ from common.errors import UserError
 MAX_JSON = 1 << 20  # bytes of a file of settings; a run's own config.json has some 5,000
 LONGEST_SHOWN = 200
 BIGGEST = 2**63 - 1  # what counts are stored as
+# how files begin that are taken for text in UTF-8 and are none
+FOREIGN = {b"\xff\xfe": "text in UTF-16; save it as UTF-8", b"\xfe\xff": "text in UTF-16; save it as UTF-8", b"\x1f\x8b": "compressed; unpack it by gunzip"}
 
 _repr = reprlib.Repr()
 _repr.maxstring, _repr.maxother, _repr.maxlevel = 80, 80, 3
@@ -80,6 +82,18 @@ def check_shared_out(name, steps, num_envs):
         raise UserError(f"{name}={steps} cannot be shared out over {num_envs} environments; give a multiple of {num_envs}")
 
 
+def decoded(data):
+    """The text in the bytes of a file: UTF-8, with a byte order mark or without.
+
+    Raises:
+        ValueError: naming what it is instead, where that can be told.
+    """
+    for mark, what in FOREIGN.items():
+        if data.startswith(mark):
+            raise ValueError(f"it is {what}")
+    return data.decode("utf-8-sig")
+
+
 @contextlib.contextmanager
 def about(source):
     """Puts a file's name before what a check in the body says is wrong."""
@@ -111,7 +125,7 @@ def read_json(path, source=None):
             data = file.read(MAX_JSON + 1)
         if len(data) > MAX_JSON:
             raise ValueError(f"it is longer than {MAX_JSON:,} bytes")
-        found = json.loads(data.decode("utf-8"))
+        found = json.loads(decoded(data))
     except RecursionError as error:
         raise UserError(f"{source} cannot be read: it is nested too deep") from error
     except (OSError, ValueError) as error:

@@ -13,7 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.checks import decoded
 from common.errors import UserError
+from common.paths import user_path
 from common.run_folder import RunFolder
 
 # what is plotted -> its column in a progress.csv: ours and Baselines' ppo1 and trpo_mpi, Baselines' others, Stable-Baselines3's
@@ -91,7 +93,7 @@ class Run:
     """
 
     def __init__(self, path):
-        self.path = Path(path)
+        self.path = user_path(path)
         self.folder = self.path if self.path.is_dir() else self.path.parent
         if self.path.is_dir():
             self.monitors = sorted(self.path.glob("*" + MONITOR))
@@ -174,7 +176,7 @@ def find_runs(path):
     Raises:
         UserError: if there is none.
     """
-    path = Path(path)
+    path = user_path(path)
     if path.is_file():
         return [Run(path)]
     found = []
@@ -198,7 +200,9 @@ def read_monitor(path):
     Raises:
         UserError: if it cannot be read, is none, or has a line that is no episode.
     """
-    first, _, rest = _whole_lines(path).partition("\n")
+    text = _whole_lines(path)
+    first, _, rest = text.lstrip("\n").partition("\n")
+    line_of_first = len(text) - len(text.lstrip("\n")) + 1
     if not first:
         return None, None, _as_episodes([])
     try:
@@ -216,8 +220,13 @@ def read_monitor(path):
         try:
             found.append((float(row[r]), int(float(row[l])), float(row[t])))
         except (ValueError, IndexError, OverflowError) as error:
-            raise UserError(f"{path}, line {line + 1}: {','.join(row)[:60]!r} is no episode; take the line out") from error
-    return header.get("env_id"), started, _as_episodes(found)
+            raise UserError(f"{path}, line {line_of_first + line}: {','.join(row)[:60]!r} is no episode; take the line out") from error
+    return environment_named(header.get("env_id")), started, _as_episodes(found)
+
+
+def environment_named(env_id):
+    """The id of an environment as a Monitor file has it, or None: Stable-Baselines3 writes the text "None" for one that has none."""
+    return env_id if isinstance(env_id, str) and env_id not in ("", "None") else None
 
 
 def read_progress(path):
@@ -233,6 +242,8 @@ def read_progress(path):
     names = next(rows, (0, []))[1]
     table = []
     for line, row in rows:
+        while len(row) > len(names) and not row[-1]:
+            del row[-1]  # a comma behind the last cell
         if len(row) > len(names):
             raise UserError(f"{path}, line {line}: {len(row)} cells under a header of {len(names)}; it is no progress.csv, or damaged")
         table.append([_number(cell) for cell in row] + [float("nan")] * (len(names) - len(row)))
@@ -270,12 +281,15 @@ def _as_episodes(rows):
 
 
 def _whole_lines(path):
+    path = user_path(path)
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text: it is damaged, or no Monitor or progress file") from error
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
     return text[:text.rfind("\n") + 1]
 
 

@@ -1,5 +1,7 @@
 """Reading runs: ours, Baselines' and Stable-Baselines3's files as those programs write them, half-written ones, and what is none of them."""
+import gzip
 import json
+import re
 import subprocess
 import sys
 
@@ -167,3 +169,57 @@ def test_where_progress_tells_them_steps_are_its_own_and_not_those_of_finished_e
     (run,) = find_runs(tmp_path)
     np.testing.assert_allclose(run.curve.axes["steps"], [12.5, 25, 37.5, 50])
     np.testing.assert_allclose(run.curve.axes["time"], [1.25, 2.5, 3.75, 5])
+
+
+@pytest.mark.parametrize("env_id", ["None", "", None, 3, ["a"]])
+def test_what_names_no_environment_is_not_taken_for_one(env_id, tmp_path):
+    write(tmp_path, x_monitor_csv=monitor(1, (1, 2, 3), env=env_id))
+    assert read_monitor(tmp_path / "x.monitor.csv")[0] is None and Run(tmp_path).env is None
+
+
+@pytest.mark.parametrize("change", [
+    lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n"), lambda text: "\n\n" + text, lambda text: "\ufeff\r\n" + text,
+    lambda text: re.sub(r"} ?,", "}", text.replace("\r", "").replace("\n", ",\n"))], ids=["byte order mark", "CRLF", "empty lines", "both", "trailing commas"])
+def test_what_spreadsheets_and_editors_do_to_a_file_changes_nothing(change, tmp_path):
+    for i, text in enumerate((OURS, BASELINES, SB3)):
+        write(tmp_path, **{f"{i}_monitor_csv": change(text)})
+        env, started, episodes = read_monitor(tmp_path / f"{i}.monitor.csv")
+        assert (env, started, episodes.returns.tolist(), episodes.lengths.tolist()) == ("Hopper-v4", 1000.5, [1.5, -2.0], [3, 4])
+    for i, text in enumerate(PROGRESS.values()):
+        write(tmp_path, **{f"{i}_csv": text})
+        expected = read_progress(tmp_path / f"{i}.csv")
+        write(tmp_path, **{f"{i}_csv": change(text)})
+        found = read_progress(tmp_path / f"{i}.csv")
+        for name in expected:
+            np.testing.assert_array_equal(found[name], expected[name])
+
+
+def test_a_comma_behind_the_rows_alone_is_no_cell(tmp_path):
+    write(tmp_path, progress_csv="a,b\n1,2,\n3,4,,\n")
+    assert {name: column.tolist() for name, column in read_progress(tmp_path / "progress.csv").items()} == {"a": [1, 3], "b": [2, 4]}
+    write(tmp_path, progress_csv="a,b\n1,2,,3\n")
+    with pytest.raises(UserError, match="line 2: 4 cells under a header of 2"):
+        read_progress(tmp_path / "progress.csv")
+
+
+def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
+    write(tmp_path, x_monitor_csv="\n\n" + OURS + "oops,1,2\n")
+    with pytest.raises(UserError, match="line 7: 'oops,1,2' is no episode"):
+        read_monitor(tmp_path / "x.monitor.csv")
+
+
+@pytest.mark.parametrize(("data", "says"), [(OURS.encode("utf-16"), "it is text in UTF-16; save it as UTF-8"),
+                                            (b"\xfe\xff" + OURS.encode("utf-16-be"), "it is text in UTF-16; save it as UTF-8"),
+                                            (gzip.compress(OURS.encode()), "it is compressed; unpack it by gunzip")])
+def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
+    for name, read in (("x.monitor.csv", read_monitor), ("progress.csv", read_progress), ("config.json", lambda path: Run(path.parent).config)):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError) as error:
+            read(tmp_path / name)
+        assert str(error.value) == f"{tmp_path / name} cannot be read: {says}"
+        (tmp_path / name).unlink()
+
+
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"settings": {"env": "Hopper-v4"}}')
+    assert Run(tmp_path).env == "Hopper-v4"
