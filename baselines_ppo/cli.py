@@ -15,6 +15,7 @@ from baselines_ppo.settings import ALGORITHMS, setting
 from common.advice import in_flags
 from common.checks import shown
 from common.errors import UserError
+from common.paths import user_path
 
 ALIASES = {"--network": "--policy", "--num-env": "--num-envs", "--log-path": "--run-dir", "--save-path": "--save-policy"}
 
@@ -41,6 +42,14 @@ def json_object(text):
     if not isinstance(value, dict):
         raise ValueError(text)
     return value
+
+
+def a_path(text):
+    """A `Path`, in which `~` is home."""
+    try:
+        return user_path(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("path=")) from error
 
 
 def boolean(text):
@@ -101,6 +110,7 @@ GROUPS = {
     "TRPO and policy gradient": ("timesteps_per_batch", "max_kl", "cg_iters", "cg_damping", "cg_stride", "vf_iters", "vf_batchsize",
                                  "whole_episodes", "baseline", "reward_to_go"),
 }
+PATHS = ("run_dir", "load_path", "save_policy")  # settings that are paths
 POLICY_SETTINGS = {
     "hid_size": (count, "width of MlpPolicy's hidden layers"), "num_hid_layers": (count, "number of MlpPolicy's hidden layers"),
     "vf_hid_size": (int | None, "MlpPolicy: width of the value's hidden layers; none: hid-size"),
@@ -155,7 +165,8 @@ def _add(group, name, kind, doc, default, choices=None):
     inner = next((one for one in get_args(kind) if one is not type(None)), kind)
     shown = f"{doc} [{default}]" if default not in (None, "") else doc
     flag = {"nargs": "?", "const": True} if inner in (bool, boolean) else {}  # "--quiet" is "--quiet true"
-    group.add_argument(f"--{name.replace('_', '-')}", dest=name, type=_checked(_converter(kind), name, WANTED.get(inner, "a value")),
+    parse_value = (lambda text: str(a_path(text))) if name in PATHS else _checked(_converter(kind), name, WANTED.get(inner, "a value"))
+    group.add_argument(f"--{name.replace('_', '-')}", dest=name, type=parse_value,
                        default=argparse.SUPPRESS, choices=choices, help=shown.replace("%", "%%"), metavar=None if choices else inner.__name__.upper(), **flag)
 
 
@@ -207,10 +218,12 @@ def build_parser():
                             "there is none, so that one line in a job script is enough")
     group.add_argument("--play", action="store_true", help="run the policy at --load-path instead of training")
     group.add_argument("--deterministic", action="store_true", help="with --play: take the most likely action instead of sampling")
-    group.add_argument("--video", help="with --play: film the first episode into this .gif file; default, without a display: play.gif in the run folder")
+    group.add_argument("--video", type=a_path,
+                       help="with --play: film the first episode into this .gif file; default, without a display: play.gif in the run folder")
     group.add_argument("--json", action="store_true", help="with --play: print one JSON object")
     group = parser.add_argument_group("the command line itself")
-    group.add_argument("--config", metavar="FILE", help="settings of another run, its config.json, or any JSON object of names as above; what is typed wins")
+    group.add_argument("--config", metavar="FILE", type=a_path,
+                       help="settings of another run, its config.json, or any JSON object of names as above; what is typed wins")
     group.add_argument("--print-config", action="store_true", help="print what the settings come to, as JSON, and end")
     group.add_argument("--version", action="version", version=f"baselines_ppo {__version__}")
     add_to(group, parser)

@@ -6,7 +6,7 @@ import re
 import sys
 import tempfile
 
-from baselines_ppo.cli import Parser, complain
+from baselines_ppo.cli import Parser, a_path, complain
 from baselines_ppo.export_files import free_path, refusals, whole_folder
 from common.checkpoints import write_atomically
 from common.errors import UserError
@@ -51,7 +51,6 @@ def export_litert(pi, path):
     path = free_path(path, folder=False)
     data = converted(saver(pi, batch=1, single=True), type(pi).__name__)
     with refusals(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, data)
     return path
 
@@ -107,8 +106,8 @@ def how_to_load(pi, path, form):
 def build_parser():
     """The parser of `python -m baselines_ppo.export`."""
     parser = Parser(prog=PROG, description="Write a trained policy for programs that do not have this package.")
-    parser.add_argument("run", metavar="RUN", help="a run folder, a checkpoint, a policy folder or file")
-    parser.add_argument("out", metavar="OUT", help="what to write; must not exist, or be empty")
+    parser.add_argument("run", metavar="RUN", type=a_path, help="a run folder, a checkpoint, a policy folder or file")
+    parser.add_argument("out", metavar="OUT", type=a_path, help="what to write; must not exist, or be empty")
     parser.add_argument("--format", choices=("savedmodel", "tflite"), help="default: tflite if OUT ends in .tflite, else savedmodel")
     return parser
 
@@ -116,9 +115,10 @@ def build_parser():
 def export(argv):
     """The command: load, write, and say what was written and how to load it."""
     args = build_parser().parse_args(argv)
-    form = args.format or ("tflite" if args.out.endswith(".tflite") else "savedmodel")
+    form = args.format or ("tflite" if args.out.suffix == ".tflite" else "savedmodel")
     from baselines_ppo.policy_files import find_policy
     file = find_policy(args.run)
+    free_path(args.out, folder=form == "savedmodel")
     import_tensorflow(threads=available_cores())
     from baselines_ppo.policies import load_policy
     pi = load_policy(file)

@@ -2,26 +2,29 @@
 import contextlib
 import os
 import shutil
-from pathlib import Path
 
 from common import system
 from common.errors import UserError
+from common.paths import beside, try_folder, user_path
 
 
 def free_path(path, folder):
-    """The real path of what will be written.
+    """The real path of what will be written, in its folder, which is made and tried: the conversion takes some seconds.
 
     Args:
         path: where.
         folder: whether it will be a folder, or a file.
 
     Raises:
-        UserError: if there is something else than an empty one.
+        UserError: if there is something else than an empty one, or it cannot be written.
     """
-    path = Path(path).resolve()
-    empty = path.is_dir() and not any(path.iterdir()) if folder else path.is_file() and path.stat().st_size == 0
-    if path.exists() and not empty:
-        raise UserError(f"{path} exists; nothing is overwritten: choose another, or remove it first")
+    path = user_path(path)
+    with refusals(path):
+        path = path.resolve()
+        empty = path.is_dir() and not any(path.iterdir()) if folder else path.is_file() and path.stat().st_size == 0
+        if path.exists() and not empty:
+            raise UserError(f"{path} exists; nothing is overwritten: choose another, or remove it first")
+        try_folder(path.parent)
     return path
 
 
@@ -37,13 +40,13 @@ def refusals(path):
 @contextlib.contextmanager
 def whole_folder(path):
     """A new folder beside `path` to write into, which takes its place in the end, or goes if the body raises."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    beside.mkdir(parents=True)
+    made = beside(path)
+    made.mkdir(parents=True)
     try:
-        yield beside
-        for part in (*beside.rglob("*"), beside):
+        yield made
+        for part in (*made.rglob("*"), made):
             system.sync(part)
-        beside.rename(path)  # refused, if there is something at `path` by now
+        made.rename(path)  # refused, if there is something at `path` by now
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(made, ignore_errors=True)
     system.sync(path.parent)

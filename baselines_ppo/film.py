@@ -4,6 +4,7 @@ The process that plays records its actions; another, without TensorFlow, plays t
 crash in one process, whichever comes first: each brings an LLVM.
 """
 import contextlib
+import copy
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 import gymnasium as gym
 
 from common.errors import UserError
+from common.paths import beside
 from common.rendering import FILM_WIDTH, Film, choose_opengl, hint, reason_of
 
 
@@ -32,7 +34,7 @@ class Recorder(gym.Wrapper):
 
     def step(self, action):
         """The environment's, with the action kept."""
-        self.actions.append(action)
+        self.actions.append(copy.deepcopy(action))  # the environment may change it
         return self.env.step(action)
 
 
@@ -48,16 +50,16 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
     Returns:
         ((height, width, 3) of the frames, their number, None), or (None, 0, one line on why there is no film).
     """
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.part.gif")
+    part = beside(path, ".part.gif")
     try:
-        found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, beside)
+        found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, part)
         if warning:
             return None, 0, warning
         if found[0] is not None:
-            os.replace(beside, path)
+            os.replace(part, path)
         return found
     finally:
-        beside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
 
 
 def show_episodes(env_id, env_kwargs, seed, episodes):

@@ -1,12 +1,19 @@
 """A run's folder when a job starts: claimed by rank 0 for all, and taken back to the checkpoint that the run goes on from."""
+import os
 import sys
 
 from baselines_ppo.going_on import check_fits
 from baselines_ppo.policy_files import read_best
 from common.advice import OTHER_RUN_DIR, TAKEN
 from common.errors import UserError
+from common.paths import user_path
 from common.run_folder import RunFolder
 from common.run_logs import RunLogs
+
+
+def runs_folder():
+    """The folder of runs that were not told where: what `BASELINES_PPO_RUNS` names, or runs/ here."""
+    return user_path(os.environ.get("BASELINES_PPO_RUNS") or "runs", "BASELINES_PPO_RUNS")
 
 
 def claim_folder(path, comm, resuming, keep):

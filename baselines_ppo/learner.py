@@ -13,6 +13,7 @@ from common.checks import whole
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
 from common.optimise import choose_strategy
+from common.paths import user_path
 from common.return_scaling import ReturnScaler
 from common.training import Training
 from common.vector_promises import layout_of
@@ -68,7 +69,8 @@ class Learner:
             whole("seed", seed)
         self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
-        run["run_dir"], run["progress"] = self.comm.broadcast((run["run_dir"], bool(run["progress"])))
+        run["run_dir"], run["progress"] = self.comm.from_root(
+            lambda: (run["run_dir"] if run["run_dir"] is None else user_path(run["run_dir"], "run_dir"), bool(run["progress"])))
         self.recorded = run["run_dir"] is not None or run["progress"]
         if self.recorded:
             recording.check(run, self.comm)

@@ -11,6 +11,7 @@ from common import mpi, seeding
 from common.checks import check_room, shown
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
+from common.paths import user_path, writable_file
 from common.rendering import display_named, has_display
 from common.run_folder import RunFolder
 from common.segments import LONGEST
@@ -92,7 +93,7 @@ def load_with_env(path, env_id=None, env_kwargs=None):
     from common.envs import make_env
     from common.quiet import quiet_stderr
     gym.logger.min_level = gym.logger.ERROR
-    given, path = Path(path), find_policy(path).resolve()
+    given, path = user_path(path), find_policy(path).resolve()
     metadata = read_policy(path)[1]
     if "env" not in metadata and path.parent.name == "checkpoints":
         settings = (RunFolder.config_in(path.parents[1]) or {}).get("settings")
@@ -137,7 +138,7 @@ def watched_how(episodes, args):
     """(whether episodes are watched in a window, path of a film of the first or None) of `--play`: they are counted alone where that was asked for by
     `--json`, or by more of them than one watches."""
     if args.video:
-        return False, Path(args.video)
+        return False, args.video
     if args.json or episodes > WATCHED:
         return False, None
     folder, window, display = Path(args.load_path), has_display(), display_named()
@@ -156,9 +157,11 @@ def play(typed, args):
     if episodes < 1:
         raise UserError(f"eval_episodes={episodes}; give at least 1")
     check_room(16 * episodes, f"eval_episodes={episodes}: their returns")
-    if args.video and not args.video.endswith(".gif"):
+    if args.video and args.video.suffix != ".gif":
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
     find_policy(args.load_path)
+    if args.video:
+        writable_file(args.video, "--video")
     window, film_path = watched_how(episodes, args)
     from common.quiet import available_cores, import_tensorflow
     import_tensorflow(threads=available_cores())

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines_ppo.cli import Parser, complain, count
+from baselines_ppo.cli import Parser, a_path, complain, count
 from baselines_ppo.comparison import LEVEL, compare, grouped, load
 from common.errors import UserError
+from common.paths import writable_file
 from common.screen import number
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -131,11 +132,11 @@ def parser():
     """The command line's."""
     made = Parser(prog="baselines_ppo.plot", allow_abbrev=False, description="Compare runs: curves, final returns, and which differences are more than "
                   "chance. Reads run folders, Baselines' and Stable-Baselines3's log folders, and single Monitor or progress files.")
-    made.add_argument("paths", nargs="+", metavar="PATH", type=Path, help="a run folder, a folder that holds some at any depth, or one file")
+    made.add_argument("paths", nargs="+", metavar="PATH", type=a_path, help="a run folder, a folder that holds some at any depth, or one file")
     made.add_argument("--group", metavar="KEY", help="the setting, as in config.json, that makes the groups, whose runs are the seeds of one curve "
                       "[the settings that differ; without config.json: the folder's name]")
     made.add_argument("--x", choices=("steps", "time", "episodes"), default="steps", help="the horizontal axis [steps]")
-    made.add_argument("--out", type=Path, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]")
+    made.add_argument("--out", type=a_path, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]")
     made.add_argument("--window", type=count, default=100, help="episodes of the running mean [100]")
     made.add_argument("--final", type=count, default=100, help="episodes that a final return is the mean of [100]")
     made.add_argument("--title", help="over the figure")
@@ -152,6 +153,7 @@ def main(argv=None):
                 raise UserError(f"--{name} {getattr(args, name)}; give at least 1 episode")
         if args.out.suffix.lower() not in SUFFIXES:
             raise UserError(f"--out {args.out}: a figure is one of {', '.join(SUFFIXES)}; name it so")
+        writable_file(args.out, "--out")
         environments, notes = load(args.paths)
         groups = grouped(environments, args.group)
         found = compare(groups, args.final)

@@ -17,7 +17,9 @@ from common.compiled import Shared
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
+from common.paths import file_path
 from common.tf_util import by_name
+from common.writing import writing
 
 
 class PolicyVariables(list):
@@ -212,7 +214,14 @@ class Policy(tf.Module):
                 "ac_space": spaces.to_json(self.ac_space)}
 
     def save(self, path, **extra):
-        """Write the policy, its observation filter and its spaces to one safetensors file. `extra` goes into its metadata."""
+        """Write the policy, its observation filter and its spaces to one safetensors file, whose folder is made. `extra` goes into its metadata.
+
+        Raises:
+            UserError: if `path` is none of a file.
+            CannotWrite: if the system refuses.
+        """
+        with writing(path):
+            path = file_path(path)
         save_arrays(path, self.state(), {"format": FORMAT, **self.description(), **extra})
 
     def restore_from(self, path):

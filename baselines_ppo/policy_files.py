@@ -7,6 +7,7 @@ from common import spaces
 from common.checkpoints import load_arrays
 from common.checks import about, shown
 from common.errors import Unreadable, UserError
+from common.paths import user_path
 from common.post_mortem import FORMAT as POST_MORTEM
 from common.run_folder import FORMAT as CHECKPOINT
 from common.run_folder import RunFolder
@@ -60,7 +61,7 @@ def find_policy(path):
 
 def locate(path):
     """(file, run): the file that `find_policy` finds, and the run that was chosen where `path` is a folder of runs, else None. UserError likewise."""
-    path = Path(path)
+    path = user_path(path)
     try:
         if file := policy_in(path):
             return file, None

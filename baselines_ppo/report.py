@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from baselines_ppo.cli import Parser, complain
+from baselines_ppo.cli import Parser, a_path, complain
 from baselines_ppo.report_figures import RC, as_data, as_images, curve_figure, panels
 from baselines_ppo.report_words import (
     commands,
@@ -26,6 +26,7 @@ from baselines_ppo.report_words import (
 )
 from common.checkpoints import write_atomically
 from common.errors import EnvironmentFault, UserError
+from common.paths import writable_file
 from common.run_data import PROGRESS, Run
 
 
@@ -115,13 +116,14 @@ def to_tensorboard(folder, gif, shape, steps):
 def main(argv=None):
     """`python -m baselines_ppo.report`: returns the exit status; 2 is a mistake in what was asked for."""
     parser = Parser(prog="baselines_ppo.report", allow_abbrev=False, description="Draw curve.png and report.html of a run into its folder.")
-    parser.add_argument("run", metavar="RUN", type=Path, help="the run's folder; it may be under way")
+    parser.add_argument("run", metavar="RUN", type=a_path, help="the run's folder; it may be under way")
     parser.add_argument("--film", action="store_true", help="film an episode of its policy, too: film.gif, on the page and in TensorBoard")
     try:
         args = parser.parse_args(argv)
         run = Run(args.run)
         if not args.run.is_dir() or not (run.config or run.monitors or run.progress):
             raise UserError(f"{args.run}: no run there; give a folder with config.json, {PROGRESS} or *.monitor.csv")
+        writable_file(args.run / "report.html", "report")
         if args.film and (warning := make_film(run)):
             print(f"baselines_ppo.report: {warning}", file=sys.stderr)
         draw(run)

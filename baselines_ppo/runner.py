@@ -16,7 +16,7 @@ from pathlib import Path
 from baselines_ppo.cli import RunSettings, complain
 from baselines_ppo.commands import report_command
 from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
-from baselines_ppo.folders import claim_folder, go_back
+from baselines_ppo.folders import claim_folder, go_back, runs_folder
 from baselines_ppo.going_on import check_settings, read_previous
 from baselines_ppo.job import Job, close
 from baselines_ppo.outputs import announce, draw_report, outputs, print_end, save_policy, versions
@@ -39,6 +39,7 @@ from baselines_ppo.warm_start import COPY, keep_start, read_start
 from common import mpi, system
 from common.drift import RanksDrifted
 from common.errors import ONE_SIGNAL, EnvironmentFault, UserError
+from common.paths import writable_file
 from common.quiet import allowed_cores, import_tensorflow
 from common.run_folder import as_asked_for
 from common.screen import showing
@@ -136,8 +137,10 @@ def train(typed, args, job):
     start = config = None
     if previous is None and settings["load_path"]:
         settings["load_path"], start = read_start(settings["load_path"], pi, comm, as_words)
+    check_save_policy(settings, comm)
     path = settings["run_dir"] = comm.from_root(lambda: settings["run_dir"] or default_folder(settings))
     folder = job.folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
+    check_save_policy(settings, comm)  # again: it may be where the run's folder is now
     try:
         checkpoint = None if previous is None else go_back(folder, comm, exact=args.resume == "exact", pi=pi)
         if comm.rank == 0:
@@ -157,6 +160,12 @@ def train(typed, args, job):
         raise
 
 
+def check_save_policy(settings, comm):
+    """Make the folder of the file that the final policy is written to. UserError, on all ranks, if rank 0 cannot write there."""
+    if settings["save_policy"]:
+        comm.from_root(lambda: writable_file(settings["save_policy"], "--save-policy"))
+
+
 def default_folder(settings):
     """Where a run goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here. A number is behind it if another run has begun this second. The
     folder is made, so that a run that asks at the same moment gets another.
@@ -164,7 +173,7 @@ def default_folder(settings):
     Raises:
         UserError: if it cannot be made.
     """
-    root = Path(os.environ.get("BASELINES_PPO_RUNS") or "runs")
+    root = runs_folder()
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-seed{settings['seed']}"
     folder = root / settings["env"].replace("/", "-").replace(":", "-")
     ends = itertools.chain([""], (f"-{i}" for i in itertools.count(2)))

@@ -2,15 +2,14 @@
 
 Every run is a process of its own. A sweep may be killed at any moment; given its folder again it goes on.
 """
-import os
 import re
 import shlex
 import sys
 import time
-from pathlib import Path
 
 from baselines_ppo.cli import complain
 from baselines_ppo.config_files import typed_from
+from baselines_ppo.folders import runs_folder
 from baselines_ppo.sweep_cli import TAKEN, parse
 from baselines_ppo.sweep_folder import SweepFolder, extended
 from baselines_ppo.sweep_plan import PROG, differing, number_of_runs, plan
@@ -153,7 +152,7 @@ def with_config(path, values, ranks):
 def default_folder(values):
     """Where a sweep goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here."""
     env = re.sub(r"[/:]", "-", values["env"][0]) if len(values.get("env", ())) == 1 else "many"
-    return Path(os.environ.get("BASELINES_PPO_RUNS") or "runs") / f"sweep-{env}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return runs_folder() / f"sweep-{env}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 if __name__ == "__main__":

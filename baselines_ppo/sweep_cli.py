@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import fields
 from typing import get_args
 
-from baselines_ppo.cli import POLICY_SETTINGS, Parser, RunSettings, algorithm_fields, build_parser, count, normalised, setting_names
+from baselines_ppo.cli import POLICY_SETTINGS, Parser, RunSettings, a_path, algorithm_fields, build_parser, count, normalised, setting_names
 from baselines_ppo.sweep_plan import MAX_RUNS, PROG, flag_of, text_of
 from common.errors import UserError
 
@@ -51,10 +51,10 @@ def sweep_parser():
     own = parser.add_argument_group("the sweep")
     own.add_argument("--jobs", type=count, metavar="N", help="runs at once [the cores, over --ranks]")
     own.add_argument("--ranks", type=count, metavar="N", help="ranks of each run, under mpirun [1]")
-    own.add_argument("--sweep-dir", metavar="DIR", help="folder of the sweep; that of an earlier one goes on with it, with more values extends it "
+    own.add_argument("--sweep-dir", metavar="DIR", type=a_path, help="folder of the sweep; that of an earlier one goes on with it, with more values extends it "
                      "[runs/sweep-<env>-<time>]")
     own.add_argument("--dry-run", action="store_true", help="print the runs' command lines, and end")
-    own.add_argument("--config", metavar="FILE", help="settings of a run, its config.json, or any JSON object of them; what is typed wins")
+    own.add_argument("--config", metavar="FILE", type=a_path, help="settings of a run, its config.json, or any JSON object of them; what is typed wins")
     swept = setting_names() - TAKEN.keys()
     for group in build_parser()._action_groups:
         actions = [action for action in group._group_actions if action.dest in swept]

@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from common import system
 from common.checks import check_room, shown
 from common.errors import Unreadable, UserError
+from common.paths import beside, user_path
 from common.writing import writing
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
@@ -38,17 +39,17 @@ def write_atomically(path, data):
         CannotWrite: if the system refuses; what was there before is still there.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = beside(path)
     with writing(path):
         try:
-            with open(beside, "wb") as file:
+            with open(part, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, path)
+            os.replace(part, path)
         except BaseException:
             with contextlib.suppress(OSError):  # it is why there is none that counts
-                beside.unlink(missing_ok=True)
+                part.unlink(missing_ok=True)
             raise
         system.sync(path.parent)  # the rename itself
 
@@ -74,7 +75,7 @@ def load_arrays(path, *formats):
         Unreadable: if it cannot be read, or another version wrote it.
         UserError: if it is truncated, damaged, or of another format.
     """
-    path = Path(path)
+    path = user_path(path)
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):

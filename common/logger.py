@@ -10,6 +10,7 @@ import os
 import numpy as np
 
 from common.callbacks import Callback
+from common.paths import user_path
 from common.writing import CannotWrite, RowFile
 
 
@@ -83,10 +84,10 @@ class TensorBoardOutput:
 
     def __init__(self, folder):
         import tensorflow as tf
-        self.tf, self.folder = tf, folder
+        self.tf, self.folder = tf, user_path(folder)
         self.names = None
         with self._refusals():
-            self.writer = tf.summary.create_file_writer(str(folder))
+            self.writer = tf.summary.create_file_writer(str(self.folder))
         self._write = tf.function(self._write_graph, autograph=False)
 
     @contextlib.contextmanager

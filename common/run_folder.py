@@ -11,6 +11,7 @@ from common.checkpoints import load_arrays, save_arrays, write_atomically
 from common.checks import about, number, read_json, shown, truth, whole
 from common.errors import Unreadable, UserError
 from common.folder_lock import FolderLock
+from common.paths import try_folder, user_path
 from common.post_mortem import first_not_finite
 from common.run_logs import RunLogs
 from common.writing import writing
@@ -45,7 +46,7 @@ class RunFolder:
     """
 
     def __init__(self, path, keep=3):
-        self.path, self.keep, self.lock = Path(path), keep, None
+        self.path, self.keep, self.lock = user_path(path, "run directory"), keep, None
         self.passed_over = {}
         with as_asked_for(self.path):
             for folder in (self.path, self.path / "checkpoints"):
@@ -54,9 +55,7 @@ class RunFolder:
     def check_writable(self):
         """Raises UserError if this process cannot write here."""
         with as_asked_for(self.path):
-            probe = self.path / f".probe.{os.getpid()}.part"
-            probe.touch()
-            probe.unlink(missing_ok=True)  # another host may have a process of this number
+            try_folder(self.path)
 
     def claim(self):
         """Take the folder for this process (`FolderLock`), and remove what writers that were killed have left in it half done.
@@ -119,7 +118,7 @@ class RunFolder:
     @staticmethod
     def config_in(folder):
         """As `read_config`, of any folder, which is not touched."""
-        path = Path(folder) / "config.json"
+        path = user_path(folder) / "config.json"
         try:
             if not path.exists():
                 return None

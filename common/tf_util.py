@@ -6,10 +6,10 @@ There is no session. What one would be asked for is given by name, or, inside a 
 """
 import contextlib
 import contextvars
-from pathlib import Path
 
 from common.checkpoints import check_arrays, load_arrays, save_arrays
 from common.errors import UserError
+from common.paths import file_path, user_path
 from common.writing import writing
 
 FORMAT = "baselines_ppo.variables"
@@ -26,14 +26,15 @@ def save_variables(save_path, variables=None, sess=None):
         sess: not looked at.
 
     Raises:
-        UserError: if there is nobody to tell which variables.
+        UserError: if there is nobody to tell which variables, or `save_path` is none of a file.
+        CannotWrite: if the system refuses.
     """
-    variables, path = _given(variables, "save_variables", "pi.save(path)"), Path(save_path).expanduser()
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    variables = _given(variables, "save_variables", "pi.save(path)")
     if hasattr(variables, "policy"):
-        variables.policy.save(path)
+        variables.policy.save(save_path)
     else:
+        with writing(save_path):
+            path = file_path(save_path, "save_path")
         save_arrays(path, {name: v.numpy() for name, v in by_name(variables).items()}, {"format": FORMAT})
 
 
@@ -43,7 +44,7 @@ def load_variables(load_path, variables=None, sess=None):
     Raises:
         UserError: if there is none, it is damaged, or it holds others.
     """
-    variables, path = _given(variables, "load_variables", "pi = load_policy(path)"), Path(load_path).expanduser()
+    variables, path = _given(variables, "load_variables", "pi = load_policy(path)"), user_path(load_path, "load_path")
     if hasattr(variables, "policy"):
         variables.policy.restore_from(path)
         return
