@@ -1,13 +1,15 @@
 """Monitor: an environment's episodes, counted where they are real, and written as Baselines' and SB3's tools read them."""
 import json
+import sys
 import time
-from pathlib import Path
 
 import gymnasium as gym
 
+from common import mpi
+from common.checks import decoded
 from common.env_faults import unusable
 from common.errors import UserError
-from common.writing import RowFile
+from common.writing import InUse, RowFile
 
 
 class Monitor(gym.Wrapper):
@@ -15,7 +17,8 @@ class Monitor(gym.Wrapper):
 
     Args:
         env: the environment.
-        path: a `*.monitor.csv` file, appended to if it is there; None writes none.
+        path: a `*.monitor.csv` file, appended to if it is there; None writes none. Each environment needs its own. Of ranks that are given the same,
+            one takes it, and the others put their number before its name.
 
     Attributes:
         episodes: finished episodes [(return, length)] not yet taken by `take_episodes`.
@@ -31,24 +34,24 @@ class Monitor(gym.Wrapper):
         """Write episodes to another file from now on, as `path` above.
 
         Raises:
-            UserError: if it is there, and no Monitor file.
+            UserError: if it is there, and no Monitor file; or if another environment's Monitor has it open.
         """
         if self.rows is not None:
             self.rows.close()
             self.rows = None
         if path is None:
             return
-        path = Path(path)
-        if path.exists() and path.stat().st_size:
+        rows = rows_of_this_rank(path)
+        if rows.is_empty():
+            header = {"t_start": self.started, "env_id": self.env.spec.id if self.env.spec else None}
+            rows.write(f"#{json.dumps(header)}\nr,l,t\n")
+        else:
             try:
-                self.started = float(json.loads(path.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("#"))["t_start"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path} is no monitor file, so no episodes are added to it; move it away") from error
-            self.rows = RowFile(path)
-            return
-        self.rows = RowFile(path)
-        header = {"t_start": self.started, "env_id": self.env.spec.id if self.env.spec else None}
-        self.rows.write(f"#{json.dumps(header)}\nr,l,t\n")
+                self.started = started_in(rows.path)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                rows.close()
+                raise UserError(f"{rows.path} is no monitor file, so no episodes are added to it; move it away") from error
+        self.rows = rows
 
     def reset(self, **kwargs):
         """Starts a new episode; what was counted of one that has not ended is dropped."""
@@ -84,6 +87,27 @@ class Monitor(gym.Wrapper):
     def close(self):
         self.write_to(None)
         super().close()
+
+
+def rows_of_this_rank(path):
+    """The `RowFile` at `path`, or, where another rank has that, beside it with this rank's number before the name."""
+    try:
+        return RowFile(path)
+    except InUse as error:
+        rank = mpi.launched_rank()
+        if rank is None or error.here:
+            raise
+        own = RowFile(error.path.with_name(f"{rank}.{error.path.name}"))
+        print(f"rank {rank}: {error.path} is another rank's; this one's episodes go to {own.path.name} beside it", file=sys.stderr, flush=True)
+        return own
+
+
+def started_in(path):
+    """`t_start` of a Monitor file. ValueError, KeyError or TypeError if it is none, or its first columns are not r, l, t."""
+    header, columns, *_ = [*decoded(path.read_bytes()).splitlines(), ""]
+    if columns.split(",")[:3] != ["r", "l", "t"]:
+        raise ValueError(columns)
+    return float(json.loads(header.removeprefix("#"))["t_start"])
 
 
 def find_monitor(env):

@@ -24,6 +24,7 @@ LAUNCHERS = {
     "MV2_COMM_WORLD_SIZE": "MVAPICH",
     "SLURM_STEP_NUM_TASKS": "srun",
 }
+RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")  # the variables in which they tell it its number
 YIELDING = 1e-3  # seconds of waiting for others in which a core is only given up, not slept on
 PASSING_ON = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
 
@@ -34,6 +35,11 @@ def launched_ranks(environ=os.environ):
         if environ.get(variable, "").isdigit():
             return int(environ[variable]), launcher
     return 1, None
+
+
+def launched_rank(environ=os.environ):
+    """This process's number among the ranks that a launcher says it has started; None without one. MPI need not have been started."""
+    return next((int(environ[variable]) for variable in RANKS if environ.get(variable, "").isdigit()), None) if launched_ranks(environ)[0] > 1 else None
 
 
 def environment_of_a_child():

@@ -1,8 +1,22 @@
 """Writing a run's files: errors that name the file, and text files that grow by whole rows."""
 import contextlib
 import errno
+import gc
 import os
+import stat
+import time
+import weakref
 
+from common.errors import UserError
+from common.paths import make_folder, user_path
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None
+
+ENDING = 10.0  # seconds that a writer is given to end: of a run that was killed, other ranks and worker processes live on for some
+OPEN = weakref.WeakValueDictionary()  # (device, inode) -> `RowFile`, of this process
 FIXES = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EROFS: "make it writable", errno.EACCES: "make it writable",
          errno.EPERM: "make it writable", errno.EMFILE: "allow more open files (ulimit -n)", errno.ENFILE: "close other files",
          errno.EFBIG: "allow larger files (ulimit -f)", errno.ENOENT: "see where it has gone", errno.ESTALE: "see where it has gone"}
@@ -23,6 +37,19 @@ class CannotWrite(OSError):
         return FIXES.get(self.errno, "mend that")
 
 
+class InUse(UserError):
+    """A file that grows by rows has a writer already.
+
+    Attributes:
+        path: the file.
+        here: whether the writer is in this process.
+    """
+
+    def __init__(self, path, here):
+        super().__init__(f"{path} has another writer already, an environment, a log or a process; give each a file of its own, or close the other first")
+        self.path, self.here = path, here
+
+
 @contextlib.contextmanager
 def writing(path):
     """A block that writes `path`: what the system refuses there is raised as `CannotWrite`, with the path if it does not name another."""
@@ -37,17 +64,47 @@ def writing(path):
 class RowFile:
     """A text file that grows by whole rows: each is with the system once it is written, and one for which there is no room leaves no part.
 
+    It has one writer: rows of two would be mixed.
+
     Args:
-        path: appended to if it is there.
+        path: appended to if it is there, else made, with its folder.
 
     Raises:
+        InUse: if it has a writer already, in this process or, where the file system has locks, in another.
         CannotWrite: here and in `write`.
     """
 
     def __init__(self, path):
-        self.path = path
-        with writing(path):
-            self.file = open(path, "ab", buffering=0)  # a buffer would keep what could not be written, and fail again when it is closed
+        self.path = user_path(path)
+        with writing(self.path):
+            make_folder(self.path.parent)
+            self.file = open(self.path, "ab", buffering=0)  # a buffer would keep what could not be written, and fail again when it is closed
+        self._close = weakref.finalize(self, self.file.close)  # where nobody does: Python would warn of a file left open
+        status = os.fstat(self.file.fileno())
+        self.key = status.st_dev, status.st_ino
+        if not stat.S_ISREG(status.st_mode):
+            return  # /dev/null takes what many write
+        if self.key in OPEN:
+            gc.collect()  # it may be out of everybody's reach
+        if self.key in OPEN or not self._lock():
+            self._close()
+            raise InUse(self.path, here=self.key in OPEN)
+        OPEN[self.key] = self
+
+    def _lock(self):
+        """Lock it against other processes, which are given some time to end; False if one does not. Where there are no locks, it does without."""
+        deadline = time.monotonic() + ENDING
+        while fcntl is not None:
+            try:
+                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    return False
+                time.sleep(0.1)
+            except OSError:  # a file system without locks
+                break
+        return True
 
     def is_empty(self):
         """Whether it still needs its header."""
@@ -67,4 +124,9 @@ class RowFile:
 
     def close(self):
         """Let go of it."""
-        self.file.close()
+        if self._close.alive:
+            OPEN.pop(self.key, None)
+            if fcntl is not None:
+                with contextlib.suppress(OSError):
+                    fcntl.flock(self.file, fcntl.LOCK_UN)  # or a process that was forked meanwhile would keep the lock
+        self._close()

@@ -3,6 +3,7 @@ import errno
 import json
 import os
 import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +152,16 @@ def test_a_new_file_replaces_the_old_one_whole(tmp_path):
         write_atomically(tmp_path / "file", data)
         assert (tmp_path / "file").read_bytes() == data
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_threads_that_write_one_file_at_once_leave_a_whole_one_and_nothing_beside_it(tmp_path):
+    def write(i):
+        for _ in range(20):
+            save_arrays(tmp_path / "x", {"x": np.full(10_000, i)}, METADATA)
+            load_arrays(tmp_path / "x", FORMAT)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_matching_arrays_pass_the_check():
