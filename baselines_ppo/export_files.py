@@ -1,6 +1,5 @@
 """Writing a folder as `common.checkpoints.write_atomically` writes a file: whole or not at all, and over nothing."""
 import contextlib
-import os
 import shutil
 
 from common import system

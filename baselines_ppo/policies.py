@@ -95,7 +95,7 @@ class Policy(tf.Module):
         Returns:
             A `Shared`; None for a class that does not say that its `network` depends on its settings and spaces alone: a derived class may differ.
         """
-        if not vars(type(self)).get("network_is_pure"):
+        if not vars(type(self)).get("network_is_pure") or "forward" in vars(self):  # which a user may have replaced
             return None
         own = (type(self), json.dumps(self.description(), sort_keys=True, default=str), self.xla)
         return Shared((own, key), list(self.weights.values()), lambda variables: of_network(NetworkOver(self, variables)))

@@ -37,6 +37,13 @@ def lock(file, shared=False):
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
+def unlock(file):
+    """Give back a `lock`, which goes with the file only once every process that inherited it has closed it."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):  # of a file system without locks
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def sync(path):
     """Have a file reach the disk, or a folder, such as the name of a file in it that was renamed. Windows does neither with what is open for reading."""
     if OPENS_FOLDERS:

@@ -7,13 +7,9 @@ import stat
 import time
 import weakref
 
+from common import system
 from common.errors import UserError
 from common.paths import make_folder, user_path
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 ENDING = 10.0  # seconds that a writer is given to end: of a run that was killed, other ranks and worker processes live on for some
 OPEN = weakref.WeakValueDictionary()  # (device, inode) -> `RowFile`, of this process
@@ -94,17 +90,16 @@ class RowFile:
     def _lock(self):
         """Lock it against other processes, which are given some time to end; False if one does not. Where there are no locks, it does without."""
         deadline = time.monotonic() + ENDING
-        while fcntl is not None:
+        while True:
             try:
-                fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
+                system.lock(self.file)
+                return True
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     return False
                 time.sleep(0.1)
-            except OSError:  # a file system without locks
-                break
-        return True
+            except OSError:  # a system or a file system without locks
+                return True
 
     def is_empty(self):
         """Whether it still needs its header."""
@@ -126,7 +121,5 @@ class RowFile:
         """Let go of it."""
         if self._close.alive:
             OPEN.pop(self.key, None)
-            if fcntl is not None:
-                with contextlib.suppress(OSError):
-                    fcntl.flock(self.file, fcntl.LOCK_UN)  # or a process that was forked meanwhile would keep the lock
+            system.unlock(self.file)  # or a process that was forked meanwhile would keep the lock
         self._close()

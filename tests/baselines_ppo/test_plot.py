@@ -303,7 +303,8 @@ def test_a_curve_that_ends_early_is_told(tmp_path, capsys):
 
 @pytest.mark.parametrize("words, part", [
     (["nowhere"], "nowhere: there is no such file or folder"), (["--out", "x.jpg"], ".png, .pdf, .svg"), (["--window", "0"], "--window 0"),
-    (["--final", "-3"], "--final -3"), (["--group", "clip_parm"], "clip_param"), (["--x", "hours"], "steps"), (["--out", "/proc/no/where/x.png"], "--out /proc/no/where/x.png cannot be written"),
+    (["--final", "-3"], "--final -3"), (["--group", "clip_parm"], "clip_param"), (["--x", "hours"], "steps"),
+    (["--out", "/proc/no/where/x.png"], "--out /proc/no/where/x.png cannot be written"),
     (["--grup", "lam"], "--group"),
 ])
 def test_refused_in_one_line(words, part, tmp_path, capsys):

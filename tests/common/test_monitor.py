@@ -11,7 +11,7 @@ import time
 import gymnasium as gym
 import pytest
 
-from common import writing
+from common import system, writing
 from common.errors import UserError
 from common.logger import CsvOutput, JsonOutput
 from common.monitor import Monitor, find_monitor
@@ -198,7 +198,7 @@ def test_a_process_that_was_forked_does_not_keep_a_file_that_is_closed(tmp_path,
 
 
 def test_without_locks_one_process_is_still_looked_after(tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "fcntl", None)  # as on Windows
+    monkeypatch.setattr(system, "fcntl", None)  # as on Windows
     first = Monitor(Countdown(), tmp_path / "m.csv")
     refused(tmp_path / "m.csv")
     first.close()
