@@ -8,6 +8,7 @@ TAKEN = "already holds a run; choose another run_dir"
 OTHER_RUN_DIR = "choose another run_dir"
 OTHER_SWEEP_DIR = "choose another sweep_dir"
 GO_ON = "start again, from a checkpoint by load_path if there is one"
+FROM_POLICY = "start a new run from its policy, by load_path"
 LAST = "start again from the last checkpoint by load_path"
 STALLED = "checkpoints are whole: start again from one by load_path, or with a longer timeout of the heartbeat if this is no fault"
 NOT_BEGUN = "no iteration had begun: start again, with a longer timeout of the heartbeat if this is no fault"
@@ -21,6 +22,7 @@ IN_FLAGS = {
     OTHER_RUN_DIR: "choose another --run-dir",
     OTHER_SWEEP_DIR: "choose another --sweep-dir",
     GO_ON: "go on by --resume",
+    FROM_POLICY: "start a new run from its policy, by --load-path",
     LAST: "go on from the last checkpoint by --resume",
     STALLED: "checkpoints are whole: go on with --resume auto, or with a longer --stall-timeout if this is no fault",
     NOT_BEGUN: "no iteration had begun: start again, with a longer --stall-timeout if this is no fault",

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from common import system
+from common.advice import FROM_POLICY
 from common.checkpoints import write_atomically
 from common.checks import whole
 from common.errors import UserError
@@ -64,7 +65,7 @@ class RunLogs:
         """
         if not system.CUTS_LOGS:
             raise UserError(f"to go on with the run in {self.folder}, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-                            "start a new run from its policy, by --load-path")
+                            f"{FROM_POLICY}")
         self.seen, missing = {}, []
         for name in self.names():
             path, size = self.folder / name, whole(str(self.folder / name), sizes.get(name, 0))
