@@ -210,7 +210,8 @@ def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
 
 @pytest.mark.parametrize(("data", "says"), [(OURS.encode("utf-16"), "it is text in UTF-16; save it as UTF-8"),
                                             (b"\xfe\xff" + OURS.encode("utf-16-be"), "it is text in UTF-16; save it as UTF-8"),
-                                            (gzip.compress(OURS.encode()), "it is compressed; unpack it by gunzip")])
+                                            (gzip.compress(OURS.encode(), mtime=0), "it is compressed; unpack it by gunzip")],
+                         ids=["utf-16", "utf-16-be", "gzip"])
 def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
     for name, read in (("x.monitor.csv", read_monitor), ("progress.csv", read_progress), ("config.json", lambda path: Run(path.parent).config)):
         (tmp_path / name).write_bytes(data)
