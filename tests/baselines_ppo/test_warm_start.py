@@ -49,7 +49,7 @@ def test_weights_and_filter_are_taken_over_and_adam_starts_afresh(trained, run):
     for name, x in before.items():
         np.testing.assert_array_equal(kept[name], x)
         if not name.startswith("ob_rms/"):
-            np.testing.assert_allclose(after[name], x, atol=1e-9)  # two steps of Adam, each of 1e-12 at the most
+            np.testing.assert_allclose(after[name], x, rtol=0, atol=4e-12)  # two steps of Adam, each of 1e-12; the sum is rounded by less
     assert after["ob_rms/count"] == 1064
     arrays, metadata = load_arrays(folder / "checkpoints" / "ckpt-00000001.safetensors", FORMAT)
     assert arrays["adam/t"] == 2 and metadata["counters"]["timesteps_so_far"] == 64

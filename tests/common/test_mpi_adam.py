@@ -33,7 +33,8 @@ def gradients(count, size=9, seed=1):
 def assert_is_adams(actual, expected, grads, stepsize, start):
     params, m, v = actual
     moved = stepsize * len(grads)  # a step is at most about the step size in each entry
-    # 1 - 0.999 ** t holds 0.999 rounded to float32: at t = 1 that is eps / 2 / 1e-3 of it, and its root half as much
+    # 1 - 0.999 ** t holds 0.999 rounded to float32: at t = 1 that is eps / 2 / 1e-3 of it, and its root half as much; a power that is off by 4 ulps, which
+    # is eps / 2 each, makes eps / 1e-3 / t more, and over fifty steps less than as much again
     rounding = len(grads) * EPS * (np.abs(start).max() + moved)
     np.testing.assert_allclose(params, expected[0], rtol=0, atol=2 * moved * (EPS / 4e-3) + rounding)
     for moment, wanted, power in ((m, expected[1], 1), (v, expected[2], 2)):
@@ -57,7 +58,8 @@ def test_the_first_step_is_the_step_size_against_the_sign():
     """m / sqrt(v) is the gradient's sign at t = 1, whatever its length: Kingma and Ba 2015, section 2.1."""
     params, _, _ = adam_step(tf.zeros(2), tf.zeros(2), tf.zeros(2), 1, np.float32([5, -0.01]),
                              0.1, 0.9, 0.999, 0.0)
-    np.testing.assert_allclose(params, [-0.1, 0.1], rtol=EPS / 1e-3)  # 1 - 0.999 in float32
+    # 1 - 0.999 in float32: half an ulp, of eps / 2, in 0.999 and 3 of its power, over 1e-3, and the root halves it
+    np.testing.assert_allclose(params, [-0.1, 0.1], rtol=EPS / 1e-3)
 
 
 def test_update_makes_the_papers_steps_on_the_variables():

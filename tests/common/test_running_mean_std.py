@@ -1,6 +1,7 @@
 """Running moments against NumPy on all the data at once."""
 import numpy as np
 import pytest
+from tolerance import gamma
 
 from common.mpi import Communicator, merge_moments
 from common.running_mean_std import RunningMeanStd
@@ -28,10 +29,11 @@ def test_merged_moments_are_those_of_the_concatenated_data(offset, std, sizes):
     count, mean, var = merge_moments(*moments(a), *moments(b))
     exact = np.concatenate([a, b]).astype(np.longdouble)
     assert count == len(exact)
-    # a mean is rounded to an ulp of the offset, the log2(n) levels of NumPy's sum included
-    np.testing.assert_allclose(mean, exact.mean(axis=0).astype(float), atol=16 * EPS * (abs(offset) + std))
-    # that rounding shifts delta by d: 2 d |delta| < 32 eps offset * 4 std, beside 64 ulp of the variance itself
-    np.testing.assert_allclose(var, exact.var(axis=0).astype(float), rtol=64 * EPS, atol=128 * EPS * (abs(offset) + std) * std)
+    # a mean is off by its sum's roundings, of numbers up to 4 deviations from the offset, and by those of merging
+    error = gamma(max(sizes) + 5, np.float64) * (abs(offset) + 4 * std)
+    np.testing.assert_allclose(mean, exact.mean(axis=0).astype(float), rtol=0, atol=error)
+    # that shifts delta, of up to 8 deviations, by twice as much, beside the roundings of the variance's own sum; float32 would make 1e7 times as much
+    np.testing.assert_allclose(var, exact.var(axis=0).astype(float), rtol=gamma(2 * max(sizes) + 20, np.float64), atol=4 * error * 8 * std)
 
 
 def test_merging_with_an_empty_set_changes_nothing():
@@ -51,9 +53,10 @@ def test_updates_give_the_moments_of_all_rows(offset, std):
     for batch in batches:
         rms.update(batch)
     mean, var = from_sums(np.concatenate(batches))
-    np.testing.assert_allclose(rms.mean, mean.astype(float), rtol=64 * EPS, atol=64 * EPS * std)
-    # a batch's mean is rounded by EPS x offset, which moves a deviation from it by as much, and the variance by twice that part of the std
-    np.testing.assert_allclose(rms.var, var.astype(float), rtol=256 * EPS + 2 * EPS * offset / std)
+    error = gamma(2048 + 4 * 5, np.float64) * (offset + 4 * std)  # the largest batch's sum, and four merges
+    np.testing.assert_allclose(rms.mean, mean.astype(float), rtol=0, atol=error)
+    # a mean that is off moves deviations by as much, of which the variance has the mean of the squares
+    np.testing.assert_allclose(rms.var, var.astype(float), rtol=gamma(2 * 2048 + 100, np.float64) + 4 * error / std)
 
 
 def test_float32_rows_are_accumulated_in_float64():
@@ -61,8 +64,9 @@ def test_float32_rows_are_accumulated_in_float64():
     x = (1000 + rng.standard_normal(100_000)).astype(np.float32)
     rms.update(x)
     mean, var = from_sums(x)
-    assert rms.mean == pytest.approx(float(mean), rel=64 * EPS)
-    assert rms.var == pytest.approx(float(var), rel=1e-9)  # float32 sums would be off by 1e-4
+    error = gamma(100_000 + 10, np.float64)  # of a float64 sum; float32 sums would be off by 1e-4 and more
+    assert rms.mean == pytest.approx(float(mean), rel=error)
+    assert rms.var == pytest.approx(float(var), rel=2 * error + 2 * error * 1000)  # the mean's error in deviations, which are of 1
 
 
 def test_count_goes_on_past_a_billion_samples():
@@ -120,15 +124,16 @@ def test_normalise_is_mean_and_std_then_clip_in_float32():
     rms.restore({"count": np.ones(1), "mean": np.float64([1e8, 0]), "var": np.float64([4.0, 0.0])})
     out = rms.normalise(np.float64([[1e8 + 1, 0.05], [1e8 - 100, -0.3]]), clip=5.0)
     assert out.dtype == np.float32
-    np.testing.assert_allclose(out, [[0.5, 0.5], [-5, -3]], rtol=1e-7)  # (1 / 2, 0.05 / floor 0.1), (-50 clipped, -0.3 / 0.1)
+    np.testing.assert_allclose(out, [[0.5, 0.5], [-5, -3]], rtol=gamma(1))  # (1 / 2, 0.05 / floor 0.1), (-50 clipped, -0.3 / 0.1)
 
 
 def test_moments_of_one_process_are_numpys():
     x = np.random.default_rng(4).standard_normal((30, 2, 3)).astype(np.float32)
     count, mean, var = Communicator(None).moments(x)
     assert count == 30
-    np.testing.assert_allclose(mean, x.mean(axis=0, dtype=np.float64), rtol=1e-13)
-    np.testing.assert_allclose(var, x.var(axis=0, dtype=np.float64), rtol=1e-13)
+    error = 2 * gamma(30 + 2, np.float64) * np.abs(x).max()  # two float64 sums of 30
+    np.testing.assert_allclose(mean, x.mean(axis=0, dtype=np.float64), rtol=0, atol=error)
+    np.testing.assert_allclose(var, x.var(axis=0, dtype=np.float64), rtol=0, atol=4 * error * np.abs(x).max())
 
 
 def test_a_constant_input_becomes_zero_where_no_deviation_is_too_small():

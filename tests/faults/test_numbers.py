@@ -8,6 +8,7 @@ import jobs
 import numpy as np
 import pytest
 import tensorflow as tf
+from exact_networks import mlp
 from faulty_envs import Faulty
 from logs import Rows
 from small_envs import Identity
@@ -184,9 +185,11 @@ def test_trpo_names_what_is_not_finite_before_its_step_and_leaves_the_segment(po
     (path,) = (tmp_path / "post-mortem").iterdir()
     arrays, said = load_arrays(path, FORMAT)
     assert said["minibatch"] == "the whole segment" and set(said["terms"]) == set(trpo_mpi.TERMS)
-    assert len(arrays["minibatch/x"]) == 64 and arrays["minibatch/weights"].sum() == pytest.approx(1)
+    assert len(arrays["minibatch/x"]) == 64 and arrays["minibatch/weights"].sum() == 1  # powers of two: exact
     pi = policy.load(path)
-    np.testing.assert_allclose(pi.forward(arrays["minibatch/x"])[0], arrays["minibatch/flatparam"], atol=1e-6)  # it has not moved: a step makes 0.1 of it
+    error = mlp(pi, arrays["minibatch/x"], prepared=True)[0].error.max()  # each of two graphs' logits
+    np.testing.assert_allclose(pi.forward(arrays["minibatch/x"])[0], arrays["minibatch/flatparam"], rtol=0, atol=2 * error)
+    assert error < 1e-5  # it has not moved: a step makes 0.1 of it
 
 
 def test_a_policy_that_acts_with_nan_is_blamed_rather_than_the_environment_that_minds(tmp_path):

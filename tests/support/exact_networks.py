@@ -12,8 +12,8 @@ class Bounded(NamedTuple):
     value: np.ndarray
     error: np.ndarray
 
-    def __getitem__(self, rows):
-        return Bounded(self.value[rows], self.error[rows])
+    def at(self, *where):
+        return Bounded(self.value[where], self.error[where])
 
 
 def dense(x, w, b):
@@ -59,7 +59,7 @@ def mlp(pi, ob, prepared=False, input_ulps=0.5):
     flat = dense(hidden("pol"), w["pol/final/w"], w["pol/final/b"])
     if "pol/logstd" in w:  # as it is
         flat = Bounded(*(np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1) for part, own in zip(flat, (w["pol/logstd"], 0.0))))
-    return flat, dense(hidden("pol" if pi.shared_trunk else "vf"), w["vf/final/w"], w["vf/final/b"])[:, 0]
+    return flat, dense(hidden("pol" if pi.shared_trunk else "vf"), w["vf/final/w"], w["vf/final/b"]).at(slice(None), 0)
 
 
 def cnn(pi, obs):
@@ -76,7 +76,7 @@ def cnn(pi, obs):
     flat = long_sum(x, np.matmul, w["pol/final/w"], w["pol/final/b"], len(w["pol/final/w"]))
     if "pol/logstd" in w:
         flat = Bounded(*(np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1) for part, own in zip(flat, (w["pol/logstd"], 0.0))))
-    return flat, long_sum(x, np.matmul, w["vf/final/w"], w["vf/final/b"], len(w["vf/final/w"]))[:, 0]
+    return flat, long_sum(x, np.matmul, w["vf/final/w"], w["vf/final/b"], len(w["vf/final/w"])).at(slice(None), 0)
 
 
 def gaussian_sample(pdtype, flat, noise):
