@@ -7,6 +7,8 @@ layer is two of them, because a column of ones behind the features makes the bia
 import numpy as np
 import tensorflow as tf
 
+from common.fast_clip import clip
+
 
 class TensorFlowNetwork:
     """Layers over a policy's variables.
@@ -62,7 +64,7 @@ class NumpyNetwork:
         if self.folded is None:
             self.features[...] = ob
         else:
-            np._core.umath.clip(ob, self.low, self.high, self.features)  # np.clip without its layers of Python
+            clip(ob, self.low, self.high, self.features)
         return self.x
 
     def dense(self, x, layer):

@@ -9,6 +9,7 @@ from gymnasium.vector import AutoresetMode
 from common.checks import in_brief, shown
 from common.env_faults import first_observation, raised
 from common.errors import EnvironmentFault, UserError
+from common.fast_clip import clip
 from common.spaces import in_one_line
 from common.vec_env import InProcessVectorEnv
 from common.vector_promises import broken, check_observations, check_step, final_observation, layout_of
@@ -120,7 +121,7 @@ class Stepper:
             [(k, final observation encoded, terminated, truncated)] of the episodes that ended.
         """
         if self.low is not None:
-            actions = np._core.umath.clip(actions, self.low, self.high)  # np.clip without its layers of Python
+            actions = clip(actions, self.low, self.high)
         if self.as_int:
             actions = actions.tolist()
         elif self.dtype is not None and actions.dtype != self.dtype:
