@@ -67,8 +67,9 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
     Raises:
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
-    kind, env_kwargs = kind_of(env_id), copy.deepcopy(env_kwargs or {})  # an environment may change what is in them, and others are made of the same
+    kind, env_kwargs = kind_of(env_id), env_kwargs or {}
     try:
+        env_kwargs = copy.deepcopy(env_kwargs)  # an environment may change what is in them, and others are made of the same
         if kind == "mujoco":
             quiet_mujoco(draws="render_mode" in env_kwargs)
         if kind == "atari":

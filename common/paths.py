@@ -36,7 +36,7 @@ def user_path(path, name="path"):
         raise UserError(f"{name}={shown(text)} cannot be: {error}; give another") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UserError(f"{name}={shown(text)} cannot be: {error.strerror}; give a shorter one") from error
+            raise UserError(f"{name}={text!r} cannot be: {error.strerror}; give a shorter one") from error
     found = Path(expanded)
     return found.absolute() if found.parts and found.parts[0].startswith("~") else found  # from ./~, which a Path shortens to ~: home, the next time
 

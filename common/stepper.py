@@ -17,6 +17,7 @@ from common.writing import CannotWrite
 
 NO_LIST = (gym.error.Error, TypeError, ValueError, AssertionError, AttributeError)  # what a list of seeds is answered with where one is expected
 
+
 class Encodings:
     """A segment's observations, each encoded when it comes: the next environment may write into the same arrays."""
 
