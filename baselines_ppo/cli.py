@@ -118,12 +118,15 @@ POLICY_SETTINGS = {
     "shared_trunk": (boolean, "MlpPolicy: the value reads the policy's last hidden layer"),
     "normalise_ob": (boolean, "MlpPolicy: normalise observations by their running mean and deviation"),
     "ob_clip": (float, "MlpPolicy: clip normalised observations to +- this"), "ob_min_std": (float, "MlpPolicy: divide no observation by less"),
-    "kind": (str, "CnnPolicy: large (Nature's) or small (A3C's)"), "init": (str, "initial weights: normc or orthogonal"),
+    "kind": (str, "CnnPolicy: large (Nature's) or small (A3C's)"),
+    "channels": (str, "CnnPolicy: the axis of an image that has the channels: first, last, or smaller, whichever has fewer entries; default: found out where "
+                      "only one can be it"),
+    "init": (str, "initial weights: normc or orthogonal"),
     "init_logstd": (float, "where a Gaussian's log std starts"),
 }
 # as the policies' classes have them, which need TensorFlow to be asked
 POLICY_DEFAULTS = {"hid_size": 64, "num_hid_layers": 2, "vf_hid_size": None, "gaussian_fixed_var": True, "shared_trunk": False, "normalise_ob": True,
-                   "ob_clip": 5.0, "ob_min_std": 0.1, "kind": "large", "init": "normc", "init_logstd": 0.0}
+                   "ob_clip": 5.0, "ob_min_std": 0.1, "kind": "large", "channels": None, "init": "normc", "init_logstd": 0.0}
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
+from baselines_ppo.settings import OLDER_CNN
 from common import seeding
-from common.advice import USE_MLP
+from common.advice import CHOOSE_CHANNELS, USE_MLP
 from common.checks import check_room, one_of
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
@@ -19,9 +20,32 @@ from common.spaces import in_one_line
 ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}
 
 
-def channels_first(space):
-    """Whether images are [C, H, W], as Gymnasium's frame stack has them."""
-    return space.shape[0] < space.shape[2]
+CHANNELS = ("first", "last", "smaller")
+
+
+def least_pixels(convolutions):
+    """The least height and width of images, of which one pixel is left."""
+    return functools.reduce(lambda n, layer: (n - 1) * layer[2] + layer[1], reversed(convolutions), 1)
+
+
+def channel_axis(space, convolutions, channels=None):
+    """'first' if images are [C, H, W], as Gymnasium's frame stack has them, 'last' if they are [H, W, C].
+
+    Args:
+        space: of the images.
+        convolutions: as in `ARCHITECTURES`.
+        channels: 'first' or 'last'; 'smaller': the axis with fewer entries of the two, the last of equal ones; None: that, where it is sure, because an
+            axis with so few entries has too few pixels for the convolutions.
+
+    Raises:
+        UserError: for anything else, and where it is not sure.
+    """
+    if channels is not None and one_of("channels", channels, CHANNELS) != "smaller":
+        return channels
+    first, _, last = space.shape
+    if channels is None and min(first, last) >= least_pixels(convolutions):
+        raise UserError(f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or {USE_MLP}")
+    return "first" if first < last else "last"
 
 
 class CnnPolicy(Policy):
@@ -34,16 +58,18 @@ class CnnPolicy(Policy):
         kind: 'large', Nature's, or 'small', A3C's.
         init: 'normc', Baselines', or 'orthogonal'.
         init_logstd: where a Gaussian's log std starts.
+        channels: which axis of an image has the channels: 'first', 'last', 'smaller' or None, as `channel_axis` has them.
 
     Raises:
         UserError: if the observations are no such images, for a setting that cannot be, or a network beyond this machine's memory.
     """
 
     network_is_pure = True
+    older_settings = OLDER_CNN
     terms_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
 
-    def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0):
-        shapes = self.shapes(ob_space, ac_space, kind)
+    def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0, channels=None):
+        shapes = self.shapes(ob_space, ac_space, kind, channels=channels)
         check_init(init, init_logstd)
         check_room(4 * sum(map(math.prod, shapes.values())), f"images of {ob_space.shape}: the network")
         super().__init__(name, ob_space, ac_space)
@@ -51,26 +77,27 @@ class CnnPolicy(Policy):
         # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
         self.xla = bool(tf.config.list_physical_devices("GPU"))
         self.minibatch_parts = 1 if self.xla else 2  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
-        self.channels_first = channels_first(ob_space)
         self.convolutions, _ = ARCHITECTURES[kind]
+        self.channels = channel_axis(ob_space, self.convolutions, channels)
         self.free_logstd = "pol/logstd" in shapes
         self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
         self.initialise(seeding.generator(0, seeding.INITIALISE))
 
     @classmethod
-    def shapes(cls, ob_space, ac_space, kind="large", **others):
+    def shapes(cls, ob_space, ac_space, kind="large", *, channels=None, **others):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for what cannot be."""
         if not is_image(ob_space) or ob_space.dtype != np.uint8:
             raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; {USE_MLP}")
         convolutions, dense = ARCHITECTURES[one_of("kind", kind, ARCHITECTURES)]
-        channels, *pixels = ob_space.shape if channels_first(ob_space) else (ob_space.shape[2], *ob_space.shape[:2])
+        axis = channel_axis(ob_space, convolutions, channels)
+        channels, *pixels = ob_space.shape if axis == "first" else (ob_space.shape[2], *ob_space.shape[:2])
         shapes = {}
         for i, (filters, kernel, stride) in enumerate(convolutions, 1):
             pixels = [(n - kernel) // stride + 1 for n in pixels]
             if min(pixels) < 1:
-                least = functools.reduce(lambda n, layer: (n - 1) * layer[2] + layer[1], reversed(convolutions), 1)  # what leaves one pixel
-                raise UserError(f"images of {ob_space.shape} are too small for the {kind!r} network; give at least {least} x {least} pixels, "
-                                f"or {USE_MLP}")
+                least = least_pixels(convolutions)
+                raise UserError(f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; give at least "
+                                f"{least} x {least} pixels, or {USE_MLP}")
             shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
             channels = filters
         pdtype = make_pdtype(ac_space)
@@ -81,7 +108,7 @@ class CnnPolicy(Policy):
         return shapes | ({"pol/logstd": [outputs]} if gaussian else {})
 
     def settings(self):
-        return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd}
+        return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd, "channels": self.channels}
 
     def initialise(self, rng):
         """Draw the weights afresh from a NumPy generator; biases are zero."""
@@ -94,7 +121,7 @@ class CnnPolicy(Policy):
     def network(self, w, ob):
         """`forward` over the weights `w`, {name: variable}."""
         x = tf.cast(ob, tf.float32) / 255.0
-        if self.channels_first:
+        if self.channels == "first":
             x = tf.transpose(x, [0, 2, 3, 1])  # TensorFlow's CPU convolutions take channels last only
         for i, (_, _, stride) in enumerate(self.convolutions, 1):
             x = tf.nn.relu(tf.nn.conv2d(x, w[f"conv{i}/w"], stride, "VALID") + w[f"conv{i}/b"])

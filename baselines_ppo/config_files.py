@@ -8,7 +8,7 @@ from typing import get_args
 from baselines_ppo.cli import POLICY_DEFAULTS, POLICY_SETTINGS, RunSettings, build_parser, setting_names
 from baselines_ppo.presets import PRESETS
 from baselines_ppo.resolve import LIMITS, in_total, with_defaults
-from baselines_ppo.settings import ALGORITHMS
+from baselines_ppo.settings import ALGORITHMS, OLDER_CNN
 from common.checks import read_json, shown, whole
 from common.errors import UserError
 
@@ -17,7 +17,7 @@ LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose env
 OF_LEARN = "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
 TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
-    one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init"}
+    one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init", "channels"}
 NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
 
 
@@ -55,6 +55,8 @@ def typed_from(path, typed, ranks):
 def its_own(settings, ranks, source):
     """A run's settings, of its `config.json`, as they would be typed on as many ranks."""
     given = checked({name: value for name, value in (settings | settings.get("policy_settings", {})).items() if name not in ("policy_settings", *OWN)}, source)
+    if given.get("policy") == "cnn":
+        given = OLDER_CNN | given
     if preset := PRESETS.get(given.get("preset")):  # a policy's setting that did not exist when the run was started is not as the preset has it now
         given = {name: POLICY_DEFAULTS[name] for name in preset.policy.get(given.get("policy"), ())} | given
     return in_total(with_defaults(given), ranks) if {"alg", "batch"} <= given.keys() else given | {"batch": "per-rank"}

@@ -7,7 +7,7 @@ import time
 from baselines_ppo.cli import RunSettings
 from baselines_ppo.config_files import CONFIG_FORMAT, LEARN_FORMAT, OF_LEARN, checked, checked_config
 from baselines_ppo.resolve import check_policy_names, check_run_settings, limits_of, with_defaults
-from baselines_ppo.settings import ALGORITHMS
+from baselines_ppo.settings import ALGORITHMS, OLDER_CNN
 from common.checkpoints import check_arrays
 from common.checks import about, shown, whole
 from common.errors import UserError
@@ -52,7 +52,7 @@ def read_previous(path, comm, may_start):
         raise UserError(f"{source}: {missing[0]} is missing; put back the config.json that the run wrote")
     versions = config.get("versions")
     return {"ranks": config["ranks"], "typed": checked(config["typed"], source), "versions": versions if isinstance(versions, dict) else {},
-            "settings": with_defaults(found) | {"policy_settings": checked(policy_settings, source)}}
+            "settings": with_defaults(found) | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | checked(policy_settings, source)}}
 
 
 def wait_for_its_end(path):

@@ -9,7 +9,7 @@ from baselines_ppo import recording
 from baselines_ppo.interrupts import in_good_order
 from baselines_ppo.warm_start import begin_with
 from common import compiled, mpi, seeding
-from common.checks import whole
+from common.checks import one_of, shown, truth, whole_argument
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
 from common.optimise import choose_strategy
@@ -61,22 +61,19 @@ class Learner:
         self.settings = settings_class(**given, **options)
         self.settings.check()
         self.settings.check_with(limits)
-        if run["averaging"] not in ("auto", "gather", "average"):
-            raise UserError(f"averaging={run['averaging']!r}; choose one of auto, gather, average")
-        for name in ("checkpoint_every", "env_threads"):
-            whole(name, run[name], 1)
+        check_run_options(run)
         if seed is not None:
-            whole("seed", seed)
+            seed = whole_argument("seed", seed)
         self.averaging, self.comm = run["averaging"], run["comm"] or mpi.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
         run["run_dir"], run["progress"] = self.comm.from_root(
-            lambda: (run["run_dir"] if run["run_dir"] is None else user_path(run["run_dir"], "run_dir"), bool(run["progress"])))
+            lambda: (run["run_dir"] if run["run_dir"] is None else user_path(run["run_dir"], "run_dir"), run["progress"]))
         self.recorded = run["run_dir"] is not None or run["progress"]
         if self.recorded:
             recording.check(run, self.comm)
         self.env = env if run["run_dir"] is None else recording.monitored(env)
         self.limits, self.callback, self.run = limits, callback, run
-        self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else int(seed))
+        self.seed = self.comm.broadcast(int(np.random.randint(2**31)) if seed is None else seed)
         if seed is None and self.comm.rank == 0:
             logging.getLogger("baselines_ppo").info("learn: no seed was given; this run has seed=%d", self.seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
@@ -140,6 +137,18 @@ class Learner:
             log.info("learn: max_timesteps=%s becomes %s: iterations are whole, of %s steps", limits.max_timesteps, end, per_iteration)
 
 
+def check_run_options(run):
+    """Check `RUN_OPTIONS`, {name: value}, in place: numbers become Python's own. UserError for the first that cannot be."""
+    one_of("averaging", run["averaging"], ("auto", "gather", "average"))
+    for name in ("checkpoint_every", "env_threads"):
+        run[name] = whole_argument(name, run[name], 1)
+    run["progress"] = truth("progress", run["progress"])
+    if run["load_path"] is not None:
+        user_path(run["load_path"], "load_path")
+    if run["comm"] is not None and not isinstance(run["comm"], mpi.Communicator):
+        raise UserError(f"comm={shown(run['comm'])} cannot be; leave it out, for all ranks of the job, or give a common.mpi.Communicator")
+
+
 def build_policies(env, policy_fn, comm, seed):
     """(pi, oldpi) for an environment: initialised from the seed, with an observation filter over all ranks.
 
@@ -147,6 +156,8 @@ def build_policies(env, policy_fn, comm, seed):
         UserError: if `policy_fn` builds something that is no policy of this package.
     """
     layout = layout_of(env)
+    if not callable(policy_fn):
+        raise UserError(f"policy_fn={shown(policy_fn)} is no function (name, ob_space, ac_space) -> policy; give one, such as baselines_ppo.MlpPolicy")
     policies = [policy_fn(name, layout.ob_space, layout.ac_space) for name in ("pi", "oldpi")]
     for policy in policies:
         if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
-from common.checks import above, check_room, number, shown, truth, whole
+from common.checks import above, check_room, number, shown, truth, whole_argument
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import ObservationEncoder
@@ -67,13 +67,13 @@ class MlpPolicy(Policy):
     @classmethod
     def shapes(cls, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, shared_trunk=False, **others):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for a setting that cannot be."""
-        hid_size, num_hid_layers = whole("hid_size", hid_size, 1), whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
+        hid_size, num_hid_layers = whole_argument("hid_size", hid_size, 1), whole_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
         pdtype = make_pdtype(ac_space)
         free_logstd = truth("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
         if vf_hid_size is not None and truth("shared_trunk", shared_trunk):
             raise UserError(f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out")
-        vf_hid_size = hid_size if vf_hid_size is None else whole("vf_hid_size", vf_hid_size, 1)
+        vf_hid_size = hid_size if vf_hid_size is None else whole_argument("vf_hid_size", vf_hid_size, 1)
         inputs, shapes = ObservationEncoder(ob_space, keep_images=False).shape, {}
         for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
             widths = [*inputs, *[width] * num_hid_layers]

@@ -8,7 +8,7 @@ import numpy as np
 from baselines_ppo.cli import complain
 from baselines_ppo.policy_files import check_spaces, find_policy
 from common import mpi, seeding
-from common.checks import check_room, shown
+from common.checks import check_room, shown, whole_argument
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.paths import user_path, writable_file
@@ -36,9 +36,10 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
         (returns, lengths), float64 and int arrays [episodes].
 
     Raises:
-        UserError: if an episode does not end.
+        UserError: if an episode does not end, or for an argument that cannot be.
         EnvironmentFault: for what the environment raises, or returns that cannot be used.
     """
+    episodes, seed = whole_argument("episodes", episodes, 1), whole_argument("seed", seed)
     rng = seeding.generator(seed, seeding.EVALUATION)
     stepper = Stepper(env, pi.encoder)
     obs, rew, valid = np.empty((2, 1, *pi.encoder.shape), pi.encoder.dtype), np.zeros((1, 1)), np.ones((1, 1), bool)

@@ -61,6 +61,7 @@ class Policy(tf.Module):
         ob_rms: running mean and standard deviation of the observations, or None. The training updates it.
         xla: whether XLA compiles `forward` in the update; False where it has no kernel or a slower one.
         minibatch_parts: parts of a minibatch whose gradients are computed side by side.
+        older_settings: {name: value} of settings that a file may lack, because it is older than they are, where that is not their default.
         terms_rows: rows of a segment, evenly spaced, on which losses and KL are measured after an update, for the log and for adaptive_kl; None: all.
     """
 
@@ -68,6 +69,7 @@ class Policy(tf.Module):
     xla = True
     minibatch_parts = 1
     terms_rows = None
+    older_settings = {}
 
     def __init__(self, name, ob_space, ac_space, keep_images=True):
         super().__init__(name=name)

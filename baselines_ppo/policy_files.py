@@ -120,6 +120,7 @@ def build(cls, path, arrays, metadata, name="pi"):
         with about(path):
             ob_space, ac_space = (spaces.from_json(metadata[key], room) for key in ("ob_space", "ac_space"))
             if cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__:  # a derived class may have variables of its own
+                settings = cls.older_settings | settings
                 check_shapes(path, arrays, cls.shapes(ob_space, ac_space, **settings))
             policy = cls(name, ob_space, ac_space, **settings)
     except UserError:

@@ -54,7 +54,7 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
             seg = training.collect()                                        # run pi_old for T steps in every environment
             learner.scale(seg)                                              # rewards, if returns are to be scaled
             learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
-            add_vtarg_and_adv(seg, gamma, lam)                              # A_1 ... A_T by GAE
+            add_vtarg_and_adv(seg, learner.settings.gamma, learner.settings.lam)  # A_1 ... A_T by GAE
             terms = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of the surrogate L
             training.finish(seg, terms)                                     # statistics, log, checkpoint
     return learner.pi

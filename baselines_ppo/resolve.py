@@ -14,6 +14,7 @@ MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "stall
               "histograms", "report", "film")
 MOST = {"num_envs": 10**5, "env_workers": 1000, "env_threads": 1000, "eval_episodes": 10**6}
 MLP_ONLY = ("hid_size", "num_hid_layers", "vf_hid_size", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
+CNN_ONLY = ("kind", "channels")
 
 
 def settings_for(typed, ranks, cores):
@@ -130,7 +131,7 @@ def check_run_settings(settings):
 
 def check_policy_names(names, policy):
     """Raises UserError if one of `names` is a setting of another policy than `policy`, mlp or cnn."""
-    if foreign := [key for key in names if key in (MLP_ONLY if policy == "cnn" else ("kind",))]:
+    if foreign := [key for key in names if key in (MLP_ONLY if policy == "cnn" else CNN_ONLY)]:
         raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import get_args
 
 from common.advice import LIMIT_LINEAR
-from common.checks import BIGGEST, check_shared_out, number, truth, whole
+from common.checks import BIGGEST, check_shared_out, number_argument, one_of, shown, truth, whole_argument
 from common.errors import UserError
 from common.limits import Limits
 
@@ -20,7 +20,9 @@ ALLOWED = {
 }
 
 
-OF_TYPE = {int: lambda name, x: whole(name, x, -BIGGEST), float: number, bool: truth}  # a field's type -> raises UserError unless a value is of it
+# a field's type -> the value as Python's own; raises UserError unless it is of that type
+OF_TYPE = {int: lambda name, x: whole_argument(name, x, -BIGGEST), float: number_argument, bool: truth}
+SCHEDULES = {"optim_stepsize": "schedule", "clip_param": "clip_schedule"}  # a setting that may change over the run -> the one that says how
 
 
 def setting(default, doc, allowed=None, choices=None):
@@ -33,7 +35,11 @@ VF_STEPSIZE = "Adam's step size for V; ppo: for the variables of V alone, none: 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the algorithms have in common. Counts of steps are per rank, over all of that rank's environments."""
+    """What the algorithms have in common. Counts of steps are per rank, over all of that rank's environments.
+
+    Raises:
+        UserError: for a number or a bool that is of another type, and cannot be cast without loss.
+    """
 
     gamma: float = setting(0.99, "discount", "fraction")
     lam: float = setting(0.95, "GAE's lambda; 1 makes the value's targets Monte Carlo returns, 0 TD(0)", "fraction")
@@ -41,16 +47,26 @@ class Settings:
     scale_returns: bool = setting(False, "divide rewards by the running deviation of the discounted return")
     bootstrap_time_limits: bool = setting(True, "an episode that a time limit ends is worth V of its last observation; false: nothing, as after a death")
 
+    def __post_init__(self):
+        """Numbers of other types become Python's own, as the run's config.json holds them."""
+        names = {one.name for one in fields(self)}
+        for one in fields(self):
+            value, types = getattr(self, one.name), get_args(one.type) or (one.type,)
+            kind, = set(types) - {type(None)}
+            if kind not in OF_TYPE or value is None and type(None) in types:
+                continue
+            if callable(value) and SCHEDULES.get(one.name) in names:
+                raise UserError(f"{one.name}={shown(value)} cannot be: it is a function; give a number, and {SCHEDULES[one.name]}='linear' to let it fall "
+                                "to 0 over the run")
+            object.__setattr__(self, one.name, OF_TYPE[kind](one.name, value))
+
     def check(self):
         """Raises UserError for the first value that cannot be."""
         for one in fields(self):
             value, allowed, choices = getattr(self, one.name), one.metadata["allowed"], one.metadata["choices"]
-            if choices and value not in choices:
-                raise UserError(f"{one.name}={value!r} cannot be; choose one of {', '.join(choices)}")
+            if choices:
+                one_of(one.name, value, choices)
             optional = type(None) in get_args(one.type)
-            kind, = set(get_args(one.type) or (one.type,)) - {type(None)}
-            if kind in OF_TYPE and not (optional and value is None):
-                OF_TYPE[kind](one.name, value)
             if allowed and not (optional if value is None else ALLOWED[allowed][0](value)):
                 raise UserError(f"{one.name}={value!r} cannot be; {ALLOWED[allowed][1]}{', or none' if optional else ''}")
         segment, minibatch = (getattr(self, name) for name in self.counts())
@@ -174,4 +190,6 @@ class VPGSettings(Settings):
                             "set baseline='mean' or 'none'")
 
 
+# CnnPolicy's settings where a run or a file is older than they are
+OLDER_CNN = {"channels": "smaller"}
 ALGORITHMS = {"ppo": PPOSettings, "trpo": TRPOSettings, "vpg": VPGSettings}

@@ -15,6 +15,7 @@ NOT_BEGUN = "no iteration had begun: start again, with a longer timeout of the h
 SCALE_REWARDS = "bring the rewards to the order of 1: scale_returns=True, or a gymnasium.wrappers.TransformReward"
 USE_MLP = "use MlpPolicy"
 USE_CNN = "use CnnPolicy"
+CHOOSE_CHANNELS = "give channels='first' or channels='last'"
 LIMIT_LINEAR = "limit it by max_timesteps or max_iters, or use schedule='constant'"
 
 IN_FLAGS = {
@@ -29,6 +30,7 @@ IN_FLAGS = {
     SCALE_REWARDS: "bring the rewards to the order of 1: --reward-scale X, or --scale-returns",
     USE_MLP: "use --policy mlp",
     USE_CNN: "use --policy cnn",
+    CHOOSE_CHANNELS: "give --channels first or --channels last",
     LIMIT_LINEAR: "limit it by --num-timesteps or --max-iters, or use --schedule constant",
 }
 

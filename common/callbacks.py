@@ -4,6 +4,7 @@ import sys
 import numpy as np
 
 from common import tf_util
+from common.checks import shown
 from common.errors import StopTraining, UserError
 
 NAMES = ("pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart")
@@ -22,7 +23,7 @@ class Callback:
                 `iters_so_far`, `progress`, `comm`, and the last segment, `seg`.
 
         Returns:
-            True to end the run here; raising `StopTraining` does the same.
+            True to end the run here, also as an array or tensor of one bool; raising `StopTraining` does the same.
         """
 
     def after_iteration(self, training, stats):
@@ -82,8 +83,24 @@ def as_callbacks(callback):
 
 
 def is_true(answer):
-    """Whether a callback's answer is True, NumPy's included: Baselines' callbacks return whatever they like."""
-    return isinstance(answer, (bool, np.bool_)) and bool(answer)
+    """Whether a callback's answer is True: a bool, or an array or tensor of one. Baselines' callbacks return whatever they like, which goes on.
+
+    Raises:
+        UserError: for an array of several bools, of which nobody knows whether it should end the run.
+    """
+    if isinstance(answer, (bool, np.bool_)):
+        return bool(answer)
+    if not hasattr(answer, "__array__"):
+        return False
+    try:
+        x = np.asarray(answer)
+    except Exception:  # a class, a tensor of a graph or of another device
+        return False
+    if x.dtype != bool:
+        return False
+    if x.size != 1:
+        raise UserError(f"a callback has returned {shown(answer)}, {x.size} bools; return one, such as x.all() or x.any(): True ends the run")
+    return bool(x.item())
 
 
 def wants_to_stop(calls):

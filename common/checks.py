@@ -39,9 +39,27 @@ def shown(x):
 def whole(name, x, low=0, high=BIGGEST):
     """`x` as an int. UserError unless it is a whole number from `low` to `high`; neither True nor 3.0 is one."""
     if isinstance(x, bool) or not isinstance(x, numbers.Integral) or not low <= x <= high:
-        limits = (f" of {low:,} or more" if low > -BIGGEST else "") + (f", {high:,} at the most" if high != BIGGEST else "")
+        most = high != BIGGEST or isinstance(x, numbers.Integral) and x > high
+        limits = (f" of {low:,} or more" if low > -BIGGEST else "") + (f", {high:,} at the most" if most else "")
         raise UserError(f"{name}={shown(x)} cannot be; give a whole number{limits}")
     return int(x)
+
+
+def whole_argument(name, x, low=0, high=BIGGEST):
+    """`x`, an argument of a function, as an int. UserError unless it is a whole number from `low` to `high`, of any type of number: 1e6 is one.
+
+    Files, which the product has written, hold ints alone: `whole`.
+    """
+    if isinstance(x, numbers.Real) and not isinstance(x, numbers.Integral):
+        with contextlib.suppress(OverflowError, ValueError):  # infinity, NaN
+            x = int(x) if int(x) == x else x
+    return whole(name, x, low, high)
+
+
+def number_argument(name, x, low=-math.inf, high=math.inf):
+    """As `number`, but an int stays one."""
+    checked = number(name, x, low, high)
+    return x if type(x) is int else checked
 
 
 def number(name, x, low=-math.inf, high=math.inf):
@@ -63,10 +81,10 @@ def above(name, x, low, high=math.inf):
 
 
 def truth(name, x):
-    """`x`. UserError unless it is True or False, also NumPy's."""
+    """`x` as a bool. UserError unless it is True or False, also NumPy's."""
     if not isinstance(x, bool) and not ("numpy" in sys.modules and isinstance(x, sys.modules["numpy"].bool_)):
         raise UserError(f"{name}={shown(x)} cannot be; give true or false")
-    return x
+    return bool(x)
 
 
 def one_of(name, x, choices):

@@ -5,10 +5,10 @@ import numpy as np
 
 from common.advice import GO_ON
 from common.checks import in_brief, shown
+from common.dtypes import NUMBERS, CannotHold, cast, real
 from common.errors import EnvironmentFault
 from common.spaces import in_one_line
 
-NUMBERS = "biuf"  # NumPy's kinds of real numbers
 SEVERAL = "derive an environment that is several from gymnasium.vector.VectorEnv"
 ABOVE = f"its traceback is above: mend the environment, then {GO_ON}"
 
@@ -43,13 +43,17 @@ def usable(ob, space):
     if x.dtype != space.dtype and space.dtype.kind != "f":
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
-        with np.errstate(invalid="ignore"):
-            kept = x.astype(space.dtype)
-        if (kept != x).any():
-            odd = x[kept != x].flat[0]
-            raise EnvironmentFault(f"returned an observation of dtype {x.dtype} with {odd}, which its space {in_one_line(space)} cannot hold",
-                                   "return what the space says, or give the space the dtype that is returned")
-    return x
+        try:
+            return cast(x, space.dtype)
+        except CannotHold as error:
+            raise cannot_hold(error, space) from None
+    return x  # floats are rounded where they are stored; one that becomes infinite there is found with those that are
+
+
+def cannot_hold(error, space):
+    """The fault of an observation with a number that its space has no place for: `error`, a `CannotHold`."""
+    return EnvironmentFault(f"returned an observation {error}, which its space {in_one_line(space)} cannot hold",
+                            "return what the space says, or give the space the dtype that is returned")
 
 
 def of_another_shape(shape, space):
@@ -83,7 +87,9 @@ def unusable(result, space, error):
         return EnvironmentFault(f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
                                 "return all five, or wrap an environment of old Gym with shimmy")
     ob, rew, *ends, _ = result
-    if np.ndim(rew) or np.asarray(rew).dtype.kind not in NUMBERS:
+    try:
+        real(rew)
+    except Exception:  # whatever a class makes of a wish for a float
         several = f"{SEVERAL}, or " if np.size(rew) > 1 else ""
         return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", f"{several}return a float")
     try:

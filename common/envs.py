@@ -8,6 +8,7 @@ from pathlib import Path
 import gymnasium as gym
 
 from common.checks import shown
+from common.dtypes import real
 from common.early_end import EarlyEnd
 from common.env_names import find_spec
 from common.errors import UserError
@@ -80,7 +81,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
     except (Exception, SystemExit) as error:  # whatever an environment makes of arguments that are not its own
         raise UserError(f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}") from error
     if training and reward_scale != 1.0:
-        env = gym.wrappers.TransformReward(env, lambda rew: rew * reward_scale)
+        env = gym.wrappers.TransformReward(env, lambda rew: real(rew) * reward_scale)
     return env
 
 

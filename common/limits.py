@@ -1,6 +1,7 @@
 """How long a run goes on, and how far it has come."""
 from dataclasses import dataclass, fields
 
+from common.checks import BIGGEST, number_argument, whole_argument
 from common.errors import UserError
 
 
@@ -13,12 +14,27 @@ class Limits:
         max_episodes: finished episodes over all ranks.
         max_iters: iterations.
         max_seconds: wall time, over all resumes.
+
+    Raises:
+        UserError: for what is no number, or no whole number of steps, episodes or iterations. None is taken for 0.
     """
 
     max_timesteps: int = 0
     max_episodes: int = 0
     max_iters: int = 0
     max_seconds: float = 0
+
+    def __post_init__(self):
+        """Numbers of other types become Python's own, as the run's config.json holds them."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if value is None:
+                value = 0
+            elif one.name == "max_seconds":
+                value = number_argument(one.name, value)
+            else:
+                value = whole_argument(one.name, value, -BIGGEST)
+            object.__setattr__(self, one.name, value)
 
     def check(self):
         """Raises UserError unless exactly one limit is given, and positive."""

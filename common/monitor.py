@@ -7,6 +7,7 @@ import gymnasium as gym
 
 from common import mpi
 from common.checks import decoded
+from common.dtypes import SCALARS, real
 from common.env_faults import unusable
 from common.errors import UserError
 from common.writing import InUse, RowFile
@@ -62,10 +63,9 @@ class Monitor(gym.Wrapper):
         """A step, counted and handed on as it is. EnvironmentFault if its reward or its ends cannot be read."""
         result = self.env.step(action)
         try:
-            self.episode_return += result[1]
+            rew = result[1]
+            self.episode_return += float(rew) if type(rew) in SCALARS else real(rew)  # in float64: float16 ends at 2,048 where rewards are 1
             ended = bool(result[2] or result[3])
-            if ended:
-                self.episode_return = float(self.episode_return)
         except Exception as error:  # wrappers outside would raise what says less
             raise unusable(result, self.observation_space, error) from error
         self.episode_length += 1

@@ -6,7 +6,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common import seeding
-from common.checks import check_shared_out, in_brief
+from common.checks import check_shared_out, in_brief, whole_argument
 from common.env_faults import first_not_finite
 from common.errors import EnvironmentFault, NotFinite, UserError
 from common.stepper import Stepper
@@ -194,8 +194,8 @@ def traj_segment_generator(pi, env, horizon, stochastic, seed=None):
     Yields a dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens` and `final_vpred`, ready for
     `add_vtarg_and_adv`: arrays [T, ...] for an `Env`, [T, K, ...] for a `VectorEnv`. Time limits bootstrap through `final_vpred`.
     """
-    collector = Collector(env, pi, horizon, stochastic)
-    seed = int(np.random.randint(2**31)) if seed is None else seed
+    collector = Collector(env, pi, whole_argument("horizon", horizon, 1), stochastic)
+    seed = int(np.random.randint(2**31)) if seed is None else whole_argument("seed", seed)
     collector.reset(seeding.environment_seeds(seed, 0, collector.num_envs, 0))
     iteration = 0
     while True:

@@ -129,7 +129,11 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         try:
             for k, env in enumerate(self.envs):
                 result = env.step(actions[k])
-                ob, rew[rew_row, k], terminated, truncated, info = result
+                ob, reward, terminated, truncated, info = result
+                try:
+                    rew[rew_row, k] = reward
+                except ValueError:  # an array of one number has a shape
+                    rew[rew_row, k] = np.asarray(reward).item()
                 # NumPy would spread a number over the row; bytes are compared in half the time of shapes, and a shape that hides there does not fit
                 if dtype is not None and (getattr(ob, "dtype", None) is not dtype or ob.nbytes != nbytes):
                     ob = usable(ob, self.single_observation_space)

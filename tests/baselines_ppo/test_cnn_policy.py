@@ -1,5 +1,6 @@
 """CnnPolicy: what it takes, that it sees, and that what it learned survives a file."""
 import csv
+import functools
 import json
 
 import exact_networks
@@ -10,8 +11,10 @@ import tensorflow as tf
 from jobs import RUN, run
 from tolerance import ulps
 
-from baselines_ppo import CnnPolicy, learn, pposgd_simple
+from baselines_ppo import CnnPolicy, MlpPolicy, Policy, learn, pposgd_simple
 from baselines_ppo.policies import load_policy
+from baselines_ppo.policy_files import FORMAT
+from common.checkpoints import save_arrays
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
 from common.vec_env import InProcessVectorEnv
@@ -196,7 +199,7 @@ def test_observations_that_are_no_such_images_are_refused(space, message):
 
 def test_the_small_network_takes_smaller_images():
     assert CnnPolicy("pi", images(20, 20, 3), DISCRETE, kind="small").shapes(images(20, 20, 3), DISCRETE, "small")["conv2/w"] == [4, 4, 16, 32]
-    with pytest.raises(UserError, match="give at least 20 x 20 pixels, or use --policy mlp"):
+    with pytest.raises(UserError, match="give at least 20 x 20 pixels, or use MlpPolicy"):
         CnnPolicy("pi", images(19, 20, 3), DISCRETE, kind="small")
 
 
@@ -229,3 +232,140 @@ def test_command_line_trains_a_game_and_saves_a_policy_that_plays(tmp_path):
     played = run(1, RUN, "--play", "--load-path", path, "--eval-episodes", 1, "--json")
     assert (played.returncode, done.stderr, played.stderr) == (0, "", "")  # ALE's bindings would tell of games that were never freed
     assert json.loads(played.stdout)["episodes"] == 1
+
+
+# ---- dtypes of what it sees
+
+class OwnNetwork(Policy):
+    """A policy of a user's own, which prepares nothing."""
+
+    def forward(self, ob):
+        x = tf.cast(tf.reshape(ob, [tf.shape(ob)[0], -1]), tf.float32)[:, :6]
+        return x, x[:, 0]
+
+
+SEEN = {"uint8": lambda x: x, "float32": lambda x: x.astype(np.float32), "float64": lambda x: x * 1.0, "int64": lambda x: x.astype(np.int64),
+        "list": lambda x: x.tolist(), "tensor": tf.constant, "float tensor": lambda x: tf.constant(x, tf.float32)}
+
+
+@pytest.mark.parametrize("policy", [CnnPolicy, OwnNetwork, MlpPolicy], ids=lambda one: one.__name__)
+def test_images_of_any_dtype_are_seen_alike_whatever_came_before(policy):
+    space = images(40, 40, 3)
+    img, settings = random_images(space, 1)[0], {"hid_size": 4} if policy is MlpPolicy else {"kind": "small"} if policy is CnnPolicy else {}
+    expected = [policy("pi", space, DISCRETE, **settings).vpred(img[None])]
+    for first in SEEN:
+        pi = policy("pi", space, DISCRETE, **settings)
+        with pytest.raises(UserError, match="give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255"):
+            pi.act(False, img / 255.0)
+        for way in (first, *SEEN):
+            np.testing.assert_array_equal(pi.act(False, SEEN[way](img))[1], expected[0][0])
+        for call in (pi.pd, pi.vpred, functools.partial(pi.act, True)):
+            call(SEEN[first](img[None]))
+            for wrong in (img[None] / 255.0, img[None] / 127.5 - 1, img[None] + 0.25, img[None].astype(int) + 256):
+                with pytest.raises(UserError, match="an observation of dtype .* does not fit the policy's space"):
+                    call(wrong)
+
+
+def test_a_callback_may_ask_with_another_dtype_while_training_goes_on():
+    env, seen = InProcessVectorEnv([Catch() for _ in range(2)]), []
+
+    def callback(names, _):
+        img = random_images(Catch.observation_space, 1)[0]
+        seen.append([names["pi"].act(False, way(img))[1] for way in SEEN.values()])
+        with pytest.raises(UserError, match="looks divided by 255"):
+            names["pi"].act(False, img / 255.0)
+    learn(env, lambda *args: CnnPolicy(*args, kind="small"), timesteps_per_actorbatch=32, optim_batchsize=16, optim_epochs=1, max_iters=2, seed=0,
+          callback=callback)
+    assert len(seen) == 3 and all(len(set(map(float, one))) == 1 for one in seen)
+
+
+# ---- which axis has the channels
+
+@pytest.mark.parametrize("shape, kind, first", [((84, 84, 4), "large", False), ((4, 84, 84), "large", True), ((210, 160, 3), "large", False),
+                                                ((3, 84, 84), "large", True), ((84, 84, 12), "large", False), ((96, 64, 3), "large", False),
+                                                ((35, 84, 84), "large", True), ((40, 36, 35), "large", False), ((1, 20, 20), "small", True)])
+def test_the_axis_that_is_too_short_for_pixels_has_the_channels(shape, kind, first):
+    pi = CnnPolicy("pi", images(*shape), DISCRETE, kind=kind)
+    assert pi.settings()["channels"] == ("first" if first else "last")
+    assert pi.weights["conv1/w"].shape[2] == (shape[0] if first else shape[2])
+
+
+@pytest.mark.parametrize("shape, kind", [((64, 40, 40), "large"), ((36, 36, 48), "large"), ((84, 84, 84), "large"), ((40, 60, 64), "large"),
+                                         ((24, 84, 84), "small")])
+def test_where_either_axis_could_have_them_the_setting_says_which(shape, kind):
+    with pytest.raises(UserError, match=rf"may have {shape[0]} channels first or {shape[2]} channels last; give channels='first' or channels='last'"):
+        CnnPolicy("pi", images(*shape), DISCRETE, kind=kind)
+    for channels, axis in (("first", 0), ("last", 2)):
+        if min(shape[1:] if axis == 0 else shape[:2]) >= (36 if kind == "large" else 20):
+            pi = CnnPolicy("pi", images(*shape), DISCRETE, kind=kind, channels=channels)
+            assert pi.weights["conv1/w"].shape[2] == shape[axis] and pi.act(False, random_images(pi.ob_space, 1)[0])[1].shape == ()
+
+
+def test_channels_first_by_the_setting_sees_what_channels_last_sees():
+    """Channels that are more than the pixels of a side."""
+    first, last = (CnnPolicy("pi", images(*shape), DISCRETE, kind="small", channels=channels)
+                   for shape, channels in (((64, 40, 40), "first"), ((40, 40, 64), "last")))
+    obs = random_images(first.ob_space, 2)
+    for x, y in zip(first.forward(obs), last.forward(obs.transpose(0, 2, 3, 1))):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("channels", ["both", "FIRST", 1, True, ["first"]], ids=str)
+def test_another_word_for_the_channels_is_refused(channels):
+    with pytest.raises(UserError, match="channels=.* cannot be; choose one of first, last, smaller"):
+        CnnPolicy("pi", images(*ATARI), DISCRETE, channels=channels)
+
+
+def test_an_axis_that_leaves_too_few_pixels_is_named():
+    with pytest.raises(UserError, match=r"images of \(4, 84, 84\), with their channels last, are too small"):
+        CnnPolicy("pi", images(*ATARI), DISCRETE, channels="last")
+
+
+@pytest.mark.parametrize("shape, axis", [((64, 84, 84), 0), (ATARI, 0), ((84, 84, 40), 2)])
+def test_a_file_from_before_the_setting_loads_as_it_was(shape, axis, tmp_path):
+    """It took the smaller axis for the channels, also where that is not sure."""
+    pi = CnnPolicy("pi", images(*shape), DISCRETE, kind="small", channels="smaller")
+    assert pi.weights["conv1/w"].shape[2] == shape[axis]
+    arrays, said = pi.state(), pi.description()
+    del said["settings"]["channels"]
+    save_arrays(tmp_path / "old.safetensors", arrays, {"format": FORMAT, **said})
+    old, obs = load_policy(tmp_path / "old.safetensors"), random_images(pi.ob_space, 2)
+    np.testing.assert_array_equal(old.vpred(obs), pi.vpred(obs))
+    assert old.settings() == pi.settings() == load_policy_again(pi, tmp_path).settings()
+
+
+def load_policy_again(pi, folder):
+    pi.save(folder / "new.safetensors")
+    return load_policy(folder / "new.safetensors")
+
+
+class Wide(Catch):
+    """Both axes could have the channels."""
+
+    observation_space = images(36, 36, 40)
+
+    def draw(self, block, row, paddle):
+        return self.np_random.integers(0, 256, (36, 36, 40), dtype=np.uint8)
+
+
+@pytest.fixture
+def wide():
+    gym.register("Wide-v0", entry_point=Wide)
+    yield ("--env", "Wide-v0", "--kind", "small", "--timesteps-per-actorbatch", "16", "--optim-batchsize", "8", "--optim-epochs", "1", "--num-envs", "1",
+           "--report", "false", "--quiet")
+    del gym.registry["Wide-v0"]
+
+
+def test_the_command_line_names_the_flag_and_goes_on_with_runs_from_before_it(wide, tmp_path, cli_here):
+    refused = cli_here(*wide, "--max-iters", "1", "--run-dir", tmp_path / "refused")
+    assert refused.returncode == 2
+    assert "give --channels first or --channels last, or use --policy mlp" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    done = cli_here(*wide, "--channels", "last", "--max-iters", "1", "--run-dir", tmp_path / "run")
+    assert (done.returncode, done.stderr) == (0, "")
+    config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
+    assert config["settings"]["policy_settings"].pop("channels") == "last" and config["typed"].pop("channels") == "last"
+    (tmp_path / "run/config.json").write_text(json.dumps(config), encoding="utf-8")  # 36 of rows, 40 of channels: the guess took the rows
+    old = cli_here("--resume", "--run-dir", tmp_path / "run", "--max-iters", "2")
+    assert old.returncode == 2 and "holds another model" in old.stderr  # as it always was: the guess would have made another network of it
+    assert "not a setting of the mlp policy" in cli_here("--env", "CartPole-v1", "--channels", "last").stderr

@@ -2,11 +2,12 @@
 import gymnasium as gym
 import numpy as np
 import pytest
+import tensorflow as tf
 from logs import Rows
 from small_policies import uncompiled
 
 from baselines_ppo import Callback, StopTraining, UserError, learn, load_policy
-from common.callbacks import as_callbacks, wants_to_stop
+from common.callbacks import as_callbacks, is_true, wants_to_stop
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "seed": 0}
 
@@ -122,3 +123,43 @@ def test_wants_to_stop_calls_all():
     assert wants_to_stop([lambda: np.mean([3.0]) > 2])  # NumPy's True is not Python's
     assert not wants_to_stop([lambda: None, lambda: 1, lambda: np.False_])  # Baselines' callbacks return whatever they like
     assert as_callbacks(None) == []
+
+
+@pytest.mark.parametrize("answer", [np.array(True), np.array([True]), np.array([[True]]), tf.constant(True), tf.constant([True]), tf.Variable(True)], ids=repr)
+def test_an_array_or_tensor_of_one_bool_ends_the_run(answer):
+    assert is_true(answer)
+    assert not is_true(np.logical_not(answer))
+
+
+def test_a_tensor_that_a_callback_has_compared_ends_the_run_wherever_it_is_returned():
+    class Compares(Callback):
+        def after_iteration(self, training, stats):
+            return tf.reduce_mean([1.0]) > 0
+    assert len(train(Compares())) == 1
+    assert len(train(lambda names, _: tf.reduce_mean([float(names["iters_so_far"])]) > 1)) == 2
+
+
+class Model:
+    """As a Keras model: has dtype and shape, and says of itself that it is true."""
+
+    dtype, shape = "bool", ()
+
+
+@tf.function
+def graph_tensor():
+    assert not is_true(tf.constant(True))  # while it is traced
+    return 1
+
+
+@pytest.mark.parametrize("answer", [None, 1, 1.0, "True", [True], (True, {}), {"stop": True}, np.array(1), np.float32(1), tf.constant(1.0), tf.constant(1),
+                                    np.ones(3), Model(), Model, np.bool_], ids=repr)
+def test_what_else_a_callback_returns_goes_on(answer):
+    assert not is_true(answer)
+    graph_tensor()
+
+
+@pytest.mark.parametrize("answer", [np.array([True, False]), np.zeros(0, bool), tf.constant([[True], [True]])], ids=repr)
+def test_an_array_of_several_bools_is_refused_in_one_line(answer):
+    with pytest.raises(UserError, match=r"a callback has returned .* bools; return one, such as x.all\(\) or x.any\(\)") as error:
+        is_true(answer)
+    assert "\n" not in str(error.value)

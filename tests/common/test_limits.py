@@ -11,14 +11,14 @@ def test_one_limit_passes(limits):
 
 
 @pytest.mark.parametrize(("limits", "says"), [
-    (Limits(), "it has none"), (Limits(max_iters=2, max_seconds=3), "max_iters=2 and max_seconds=3"),
-    (Limits(max_timesteps=1, max_episodes=1, max_iters=1, max_seconds=1), "exactly one"),
-    (Limits(max_timesteps=-5), "max_timesteps=-5"), (Limits(max_seconds=-0.1), "max_seconds=-0.1"),
-    (Limits(max_seconds=float("nan")), "max_seconds=nan"),
+    ({}, "it has none"), ({"max_iters": 2, "max_seconds": 3}, "max_iters=2 and max_seconds=3"),
+    ({"max_timesteps": 1, "max_episodes": 1, "max_iters": 1, "max_seconds": 1}, "exactly one"),
+    ({"max_timesteps": -5}, "max_timesteps=-5"), ({"max_seconds": -0.1}, "max_seconds=-0.1"),
+    ({"max_seconds": float("nan")}, "max_seconds=nan"), ({"max_seconds": float("inf")}, "max_seconds=inf is no number of them"),
 ], ids=str)
 def test_none_several_and_negative_ones_are_refused_in_one_line(limits, says):
     with pytest.raises(UserError) as error:
-        limits.check()
+        Limits(**limits).check()
     assert says in str(error.value) and "\n" not in str(error.value)
 
 

@@ -123,3 +123,32 @@ class Bandit(gym.Env):
         rew = float(action not in self.pulled) if self.fresh else float(self.np_random.random() < 0.5)
         self.pulled.append(int(action))
         return np.zeros(1, np.float32), rew, False, len(self.pulled) >= 10, {}
+
+
+class Strict(gym.Env):
+    """Takes actions of its space alone; keeps them."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+
+    def __init__(self, space):
+        self.action_space, self.taken = space, []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(2, np.float32), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), (action, action.dtype)
+        self.taken.append(action)
+        return np.ones(2, np.float32), 0.0, False, False, {}
+
+
+class Telling(Strict):
+    """Pays 1 for an action of the type of a sample."""
+
+    def __init__(self, space, k):
+        super().__init__(space)
+
+    def step(self, action):
+        wanted, (ob, _, *rest) = self.action_space.sample(), super().step(action)
+        return ob, float(type(action) is type(wanted) and action.dtype == wanted.dtype), *rest
