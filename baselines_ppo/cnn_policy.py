@@ -78,7 +78,7 @@ class CnnPolicy(Policy):
         self.xla = bool(tf.config.list_physical_devices("GPU"))
         self.minibatch_parts = 1 if self.xla else 2  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
         self.convolutions, _ = ARCHITECTURES[kind]
-        self.channels = channel_axis(ob_space, self.convolutions, channels)
+        self.channels_first = channel_axis(ob_space, self.convolutions, channels) == "first"
         self.free_logstd = "pol/logstd" in shapes
         self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
         self.initialise(seeding.generator(0, seeding.INITIALISE))
@@ -108,7 +108,7 @@ class CnnPolicy(Policy):
         return shapes | ({"pol/logstd": [outputs]} if gaussian else {})
 
     def settings(self):
-        return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd, "channels": self.channels}
+        return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd, "channels": "first" if self.channels_first else "last"}
 
     def initialise(self, rng):
         """Draw the weights afresh from a NumPy generator; biases are zero."""
@@ -121,7 +121,7 @@ class CnnPolicy(Policy):
     def network(self, w, ob):
         """`forward` over the weights `w`, {name: variable}."""
         x = tf.cast(ob, tf.float32) / 255.0
-        if self.channels == "first":
+        if self.channels_first:
             x = tf.transpose(x, [0, 2, 3, 1])  # TensorFlow's CPU convolutions take channels last only
         for i, (_, _, stride) in enumerate(self.convolutions, 1):
             x = tf.nn.relu(tf.nn.conv2d(x, w[f"conv{i}/w"], stride, "VALID") + w[f"conv{i}/b"])
