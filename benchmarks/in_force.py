@@ -41,7 +41,7 @@ def of_this_process():
 
     @tf.function(jit_compile=True)
     def layer(x, w):
-        return tf.reduce_sum(tf.tanh(x @ w), axis=0)
+        return tf.reduce_sum(tf.tanh(tf.matmul(x, w)), axis=0)
 
     x = np.float32(1 + 2**-12)  # its square is 1 + 2**-11 + 2**-24, whose last bit a product rounds away, and a fused multiply-add does not
     fused = float(squared_less(tf.fill([8], x), tf.fill([8], np.float32(1 + 2**-11)))[0]) != 0
