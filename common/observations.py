@@ -5,9 +5,7 @@ import numpy as np
 from common.checks import in_brief
 from common.dtypes import NUMBERS, CannotHold, cast
 from common.errors import UserError
-from common.spaces import in_one_line
-
-FLATTENED = (gym.spaces.Discrete, gym.spaces.MultiBinary, gym.spaces.MultiDiscrete, gym.spaces.Dict, gym.spaces.Tuple)
+from common.spaces import in_one_line, kind_of, parts_of
 
 
 def is_image(space):
@@ -59,6 +57,17 @@ def check_choices(space, ob):
             check_choices(part, own)
 
 
+def check_encodable(space, whole):
+    """Raises UserError if a part of the observation space `whole` has no encoding of fixed size: Text has a width for Gymnasium, but no meaning for a
+    network."""
+    if kind_of(space) is None or (kind_of(space) in ("Dict", "Tuple") and not space.spaces and space is not whole):
+        part = "" if space is whole else f", for its part {in_one_line(space)}"
+        raise UserError(f"observation space {in_one_line(whole)} is not supported{part}; "
+                        "use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
+    for part in parts_of(space).values():
+        check_encodable(part, whole)
+
+
 class ObservationEncoder:
     """One array of fixed shape and dtype per observation.
 
@@ -78,16 +87,14 @@ class ObservationEncoder:
     """
 
     def __init__(self, space, keep_images=True):
+        check_encodable(space, space)
         self.space = space
         self.plain = isinstance(space, gym.spaces.Box)
         if self.plain:
             self.shape = space.shape if keep_images and is_image(space) else (int(np.prod(space.shape)),)
             self.dtype = space.dtype
-        elif isinstance(space, FLATTENED) and space.is_np_flattenable:
-            self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
         else:
-            raise UserError(f"observation space {in_one_line(space)} is not supported; "
-                            "use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
+            self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
         self.as_is = self.plain and self.shape == space.shape
         if 0 in self.shape:
             raise UserError(f"observation space {in_one_line(space)} has no entries; an observation needs at least one number")
