@@ -17,6 +17,7 @@ from safetensors.numpy import load, save
 from common import system
 from common.checks import check_room, shown
 from common.errors import Unreadable, UserError
+from common.json_values import as_json
 from common.paths import beside, user_path
 from common.writing import writing
 
@@ -55,7 +56,8 @@ def write_atomically(path, data):
 
 
 def save_arrays(path, arrays, metadata):
-    """Write arrays by name and a JSON-able `metadata` dict, which must have a `format`, to one file."""
+    """Write arrays by name and a `metadata` dict, which must have a `format`, to one file. NumPy's numbers in it are written as Python's (`as_json`)."""
+    metadata = {name: as_json(x, name, numbers_as_keys=True) for name, x in metadata.items()}
     arrays = {name: np.ascontiguousarray(x).reshape(np.shape(x)) for name, x in arrays.items()}
     # one key: safetensors writes several in any order, and equal models shall be equal files
     header = json.dumps({"metadata": metadata, "sha256": _digest(arrays, metadata)})
