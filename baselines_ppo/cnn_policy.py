@@ -73,7 +73,7 @@ class CnnPolicy(Policy):
         check_init(init, init_logstd)
         check_room(4 * sum(map(math.prod, shapes.values())), f"images of {ob_space.shape}: the network")
         super().__init__(name, ob_space, ac_space)
-        self.kind, self.init, self.init_logstd = kind, init, init_logstd
+        self.kind, self.init, self.init_logstd = kind, init, float(init_logstd)
         # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
         self.xla = bool(tf.config.list_physical_devices("GPU"))
         self.minibatch_parts = 1 if self.xla else 2  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole

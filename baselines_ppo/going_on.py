@@ -1,17 +1,18 @@
 """A run that goes on: what its folder says is checked, by every rank alike, before any file of it is touched."""
 import contextlib
-import json
 import sys
 import time
 
 from baselines_ppo.cli import RunSettings
 from baselines_ppo.config_files import CONFIG_FORMAT, LEARN_FORMAT, OF_LEARN, checked, checked_config
+from baselines_ppo.policy_files import room_for
 from baselines_ppo.resolve import check_policy_names, check_run_settings, limits_of, with_defaults
 from baselines_ppo.settings import ALGORITHMS, OLDER_CNN
 from common.checkpoints import check_arrays
 from common.checks import about, shown, whole
 from common.errors import UserError
 from common.folder_lock import is_held
+from common.spaces import difference, from_json
 
 ENDING = 30.0  # seconds that --resume auto gives to a run before it
 
@@ -88,8 +89,14 @@ def check_fits(checkpoint, pi, ranks):
     if len(metadata["logs"]) != ranks:
         raise UserError(f"{path} was written by {len(metadata['logs'])} ranks, the run in its folder has {ranks}; it is another run's: move it away")
     check_arrays(path, {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, pi.state())
-    written, own = metadata.get("policy"), json.loads(json.dumps(pi.description()))
-    for key in ("class", "ob_space", "ac_space"):
-        if isinstance(written, dict) and written.get(key) != own[key]:
-            raise UserError(f"{path} was trained with {key} {shown(written.get(key))}, the run in its folder has {shown(own[key])}; "
-                            "it is another run's: move it away")
+    written = metadata.get("policy")
+    if not isinstance(written, dict):
+        return
+    if written.get("class") != type(pi).__name__:
+        raise UserError(f"{path} was trained with class {shown(written.get('class'))}, the run in its folder has {shown(type(pi).__name__)}; "
+                        "it is another run's: move it away")
+    for key, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
+        with about(path):
+            what = difference(from_json(written.get(key), room_for(sum(x.size for x in arrays.values()))), own)
+        if what:
+            raise UserError(f"{path} was trained with another {key}: {what} in the run in its folder; it is another run's: move it away")

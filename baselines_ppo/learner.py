@@ -1,4 +1,5 @@
 """What every `learn` needs around its update: settings checked, policies built, the segment's evaluation, the training that drives it."""
+import copy
 import logging
 from dataclasses import fields
 
@@ -7,9 +8,11 @@ from gymnasium.vector import AutoresetMode
 
 from baselines_ppo import recording
 from baselines_ppo.interrupts import in_good_order
+from baselines_ppo.policy_files import check_describable, spaces_in_words, unlike
 from baselines_ppo.warm_start import begin_with
 from common import compiled, mpi, seeding
-from common.checks import one_of, shown, truth, whole_argument
+from common.checks import in_brief, one_of, shown, truth, whole_argument
+from common.env_statistics import in_words, running_statistics
 from common.errors import UserError
 from common.evaluation import SegmentEvaluator
 from common.optimise import choose_strategy
@@ -77,6 +80,8 @@ class Learner:
         if seed is None and self.comm.rank == 0:
             logging.getLogger("baselines_ppo").info("learn: no seed was given; this run has seed=%d", self.seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
+        if self.comm.rank == 0 and run["folder"] is None and (found := running_statistics(env)):  # who brings a folder has said so in words of his own
+            logging.getLogger("baselines_ppo").warning("learn: %s", in_words(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}))
         self.num_envs, self.horizon = layout_of(env).num_envs, getattr(self.settings, self.settings.counts()[0])
         self.pi.pdtype.pdfromflat(np.zeros((1, *self.pi.pdtype.param_shape()), np.float32))  # what it needs is imported here, in no thread that compiles
         self.settings.check_for(self.num_envs)
@@ -116,6 +121,8 @@ class Learner:
         self.comm.barrier()
         for x in self.pi.get_variables():
             x.assign(self.comm.broadcast_array(np.array(x.numpy())))  # a scalar's number is no array, and read-only
+        if self.pi.ob_rms is not None:
+            self.pi.ob_rms.restore(self.comm.broadcast(self.pi.ob_rms.state()))
         if run["checkpoint"] is not None:
             training.restore(run["checkpoint"])
         elif run["load_path"] is not None:
@@ -150,10 +157,11 @@ def check_run_options(run):
 
 
 def build_policies(env, policy_fn, comm, seed):
-    """(pi, oldpi) for an environment: initialised from the seed, with an observation filter over all ranks.
+    """(pi, oldpi) for an environment, with an observation filter over all ranks. A pi as its constructor leaves it is initialised from the seed; weights
+    and filter of one that was loaded, trained or assigned stay, and oldpi is a copy of it.
 
     Raises:
-        UserError: if `policy_fn` builds something that is no policy of this package.
+        UserError: if `policy_fn` gives something that is no policy of this package, one for other spaces, or one that no file could describe.
     """
     layout = layout_of(env)
     if not callable(policy_fn):
@@ -165,9 +173,26 @@ def build_policies(env, policy_fn, comm, seed):
                             "(a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in the migration table)")
         if policy.recurrent:
             raise UserError(f"{type(policy).__name__} is recurrent; minibatches of single steps cannot train it")
-    if hasattr(policies[0], "initialise"):
-        policies[0].initialise(seeding.generator(seed, seeding.INITIALISE))
-    for policy in policies:
+    pi, oldpi = policies
+    if what := unlike(pi, *spaces, bounds=False):
+        raise UserError(f"policy_fn returned a policy for {spaces_in_words(pi.ob_space, pi.ac_space)}; env has {spaces_in_words(*spaces)}: {what}; "
+                        "build it with the spaces that policy_fn is given")
+    check_describable(pi)
+    fresh = [getattr(policy, "is_untouched", lambda: True)() for policy in policies]
+    if oldpi is pi or not all(fresh):  # what the caller has brought changes as pi alone
+        oldpi = copied(pi)
+    if fresh[0] and hasattr(pi, "initialise"):
+        pi.initialise(seeding.generator(seed, seeding.INITIALISE))
+    for policy in (pi, oldpi):
         if policy.ob_rms is not None:
             policy.ob_rms.comm = comm
-    return policies
+    return pi, oldpi
+
+
+def copied(pi):
+    """A copy of a policy that `policy_fn` has brought. UserError if its class cannot be copied."""
+    try:
+        return copy.deepcopy(pi)
+    except Exception as error:  # whatever an attribute of a user's own class raises
+        raise UserError(f"policy_fn brings a {type(pi).__name__} that cannot be copied for oldpi ({type(error).__name__}: {in_brief(str(error))}); "
+                        "give the class a __getstate__ that leaves out what cannot be") from error

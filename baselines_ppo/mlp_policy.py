@@ -44,16 +44,15 @@ class MlpPolicy(Policy):
         super().__init__(name, ob_space, ac_space, keep_images=False)
         shapes = self.shapes(ob_space, ac_space, hid_size, num_hid_layers, gaussian_fixed_var, vf_hid_size=vf_hid_size, shared_trunk=shared_trunk)
         check_init(init, init_logstd)
-        truth("normalise_ob", normalise_ob)
         above("ob_clip", ob_clip, 0)
         number("ob_min_std", ob_min_std, 0, 1e30)
         widths = f"hid_size={hid_size}" + ("" if vf_hid_size is None else f", vf_hid_size={vf_hid_size}")
         check_room(4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network")
-        self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), gaussian_fixed_var
+        self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), bool(gaussian_fixed_var)
         self.vf_hid_size = None if vf_hid_size is None else int(vf_hid_size)
-        self.init, self.init_logstd, self.shared_trunk = init, init_logstd, shared_trunk
-        self.normalise_ob, self.ob_clip, self.ob_min_std = normalise_ob, ob_clip, ob_min_std
-        if normalise_ob:
+        self.init, self.init_logstd, self.shared_trunk = init, float(init_logstd), bool(shared_trunk)
+        self.normalise_ob, self.ob_clip, self.ob_min_std = truth("normalise_ob", normalise_ob), float(ob_clip), float(ob_min_std)
+        if self.normalise_ob:
             self.ob_rms = RunningMeanStd(self.encoder.shape, min_std=ob_min_std)
         self.free_logstd, (self.num_outputs,) = "pol/logstd" in shapes, shapes["pol/final/b"]
         self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}

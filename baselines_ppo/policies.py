@@ -4,6 +4,10 @@ A policy of your own derives from `Policy`, makes its `tf.Variable`s in `__init_
 `initialise(rng)`, so that a seed decides its weights; `prepare(ob)`, such as a normalisation; `actor()`, if it can act without
 TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
 """
+import abc
+import copy
+import hashlib
+import inspect
 import json
 
 import numpy as np
@@ -12,9 +16,11 @@ import tensorflow as tf
 from baselines_ppo.policy_files import FORMAT, build, find_policy, load_policy, read_policy  # noqa: F401  the last two are looked for here
 from common import spaces
 from common.checkpoints import check_arrays, save_arrays
-from common.checks import about
+from common.checks import about, shown
 from common.compiled import Shared
 from common.distributions import DiagGaussianPdType, make_pdtype
+from common.errors import UserError
+from common.json_values import as_json
 from common.observations import ObservationEncoder
 from common.operators import NumpyOperators
 from common.paths import file_path
@@ -47,7 +53,22 @@ class NetworkOver:
         return self._network(self._weights, ob)
 
 
-class Policy(tf.Module):
+class PolicyType(abc.ABCMeta):
+    """The class of policies' classes: a new policy takes note of the weights that its constructor left, so that `learn` can tell them from trained ones."""
+
+    @property
+    def __signature__(cls):
+        """The constructor's, which `inspect` and `help` would not find behind `__call__`."""
+        found = inspect.signature(cls.__init__)
+        return found.replace(parameters=list(found.parameters.values())[1:])
+
+    def __call__(cls, *args, **kwargs):
+        pi = super().__call__(*args, **kwargs)
+        pi._as_built = pi._fingerprint()
+        return pi
+
+
+class Policy(tf.Module, metaclass=PolicyType):
     """A stochastic policy with a value function.
 
     Args:
@@ -65,6 +86,9 @@ class Policy(tf.Module):
         terms_rows: rows of a segment, evenly spaced, on which losses and KL are measured after an update, for the log and for adaptive_kl; None: all.
     """
 
+    # TensorFlow, which looks for variables in all attributes, sorts the keys of a Dict space, and those of two types cannot be sorted
+    _TF_MODULE_IGNORED_PROPERTIES = tf.Module._TF_MODULE_IGNORED_PROPERTIES | {"ob_space", "ac_space", "encoder", "pdtype"}
+
     recurrent = False
     xla = True
     minibatch_parts = 1
@@ -78,7 +102,31 @@ class Policy(tf.Module):
         self.pdtype = make_pdtype(ac_space)
         self.ob_rms = None
         self.rng = np.random.default_rng()
-        self._compiled = None
+        self._compiled = self._as_built = None
+
+    # ---- copies
+
+    def __getstate__(self):
+        """What a copy has, also one that is pickled: everything but compiled functions, which it makes anew."""
+        return vars(self) | {"_compiled": None}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+
+    def __copy__(self):
+        """As `copy.deepcopy`: a copy that shared variables would be trained with its original."""
+        return copy.deepcopy(self)
+
+    def _fingerprint(self):
+        """A hash of all variables' values."""
+        found = hashlib.sha256()
+        for v in self.variables:
+            found.update(np.ascontiguousarray(v.numpy()).data)
+        return found.digest()
+
+    def is_untouched(self):
+        """Whether the variables are as the constructor left them: neither loaded, trained nor assigned since."""
+        return self._as_built is not None and self._as_built == self._fingerprint()
 
     def forward(self, ob):
         """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors.
@@ -122,7 +170,8 @@ class Policy(tf.Module):
         """(flatparam, vpred) at prepared observations: traced once, for batches of any size."""
         if self._compiled is None:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
-            self._compiled = tf.function(self.forward, input_signature=signature, autograph=False)
+            # past TensorFlow's __setattr__, which would note it among what a checkpoint of its own depends on, where no copy could leave it out
+            vars(self)["_compiled"] = tf.function(self.forward, input_signature=signature, autograph=False)
         return self._compiled(tf.convert_to_tensor(x))
 
     # ---- acting
@@ -202,6 +251,7 @@ class Policy(tf.Module):
     def restore(self, arrays, source="checkpoint"):
         """Take over what `state` gave; UserError if it is another model's."""
         check_arrays(source, arrays, self.state())
+        self._as_built = None
         for name, v in by_name(self.get_variables()).items():
             v.assign(arrays[name])
         if self.ob_rms is not None:
@@ -211,20 +261,28 @@ class Policy(tf.Module):
     # ---- files
 
     def description(self):
-        """What it takes to build this policy again, JSON-able: class, settings, spaces."""
-        return {"class": type(self).__name__, "settings": self.settings(), "ob_space": spaces.to_json(self.ob_space),
-                "ac_space": spaces.to_json(self.ac_space)}
-
-    def save(self, path, **extra):
-        """Write the policy, its observation filter and its spaces to one safetensors file, whose folder is made. `extra` goes into its metadata.
+        """What it takes to build this policy again, of JSON's own types: class, settings, spaces.
 
         Raises:
-            UserError: if `path` is none of a file.
+            UserError: naming the setting, or the space, that JSON has no form for.
+        """
+        name = type(self).__name__
+        return {"class": name, "settings": {key: as_json(x, f"{name}.settings(): {key}") for key, x in self.settings().items()},
+                "ob_space": spaces.to_json(self.ob_space), "ac_space": spaces.to_json(self.ac_space)}
+
+    def save(self, path, **extra):
+        """Write the policy, its observation filter and its spaces to one safetensors file, whose folder is made. `extra` goes into its metadata, as JSON.
+
+        Raises:
+            UserError: if `path` is none of a file; for an `extra` that JSON has no form for, or whose name is taken by what describes the policy.
             CannotWrite: if the system refuses.
         """
+        own = {"format": FORMAT, **self.description()}
+        if taken := sorted(own.keys() & extra.keys()):
+            raise UserError(f"save({taken[0]}={shown(extra[taken[0]])}) would hide what the file says of the policy; give it another name")
         with writing(path):
             path = file_path(path)
-        save_arrays(path, self.state(), {"format": FORMAT, **self.description(), **extra})
+        save_arrays(path, self.state(), own | extra)
 
     def restore_from(self, path):
         """Take over weights and filter of a policy like this one, from wherever `load` finds it; UserError if it is another model's, or there is none."""

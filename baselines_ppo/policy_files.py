@@ -1,10 +1,13 @@
 """Policies from files. What a file says of its policy is held against the arrays that it has before anything is built: it cannot ask for more memory or
 time than its own size is worth, nor run code.
 """
+import inspect
+import json
+import logging
 from pathlib import Path
 
 from common import spaces
-from common.checkpoints import load_arrays
+from common.checkpoints import MAX_HEADER, load_arrays
 from common.checks import about, shown
 from common.errors import Unreadable, UserError
 from common.paths import user_path
@@ -14,6 +17,7 @@ from common.run_folder import RunFolder
 
 FORMAT = "baselines_ppo.policy"
 BEST = "best/policy.safetensors"  # in a run's folder
+LONGEST_DESCRIPTION = MAX_HEADER // 4 - (1 << 20)  # characters of a policy's class, settings and spaces; the rest is for what else a file's metadata has
 ENTRIES = 16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
 
 
@@ -114,15 +118,16 @@ def build(cls, path, arrays, metadata, name="pi"):
     """
     if _class(metadata) != cls.__name__:
         raise UserError(f"{path} holds a {_class(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy")
-    room = max(spaces.FEW, ENTRIES * sum(x.size for x in arrays.values()))
+    room = room_for(sum(x.size for x in arrays.values()))
     try:
-        settings = metadata["settings"]
+        settings, built = metadata["settings"], taken_by(cls, metadata["settings"])
         with about(path):
             ob_space, ac_space = (spaces.from_json(metadata[key], room) for key in ("ob_space", "ac_space"))
             if cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__:  # a derived class may have variables of its own
                 settings = cls.older_settings | settings
                 check_shapes(path, arrays, cls.shapes(ob_space, ac_space, **settings))
-            policy = cls(name, ob_space, ac_space, **settings)
+            policy = cls(name, ob_space, ac_space, **built)
+            check_built_alike(path, policy, {key: x for key, x in settings.items() if key not in built})
     except UserError:
         raise
     except Exception as error:  # whatever a class makes of settings that are not its own
@@ -132,11 +137,72 @@ def build(cls, path, arrays, metadata, name="pi"):
     return policy
 
 
+def room_for(numbers):
+    """How many entries a space may have that a file with so many numbers describes."""
+    return max(spaces.FEW, ENTRIES * numbers)
+
+
+def taken_by(cls, settings):
+    """Those of a file's settings {name: value} that the constructor of `cls` takes: a derived class may choose some of its base's itself."""
+    parameters = inspect.signature(cls.__init__).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        return settings
+    return {name: x for name, x in settings.items() if name in parameters}
+
+
+def check_built_alike(path, policy, settings):
+    """Raises UserError unless a policy has these settings {name: value}, of its file, which its constructor did not take."""
+    own = policy.description()["settings"] if settings else {}
+    if wrong := [name for name, x in settings.items() if name not in own or own[name] != x]:
+        raise UserError(f"{path} does not say how to build its {type(policy).__name__}: {wrong[0]} is {shown(settings[wrong[0]])}, and the class, which does "
+                        f"not take it, has {shown(own.get(wrong[0]))}; load it with the class as it was when the file was written")
+
+
+def check_describable(pi):
+    """Raises UserError unless a file can say what it takes to build a policy like `pi` again: found before the first step, not at the first checkpoint. A
+    line of warning is logged for a class that `load` cannot build."""
+    described = json.dumps(pi.description())
+    if len(described) > LONGEST_DESCRIPTION:
+        raise UserError(f"settings and spaces of this {type(pi).__name__} are {len(described):,} bytes of text, and files have room for "
+                        f"{LONGEST_DESCRIPTION:,}; give spaces whose bounds are the same everywhere")
+    room = room_for(sum(v.shape.num_elements() for v in pi.variables))
+    for name, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
+        try:
+            back = spaces.from_json(json.loads(described)[name], room)
+        except UserError as error:
+            raise UserError(f"a file of this {type(pi).__name__} could not be loaded: {error}; give a smaller {name}") from error
+        if what := spaces.difference(own, back):
+            raise UserError(f"a file would not give back {name}, {spaces.in_one_line(own)}, as it is: {what}; give one of float32 or int64")
+    if (missing := needed_beside(type(pi), pi.settings())):
+        logging.getLogger("baselines_ppo").warning("%s.load will not be able to build this policy again: its constructor needs %s, which settings() does not "
+                                                   "give; return it from settings()", type(pi).__name__, ", ".join(missing))
+
+
+def needed_beside(cls, settings):
+    """Names of the arguments that the constructor of `cls` cannot do without, beside name, spaces and these settings."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[4:]  # behind self, name, ob_space, ac_space
+    return [one.name for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) and one.name not in settings]
+
+
 def check_spaces(path, pi, ob_space, ac_space, whose):
     """Raises UserError unless the policy `pi`, loaded from `path`, is for these spaces; `whose` they are, in words."""
-    if not spaces.same_layout(ob_space, pi.ob_space) or ac_space != pi.ac_space:
-        raise UserError(f"{path} was trained for observations {spaces.in_one_line(pi.ob_space)} and actions {spaces.in_one_line(pi.ac_space)}; "
-                        f"{whose} has {spaces.in_one_line(ob_space)} and {spaces.in_one_line(ac_space)}")
+    if what := unlike(pi, ob_space, ac_space):
+        raise UserError(f"{path} was trained for {spaces_in_words(pi.ob_space, pi.ac_space)}; {whose} has {spaces_in_words(ob_space, ac_space)}: {what}")
+
+
+def unlike(pi, ob_space, ac_space, bounds=True):
+    """How a policy's spaces differ from these, in words; None: they do not.
+
+    Args:
+        bounds: whether actions must have the same bounds; those of observations make no difference.
+    """
+    wrong = {"observations": spaces.difference(pi.ob_space, ob_space, bounds=False), "actions": spaces.difference(pi.ac_space, ac_space, bounds)}
+    return "; ".join(f"{name} differ, {what}" for name, what in wrong.items() if what) or None
+
+
+def spaces_in_words(ob_space, ac_space):
+    """The spaces of a policy or an environment, for errors."""
+    return f"observations {spaces.in_one_line(ob_space)} and actions {spaces.in_one_line(ac_space)}"
 
 
 def check_shapes(path, arrays, shapes):

@@ -262,11 +262,13 @@ def check_asked_for(typed):
 
 
 def example_of_policy(settings):
-    """A policy as it will be built. UserError if environment and policy do not fit, before anything is written."""
+    """A policy as it will be built. UserError if environment and policy do not fit, or no file could hold the policy, before anything is written."""
+    from baselines_ppo.policy_files import check_describable
     from common.envs import make_env
     probe = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
     policy = policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
     probe.close()
+    check_describable(policy)
     return policy
 
 

@@ -31,6 +31,10 @@ class Pd:
     def __init__(self, pdtype, flat):
         self.pdtype, self.flat = pdtype, flat
 
+    def __reduce__(self):
+        """A copy, also one that is pickled, is made of the parameters anew: tensorflow_probability's objects cannot all be."""
+        return self.pdtype.pdfromflat, (self.flat,)
+
     def flatparam(self):
         """Parameters, [..., p] float32."""
         return self.flat

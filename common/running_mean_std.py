@@ -25,6 +25,13 @@ class RunningMeanStd:
         self.comm, self.min_std = comm or mpi.Communicator(None), min_std
         self.count, self.mean, self.var = 0.0, np.zeros(shape), np.ones(shape)
 
+    def __getstate__(self):
+        """What a copy has, also one that is pickled: the statistics, not the ranks."""
+        return vars(self) | {"comm": None}
+
+    def __setstate__(self, state):
+        vars(self).update(state, comm=mpi.Communicator(None))
+
     @property
     def std(self):
         """[*shape] float64, at least `min_std`, and 1 where both are 0: a constant input becomes 0."""
