@@ -36,11 +36,11 @@ def unequal(groups):
 
 def copies(groups):
     """A line for each set of runs in a group that differ neither in their seed nor in another setting that makes a run, nor in their ranks. What the code
-    was is not known where it had been changed, or they have different commits."""
+    was is not known where it had been changed, or they have different commits; nor what an environment was made with that no file holds."""
     for name, runs in groups.items():
         alike = {}
         for run in runs:
-            if run.settings.get("seed") is not None:
+            if run.settings.get("seed") is not None and not run.settings.get("env_kwargs_lost"):
                 key = json.dumps({key: x for key, x in run.settings.items() if key not in NOT_ANOTHER}, sort_keys=True)
                 alike.setdefault(key, []).append(run)
         for same in alike.values():

@@ -164,9 +164,10 @@ def build_policies(env, policy_fn, comm, seed):
         UserError: if `policy_fn` gives something that is no policy of this package, one for other spaces, or one that no file could describe.
     """
     layout = layout_of(env)
+    ob_space, ac_space = layout.ob_space, layout.ac_space
     if not callable(policy_fn):
         raise UserError(f"policy_fn={shown(policy_fn)} is no function (name, ob_space, ac_space) -> policy; give one, such as baselines_ppo.MlpPolicy")
-    policies = [policy_fn(name, layout.ob_space, layout.ac_space) for name in ("pi", "oldpi")]
+    policies = [policy_fn(name, ob_space, ac_space) for name in ("pi", "oldpi")]
     for policy in policies:
         if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):
             raise UserError(f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from baselines_ppo.Policy "
@@ -174,8 +175,8 @@ def build_policies(env, policy_fn, comm, seed):
         if policy.recurrent:
             raise UserError(f"{type(policy).__name__} is recurrent; minibatches of single steps cannot train it")
     pi, oldpi = policies
-    if what := unlike(pi, *spaces, bounds=False):
-        raise UserError(f"policy_fn returned a policy for {spaces_in_words(pi.ob_space, pi.ac_space)}; env has {spaces_in_words(*spaces)}: {what}; "
+    if what := unlike(pi, ob_space, ac_space, bounds=False):
+        raise UserError(f"policy_fn returned a policy for {spaces_in_words(pi.ob_space, pi.ac_space)}; env has {spaces_in_words(ob_space, ac_space)}: {what}; "
                         "build it with the spaces that policy_fn is given")
     check_describable(pi)
     fresh = [getattr(policy, "is_untouched", lambda: True)() for policy in policies]

@@ -85,7 +85,7 @@ def outputs(folder, settings, running):
         running["screen"] = screen(lambda: running["training"].progress, in_words(settings), settings["log_interval"])
         shown = [running["screen"]]
     by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
-    best = Best(path, by, env=settings["env"], env_kwargs=settings["env_kwargs"])
+    best = Best(path, by, **environment_of(settings))
     if settings["eval_every"]:
         def evaluations_logger():
             with writing(path):
@@ -129,13 +129,18 @@ def draw_report(folder, settings):
         print(f"report: {folder.path / 'report.html'}", flush=True)
 
 
+def environment_of(settings):
+    """What a policy's file says of the environment that it was trained in."""
+    return {name: settings[name] for name in ("env", "env_kwargs", "env_kwargs_lost") if name in settings}
+
+
 def save_policy(pi, folder, settings):
     """`policy/policy.safetensors` in the run's folder, and where else it was asked for."""
     path = folder.path / "policy" / "policy.safetensors"
     with writing(path):
         folder.check_ours()
         path.parent.mkdir(exist_ok=True)
-    extra = {key: settings[key] for key in ("env", "env_kwargs")}
+    extra = environment_of(settings)
     pi.save(path, **extra)
     if settings["save_policy"]:
         pi.save(settings["save_policy"], **extra)

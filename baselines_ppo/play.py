@@ -1,5 +1,6 @@
 """Watching a trained policy: load it, run episodes, print what they earned, film one."""
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from baselines_ppo.cli import complain
 from baselines_ppo.policy_files import check_spaces, find_policy
 from common import mpi, seeding
-from common.checks import check_room, shown, whole_argument
+from common.checks import check_room, in_brief, shown, whole_argument
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.paths import user_path, writable_file
@@ -99,14 +100,29 @@ def load_with_env(path, env_id=None, env_kwargs=None):
     if "env" not in metadata and path.parent.name == "checkpoints":
         settings = (RunFolder.config_in(path.parents[1]) or {}).get("settings")
         metadata |= settings if isinstance(settings, dict) else {}
-    env_id, env_kwargs = env_id or env_named_in(metadata, path, given), env_kwargs or metadata.get("env_kwargs") or {}
-    if not isinstance(env_kwargs, dict):
-        raise UserError(f"{path} gives its environment the arguments {shown(env_kwargs)}, no JSON object; give --env-kwargs")
+    env_id, env_kwargs = env_id or env_named_in(metadata, path, given), kwargs_in(metadata, path) if env_kwargs is None else env_kwargs
     with quiet_stderr():
         env = make_env(env_id, training=False, env_kwargs=env_kwargs)
     pi = load_policy(path)
     check_spaces(path, pi, env.observation_space, env.action_space, env_id)
     return pi, env, env_id, env_kwargs
+
+
+def kwargs_in(metadata, path):
+    """The arguments {name: value} that a policy's metadata gives its environment. A window is opened by what shows the episodes, not by the environment that
+    they are played in.
+
+    Raises:
+        UserError: if they are no JSON object, or there were others that no file holds.
+    """
+    found, lost = metadata.get("env_kwargs") or {}, metadata.get("env_kwargs_lost") or {}
+    if not isinstance(found, dict) or not isinstance(lost, dict):
+        raise UserError(f"{path} gives its environment the arguments {shown(found)}, no JSON object; give --env-kwargs")
+    if lost:
+        what = ", ".join(f"{name} (a value of type {kind})" for name, kind in lost.items())
+        raise UserError(f"{path}: its environment was made with {in_brief(what)}, which no file holds; give --env-kwargs, a JSON object with what takes their "
+                        f"place, such as --env-kwargs {shlex.quote(in_brief(json.dumps(found)))} to leave them out")
+    return {name: x for name, x in found.items() if (name, x) != ("render_mode", "human")}
 
 
 def env_named_in(metadata, path, given):

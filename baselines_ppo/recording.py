@@ -1,7 +1,6 @@
 """`learn(run_dir=..., progress=True)`: a run from Python that leaves a folder as the command line's do, and shows how far it has come."""
 import contextlib
 import inspect
-import json
 import platform
 import sys
 import time
@@ -16,6 +15,7 @@ from baselines_ppo.outputs import in_words, outputs, save_policy, versions
 from baselines_ppo.resolve import LIMITS
 from baselines_ppo.settings import ALGORITHMS
 from common.errors import UserError
+from common.json_values import as_json, kept_and_lost
 from common.live_view import screen
 from common.logger import Logger
 from common.monitor import Monitor, find_monitor
@@ -79,16 +79,19 @@ def recorded(training, learner, run_dir, progress):
 
 
 def settings_of(learner, run_dir, progress):
-    """{name: value} of all that a command line's run has in its config.json, as far as there is such a thing here; JSON-able."""
+    """{name: value} of all that a command line's run has in its config.json, as far as there is such a thing here; of JSON's own types. Where the
+    environment was made with arguments that JSON has no form for, `env_kwargs_lost` is {name: type} of them."""
     spec, limits = getattr(learner.env, "spec", None), asdict(learner.limits)
-    own = {"env": spec.id if spec else None, "env_kwargs": spec.kwargs if spec else None, "preset": "learn()",
+    kept, lost = kept_and_lost(spec.kwargs) if spec else (None, {})
+    own = {"env": spec.id if spec else None, "env_kwargs": kept, **({"env_kwargs_lost": lost} if lost else {}), "preset": "learn()",
            "alg": next(name for name, cls in ALGORITHMS.items() if isinstance(learner.settings, cls)),
            "policy": POLICIES.get(type(learner.pi).__name__, type(learner.pi).__name__), "seed": learner.seed, "num_envs": learner.num_envs,
            "batch": "per-rank", **{name: learner.run[name] for name in ("averaging", "env_threads", "checkpoint_every")}, "env_workers": 0,
            "keep_checkpoints": KEPT, "run_dir": run_dir and str(run_dir), "quiet": not progress, "report": False}
     limits = {name: x for name in LIMITS if (x := limits[name.replace("num_", "max_")])}
-    found = {one.name: one.default for one in fields(RunSettings)} | own | limits | asdict(learner.settings) | {"policy_settings": learner.pi.settings()}
-    return json.loads(json.dumps(found, default=lambda x: x.item() if hasattr(x, "item") else str(x)))
+    own |= limits | asdict(learner.settings) | {"policy_settings": learner.pi.description()["settings"]}
+    found = {one.name: one.default for one in fields(RunSettings)} | own
+    return {name: as_json(x, name) for name, x in found.items()}
 
 
 def config_of(learner, settings):

@@ -191,10 +191,14 @@ def learn_in(job, settings, checkpoint, config):
     folder, comm, running = job.folder, job.comm, {}
     job.keep_in(folder)
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
+    from common.env_statistics import in_words, running_statistics
     from common.envs import make_vector_env
     env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
                           reward_scale=settings["reward_scale"], env_kwargs=settings["env_kwargs"], stagger=settings["stagger"] and comm.size)
     job.opened.callback(close, env)
+    if comm.rank == 0 and not settings["quiet"] and (statistics := running_statistics(env)):
+        with showing():
+            print(in_words(statistics, {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}))
     policy_class = policy_named(settings["policy"])
 
     def on_start(training, learner):

@@ -3,6 +3,7 @@
 The policy's weights and observation filter are taken over; Adam, return scale, schedules and counters start afresh. The run's folder keeps a copy, so that
 a run that is killed before its first checkpoint starts again from the same numbers, whatever has become of the file.
 """
+from baselines_ppo.outputs import environment_of
 from baselines_ppo.policy_files import build, check_spaces, find_policy, read_policy
 from common.advice import USE_CNN, USE_MLP
 from common.errors import UserError
@@ -58,7 +59,7 @@ def keep_start(folder, pi, state, source, settings):
         folder.check_ours()
         path.parent.mkdir(exist_ok=True)
     pi.restore(state, source)
-    pi.save(path, source=source, **{key: settings[key] for key in ("env", "env_kwargs")})
+    pi.save(path, source=source, **environment_of(settings))
 
 
 def begin_with(path, pi, comm):

@@ -14,6 +14,7 @@ from common.env_names import find_spec
 from common.errors import UserError
 from common.monitor import Monitor
 from common.quiet import without_warnings
+from common.rendering import check_render_mode
 from common.user_code import place_of, what_it_did
 from common.vec_env import InProcessVectorEnv
 from common.workers import WorkerVectorEnv
@@ -69,6 +70,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
     kind, env_kwargs = kind_of(env_id), env_kwargs or {}
+    check_render_mode(env_kwargs.get("render_mode"))
     try:
         env_kwargs = copy.deepcopy(env_kwargs)  # an environment may change what is in them, and others are made of the same
         if kind == "mujoco":

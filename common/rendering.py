@@ -1,8 +1,11 @@
 """Pictures of environments on machines with and without a display: which OpenGL to ask MuJoCo for, and films small enough for a page."""
+import functools
 import math
 import os
 import subprocess
 import sys
+
+from common.errors import UserError
 
 FILM_FPS, FILM_SECONDS, FILM_WIDTH = 25, 16, 320
 PATIENCE = 20  # seconds for a display, or a renderer, to answer
@@ -29,7 +32,21 @@ def has_display():
     are gone."""
     if sys.platform in ("darwin", "win32"):
         return True
-    return display_named() is not None and succeeds("import sys, glfw; sys.exit(not glfw.init())")
+    return display_named() is not None and _answers(display_named())
+
+
+@functools.cache
+def _answers(display):
+    """Whether a display, as `display_named` names it, lets a window be opened; asked once in a process."""
+    return succeeds("import sys, glfw; sys.exit(not glfw.init())")
+
+
+def check_render_mode(mode):
+    """Raises UserError for the mode 'human' where there is no display: libraries that open windows crash there, some with the whole process."""
+    if mode == "human" and not has_display():
+        named = display_named()
+        raise UserError(f"render_mode='human' opens a window, and {f'{named} does not answer' if named else 'there is no display here'}; leave it out "
+                        "(--play --video FILE.gif films a trained policy), or give render_mode='rgb_array'")
 
 
 def succeeds(code, **environ):

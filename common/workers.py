@@ -15,6 +15,7 @@ from gymnasium.vector import AutoresetMode
 from common.advice import GO_ON
 from common.checks import in_brief, shown
 from common.crash_stacks import CRASHES, signal_name
+from common.env_statistics import running_statistics
 from common.errors import EnvironmentFault, UserError
 from common.monitor import find_monitor
 from common.vec_env import called, even_bounds
@@ -45,7 +46,7 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         probe = make(None)
         self.spec, self.render_mode = probe.spec, probe.render_mode
         self.single_observation_space, self.single_action_space = probe.observation_space, probe.action_space
-        monitored = find_monitor(probe) is not None
+        monitored, self.statistics_inside = find_monitor(probe) is not None, running_statistics(probe)
         probe.close()
         context = multiprocessing.get_context("spawn")  # a fork would take TensorFlow's and MPI's threads and locks along
         ends = even_bounds(num_envs, workers)

@@ -104,6 +104,74 @@ def test_a_run_that_fails_lets_go_of_its_folder_and_keeps_its_rows(tmp_path):
     assert len(list(csv.DictReader((tmp_path / "run/progress.csv").open()))) == 1
 
 
+class Priced(Identity):
+    """Takes arguments that no file holds."""
+
+    metadata = {"render_modes": ["rgb_array", "human"]}
+
+    def __init__(self, price=None, factor=1, render_mode=None):
+        super().__init__(gym.spaces.Discrete(3))
+        self.price, self.factor, self.render_mode = price or (lambda r: self.factor * r), factor, render_mode
+        assert callable(self.price)
+
+    def step(self, action):
+        ob, rew, *rest = super().step(action)
+        return ob, self.price(rew), *rest
+
+
+@pytest.fixture
+def priced(monkeypatch):
+    monkeypatch.setitem(gym.registry, "Priced-v0", gym.envs.registration.EnvSpec("Priced-v0", entry_point=Priced))
+
+
+def test_arguments_that_no_file_holds_are_marked_as_lost_and_play_says_so(priced, tmp_path, cli_here):
+    folder = tmp_path / "run"
+    train(gym.make("Priced-v0", price=lambda r: 5.0, factor=np.int64(2)), run_dir=folder, checkpoint_every=1, max_iters=1)
+    settings = json.loads((folder / "config.json").read_text())["settings"]
+    assert settings["env_kwargs"] == {"factor": 2} and settings["env_kwargs_lost"] == {"price": "function"}
+    for path in (folder, folder / "best/policy.safetensors", folder / "checkpoints/ckpt-00000001.safetensors"):
+        done = cli_here("--play", "--load-path", path, "--json")
+        assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+        assert "made with price (a value of type function), which no file holds; give --env-kwargs" in done.stderr and """'{"factor": 2}'""" in done.stderr
+    for kwargs, most in (("{}", 100), ('{"factor": 3}', 300)):
+        done = cli_here("--play", "--load-path", folder, "--json", "--eval-episodes", "1", "--env-kwargs", kwargs)
+        assert done.returncode == 0 and 0 < json.loads(done.stdout)["mean"] <= most
+    assert page_of(folder).text
+
+
+def test_an_array_among_the_arguments_keeps_no_run_from_its_start_and_a_window_is_not_asked_for_again(priced, tmp_path):
+    table = np.ones(3)
+    train(gym.make("Priced-v0", price=table.__getitem__, factor=table), run_dir=tmp_path / "run", max_iters=1, callback=lambda locals_, globals_: True)
+    assert json.loads((tmp_path / "run/config.json").read_text())["settings"]["env_kwargs_lost"].keys() == {"price", "factor"}
+    train(gym.make("Priced-v0", factor=2, render_mode="human"), run_dir=tmp_path / "shown", max_iters=1)
+    assert load_with_env(tmp_path / "shown")[3] == {"factor": 2}
+
+
+@pytest.mark.parametrize("named", ["", ":99"], ids=["no display", "one that is gone"])
+def test_a_window_is_refused_where_there_is_no_display(named, recorded, tmp_path, monkeypatch, cli_here):
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setenv("DISPLAY", named)
+    window = ("--env-kwargs", '{"render_mode": "human"}')
+    for words in (("--env", "CartPole-v1", "--run-dir", tmp_path / "run"), ("--env", "Hopper-v4", "--run-dir", tmp_path / "run"),
+                  ("--play", "--load-path", recorded[1], "--json")):
+        done = cli_here(*words, *window)
+        assert done.returncode == 2 and "render_mode='human' opens a window" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_words(caplog, monkeypatch, tmp_path, cli_here):
+    train(gym.wrappers.NormalizeReward(gym.make("CartPole-v1")), max_iters=1)
+    assert caplog.messages == ["learn: the environment has NormalizeReward, whose running statistics are in no file: evaluations and runs that go on start "
+                               "without them; use scale_returns=True instead, which is saved with the policy and in checkpoints"]
+    caplog.clear()
+    spec = gym.envs.registration.EnvSpec("Normed-v0", entry_point=lambda: gym.wrappers.NormalizeObservation(Identity(gym.spaces.Discrete(3))))
+    monkeypatch.setitem(gym.registry, "Normed-v0", spec)
+    done = cli_here("--env", "Normed-v0", "--run-dir", tmp_path / "run", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--max-iters", "1",
+                    "--report", "false")
+    assert done.returncode == 0 and "NormalizeObservation, whose running statistics are in no file" in done.stdout and "--normalise-ob true" in done.stdout
+    assert not caplog.messages
+
+
 def test_environments_of_any_kind_are_recorded(tmp_path, capsys):
     space = gym.spaces.Discrete(3)  # without an id, and by another algorithm
     vpg.learn(Identity(space), uncompiled, timesteps_per_actorbatch=200, vf_batchsize=50, max_iters=1, seed=0, run_dir=tmp_path / "own")
