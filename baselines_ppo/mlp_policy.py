@@ -7,7 +7,7 @@ import tensorflow as tf
 from baselines_ppo.initialisers import check_init, initialise_weights
 from baselines_ppo.policies import Policy
 from common import seeding
-from common.checks import above, check_room, number, shown, truth, whole_argument
+from common.checks import above, check_room, number, shown, truth, whole, whole_argument
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.observations import ObservationEncoder
@@ -42,14 +42,16 @@ class MlpPolicy(Policy):
     def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, init="normc",
                  init_logstd=0.0, shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
         super().__init__(name, ob_space, ac_space, keep_images=False)
+        hid_size, num_hid_layers = whole_argument("hid_size", hid_size, 1), whole_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
+        vf_hid_size = None if vf_hid_size is None else whole_argument("vf_hid_size", vf_hid_size, 1)
         shapes = self.shapes(ob_space, ac_space, hid_size, num_hid_layers, gaussian_fixed_var, vf_hid_size=vf_hid_size, shared_trunk=shared_trunk)
         check_init(init, init_logstd)
         above("ob_clip", ob_clip, 0)
         number("ob_min_std", ob_min_std, 0, 1e30)
         widths = f"hid_size={hid_size}" + ("" if vf_hid_size is None else f", vf_hid_size={vf_hid_size}")
         check_room(4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network")
-        self.hid_size, self.num_hid_layers, self.gaussian_fixed_var = int(hid_size), int(num_hid_layers), bool(gaussian_fixed_var)
-        self.vf_hid_size = None if vf_hid_size is None else int(vf_hid_size)
+        self.hid_size, self.num_hid_layers, self.vf_hid_size = hid_size, num_hid_layers, vf_hid_size
+        self.gaussian_fixed_var = bool(gaussian_fixed_var)
         self.init, self.init_logstd, self.shared_trunk = init, float(init_logstd), bool(shared_trunk)
         self.normalise_ob, self.ob_clip, self.ob_min_std = truth("normalise_ob", normalise_ob), float(ob_clip), float(ob_min_std)
         if self.normalise_ob:
@@ -66,13 +68,13 @@ class MlpPolicy(Policy):
     @classmethod
     def shapes(cls, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, shared_trunk=False, **others):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for a setting that cannot be."""
-        hid_size, num_hid_layers = whole_argument("hid_size", hid_size, 1), whole_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
+        hid_size, num_hid_layers = whole("hid_size", hid_size, 1), whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
         pdtype = make_pdtype(ac_space)
         free_logstd = truth("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
         if vf_hid_size is not None and truth("shared_trunk", shared_trunk):
             raise UserError(f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out")
-        vf_hid_size = hid_size if vf_hid_size is None else whole_argument("vf_hid_size", vf_hid_size, 1)
+        vf_hid_size = hid_size if vf_hid_size is None else whole("vf_hid_size", vf_hid_size, 1)
         inputs, shapes = ObservationEncoder(ob_space, keep_images=False).shape, {}
         for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
             widths = [*inputs, *[width] * num_hid_layers]

@@ -120,12 +120,13 @@ def build(cls, path, arrays, metadata, name="pi"):
         raise UserError(f"{path} holds a {_class(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy")
     room = room_for(sum(x.size for x in arrays.values()))
     try:
-        settings, built = metadata["settings"], taken_by(cls, metadata["settings"])
+        settings = metadata["settings"]
         with about(path):
             ob_space, ac_space = (spaces.from_json(metadata[key], room) for key in ("ob_space", "ac_space"))
             if cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__:  # a derived class may have variables of its own
                 settings = cls.older_settings | settings
                 check_shapes(path, arrays, cls.shapes(ob_space, ac_space, **settings))
+            built = taken_by(cls, settings)
             policy = cls(name, ob_space, ac_space, **built)
             check_built_alike(path, policy, {key: x for key, x in settings.items() if key not in built})
     except UserError:
