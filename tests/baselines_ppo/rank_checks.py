@@ -20,7 +20,7 @@ from small_policies import uncompiled  # noqa: E402
 from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
 from baselines_ppo.learner import Learner  # noqa: E402
 from baselines_ppo.settings import TRPOSettings  # noqa: E402
-from common import mpi  # noqa: E402
+from common import mpi, seeding  # noqa: E402
 from common.drift import RanksDrifted  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.limits import Limits  # noqa: E402
@@ -47,6 +47,7 @@ def with_scalar(name, ob_space, ac_space):
     """One with a variable of a single number, which starts as another on every rank."""
     pi = compiled(name, ob_space, ac_space)
     pi.temperature = tf.Variable(float(comm.rank), trainable=False)
+    pi.initialise(seeding.generator(7, seeding.INITIALISE))  # as `train` has the others drawn: a policy with more than its own variables is taken as it is
     return pi
 
 
