@@ -184,6 +184,8 @@ def build_policies(env, policy_fn, comm, seed):
         oldpi = copied(pi)
     if fresh[0] and hasattr(pi, "initialise"):
         pi.initialise(seeding.generator(seed, seeding.INITIALISE))
+    elif comm.rank == 0 and not fresh[0]:
+        logging.getLogger("baselines_ppo").info("learn: policy_fn brings weights of its own, which are kept; the seed does not draw them")
     for policy in (pi, oldpi):
         if policy.ob_rms is not None:
             policy.ob_rms.comm = comm
