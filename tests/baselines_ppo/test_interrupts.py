@@ -15,6 +15,14 @@ from common.run_folder import RunFolder
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1000, "seed": 0}
 
 
+@pytest.fixture(autouse=True)
+def handled():
+    """Python's own handler, which a process that was started in the background has not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def train(env=None, **kwargs):
     return learn(env or gym.make("CartPole-v1"), uncompiled, **SMALL | kwargs)
 

@@ -129,7 +129,7 @@ def test_every_objective_stops(settings):
     (vpg, {"timesteps_per_actorbatch": 64, "vf_batchsize": 16}, "loss_vf_loss is inf, in minibatch 0 of epoch 0 of iteration 0, with value targets up to ")])
 def test_rewards_too_large_for_the_loss_are_blamed_by_every_algorithm(algorithm, settings, part):
     error = failure(Faulty(reward=1e30), algorithm=algorithm, **settings)
-    assert part in str(error) and "bring the rewards to the order of 1: --reward-scale X" in str(error)
+    assert part in str(error) and "bring the rewards to the order of 1: scale_returns=True" in str(error)
 
 
 @pytest.mark.parametrize("algorithm, settings", [(pposgd_simple, {}), (trpo_mpi, {"timesteps_per_batch": 64})])
