@@ -23,6 +23,7 @@ def policy(**settings):
 @pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
 def test_forward_is_tanh_layers_over_normalised_observations(settings):
     pi, ob = policy(**settings), 5 + 3 * np.random.default_rng(1).standard_normal((50, 11))
+    ob[0] *= 10  # beyond the clip
     for found, exact in zip(pi.forward(pi.prepare(ob)), exact_networks.mlp(pi, ob)):
         exact_networks.assert_within(found, exact)  # a bias that is left out, or an observation that is not clipped, moves an output by 0.1 or more
         assert exact.error.max() < 0.01
@@ -32,6 +33,7 @@ def test_forward_is_tanh_layers_over_normalised_observations(settings):
 def test_acting_is_the_forward_pass_and_its_noise(settings):
     pi, rng = policy(**settings), np.random.default_rng(2)
     ob, noise = 5 + 3 * rng.standard_normal((4, 11)), rng.standard_normal((1, 4, 3))
+    ob[0] *= 10  # beyond the clip
     flat, _ = exact_networks.mlp(pi, ob)
     mean, sampled = (exact_networks.gaussian_sample(pi.pdtype, flat, one) for one in (0 * noise[0], noise[0]))
     exact_networks.assert_within(pi.actor(4, None)(ob, 0), mean)
