@@ -29,7 +29,7 @@ def test_tensors_and_variables_are_numbers_too():
 
 @pytest.mark.parametrize("x, parts", [
     (lambda: 1, ["x=", "function"]), ({1, 2}, ["set"]), (b"b", ["bytes"]), ({"a": [0, object()]}, ["x['a'][1]", "object"]), ({1: 2}, ["x has the key 1"]),
-    (np.array([object()]), ["ndarray"]), (1j, ["complex"])], ids=str)
+    (np.array([object()]), ["ndarray"]), (1j, ["complex"])], ids=["function", "set", "bytes", "object", "key", "array", "complex"])
 def test_what_json_has_no_form_for_is_named_in_one_line(x, parts):
     with pytest.raises(UserError) as error:
         as_json(x, "x")
