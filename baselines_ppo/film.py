@@ -115,7 +115,7 @@ def show_again(env_id, env_kwargs, seed, episodes):
     gym.logger.min_level = gym.logger.ERROR
     with quiet_stderr():  # what windows say on their way
         try:
-            env = make_env(env_id, training=False, env_kwargs=env_kwargs | {"render_mode": "human"})
+            env = make_env(env_id, training=False, env_kwargs=env_kwargs | {"render_mode": "human"}, has_window=True)
             for number, actions in enumerate(episodes):
                 env.reset(seed=seed if number == 0 else None)
                 for action in actions:

@@ -16,6 +16,7 @@ SCALE_REWARDS = "bring the rewards to the order of 1: scale_returns=True, or a g
 USE_MLP = "use MlpPolicy"
 USE_CNN = "use CnnPolicy"
 CHOOSE_CHANNELS = "give channels='first' or channels='last'"
+NO_WINDOW = "leave it out, or give render_mode='rgb_array'"
 LIMIT_LINEAR = "limit it by max_timesteps or max_iters, or use schedule='constant'"
 
 IN_FLAGS = {
@@ -31,6 +32,7 @@ IN_FLAGS = {
     USE_MLP: "use --policy mlp",
     USE_CNN: "use --policy cnn",
     CHOOSE_CHANNELS: "give --channels first or --channels last",
+    NO_WINDOW: "leave it out (--play --video FILE.gif films a trained policy), or give render_mode='rgb_array'",
     LIMIT_LINEAR: "limit it by --num-timesteps or --max-iters, or use --schedule constant",
 }
 

@@ -56,7 +56,7 @@ def kind_of(env_id):
     return "other"
 
 
-def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwargs=None):
+def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwargs=None, has_window=False):
     """One environment, monitored.
 
     Args:
@@ -65,12 +65,14 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
         training: whether rewards may be scaled, or clipped as Atari's are; an evaluation sees the environment's own.
         reward_scale: what the learner's rewards are multiplied by; the Monitor logs them unscaled.
         env_kwargs: {name: value} for `gymnasium.make`.
+        has_window: the caller knows that a window can be opened here, if one is to be.
 
     Raises:
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
     kind, env_kwargs = kind_of(env_id), env_kwargs or {}
-    check_render_mode(env_kwargs.get("render_mode"))
+    if not has_window:
+        check_render_mode(env_kwargs.get("render_mode"))
     try:
         env_kwargs = copy.deepcopy(env_kwargs)  # an environment may change what is in them, and others are made of the same
         if kind == "mujoco":

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from common.advice import NO_WINDOW
 from common.errors import UserError
 
 FILM_FPS, FILM_SECONDS, FILM_WIDTH = 25, 16, 320
@@ -45,8 +46,7 @@ def check_render_mode(mode):
     """Raises UserError for the mode 'human' where there is no display: libraries that open windows crash there, some with the whole process."""
     if mode == "human" and not has_display():
         named = display_named()
-        raise UserError(f"render_mode='human' opens a window, and {f'{named} does not answer' if named else 'there is no display here'}; leave it out "
-                        "(--play --video FILE.gif films a trained policy), or give render_mode='rgb_array'")
+        raise UserError(f"render_mode='human' opens a window, and {f'{named} does not answer' if named else 'there is no display here'}; {NO_WINDOW}")
 
 
 def succeeds(code, **environ):
