@@ -171,7 +171,7 @@ class Policy(tf.Module, metaclass=PolicyType):
         if self._compiled is None:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
             # past TensorFlow's __setattr__, which would note it among what a checkpoint of its own depends on, where no copy could leave it out
-            vars(self)["_compiled"] = tf.function(self.forward, input_signature=signature, autograph=False)
+            vars(self)["_compiled"] = tf.function(self.forward, input_signature=signature, autograph=False).get_concrete_function()
         return self._compiled(tf.convert_to_tensor(x))
 
     # ---- acting

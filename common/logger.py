@@ -84,11 +84,13 @@ class TensorBoardOutput:
 
     def __init__(self, folder):
         import tensorflow as tf
+
+        from common.compiled import Compiled
         self.tf, self.folder = tf, user_path(folder)
         self.names = None
         with self._refusals():
             self.writer = tf.summary.create_file_writer(str(self.folder))
-        self._write = tf.function(self._write_graph, autograph=False)
+        self._write = Compiled(self._write_graph)
 
     @contextlib.contextmanager
     def _refusals(self):
