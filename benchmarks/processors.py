@@ -106,10 +106,11 @@ def run_combination(one, words, own, seen, folder):
     """
     python, environment = sys.executable, one.environment()
     if one.python:
+        print(f"    installing into {folder / one.name}", flush=True)
         try:
             python = install(one.python, folder / one.name, one.oldest)
         except subprocess.CalledProcessError as error:
-            return Outcome(failing=[f"the installation failed: {' '.join(map(str, error.cmd))}"])
+            return Outcome(failing=[f"the installation ended with status {error.returncode}: {' '.join(map(str, error.cmd))}"])
     try:
         found = own if one.name == "own" else probe(python, environment)
     except RuntimeError as error:
