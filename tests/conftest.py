@@ -23,8 +23,8 @@ FAULTS = ("faults/", "baselines_ppo/test_job.py", "baselines_ppo/test_ranks.py",
 
 # where numbers are compared that depend on the order of a sum, on fused multiplications, or on a library's exp
 NUMERIC = (*(f"common/test_{name}.py" for name in (
-    "advantages", "conjugate_gradient", "distribution_sampling", "distributions", "minibatches", "mpi_adam", "observations", "optimise", "return_scaling",
-    "running_mean_std", "seeding", "segments", "stepper", "tf_util")),
+    "advantages", "conjugate_gradient", "distribution_sampling", "distributions", "env_threads", "minibatches", "mpi_adam", "observations",
+    "optimise", "return_scaling", "run_data", "running_mean_std", "seeding", "segments", "stepper", "tf_util")),
     *(f"baselines_ppo/test_{name}.py" for name in (
         "cnn_policy", "export", "export_observations", "invariants", "mlp_policy", "objectives", "pposgd_simple", "ranks", "trpo", "vpg", "warm_start")))
 
