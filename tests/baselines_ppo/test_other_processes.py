@@ -20,6 +20,8 @@ def train(env, seed):
 
 def test_trainings_side_by_side_are_each_alone():
     found = {}
+    for env in ("CartPole-v1", "Pendulum-v1"):
+        gym.make(env).close()  # two threads of Python 3.13 that import one package of Gymnasium's at a time see it half imported
 
     def keep(*which):
         found[which] = train(*which)

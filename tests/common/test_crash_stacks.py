@@ -33,7 +33,7 @@ def ended(folder, code, *flags, script='exec "$0" "$@"'):
 
 
 @pytest.mark.parametrize("name, what", [("SIGSEGV", "Segmentation fault"), ("SIGABRT", "Aborted"), ("SIGBUS", "Bus error"),
-                                        ("SIGFPE", "Floating point exception"), ("SIGILL", "Illegal instruction")])
+                                        ("SIGFPE", "Floating.point exception"), ("SIGILL", "Illegal instruction")])
 def test_whatever_the_signal_the_stacks_are_on_stderr_and_in_the_file(name, what, tmp_path):
     code = f"def dies():\n    os.kill(os.getpid(), signal.{name})\nstacks.keep(me, ranks, 'go on')\ndies()"
     status, said, files = ended(tmp_path, code)
