@@ -13,7 +13,7 @@ setup(
     packages=["baselines_ppo", "common"],
     package_data={"baselines_ppo": ["report.html.j2"]},
     python_requires=">=3.11,<3.14",
-    install_requires=[  # lower bounds are releases: `python benchmarks/processors.py --oldest` installs just these, and runs the tests
+    install_requires=[  # lower bounds are releases: `python -m benchmarks.robustness.processors --oldest` installs just these, and runs the tests
         "numpy>=2.0",
         "tensorflow>=2.21,<2.22",
         "tensorflow-probability>=0.25,<0.26",

@@ -1,4 +1,4 @@
-"""It learns as well as it did: three seeds of each small task against the distribution of a hundred others (benchmarks/references.py)."""
+"""It learns as well as it did: three seeds of each small task against the distribution of a hundred others (benchmarks/returns/references.py)."""
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +28,7 @@ def test_the_best_of_three_seeds_is_no_worse_than_a_hundred_others_let_expect(na
 def test_references_are_of_other_seeds_of_these_tasks_and_settings():
     assert REFERENCES.keys() == TASKS.keys()
     for name, reference in REFERENCES.items():
-        assert reference["settings"] == settings_of(name), f"{name} is trained otherwise than its reference: python benchmarks/references.py"
+        assert reference["settings"] == settings_of(name), f"{name} is trained otherwise than its reference: python -m benchmarks.returns.references"
         assert len(reference["scores"]) >= 40 and not set(SEEDS) & set(map(int, reference["scores"]))
         assert not reference["git_commit"].endswith("+")
 
@@ -49,7 +49,7 @@ def test_seeds_of_a_reference_are_draws_of_one_distribution(name):  # which the 
     assert not spearmanr(list(map(int, scores)), list(scores.values())).pvalue < 2e-4  # once in 500 sets of ten tasks; NaN where all scores are the same
 
 
-# ---- three tasks are there for three ways to break the build (benchmarks/mutations.py), and see them
+# ---- three tasks are there for three ways to break the build (benchmarks/robustness/mutation_testing.py), and see them
 
 class Blind(return_tasks.MlpPolicy):
     """A policy whose observation filter never learns."""

@@ -1,12 +1,8 @@
 """The long benchmarks, importable, with results in a folder of a test's own."""
-import sys
-
-import jobs
 import pytest
 
-sys.path.insert(0, str(jobs.ROOT / "benchmarks"))
-import training_queue  # noqa: E402
-from finished import Results  # noqa: E402
+from benchmarks.returns import training_queue
+from benchmarks.returns.result_files import Results
 
 
 @pytest.fixture

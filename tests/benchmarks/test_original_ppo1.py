@@ -5,9 +5,10 @@ import sys
 import gymnasium as gym
 import jobs
 import numpy as np
-import original_ppo1
 import pytest
-from finished import Results
+
+from benchmarks.paper import original_ppo1
+from benchmarks.returns.result_files import Results
 
 
 def test_an_environment_has_the_interface_of_2017_and_a_time_limit_ends_it():
@@ -33,5 +34,5 @@ def test_the_table_has_the_mean_over_seeds_of_what_has_finished(results_here, mo
 
 @pytest.mark.skipif(original_ppo1.installed(), reason="the original is installed")
 def test_without_the_original_it_says_how_to_install_it():
-    done = subprocess.run([sys.executable, str(jobs.ROOT / "benchmarks/original_ppo1.py")], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "benchmarks.paper.original_ppo1"], cwd=jobs.ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "pip install --no-deps baselines==0.1.5" in done.stderr.splitlines()[-1]

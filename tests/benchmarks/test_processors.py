@@ -3,14 +3,13 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import in_force
-import interpreters
 import jobs
-import processors
 import pytest
-from combinations import PROCESSORS, SHORT, combinations, cpu_flags
 from packaging.requirements import Requirement
-from processors import Outcome
+
+from benchmarks.robustness import active_libraries, interpreters, processors
+from benchmarks.robustness.processor_variants import PROCESSORS, SHORT, combinations, cpu_flags
+from benchmarks.robustness.processors import Outcome
 
 HASWELL = {"sse4_2", "popcnt", "avx", "avx2", "fma", "f16c"}
 SKYLAKEX = HASWELL | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
@@ -118,23 +117,23 @@ def test_tests_that_do_not_end_well_are_a_failure(status, report, failing, monke
 
 
 def report_of(**changes):
-    return in_force.report(f"{VERBOSE}{in_force.HEAD}{in_force.json.dumps(FOUND | changes)}\n")
+    return active_libraries.report(f"{VERBOSE}{active_libraries.HEAD}{active_libraries.json.dumps(FOUND | changes)}\n")
 
 
 def test_what_is_in_force_is_read_from_both_voices_of_the_process():
     found = report_of()
     assert (found["onednn"], found["tensorflow_threads"], found["onednn_operations"], found["openblas"]) == ("Intel AVX2", 2, False, ["Haswell"])
-    assert in_force.report(CONVOLUTION + in_force.HEAD + "{}")["onednn_operations"]
-    assert in_force.described(found) == ("Python 3.11.7, NumPy 2.4.6; OpenBLAS Haswell; NumPy its baseline; XLA with FMA; oneDNN Intel AVX2, "
+    assert active_libraries.report(CONVOLUTION + active_libraries.HEAD + "{}")["onednn_operations"]
+    assert active_libraries.described(found) == ("Python 3.11.7, NumPy 2.4.6; OpenBLAS Haswell; NumPy its baseline; XLA with FMA; oneDNN Intel AVX2, "
                                          "its operations off; threads: OpenBLAS 1, TensorFlow 2")
 
 
 def test_what_differs_from_the_machines_own_is_told():
     other = report_of(openblas=["Nehalem"], perturbed="7", bits={"NumPy's products": "c", "XLA": "b"})
-    assert in_force.described(other, report_of()).endswith("products off by an ulp, seed 7; other bits than this machine's own: NumPy's products")
-    assert "Python" not in in_force.described(other, report_of())
-    assert in_force.described(report_of(), report_of()).endswith("none of those compared")
-    assert "Python 3.12.1" in in_force.described(report_of(versions={"Python": "3.12.1"}), report_of())
+    assert active_libraries.described(other, report_of()).endswith("products off by an ulp, seed 7; other bits than this machine's own: NumPy's products")
+    assert "Python" not in active_libraries.described(other, report_of())
+    assert active_libraries.described(report_of(), report_of()).endswith("none of those compared")
+    assert "Python 3.12.1" in active_libraries.described(report_of(versions={"Python": "3.12.1"}), report_of())
 
 
 @pytest.fixture

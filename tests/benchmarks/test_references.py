@@ -4,11 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import references
-import returns
-from finished import Results
 from reference_bounds import FALSE_ALARMS, SLACK, chance, enough, prediction_bound, rank_of, read
 
+from benchmarks.returns import final_policies, references
+from benchmarks.returns.result_files import Results
 from common.errors import UserError
 
 DISTRIBUTIONS = {
@@ -101,7 +100,7 @@ def line(job, settings=(), **more):
                                        ({"versions": {"mujoco": "9"}}, "seeds 1 and 2 were trained by other versions")])
 def test_a_reference_of_a_million_steps_is_of_committed_files_and_of_one_set_of_libraries(odd, says, results_here, tmp_path):
     results = Results("returns")
-    for job in returns.jobs("nine", ["Hopper-v4"], range(3)):
+    for job in final_policies.jobs("nine", ["Hopper-v4"], range(3)):
         results.add(line(job, **(odd if job.seed == 1 else {})))
     with pytest.raises(UserError, match=says):
         references.million(results, tmp_path / "million")
@@ -110,10 +109,10 @@ def test_a_reference_of_a_million_steps_is_of_committed_files_and_of_one_set_of_
 
 def test_references_of_a_million_steps_are_of_all_their_seeds_with_the_settings_that_stand_now(results_here, tmp_path, capsys):
     results = Results("returns")
-    for job in returns.jobs("nine", ["Hopper-v4"], [0, 1, 2, 77]):
+    for job in final_policies.jobs("nine", ["Hopper-v4"], [0, 1, 2, 77]):
         results.add(line(job, {"clip_param": 0.3} if job.seed == 1 else {}))
     references.million(results, tmp_path / "million")
     found = read(tmp_path / "million")
     assert found.keys() == {"Hopper-v4"} and found["Hopper-v4"]["scores"] == {"0": 0.0, "2": 2000.0}
-    assert found["Hopper-v4"]["preset"] == "mujoco" and found["Hopper-v4"]["settings"] == returns.jobs("nine", ["Hopper-v4"], [0])[0].settings
+    assert found["Hopper-v4"]["preset"] == "mujoco" and found["Hopper-v4"]["settings"] == final_policies.jobs("nine", ["Hopper-v4"], [0])[0].settings
     assert "Swimmer-v4: no seed has finished with the settings that stand now" in capsys.readouterr().out

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import scores
-import surrogates
-import training_queue
-from training_queue import Job, Results, run_queue
+
+from benchmarks.paper import surrogates
+from benchmarks.returns import scores, training_queue
+from benchmarks.returns.training_queue import Job, Results, run_queue
 
 TINY = ("--preset", "paper", "--timesteps-per-actorbatch", "64", "--optim-epochs", "1", "--hid-size", "4")
 

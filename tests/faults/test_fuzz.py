@@ -1,19 +1,19 @@
-"""A few hundred damaged and forged files through every loader, in a process of its own; `benchmarks/fuzz_loads.py` has the hundred thousand."""
+"""A few hundred damaged and forged files through every loader, in a process of its own; `benchmarks/robustness/fuzz_loads.py` has the hundred thousand."""
 import json
+import os
 import sys
 
 import jobs
 import pytest
 
-FUZZ = str(jobs.ROOT / "benchmarks" / "fuzz_loads.py")
+from benchmarks.robustness.fuzz_mutations import LEAVES, NODES, bend, edit, put_together, taken_apart, text
 
-sys.path.insert(0, str(jobs.ROOT / "benchmarks"))
-from fuzz_mutations import LEAVES, NODES, bend, edit, put_together, taken_apart, text  # noqa: E402
+FUZZ = ("-m", "benchmarks.robustness.fuzz_loads")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="its limits are Linux's")
 def test_a_few_hundred_damaged_files_are_refused_or_load(tmp_path):
-    done = jobs.run(1, FUZZ, "--inputs", 300, "--seed", 1, "--keep", tmp_path / "failures", timeout=400)
+    done = jobs.run(1, *FUZZ, "--inputs", 300, "--seed", 1, "--keep", tmp_path / "failures", timeout=400)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-2000:]}"
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["inputs"] == 300 and found["failed"] == 0
@@ -44,10 +44,14 @@ IN_TURN = """
     ("\n            while True: pass\n", ["took too long"])])
 def test_loaders_that_go_wrong_are_caught_and_their_files_kept(broken, says, tmp_path):
     """What the check above is worth: the loaders of a copy of the benchmark are broken, each time in another way."""
-    for name in ("fuzz_loads.py", "fuzz_child.py", "fuzz_mutations.py"):
-        code = (jobs.ROOT / "benchmarks" / name).read_text().replace("Path(__file__).parents[1]", f"Path({str(jobs.ROOT)!r})")
-        (tmp_path / name).write_text(code.replace("    def read(self, path):\n", f"    def read(self, path):\n        if self.watching:{broken}"))
-    done = jobs.run(1, tmp_path / "fuzz_loads.py", "--inputs", len(says), "--seconds", 2, "--keep", tmp_path / "failures", timeout=400)
+    copy = tmp_path / "benchmarks" / "robustness"
+    copy.mkdir(parents=True)
+    for name in ("__init__.py", "paths.py", *(f"robustness/{name}.py" for name in ("__init__", "fuzz_loads", "fuzz_child", "fuzz_mutations"))):
+        code = (jobs.ROOT / "benchmarks" / name).read_text()
+        code = code.replace("    def read(self, path):\n", f"    def read(self, path):\n        if self.watching:{broken}")
+        (tmp_path / "benchmarks" / name).write_text(code)
+    done = jobs.run(1, *FUZZ, "--inputs", len(says), "--seconds", 2, "--keep", tmp_path / "failures", timeout=400, cwd=tmp_path,
+                    env=os.environ | {"PYTHONPATH": str(jobs.ROOT)})
     assert done.returncode == 1, done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
     assert len(failed) == len(says) == len(list((tmp_path / "failures").iterdir())), failed

@@ -4,7 +4,7 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
-from jobs import ROOT, RUN, run
+from jobs import RUN, run
 from small_envs import Identity
 from wide_envs import Wide
 
@@ -68,7 +68,7 @@ def test_sixteen_ranks_on_whatever_cores_there_are(tmp_path):
 @pytest.mark.slow  # some minutes
 @pytest.mark.timeout(3000)
 def test_ten_million_steps_leave_memory_and_files_as_they_were(tmp_path):
-    done = run(1, ROOT / "benchmarks" / "memory.py", "--env", "CartPole-v1", "--num-timesteps", "1e7", "--json", tmp_path / "found.json", "--num-envs", "64",
+    done = run(1, "-m", "benchmarks.throughput.memory", "--env", "CartPole-v1", "--num-timesteps", "1e7", "--json", tmp_path / "found.json", "--num-envs", "64",
                "--timesteps-per-actorbatch", "16384", "--optim-batchsize", "1024", "--optim-epochs", "2", "--report", "false", timeout=2900)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "found.json").read_text())

@@ -1,0 +1,92 @@
+"""Figure 2 of the PPO paper: the surrogates and the KL along the line from the old parameters to the new ones of a real update.
+
+    python -m benchmarks.paper.figure2                      the first update on Hopper-v4, the paper's settings: results/figure2.png
+    python -m benchmarks.paper.figure2 --env Walker2d-v4 --iteration 10 --objective unclipped
+
+Schulman et al. 2017, figure 2.
+"""
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from baselines_ppo.settings import SURROGATES
+from benchmarks.returns import scores
+from benchmarks.returns.training_queue import RESULTS
+
+
+def interpolate(env_id, iteration, objective, seed):
+    """Means over the segment at points of the line theta_old + a (theta_new - theta_old).
+
+    Returns:
+        {"a": [points], "KL": ..., "unclipped": E[r A], "clipped ratio": E[clip(r) A], "clip": E[min(r A, clip(r) A)]}, lists.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from baselines_ppo import MlpPolicy
+    from baselines_ppo.learner import Learner
+    from baselines_ppo.objectives import probability_ratio
+    from baselines_ppo.pposgd_simple import PPOUpdate
+    from baselines_ppo.settings import PPOSettings
+    from common.advantages import add_vtarg_and_adv
+    from common.envs import make_vector_env
+    from common.limits import Limits
+    from common.mpi_adam import get_flat, set_from_flat
+    learner = Learner(PPOSettings, {"objective": objective}, {}, Limits(max_iters=iteration), make_vector_env(env_id, 1), MlpPolicy, seed, None)
+    update, settings = PPOUpdate(learner), learner.settings
+    training = learner.begin(update)
+    for _ in training.iterations():
+        seg = training.collect()
+        learner.evaluate(seg)
+        add_vtarg_and_adv(seg, settings.gamma, settings.lam)
+        batch = update._batch(seg, seg["valid"].reshape(-1))
+        old = get_flat(learner.pi.get_trainable_variables()).numpy()
+        training.finish(seg, update(seg, training.minibatch_rng(), training.progress))
+    new, pdtype = get_flat(learner.pi.get_trainable_variables()).numpy(), learner.pi.pdtype
+    found = {name: [] for name in ("a", "KL", "unclipped", "clipped ratio", "clip")}
+    for a in np.linspace(-0.5, 2, 51):
+        set_from_flat(learner.pi.get_trainable_variables(), tf.constant(old + a * (new - old), tf.float32))
+        pd, oldpd = pdtype.pdfromflat(learner.pi.forward(batch["x"])[0]), pdtype.pdfromflat(batch["flatparam"])
+        ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"])).numpy()
+        held = np.clip(ratio, 1 - settings.clip_param, 1 + settings.clip_param)
+        values = (a, oldpd.kl(pd).numpy().mean(), (ratio * batch["atarg"]).mean(), (held * batch["atarg"]).mean(),
+                  np.minimum(ratio * batch["atarg"], held * batch["atarg"]).mean())
+        for name, value in zip(found, values):
+            found[name].append(float(value))
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--env", default="Hopper-v4")
+    parser.add_argument("--iteration", type=int, default=1, help="which update [the first]")
+    parser.add_argument("--objective", default="clip", choices=tuple(SURROGATES), help="what made the update")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULTS / "figure2.png")
+    args = parser.parse_args()
+    if args.iteration < 1:
+        print(f"figure2.py: error: --iteration {args.iteration}; give at least 1", file=sys.stderr)
+        return 2
+    from common.quiet import import_tensorflow
+    import_tensorflow(threads=len(os.sched_getaffinity(0)))
+    found = interpolate(args.env, args.iteration, args.objective, args.seed)
+    labels = {"KL": "E[KL(old || new)]", "unclipped": "L CPI = E[r A]", "clipped ratio": "E[clip(r, 1 - eps, 1 + eps) A]", "clip": "L CLIP"}
+    pyplot = scores.pyplot_headless()
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, label in labels.items():
+        axes.plot(found["a"], found[name], label=label)
+    axes.axvline(1, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_xlabel("linear interpolation factor: 0 the old parameters, 1 the new")
+    axes.set_title(f"{args.env}, update {args.iteration}", fontsize=10)
+    axes.legend(frameon=False)
+    figure.savefig(args.out, dpi=120)
+    args.out.with_suffix(".json").write_text(json.dumps(found) + "\n")
+    at_one = found["a"].index(min(found["a"], key=lambda a: abs(a - 1)))
+    print(", ".join(f"{label} {found[name][at_one]:.4f}" for name, label in labels.items()), f"at the new parameters  ->  {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""Returns of a trained policy, deterministic and stochastic, on environments with fresh seeds; prints one JSON object.
+
+    python -m benchmarks.returns.evaluate_policy runs/mine --episodes 100 --seed 10000
+"""
+import argparse
+import json
+import os
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", help="a run folder, a policy folder or a policy file")
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=10_000)
+    args = parser.parse_args()
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
+    from baselines_ppo.play import evaluate, load_with_env
+    from common.errors import UserError
+    from common.quiet import import_tensorflow
+    import_tensorflow(threads=1)
+    try:
+        pi, env, *_ = load_with_env(args.path)
+    except UserError as error:
+        parser.error(str(error))
+    found = {how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()
+             for how, stochastic in (("deterministic", False), ("stochastic", True))}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
