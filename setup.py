@@ -1,7 +1,7 @@
 """Packaging. Every dependency is here; tools' settings are in pyproject.toml."""
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 setup(
     name="baselines_ppo",
@@ -10,8 +10,8 @@ setup(
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="MIT",
-    packages=["baselines_ppo", "common"],
-    package_data={"baselines_ppo": ["report.html.j2"]},
+    packages=find_packages(include=["baselines_ppo", "baselines_ppo.*", "common", "common.*"]),
+    package_data={"baselines_ppo.report": ["report.html.j2"]},
     python_requires=">=3.11,<3.14",
     install_requires=[  # lower bounds are releases: `python -m benchmarks.robustness.processors --oldest` installs just these, and runs the tests
         "numpy>=2.0",

@@ -13,20 +13,20 @@ if getattr(common, "OWNER", None) != "baselines_ppo":
                       "or put baselines_ppo's folder before it on sys.path")
 
 _HOMES = {"learn": "baselines_ppo.pposgd_simple", "MlpPolicy": "baselines_ppo.mlp_policy", "CnnPolicy": "baselines_ppo.cnn_policy",
-          "Policy": "baselines_ppo.policies", "load_policy": "baselines_ppo.policies",
-          "export_saved_model": "baselines_ppo.export", "export_litert": "baselines_ppo.export", "PPOSettings": "baselines_ppo.settings",
-          "TRPOSettings": "baselines_ppo.settings", "VPGSettings": "baselines_ppo.settings",
-          "Callback": "common.callbacks", "UserError": "common.errors", "StopTraining": "common.errors", "Interrupted": "common.errors"}
+          "Policy": "common.policies.base", "load_policy": "common.policies.base",
+          "export_saved_model": "baselines_ppo.export", "export_litert": "baselines_ppo.export", "PPOSettings": "baselines_ppo.config.settings",
+          "TRPOSettings": "baselines_ppo.config.settings", "VPGSettings": "baselines_ppo.config.settings",
+          "Callback": "common.training.callbacks", "UserError": "common.errors", "StopTraining": "common.errors", "Interrupted": "common.errors"}
 _MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")
 __all__ = sorted((*_HOMES, *_MODULES))
 
 
-_NEED_NO_TENSORFLOW = ("baselines_ppo.settings", "common.callbacks", "common.errors")
+_NEED_NO_TENSORFLOW = ("baselines_ppo.config.settings", "common.training.callbacks", "common.errors")
 
 
 def __getattr__(name):
     if name in _MODULES or _HOMES.get(name, _NEED_NO_TENSORFLOW[0]) not in _NEED_NO_TENSORFLOW:
-        from common.quiet import import_tensorflow_in_silence
+        from common.runtime.tf_import import import_tensorflow_in_silence
         import_tensorflow_in_silence()
     if name in _MODULES:
         return importlib.import_module(f"baselines_ppo.{name}")

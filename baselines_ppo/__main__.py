@@ -2,14 +2,14 @@
 import os
 import sys
 
-from baselines_ppo.cli import complain, parse
-from common.crash_stacks import stacks
+from baselines_ppo.cli.parser import complain, parse
 from common.errors import UserError
+from common.runtime.crash_stacks import stacks
 
 
 def one_run(path):
     """`path`, or the newest run in it where it is a folder of runs, which is said."""
-    from baselines_ppo.policy_files import locate
+    from common.policies.files import locate
     _, run = locate(path)
     if run is None:
         return path
@@ -25,7 +25,7 @@ def main(argv=None):
     try:
         typed, args = parse(sys.argv[1:] if argv is None else argv)
         if args.play or args.video:
-            from baselines_ppo.play import play
+            from baselines_ppo.play.command import play
             if args.load_path:
                 args.load_path = one_run(args.load_path)
             return play(typed, args)
@@ -35,7 +35,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         complain("interrupted")
         return 130
-    from baselines_ppo.runner import run
+    from baselines_ppo.train.runner import run
     return run(typed, args)
 
 

@@ -5,16 +5,16 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.initialisers import check_init, initialise_weights
-from baselines_ppo.policies import Policy
-from baselines_ppo.settings import OLDER_CNN
+from baselines_ppo.config.settings import OLDER_CNN
 from common import seeding
-from common.advice import CHOOSE_CHANNELS, USE_MLP
-from common.checks import check_room, one_of
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
-from common.observations import is_image
-from common.spaces import in_one_line
+from common.hints import CHOOSE_CHANNELS, USE_MLP
+from common.policies.base import Policy
+from common.policies.initializers import check_init, initialise_weights
+from common.policies.observation_encoder import is_image
+from common.policies.space_serialization import in_one_line
+from common.validation import check_room, one_of
 
 # kind -> [(filters, kernel, stride)], width of the dense layer
 ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}

@@ -4,15 +4,15 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.initialisers import check_init, initialise_weights
-from baselines_ppo.policies import Policy
 from common import seeding
-from common.checks import above, check_room, number, shown, truth, whole, whole_argument
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
-from common.observations import ObservationEncoder
-from common.operators import NumpyNetwork, NumpyOperators, TensorFlowNetwork
+from common.policies.base import Policy
+from common.policies.initializers import check_init, initialise_weights
+from common.policies.networks import NumpyNetwork, NumpyOperators, TensorFlowNetwork
+from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
+from common.validation import above, check_room, number, shown, truth, whole, whole_argument
 
 MAX_LAYERS = 1000
 

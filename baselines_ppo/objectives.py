@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from baselines_ppo.settings import SURROGATES
+from baselines_ppo.config.settings import SURROGATES
 
 
 class Coefficients(NamedTuple):

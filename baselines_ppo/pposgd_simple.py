@@ -4,16 +4,16 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.learner import Learner
+from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.config.settings import PPOSettings
 from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, clipped, clipped_value_loss, probability_ratio, value_loss
-from baselines_ppo.settings import PPOSettings
 from baselines_ppo.value_fit import value_factors
-from common.advantages import add_vtarg_and_adv, standardise
-from common.limits import Limits
-from common.minibatches import minibatches_per_epoch, plan_minibatches
 from common.mpi_adam import MpiAdam
-from common.optimise import MinibatchDescent
-from common.segments import traj_segment_generator  # noqa: F401  Baselines' users import it from here
+from common.optim.minibatch_optimizer import MinibatchDescent
+from common.optim.minibatches import minibatches_per_epoch, plan_minibatches
+from common.rollouts.advantages import add_vtarg_and_adv, standardise
+from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
+from common.training.stopping import Limits
 
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent", "clipfrac")
 

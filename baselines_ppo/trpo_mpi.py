@@ -5,17 +5,17 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.learner import Learner
+from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.config.settings import TRPOSettings
 from baselines_ppo.objectives import probability_ratio, unclipped_surrogate
-from baselines_ppo.settings import TRPOSettings
 from baselines_ppo.value_fit import ValueFit, split_variables
-from common import bad_minibatch
-from common.advantages import add_vtarg_and_adv, standardise
-from common.compiled import Compiled
-from common.conjugate_gradient import conjugate_gradient
-from common.limits import Limits
+from common.compilation import Compiled
+from common.diagnostics import minibatch_bisect
 from common.mpi_adam import get_flat, set_from_flat
-from common.segments import traj_segment_generator  # noqa: F401  Baselines' users import it from here
+from common.optim.conjugate_gradient import conjugate_gradient
+from common.rollouts.advantages import add_vtarg_and_adv, standardise
+from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
+from common.training.stopping import Limits
 
 MAX_HALVINGS = 10  # of a step, before none is made
 TERMS = ("the objective", "the surrogate", "the KL", "the entropy")  # the last that is not finite is where it begins
@@ -168,7 +168,7 @@ class TRPOUpdate:
         def error(what):
             rows = batch | {"weights": tensors[1].numpy(), "rows": np.arange(len(valid), dtype=np.int32)}
             facts = {"minibatch": "the whole segment", "terms": dict(zip(TERMS, before.tolist()))}
-            return bad_minibatch.of_all_ranks(comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts)
+            return minibatch_bisect.of_all_ranks(comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts)
 
         def product(v):
             image = comm.mean(self._product(*sample, tf.constant(v, tf.float32)).numpy()) + s.cg_damping * v

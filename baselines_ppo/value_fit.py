@@ -4,9 +4,9 @@ import tensorflow as tf
 
 from baselines_ppo.objectives import value_loss
 from common.errors import UserError
-from common.minibatches import minibatches_per_epoch, plan_minibatches
 from common.mpi_adam import MpiAdam
-from common.optimise import MinibatchDescent
+from common.optim.minibatch_optimizer import MinibatchDescent
+from common.optim.minibatches import minibatches_per_epoch, plan_minibatches
 
 
 def split_variables(pi):

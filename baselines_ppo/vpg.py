@@ -9,14 +9,14 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.learner import Learner
+from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.config.settings import VPGSettings
 from baselines_ppo.objectives import policy_gradient, value_loss
-from baselines_ppo.settings import VPGSettings
 from baselines_ppo.value_fit import ValueFit, split_variables
-from common.advantages import add_vtarg_and_adv, episode_returns, gae, standardise
-from common.limits import Limits
 from common.mpi_adam import MpiAdam
-from common.optimise import MinibatchDescent
+from common.optim.minibatch_optimizer import MinibatchDescent
+from common.rollouts.advantages import add_vtarg_and_adv, episode_returns, gae, standardise
+from common.training.stopping import Limits
 
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent")
 

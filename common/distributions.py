@@ -1,7 +1,7 @@
 """Action distributions behind Baselines' interface: `make_pdtype(space)` gives a `PdType`, `pdtype.pdfromflat(flat)` a `Pd`.
 
 A `PdType` knows shapes and how to sample; a `Pd` holds a batch of parameters, `flatparam` [..., p]. Sampling is written over
-`common.operators`, so that NumPy acting and TensorFlow share it: noise drawn in advance and a deterministic function of it.
+`common.policies.networks`, so that NumPy acting and TensorFlow share it: noise drawn in advance and a deterministic function of it.
 Categoricals and Bernoullis come from tensorflow_probability. The Gaussian is its own: `tfd.Normal` standardises as x/s - m/s and
 loses everything at small s (at log std -20, two ulp from the mean, -1,132.9 for SciPy's -1,653.4).
 """
@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.factors import blocks_of
-from common.operators import TensorFlowOperators
-from common.quiet import import_tfd
-from common.spaces import in_one_line
+from common.policies.networks import TensorFlowOperators
+from common.policies.space_serialization import in_one_line
+from common.runtime.tf_import import import_tfd
 
 MAX_FACTORS = 10_000  # of a MultiDiscrete
 ACTIONS = range(-2**31, 2**31)  # as they are stored

@@ -1,5 +1,5 @@
 """The errors a user can cause, what may go wrong in the middle of a run, and how a run is asked to stop."""
-from common.advice import GO_ON
+from common.hints import GO_ON
 
 ONE_SIGNAL = 0.5  # seconds; `timeout`, batch systems and shells send theirs to the process and to its group, which is not to ask twice
 

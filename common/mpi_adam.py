@@ -4,8 +4,8 @@ import copy
 import numpy as np
 import tensorflow as tf
 
-from common import mpi
-from common.drift import check_synced
+from common.diagnostics.replica_check import check_synced
+from common.distributed import communicator
 
 
 def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
@@ -59,7 +59,7 @@ class MpiAdam:
     """
 
     def __init__(self, var_list, *, beta1=0.9, beta2=0.999, epsilon=1e-8, factors=None, comm=None):
-        self.var_list, self.comm = list(var_list), comm or mpi.world()
+        self.var_list, self.comm = list(var_list), comm or communicator.world()
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.size = sum(v.shape.num_elements() for v in self.var_list)
         self.factors = None if factors is None else np.repeat(np.float32(factors), [v.shape.num_elements() for v in self.var_list])

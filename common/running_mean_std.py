@@ -1,7 +1,7 @@
 """Running mean and standard deviation over all ranks, as `ob_rms` and the return scaling use them."""
 import numpy as np
 
-from common import mpi
+from common.distributed import communicator
 from common.errors import UserError
 
 
@@ -22,7 +22,7 @@ class RunningMeanStd:
     """
 
     def __init__(self, shape=(), comm=None, min_std=0.1):
-        self.comm, self.min_std = comm or mpi.Communicator(None), min_std
+        self.comm, self.min_std = comm or communicator.Communicator(None), min_std
         self.count, self.mean, self.var = 0.0, np.zeros(shape), np.ones(shape)
 
     def __getstate__(self):
@@ -30,7 +30,7 @@ class RunningMeanStd:
         return vars(self) | {"comm": None}
 
     def __setstate__(self, state):
-        vars(self).update(state, comm=mpi.Communicator(None))
+        vars(self).update(state, comm=communicator.Communicator(None))
 
     @property
     def std(self):
@@ -40,7 +40,7 @@ class RunningMeanStd:
 
     def update(self, x):
         """Take in rows `x` [N, *shape] of this rank; all ranks must call it together. N may differ and may be 0."""
-        self.count, self.mean, self.var = mpi.merge_moments(self.count, self.mean, self.var, *self.comm.moments(x))
+        self.count, self.mean, self.var = communicator.merge_moments(self.count, self.mean, self.var, *self.comm.moments(x))
 
     def normalise(self, x, clip):
         """(x - mean) / std, clipped to +-`clip`: computed in float64, so that an offset far from 0 costs nothing; float32."""

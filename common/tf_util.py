@@ -7,10 +7,10 @@ There is no session. What one would be asked for is given by name, or, inside a 
 import contextlib
 import contextvars
 
-from common.checkpoints import check_arrays, load_arrays, save_arrays
 from common.errors import UserError
-from common.paths import file_path, user_path
-from common.writing import writing
+from common.storage.array_files import check_arrays, load_arrays, save_arrays
+from common.storage.paths import file_path, user_path
+from common.storage.write_errors import writing
 
 FORMAT = "baselines_ppo.variables"
 _OF_THE_CALLBACK = contextvars.ContextVar("the variables of the training whose callback is being called", default=None)

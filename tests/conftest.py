@@ -17,16 +17,20 @@ if os.environ.get("TEST_PERTURB_PRODUCTS"):
 
 
 # where the faults of docs/reliability.md are injected
-FAULTS = ("faults/", "baselines_ppo/test_job.py", "baselines_ppo/test_ranks.py", "baselines_ppo/test_resume.py", "baselines_ppo/test_signals.py",
-          "common/test_checkpoints.py", "common/test_crash_stacks.py", "common/test_door.py", "common/test_heartbeat.py", "common/test_threads.py",
-          "common/test_workers.py")
+FAULTS = ("faults/", *(f"{name}.py" for name in (
+    "baselines_ppo/test_ranks", "baselines_ppo/train/test_resume", "baselines_ppo/train/test_session", "baselines_ppo/train/test_signals",
+    "common/distributed/test_exit_guard", "common/distributed/test_heartbeat", "common/runtime/test_crash_stacks", "common/runtime/test_thread_pool",
+    "common/storage/test_array_files", "common/vec_env/test_subproc")))
 
 # where numbers are compared that depend on the order of a sum, on fused multiplications, or on a library's exp
-NUMERIC = (*(f"common/test_{name}.py" for name in (
-    "advantages", "conjugate_gradient", "distribution_sampling", "distributions", "env_threads", "minibatches", "mpi_adam", "observations",
-    "optimise", "return_scaling", "run_data", "running_mean_std", "seeding", "segments", "stepper", "tf_util")),
-    *(f"baselines_ppo/test_{name}.py" for name in (
-        "cnn_policy", "export", "export_observations", "invariants", "mlp_policy", "objectives", "pposgd_simple", "ranks", "trpo", "vpg", "warm_start")))
+NUMERIC = tuple(f"{name}.py" for name in (
+    "baselines_ppo/experiment/test_warm_start", "baselines_ppo/export/test_export_observations", "baselines_ppo/export/test_writers",
+    "baselines_ppo/test_cnn_policy", "baselines_ppo/test_invariants", "baselines_ppo/test_mlp_policy", "baselines_ppo/test_objectives",
+    "baselines_ppo/test_pposgd_simple", "baselines_ppo/test_ranks", "baselines_ppo/test_trpo", "baselines_ppo/test_vpg",
+    "common/optim/test_conjugate_gradient", "common/optim/test_minibatch_optimizer", "common/optim/test_minibatches",
+    "common/policies/test_observation_encoder", "common/rollouts/test_advantages", "common/rollouts/test_collector", "common/rollouts/test_return_scaling",
+    "common/runs/test_results", "common/test_distribution_sampling", "common/test_distributions", "common/test_mpi_adam", "common/test_running_mean_std",
+    "common/test_seeding", "common/test_tf_util", "common/vec_env/test_adapter", "common/vec_env/test_env_threads"))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -58,7 +62,7 @@ def cli_here(capfd):
 @pytest.fixture
 def uncompiled_here(monkeypatch):
     """Policies without XLA in this process, where how an update is compiled is no part of what is tested."""
-    from baselines_ppo.policies import Policy
+    from common.policies.base import Policy
     monkeypatch.setattr(Policy, "xla", False)
 
 
@@ -79,5 +83,5 @@ def page_folder(tmp_path, monkeypatch):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""
-    from common.quiet import available_cores
+    from common.runtime.tf_import import available_cores
     return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or available_cores() + 1)

@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from baselines_ppo.settings import SURROGATES
+from baselines_ppo.config.settings import SURROGATES
 from benchmarks.returns import scores
 from benchmarks.returns.training_queue import RESULTS
 
@@ -26,13 +26,13 @@ def interpolate(env_id, iteration, objective, seed):
     import tensorflow as tf
 
     from baselines_ppo import MlpPolicy
-    from baselines_ppo.learner import Learner
+    from baselines_ppo.algorithm_setup import Learner
     from baselines_ppo.objectives import probability_ratio
     from baselines_ppo.pposgd_simple import PPOUpdate
-    from baselines_ppo.settings import PPOSettings
-    from common.advantages import add_vtarg_and_adv
-    from common.envs import make_vector_env
-    from common.limits import Limits
+    from baselines_ppo.config.settings import PPOSettings
+    from common.rollouts.advantages import add_vtarg_and_adv
+    from common.envs.factory import make_vector_env
+    from common.training.stopping import Limits
     from common.mpi_adam import get_flat, set_from_flat
     learner = Learner(PPOSettings, {"objective": objective}, {}, Limits(max_iters=iteration), make_vector_env(env_id, 1), MlpPolicy, seed, None)
     update, settings = PPOUpdate(learner), learner.settings
@@ -69,7 +69,7 @@ def main():
     if args.iteration < 1:
         print(f"figure2.py: error: --iteration {args.iteration}; give at least 1", file=sys.stderr)
         return 2
-    from common.quiet import import_tensorflow
+    from common.runtime.tf_import import import_tensorflow
     import_tensorflow(threads=len(os.sched_getaffinity(0)))
     found = interpolate(args.env, args.iteration, args.objective, args.seed)
     labels = {"KL": "E[KL(old || new)]", "unclipped": "L CPI = E[r A]", "clipped ratio": "E[clip(r, 1 - eps, 1 + eps) A]", "clip": "L CLIP"}

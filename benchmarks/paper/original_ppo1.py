@@ -24,13 +24,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import numpy as np
 
-from baselines_ppo.outputs import versions
+from baselines_ppo.experiment.outputs import versions
 from benchmarks.paths import ROOT
 from benchmarks.returns.group_table import interquartile, mean_and_deviation
 from benchmarks.returns.result_files import Results
 from benchmarks.returns.scores import markdown_table
 from benchmarks.returns.training_queue import add_jobs, report_place, tree_commit
-from common.quiet import import_tensorflow
+from common.runtime.tf_import import import_tensorflow
 
 BENCHMARK, VERSION = "original-ppo1", "0.1.5"
 SETTINGS = {"timesteps_per_actorbatch": 2048, "clip_param": 0.2, "entcoeff": 0.0, "optim_epochs": 10, "optim_stepsize": 3e-4, "optim_batchsize": 64,

@@ -14,9 +14,9 @@ def main():
     parser.add_argument("--seed", type=int, default=10_000)
     args = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
-    from baselines_ppo.play import evaluate, load_with_env
+    from baselines_ppo.play.command import evaluate, load_with_env
     from common.errors import UserError
-    from common.quiet import import_tensorflow
+    from common.runtime.tf_import import import_tensorflow
     import_tensorflow(threads=1)
     try:
         pi, env, *_ = load_with_env(args.path)

@@ -46,7 +46,7 @@ OVERRIDES = {"Walker2d-v4": {"hid_size": "128"}, "Swimmer-v4": {"gamma": "0.9999
              "Reacher-v4": {"gamma": "0.95", "lam": "0.95"}, "InvertedDoublePendulum-v4": {"lam": "0.98", "ob_min_std": "0.1"}}
 # of the final policy, deterministic and stochastic; Pong's games are long, and its bar is on the last of training
 EPISODES = {"PongNoFrameskip-v4": 0}
-TEST_SEEDS = (50, 51, 52)  # tests/test_long_returns.py trains them: no result and no reference is of them
+TEST_SEEDS = (50, 51, 52)  # tests/returns/test_long_returns.py trains them: no result and no reference is of them
 REFERENCE_SEEDS = range(200, 211)  # beside the reported ones, in the references of a million steps: nothing is tuned on them
 
 
@@ -138,7 +138,7 @@ def main():
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
     args = parser.parse_args()
     if kept := set(args.seeds or ()) & set(TEST_SEEDS):
-        parser.error(f"seed {kept.pop()} is trained by tests/test_long_returns.py, and no result may be of it; choose another")
+        parser.error(f"seed {kept.pop()} is trained by tests/returns/test_long_returns.py, and no result may be of it; choose another")
     what = {"tasks": args.env, "seeds": args.seeds, "preset": args.preset, "more": args.more}
     try:
         plan = jobs(args.group, steps=args.num_timesteps, **what)

@@ -37,7 +37,7 @@ def start():
 
     import gymnasium as gym
 
-    from common.quiet import import_tensorflow
+    from common.runtime.tf_import import import_tensorflow
     import_tensorflow(threads=1)
     gym.logger.min_level = gym.logger.ERROR  # -v4 is meant
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # one process builds many policies, and a warning for each would say so
@@ -125,7 +125,7 @@ def main():
     start()
     from return_tasks import TASKS
 
-    from baselines_ppo.outputs import versions
+    from baselines_ppo.experiment.outputs import versions
     if unknown := set(args.tasks or ()) - TASKS.keys():
         parser.error(f"no task {unknown.pop()!r}; choose from {', '.join(TASKS)}")
     if args.trial is not None and not 1 <= args.trial <= len(SEEDS):

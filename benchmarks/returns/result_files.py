@@ -9,13 +9,13 @@ import threading
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from baselines_ppo.cli import POLICY_SETTINGS, RunSettings, parse  # noqa: E402
-from baselines_ppo.comparison import NO_GROUP  # noqa: E402
-from baselines_ppo.resolve import policy_named, settings_for  # noqa: E402
-from baselines_ppo.settings import ALGORITHMS  # noqa: E402
+from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, parse  # noqa: E402
+from baselines_ppo.plot.grouping import NO_GROUP  # noqa: E402
+from baselines_ppo.config.resolve import policy_named, settings_for  # noqa: E402
+from baselines_ppo.config.settings import ALGORITHMS  # noqa: E402
 from benchmarks.paths import RESULTS
 from common.errors import UserError  # noqa: E402
-from common.quiet import import_tensorflow  # noqa: E402
+from common.runtime.tf_import import import_tensorflow  # noqa: E402
 
 DECIDE_NOTHING = NO_GROUP | {"preset"}  # a preset's name; what it comes to is in the other settings
 

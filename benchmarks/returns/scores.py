@@ -40,11 +40,11 @@ def random_scores(tasks):
     path = RESULTS / "random.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     for env_id in [one for one in tasks if one not in known]:
-        from common.quiet import import_tensorflow
+        from common.runtime.tf_import import import_tensorflow
         import_tensorflow(threads=1)
         from baselines_ppo import MlpPolicy
-        from baselines_ppo.play import evaluate
-        from common.envs import make_env
+        from baselines_ppo.play.command import evaluate
+        from common.envs.factory import make_env
         env = make_env(env_id, training=False)
         pi = MlpPolicy("pi", env.observation_space, env.action_space)
         known[env_id] = float(evaluate(pi, env, RANDOM_EPISODES, stochastic=True)[0].mean())

@@ -17,7 +17,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from baselines_ppo.sweep_runs import launcher
+from baselines_ppo.sweep.processes import launcher
 from benchmarks.paths import RESULTS, ROOT
 from benchmarks.returns.result_files import Job, Results  # noqa: F401  the benchmarks have all of these from here
 

@@ -17,23 +17,23 @@ import numpy as np  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 
 from baselines_ppo import CnnPolicy, MlpPolicy  # noqa: E402
-from baselines_ppo.cli import parse  # noqa: E402
-from baselines_ppo.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
-from baselines_ppo.going_on import check_fits, check_settings, read_previous  # noqa: E402
-from baselines_ppo.learner import Learner  # noqa: E402
-from baselines_ppo.play import env_named_in  # noqa: E402
-from baselines_ppo.policies import load_policy, read_policy  # noqa: E402
+from baselines_ppo.cli.parser import parse  # noqa: E402
+from baselines_ppo.config.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
+from baselines_ppo.train.resume import check_fits, check_settings, read_previous  # noqa: E402
+from baselines_ppo.algorithm_setup import Learner  # noqa: E402
+from baselines_ppo.play.command import env_named_in  # noqa: E402
+from common.policies.base import load_policy, read_policy  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
-from baselines_ppo.resolve import over_cores, policy_named, resumed_settings, settings_for  # noqa: E402
-from baselines_ppo.room import check_machine  # noqa: E402
-from baselines_ppo.settings import PPOSettings  # noqa: E402
+from baselines_ppo.config.resolve import over_cores, policy_named, resumed_settings, settings_for  # noqa: E402
+from baselines_ppo.train.preflight import check_machine  # noqa: E402
+from baselines_ppo.config.settings import PPOSettings  # noqa: E402
 from benchmarks.robustness.fuzz_mutations import PLANS, damaged  # noqa: E402
-from common.envs import make_env, make_vector_env  # noqa: E402
+from common.envs.factory import make_env, make_vector_env  # noqa: E402
 from common.errors import UserError  # noqa: E402
-from common.limits import Limits  # noqa: E402
-from common.mpi import Communicator  # noqa: E402
-from common.run_folder import RunFolder  # noqa: E402
-from common.run_logs import RunLogs  # noqa: E402
+from common.training.stopping import Limits  # noqa: E402
+from common.distributed.communicator import Communicator  # noqa: E402
+from common.runs.run_directory import RunFolder  # noqa: E402
+from common.runs.log_files import RunLogs  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
 ARGV = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "4", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--num-envs", "1"]

@@ -10,7 +10,7 @@ import struct
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
-from common.checkpoints import _digest
+from common.storage.array_files import _digest
 
 LEAVES = [None, True, False, 0, 1, -1, 2, 3, 100, 2.5, -0.0, 1e308, math.nan, math.inf, -math.inf, 10**6, 10**9, 10**12, 2**31, 2**63, 2**64, 10**400,
           "", "x", "0", "\0", "a\nb\x1b[2J", "../../x", "/etc/passwd", "os:path", "1e999", "NaN", "none", "\ud800", "MlpPolicy", "CnnPolicy", "Policy",

@@ -20,22 +20,22 @@ from benchmarks.returns.training_queue import RESULTS, ROOT
 
 # name: [(file, what is there, what is put there)]
 MUTATIONS = {
-    "lambda ignored": [("common/advantages.py", "gamma * lam * goes_on", "gamma * goes_on")],
+    "lambda ignored": [("common/rollouts/advantages.py", "gamma * lam * goes_on", "gamma * goes_on")],
     # oldpi stays the first pi: it is made once, in the first iteration
-    "oldpi not updated": [("common/evaluation.py", "        self.copy_to_oldpi()\n        final",
+    "oldpi not updated": [("common/rollouts/processor.py", "        self.copy_to_oldpi()\n        final",
                            '        if not hasattr(self, "copied"):\n            self.copy_to_oldpi()\n        self.copied = True\n        final'),
-                          ("common/evaluation.py", '            seg["flatparam"] = flat[:rows]',
+                          ("common/rollouts/processor.py", '            seg["flatparam"] = flat[:rows]',
                            '            seg["flatparam"] = self.oldpi.forward(tf.constant(seg["x"]))[0].numpy()')],
-    "normaliser not updated": [("common/training.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
-    "time limit treated as death": [("common/segments.py", "if not died and self.bootstrap_time_limits:", "if False:")],
+    "normaliser not updated": [("common/training/loop.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
+    "time limit treated as death": [("common/rollouts/collector.py", "if not died and self.bootstrap_time_limits:", "if False:")],
     "entropy sign flipped": [("baselines_ppo/pposgd_simple.py", "pol_entpen = -settings.entcoeff * ent", "pol_entpen = settings.entcoeff * ent")],
     "Adam bias correction missing": [("common/mpi_adam.py", "alpha = stepsize * tf.sqrt(1 - beta2 ** t) / (1 - beta1 ** t)", "alpha = stepsize")],
 }
-# the return tasks that are there for a mutation; tests/test_returns.py makes it in its own process
+# the return tasks that are there for a mutation; tests/returns/test_returns.py makes it in its own process
 MUST_SEE = {"normaliser not updated": "far away", "time limit treated as death": "ring", "entropy sign flipped": "bandit"}
-EQUATIONS = ("tests/common/test_advantages.py", "tests/common/test_mpi_adam.py", "tests/baselines_ppo/test_objectives.py", "tests/common/test_segments.py",
+EQUATIONS = ("tests/common/rollouts/test_advantages.py", "tests/common/test_mpi_adam.py", "tests/baselines_ppo/test_objectives.py", "tests/common/rollouts/test_collector.py",
              "tests/baselines_ppo/test_invariants.py", "tests/baselines_ppo/test_pposgd_simple.py")
-RETURNS = ("tests/test_returns.py",)
+RETURNS = ("tests/returns/test_returns.py",)
 TASK = re.compile(r"test_the_best_of_three_[^[]*\[(.*)\]$")  # a failed return test's name
 
 

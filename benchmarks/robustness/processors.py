@@ -3,7 +3,7 @@
     python -m benchmarks.robustness.processors                                     all that this processor can run
     python -m benchmarks.robustness.processors --list                              what they set, and what is left out and why; runs nothing
     python -m benchmarks.robustness.processors --short                             three, with the quickest tests
-    python -m benchmarks.robustness.processors --only nehalem -- tests/common/test_advantages.py
+    python -m benchmarks.robustness.processors --only nehalem -- tests/common/rollouts/test_advantages.py
     python -m benchmarks.robustness.processors --only --pythons python3.12 python3.13 --oldest --whole
 
 Tells what was in force in each, ends with a table, and with status 1 if a test failed.
@@ -24,7 +24,8 @@ from benchmarks.robustness.interpreters import ROOT, install, interpreter
 from benchmarks.robustness.processor_variants import SHORT, Combination, combinations, cpu_flags
 
 # whole trainings, jobs of several ranks and what takes seconds: four fifths of the time of the numeric tests, which --short leaves out
-LONG = (*(f"tests/baselines_ppo/test_{name}.py" for name in ("export", "export_observations", "pposgd_simple", "ranks", "vpg", "warm_start")),
+LONG = (*(f"tests/baselines_ppo/{name}.py" for name in (
+            "experiment/test_warm_start", "export/test_export_observations", "export/test_writers", "test_pposgd_simple", "test_ranks", "test_vpg")),
         "tests/baselines_ppo/test_cnn_policy.py::test_command_line_trains_a_game_and_saves_a_policy_that_plays",
         "tests/baselines_ppo/test_cnn_policy.py::test_learns_to_catch_what_it_sees",
         "tests/baselines_ppo/test_invariants.py::test_every_compiled_function_is_traced_once_in_twenty_iterations",

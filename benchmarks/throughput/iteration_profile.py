@@ -66,15 +66,20 @@ class Clocks:
 def attach_all(clocks):
     """Put clocks around the steps of an iteration; TensorFlow must have been imported as run.py does it."""
     from baselines_ppo import pposgd_simple, trpo_mpi
-    from common import evaluation, logger, optimise, segments, training, workers
+    from common.loggers import logger
+    from common.optim import minibatch_optimizer
+    from common.rollouts import collector as segments
+    from common.rollouts import processor
+    from common.training import loop as training
+    from common.vec_env import subproc
     clocks.attach("collect", training.Training, "collect")
-    clocks.attach("evaluate", evaluation.SegmentEvaluator, "__call__")
+    clocks.attach("evaluate", processor.SegmentEvaluator, "__call__")
     for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
         clocks.attach("advantages", module, "add_vtarg_and_adv")
         clocks.attach("optimise", getattr(module, update), "__call__")
     clocks.attach("step", trpo_mpi.TRPOUpdate, "step")
-    clocks.attach("sweep", optimise.MinibatchDescent, "sweep")
-    clocks.attach("terms", optimise.MinibatchDescent, "evaluate")
+    clocks.attach("sweep", minibatch_optimizer.MinibatchDescent, "sweep")
+    clocks.attach("terms", minibatch_optimizer.MinibatchDescent, "evaluate")
     clocks.attach("finish", training.Training, "finish")
     clocks.attach("log", logger.Logger, "write")
     clocks.attach("checkpoint", training.Training, "_checkpoint")
@@ -83,7 +88,7 @@ def attach_all(clocks):
     @wraps(prepare)
     def prepare_with_clocks(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
-        if isinstance(collector.stepper.env, workers.WorkerVectorEnv):  # the environments' time is the wait for their processes
+        if isinstance(collector.stepper.env, subproc.WorkerVectorEnv):  # the environments' time is the wait for their processes
             clocks.attach("environment", collector.stepper.env, "step_into")
         else:
             for monitor in collector.monitors:
@@ -115,12 +120,12 @@ def main():
     parser.add_argument("preset")
     args, more = parser.parse_known_args()  # what else there is, run.py reads
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
-    from baselines_ppo import runner
     from baselines_ppo.__main__ import main as run
-    from baselines_ppo.presets import PRESETS
-    from baselines_ppo.resolve import settings_for
-    from baselines_ppo.settings import ALGORITHMS
-    from common.quiet import available_cores
+    from baselines_ppo.config.presets import PRESETS
+    from baselines_ppo.config.resolve import settings_for
+    from baselines_ppo.config.settings import ALGORITHMS
+    from baselines_ppo.train import runner
+    from common.runtime.tf_import import available_cores
     resolved = settings_for({"env": args.env_id, "preset": args.preset}, 1, available_cores())
     runner.start_tensorflow(resolved["policy"], available_cores())
     clocks = Clocks()

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from common.live_view import LiveView, screen  # noqa: E402
+from common.loggers.live_display import LiveView, screen  # noqa: E402
 
 ROW = {"EpLenMean": 210.0, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11, "stepsize": 3e-4}
 

@@ -83,7 +83,7 @@ def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None, words=()
 
     Args:
         env_id: a Gymnasium id.
-        preset: a name of `baselines_ppo.presets`.
+        preset: a name of `baselines_ppo.config.presets`.
         ranks: 1 runs without mpirun.
         iterations: updates.
         steps: of an update, over all ranks.

@@ -18,20 +18,21 @@ from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
 
 from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
-from baselines_ppo.learner import Learner  # noqa: E402
-from baselines_ppo.settings import TRPOSettings  # noqa: E402
-from common import mpi, seeding  # noqa: E402
-from common.drift import RanksDrifted  # noqa: E402
+from baselines_ppo.algorithm_setup import Learner  # noqa: E402
+from baselines_ppo.config.settings import TRPOSettings  # noqa: E402
+from common import seeding  # noqa: E402
+from common.diagnostics.replica_check import RanksDrifted  # noqa: E402
+from common.distributed import communicator  # noqa: E402
 from common.errors import UserError  # noqa: E402
-from common.limits import Limits  # noqa: E402
 from common.mpi_adam import MpiAdam  # noqa: E402
-from common.run_data import Run  # noqa: E402
-from common.run_folder import RunFolder  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
+from common.runs.results import Run  # noqa: E402
+from common.runs.run_directory import RunFolder  # noqa: E402
+from common.training.stopping import Limits  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 perturbed_products.install_if_asked()
-comm, FOLDER = mpi.world(), Path(sys.argv[1])
+comm, FOLDER = communicator.world(), Path(sys.argv[1])
 results = {"size": comm.size}
 # Adam divides a gradient by its own size, and so makes a whole step out of the rounding of one that is nearly 0. With an epsilon of 1 a step is off by no
 # more than the step size times its gradient's error, and two ways to sum may be compared after many of them. TRPO's value function has no setting for it.
@@ -117,7 +118,7 @@ for name, settings in FAMILY.items():
 rng = np.random.default_rng(comm.rank)
 batch = {name: rng.standard_normal((40, *shape)).astype(np.float32) for name, shape in (("x", (2,)), ("noise", (2,)), ("atarg", ()))}
 steps = []
-for ranks, rows in ((comm, batch), (mpi.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()})):
+for ranks, rows in ((comm, batch), (communicator.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()})):
     learner = Learner(TRPOSettings, {"timesteps_per_batch": 40, "vf_iters": 0, "cg_damping": 1.0}, {"comm": ranks}, Limits(max_iters=1), Ragged(), uncompiled,
                       3, None)
     update, pd, before = trpo_mpi.TRPOUpdate(learner), learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0]), flat(learner.pi)

@@ -12,12 +12,12 @@ from jobs import RUN, run
 from tolerance import ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, learn, pposgd_simple
-from baselines_ppo.policies import load_policy
-from baselines_ppo.policy_files import FORMAT
-from common.checkpoints import save_arrays
 from common.errors import UserError
-from common.evaluation import SegmentEvaluator
-from common.vec_env import InProcessVectorEnv
+from common.policies.base import load_policy
+from common.policies.files import FORMAT
+from common.rollouts.processor import SegmentEvaluator
+from common.storage.array_files import save_arrays
+from common.vec_env.in_process import InProcessVectorEnv
 
 DISCRETE = gym.spaces.Discrete(6)
 GAUSSIAN = gym.spaces.Box(-1, 1, (3,), np.float32)

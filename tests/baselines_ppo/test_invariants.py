@@ -8,7 +8,7 @@ from small_envs import FarAway, Ragged
 from tolerance import gamma, ulps
 
 from baselines_ppo import MlpPolicy, pposgd_simple
-from common.vec_env import InProcessVectorEnv
+from common.vec_env.in_process import InProcessVectorEnv
 
 
 class Recorder(pposgd_simple.PPOUpdate):

@@ -5,9 +5,9 @@ import pytest
 from small_envs import Identity
 
 from baselines_ppo import MlpPolicy, learn
-from baselines_ppo.play import evaluate
-from baselines_ppo.presets import PRESETS
-from common.vec_env import InProcessVectorEnv
+from baselines_ppo.config.presets import PRESETS
+from baselines_ppo.play.command import evaluate
+from common.vec_env.in_process import InProcessVectorEnv
 
 CLASSIC = PRESETS["classic"]
 

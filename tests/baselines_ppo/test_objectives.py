@@ -8,9 +8,9 @@ import tensorflow as tf
 from tolerance import LIBM, gamma, ulps
 
 from baselines_ppo import MlpPolicy
+from baselines_ppo.config.settings import PPOSettings, VPGSettings
 from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, policy_gradient, probability_ratio
 from baselines_ppo.pposgd_simple import TERMS, KLPenalty, ppo_losses
-from baselines_ppo.settings import PPOSettings, VPGSettings
 from baselines_ppo.vpg import vpg_losses
 from common.distributions import make_pdtype
 

@@ -9,7 +9,7 @@ import threading
 import gymnasium as gym
 import numpy as np
 from baselines_ppo import MlpPolicy, learn
-from baselines_ppo.policies import Policy
+from common.policies.base import Policy
 
 Policy.xla = False
 
@@ -57,7 +57,7 @@ def test_trainings_in_threads_under_pytest_with_warnings_as_errors_are_each_alon
 def test_what_other_threads_write_while_tensorflow_is_imported_is_not_lost(capfd):
     import os
 
-    from common.quiet import CHATTER, quiet_stderr
+    from common.runtime.tf_import import CHATTER, quiet_stderr
     with quiet_stderr(CHATTER):
         os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\nmine\n"
                     b"I0000 00:00:1795979424.063963   22334 cudart_stub.cc:31] Could not find cuda drivers\n")

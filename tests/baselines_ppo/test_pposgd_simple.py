@@ -10,8 +10,8 @@ from small_policies import uncompiled
 from tolerance import gamma, ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, StopTraining, UserError, learn, load_policy
-from common.logger import Logger
-from common.optimise import MinibatchDescent
+from common.loggers.logger import Logger
+from common.optim.minibatch_optimizer import MinibatchDescent
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 2, "seed": 3}
 

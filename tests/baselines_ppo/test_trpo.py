@@ -8,10 +8,10 @@ from logs import Rows
 from tolerance import LIBM, gamma, ulps
 
 from baselines_ppo import MlpPolicy, UserError, trpo_mpi
-from baselines_ppo.learner import Learner
-from baselines_ppo.settings import TRPOSettings
-from common.limits import Limits
+from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.config.settings import TRPOSettings
 from common.mpi_adam import get_flat
+from common.training.stopping import Limits
 
 OBS, BOX, DISCRETE = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3)
 

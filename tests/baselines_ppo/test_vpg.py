@@ -8,10 +8,10 @@ from small_policies import uncompiled
 from tolerance import ulps
 
 from baselines_ppo import MlpPolicy, UserError, vpg
-from baselines_ppo.settings import VPGSettings
-from common.mpi import Communicator
-from common.segments import Collector
-from common.vec_env import InProcessVectorEnv
+from baselines_ppo.config.settings import VPGSettings
+from common.distributed.communicator import Communicator
+from common.rollouts.collector import Collector
+from common.vec_env.in_process import InProcessVectorEnv
 
 
 class Count(gym.Env):
@@ -61,7 +61,7 @@ def test_a_batch_of_whole_episodes_cuts_none(lengths, horizon):
 
 
 def test_an_episode_that_never_ends_is_refused(monkeypatch):
-    monkeypatch.setattr("common.segments.LONGEST", 100)
+    monkeypatch.setattr("common.rollouts.collector.LONGEST", 100)
     with pytest.raises(UserError, match="TimeLimit"):
         whole_segment([[10**9]], 16)
 

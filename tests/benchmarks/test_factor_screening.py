@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from baselines_ppo.cli import parse
+from baselines_ppo.cli.parser import parse
 from benchmarks.returns import factor_screening, training_queue
 from benchmarks.returns.result_files import Results
 

@@ -38,7 +38,7 @@ def test_a_seed_or_a_task_that_is_named_twice_is_one():
 @pytest.mark.parametrize("module, words, says", [
     (tuning, ["--env", "Hopper-v4", "--seeds", "100", "205"], "seed 205 is in the references of the return tests"),
     (tuning, ["--env", "Hopper-v4", "--seeds", "4"], "seed 4 is for reported results"),
-    (final_policies, ["--seeds", "51"], "seed 51 is trained by tests/test_long_returns.py"),
+    (final_policies, ["--seeds", "51"], "seed 51 is trained by tests/returns/test_long_returns.py"),
     (final_policies, ["--jobs", "0"], "'0' trainings at once; give 1 or more")])
 def test_seeds_that_are_kept_for_something_else_are_refused(module, words, says, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [module.__name__, *words])
@@ -128,4 +128,4 @@ def test_seeds_of_the_return_tests_are_refused(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["final_policies.py", "--seeds", "0", str(final_policies.TEST_SEEDS[0])])
     with pytest.raises(SystemExit) as end:
         final_policies.main()
-    assert end.value.code == 2 and "seed 50 is trained by tests/test_long_returns.py" in capsys.readouterr().err
+    assert end.value.code == 2 and "seed 50 is trained by tests/returns/test_long_returns.py" in capsys.readouterr().err

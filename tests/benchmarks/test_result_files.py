@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from baselines_ppo.presets import PRESETS
+from baselines_ppo.config.presets import PRESETS
 from benchmarks.paper import surrogates
 from benchmarks.returns import result_files, tuning
 from benchmarks.returns.result_files import Job, Results

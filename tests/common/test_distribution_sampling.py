@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from common.distributions import make_pdtype
 from common.errors import UserError
-from common.operators import NumpyOperators, TensorFlowOperators
+from common.policies.networks import NumpyOperators, TensorFlowOperators
 
 SPACES = {
     "box": gym.spaces.Box(-1, 1, (3,)),

@@ -14,7 +14,7 @@ import scipy.stats
 import tensorflow as tf
 
 from common.distributions import make_pdtype
-from common.operators import NumpyOperators
+from common.policies.networks import NumpyOperators
 
 EPS = float(np.finfo(np.float32).eps)
 INF = np.inf

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.mpi import Communicator
+from common.distributed.communicator import Communicator
 from common.mpi_adam import MpiAdam, adam_step, clip_by_norm, get_flat, set_from_flat
 
 EPS = float(np.finfo(np.float32).eps)

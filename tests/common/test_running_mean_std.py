@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from tolerance import gamma
 
-from common.mpi import Communicator, merge_moments
+from common.distributed.communicator import Communicator, merge_moments
 from common.running_mean_std import RunningMeanStd
 
 EPS = np.finfo(np.float64).eps

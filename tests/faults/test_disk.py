@@ -16,10 +16,10 @@ from small_envs import Identity
 from small_policies import uncompiled
 
 from baselines_ppo import pposgd_simple
-from common.envs import make_vector_env
+from common.envs.factory import make_vector_env
 from common.errors import UserError
-from common.run_folder import RunFolder
-from common.writing import CannotWrite, RowFile
+from common.runs.run_directory import RunFolder
+from common.storage.write_errors import CannotWrite, RowFile
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,12 @@ from scripted import ScriptedPolicy
 from small_policies import uncompiled
 
 from baselines_ppo import learn, load_policy
-from baselines_ppo.play import evaluate
-from common.env_faults import first_not_finite
+from baselines_ppo.play.command import evaluate
+from common.envs.env_checker import first_not_finite
 from common.errors import EnvironmentFault
-from common.segments import Collector
-from common.vec_env import InProcessVectorEnv
-from common.workers import WorkerVectorEnv
+from common.rollouts.collector import Collector
+from common.vec_env.in_process import InProcessVectorEnv
+from common.vec_env.subproc import WorkerVectorEnv
 
 SUPPORT = str(jobs.ROOT / "tests" / "support")
 WHAT = {
@@ -159,7 +159,7 @@ def run(ranks, *args):
 
 def test_a_fault_in_the_first_segment_does_not_wait_for_what_still_compiles(monkeypatch):
     compiled, waited = threading.Event(), []
-    monkeypatch.setattr("common.evaluation.SegmentEvaluator.compile", lambda self: waited.append(compiled.wait(60)))
+    monkeypatch.setattr("common.rollouts.processor.SegmentEvaluator.compile", lambda self: waited.append(compiled.wait(60)))
     with pytest.raises(EnvironmentFault, match="the simulator broke, at step 5 of the segment of iteration 0"):
         learn(Faulty("raises_in_step", at=5), uncompiled, timesteps_per_actorbatch=64, max_iters=1)
     assert waited == []

@@ -61,7 +61,7 @@ def test_loaders_that_go_wrong_are_caught_and_their_files_kept(broken, says, tmp
 def test_mutations_keep_what_they_do_not_touch_and_make_a_right_file_of_it(tmp_path):
     import numpy as np
 
-    from common.checkpoints import load_arrays, save_arrays
+    from common.storage.array_files import load_arrays, save_arrays
     path = tmp_path / "whole.safetensors"
     save_arrays(path, {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"format": "test", "settings": {"a": [1, 2]}})
     entries, metadata, body = taken_apart(path.read_bytes())

@@ -13,7 +13,7 @@ import jobs
 import pytest
 from run_files import SHORT, assert_same_run
 
-from common.run_folder import RunFolder
+from common.runs.run_directory import RunFolder
 
 # in the order in which one run meets them; each but the first goes on from what the one before has left
 FEW = [("rename", "config.json", 1, "kill"),        # nothing but .lock and half of a config.json: started again

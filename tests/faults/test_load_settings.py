@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 
 from baselines_ppo.__main__ import main
-from baselines_ppo.cli import parse
-from baselines_ppo.config_files import CONFIG_FORMAT, typed_from
-from baselines_ppo.folders import go_back
-from baselines_ppo.presets import PRESETS
-from baselines_ppo.resolve import example_of_policy, settings_for
-from baselines_ppo.room import check_machine
+from baselines_ppo.cli.parser import parse
+from baselines_ppo.config.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.config.presets import PRESETS
+from baselines_ppo.config.resolve import example_of_policy, settings_for
+from baselines_ppo.experiment.directory import go_back
+from baselines_ppo.train.preflight import check_machine
 from common.errors import UserError
-from common.run_folder import RunFolder
-from common.run_logs import RunLogs
-from common.writing import CannotWrite
+from common.runs.log_files import RunLogs
+from common.runs.run_directory import RunFolder
+from common.storage.write_errors import CannotWrite
 
 WORDS = ["--env", "Pendulum-v1", "--hid-size", "8", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1", "--num-envs", "1",
          "--max-iters", "2", "--checkpoint-every", "1", "--keep-checkpoints", "1", "--report", "false", "--quiet"]

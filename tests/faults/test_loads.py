@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy
-from baselines_ppo.play import env_named_in, load_with_env
-from baselines_ppo.policies import load_policy
-from common.checkpoints import load_arrays
-from common.spaces import from_json
+from baselines_ppo.play.command import env_named_in, load_with_env
+from common.policies.base import load_policy
+from common.policies.space_serialization import from_json
+from common.storage.array_files import load_arrays
 
 OB, AC = gym.spaces.Box(-8, 8, (3,)), gym.spaces.Box(-2, 2, (1,))
 

@@ -14,14 +14,14 @@ from logs import Rows
 from small_envs import Identity
 
 from baselines_ppo import MlpPolicy, load_policy, pposgd_simple, trpo_mpi, vpg
-from baselines_ppo.evaluations import Best, BestByReturn
+from baselines_ppo.experiment.callbacks import Best, BestByReturn
 from baselines_ppo.objectives import value_loss
-from common.callbacks import Callback
-from common.checkpoints import load_arrays
+from common.diagnostics.crash_dump import FORMAT
 from common.errors import NotFinite
-from common.logger import Logger
-from common.post_mortem import FORMAT
-from common.run_folder import RunFolder
+from common.loggers.logger import Logger
+from common.runs.run_directory import RunFolder
+from common.storage.array_files import load_arrays
+from common.training.callbacks import Callback
 
 PPO = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2}
 DISCRETE = gym.spaces.Discrete(3)
@@ -72,7 +72,7 @@ def test_a_forward_that_breaks_is_named_and_leaves_the_last_good_state(averaging
     error = failure(Identity(DISCRETE), Breaks, folder=tmp_path, callback=breaks_at_2, averaging=averaging, max_iters=5)
     path = tmp_path / "post-mortem/iteration-00000002.safetensors"
     assert str(error) == ("loss_pol_surr is nan, in minibatch 0 of epoch 0 of iteration 2, where a value of the policy that acted is nan; its forward gave "
-                          f"that at a finite observation: mend it, or take a smaller step size; post-mortem: {path}, read as common/post_mortem.py says")
+                          f"that at a finite observation: mend it, or take a smaller step size; post-mortem: {path}, read as common/diagnostics/crash_dump.py says")
     assert [one.name for one in sorted((tmp_path / "checkpoints").iterdir())] == ["ckpt-00000001.safetensors", "ckpt-00000002.safetensors"]
     last = Breaks.load(tmp_path / "checkpoints/ckpt-00000002.safetensors")
     at_start = Breaks.load(path)

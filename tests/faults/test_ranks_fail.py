@@ -12,8 +12,8 @@ import pytest
 from jobs import ROOT, RUN_UNCOMPILED, command, run, support_path, wait_gone
 
 from baselines_ppo import load_policy
-from baselines_ppo.commands import resume_command
-from common.heartbeat import read_heartbeats
+from baselines_ppo.cli.command_lines import resume_command
+from common.distributed.heartbeat import read_heartbeats
 
 HOST, TIMEOUT, START = re.escape(socket.gethostname()), 4, 90  # seconds: to stall, and to start on a busy machine
 SEGMENT, AT = 64, 300  # the fault comes in iteration 4, at step 43
@@ -46,8 +46,8 @@ def test_an_environment_that_never_returns_is_named_with_its_rank_and_line(ranks
 
 WRITES = """if True:
     import sys, time
-    from common.heartbeat import Heartbeat
-    from common.mpi import Communicator
+    from common.distributed.heartbeat import Heartbeat
+    from common.distributed.communicator import Communicator
     beat = Heartbeat(Communicator(None), sys.argv[1] + "/ranks", timeout=2).start()
     with open(sys.argv[1] + "/log", "ab", buffering=0) as file:
         for i in range(10**9):

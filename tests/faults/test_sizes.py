@@ -9,10 +9,10 @@ from small_envs import Identity
 from wide_envs import Wide
 
 from baselines_ppo import MlpPolicy, pposgd_simple, trpo_mpi, vpg
-from baselines_ppo.outputs import announce
-from baselines_ppo.resolve import resolve
-from common.mpi import Communicator
-from common.vec_env import InProcessVectorEnv
+from baselines_ppo.config.resolve import resolve
+from baselines_ppo.experiment.outputs import announce
+from common.distributed.communicator import Communicator
+from common.vec_env.in_process import InProcessVectorEnv
 
 
 def finite(pi):

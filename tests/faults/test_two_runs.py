@@ -11,12 +11,12 @@ import file_faults
 import pytest
 from run_files import SHORT
 
-from baselines_ppo import going_on
-from baselines_ppo.folders import claim_folder
-from baselines_ppo.sweep_folder import SweepFolder
+from baselines_ppo.experiment.directory import claim_folder
+from baselines_ppo.sweep.directory import SweepFolder
+from baselines_ppo.train import resume
+from common.distributed.communicator import Communicator
 from common.errors import UserError
-from common.mpi import Communicator
-from common.run_folder import RunFolder
+from common.runs.run_directory import RunFolder
 
 
 def seen(folder):
@@ -39,7 +39,7 @@ def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words
 
 
 def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
-    code = f"from common.run_folder import RunFolder; import time; run = RunFolder({str(tmp_path)!r}); run.claim(); print(flush=True); time.sleep(60)"
+    code = f"from common.runs.run_directory import RunFolder; import time; run = RunFolder({str(tmp_path)!r}); run.claim(); print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
     process.stdout.readline()
     with pytest.raises(UserError, match="still alive"):
@@ -52,8 +52,8 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
 def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch, capsys):
     before = RunFolder(tmp_path)
     before.claim()
-    monkeypatch.setattr(going_on.time, "sleep", lambda _: before.release())
-    assert going_on.read_previous(tmp_path, Communicator(None), may_start=True) is None
+    monkeypatch.setattr(resume.time, "sleep", lambda _: before.release())
+    assert resume.read_previous(tmp_path, Communicator(None), may_start=True) is None
     assert capsys.readouterr().err == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
     RunFolder(tmp_path).claim()
 
@@ -61,8 +61,8 @@ def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch
 def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
     folder.claim()
-    monkeypatch.setattr(going_on, "ENDING", 0.3)
-    assert going_on.read_previous(tmp_path, Communicator(None), may_start=True) is None  # and is refused when it claims the folder
+    monkeypatch.setattr(resume, "ENDING", 0.3)
+    assert resume.read_previous(tmp_path, Communicator(None), may_start=True) is None  # and is refused when it claims the folder
     folder.release()
 
 

@@ -8,7 +8,7 @@ import time
 import gymnasium as gym
 import numpy as np
 
-from common import watch
+from common.distributed import watchdog
 from common.errors import ONE_SIGNAL
 
 
@@ -83,7 +83,7 @@ class FailsOnOneRank(gym.Env):
         self.name = fault if rank() == bad_rank else "none"
         self.at, self.steps, self.render_mode = at, 0, render_mode
         if self.name == "hang_in_constructor":
-            watch.STARTING = 1.0
+            watchdog.STARTING = 1.0
             hang()
 
     def reset(self, *, seed=None, options=None):

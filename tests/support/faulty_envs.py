@@ -4,7 +4,7 @@ import os
 import gymnasium as gym
 import numpy as np
 
-from common.monitor import Monitor
+from common.envs.monitor import Monitor
 
 BOX = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
 

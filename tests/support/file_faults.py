@@ -19,7 +19,7 @@ from types import SimpleNamespace
 ROOT = Path(__file__).parents[2]
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 EVENTS = {"os.rename": "rename", "os.remove": "remove", "os.truncate": "truncate", "os.mkdir": "mkdir"}
-PRELOAD = ["tensorflow", "gymnasium", "tensorboard.plugins.hparams.summary_v2", "baselines_ppo.runner", "baselines_ppo.evaluations",
+PRELOAD = ["tensorflow", "gymnasium", "tensorboard.plugins.hparams.summary_v2", "baselines_ppo.train.runner", "baselines_ppo.experiment.callbacks",
            "baselines_ppo.pposgd_simple", "baselines_ppo.mlp_policy", "common.envs"]
 
 

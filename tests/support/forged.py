@@ -5,8 +5,8 @@ import resource
 import pytest
 import tensorflow  # noqa: F401  whose import is no cost of what is refused
 
-from common.checkpoints import load_arrays, save_arrays
 from common.errors import UserError
+from common.storage.array_files import load_arrays, save_arrays
 
 FORMATS = ("baselines_ppo.policy", "baselines_ppo.checkpoint")
 MB = 1 << 20

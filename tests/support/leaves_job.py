@@ -2,12 +2,12 @@
 import sys
 import time
 
-from common import mpi
+from common.distributed import communicator
 
 WAYS = {"raises": lambda: int("no number"), "exits": lambda: sys.exit(3), "just ends": lambda: sys.exit(), "stays": lambda: None}
 
 if __name__ == "__main__":
-    comm = mpi.world()
+    comm = communicator.world()
     for turn in range(4):
         comm.gather(turn)
         if turn == 2 and comm.rank == int(sys.argv[2]):

@@ -2,7 +2,7 @@
 
 
 class Rows:
-    """A log that is kept: an output of `common.logger.Logger`, or a logger itself."""
+    """A log that is kept: an output of `common.loggers.logger.Logger`, or a logger itself."""
 
     def __init__(self):
         self.rows = []

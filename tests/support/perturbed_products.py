@@ -9,7 +9,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from common.operators import NumpyNetwork
+from common.policies.networks import NumpyNetwork
 
 VARIABLE = "TEST_PERTURB_PRODUCTS"
 ULP = np.float32(2.0**-23)

@@ -8,9 +8,9 @@ import numpy as np
 from small_envs import Bandit, FarAway, Identity, Ring
 
 from baselines_ppo import MlpPolicy, learn
-from baselines_ppo.play import evaluate
-from baselines_ppo.presets import PRESETS
-from common.vec_env import InProcessVectorEnv
+from baselines_ppo.config.presets import PRESETS
+from baselines_ppo.play.command import evaluate
+from common.vec_env.in_process import InProcessVectorEnv
 
 EVALUATION_SEED = 10_000
 

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import numpy as np
 from PIL import Image
 
-from baselines_ppo import report
-from baselines_ppo.resolve import resolve
+from baselines_ppo.config.resolve import resolve
+from baselines_ppo.report import command as report
 
 VOID = {"meta", "link", "source", "img", "br"}
 PROGRESS = ("EpLenMean,EpRewMean,EpThisIter,EpisodesSoFar,TimestepsSoFar,TimeElapsed,ev_tdlam_before,loss_pol_surr,loss_pol_entpen,loss_vf_loss,"

@@ -4,9 +4,9 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from common.distributions import make_pdtype
-from common.monitor import Monitor
-from common.observations import ObservationEncoder
-from common.vec_env import InProcessVectorEnv
+from common.envs.monitor import Monitor
+from common.policies.observation_encoder import ObservationEncoder
+from common.vec_env.in_process import InProcessVectorEnv
 
 SCRIPT = [(3, "death"), (1, "limit"), (4, "limit"), (1, "death"), (2, "both"), (6, "limit"), (2, "limit")]
 LOW, HIGH = np.float32([-1, -np.inf]), np.float32([0.5, 0])

@@ -3,7 +3,7 @@ import gymnasium as gym
 import numpy as np
 
 from baselines_ppo import MlpPolicy, learn
-from common.segments import traj_segment_generator
+from common.rollouts.collector import traj_segment_generator
 
 
 def uncompiled(name, ob_space, ac_space, **settings):

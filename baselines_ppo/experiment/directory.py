@@ -1,0 +1,70 @@
+"""A run's folder when a job starts: claimed by rank 0 for all, and taken back to the checkpoint that the run goes on from."""
+import os
+import sys
+
+from baselines_ppo.train.resume import check_fits
+from common.errors import UserError
+from common.hints import OTHER_RUN_DIR, TAKEN
+from common.policies.files import read_best
+from common.runs.log_files import RunLogs
+from common.runs.run_directory import RunFolder
+from common.storage.paths import user_path
+
+
+def runs_folder():
+    """The folder of runs that were not told where: what `BASELINES_PPO_RUNS` names, or runs/ here."""
+    return user_path(os.environ.get("BASELINES_PPO_RUNS") or "runs", "BASELINES_PPO_RUNS")
+
+
+def claim_folder(path, comm, resuming, keep):
+    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
+    folder = None
+
+    def claim():
+        nonlocal folder
+        folder = RunFolder(path, keep)
+        if warning := folder.claim():
+            print(f"baselines_ppo: {warning}", file=sys.stderr, flush=True)
+        if not resuming and folder.read_config() is not None:
+            raise UserError(f"run directory {path} {TAKEN}")
+        if not resuming and (names := folder.leftovers()):
+            raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}")
+        read_best(path)  # refuses it, too, while nothing has been touched
+
+    comm.from_root(claim)
+    if folder is None:
+        folder = RunFolder(path)
+        folder.check_writable()
+    return folder
+
+
+def go_back(folder, comm, exact, pi):
+    """Take a run's folder back to the checkpoint that it goes on from, on all ranks; returns the checkpoint, or None if there is none yet.
+
+    Args:
+        exact: pass over forced checkpoints.
+        pi: an example of the run's policy, which the checkpoint must fit.
+    """
+    checkpoint = choose(folder, comm, exact)
+    if checkpoint is not None:
+        check_fits(checkpoint, pi, comm.size)
+    sizes, logs = checkpoint[1]["logs"][comm.rank] if checkpoint else {}, RunLogs(folder.path, comm.rank)
+    missing = sum(comm.gather(logs.check(sizes)), [])  # and all have read
+    if comm.rank == 0:
+        if missing:
+            print(f"run.py: {', '.join(missing)}: the run goes on without these rows", file=sys.stderr, flush=True)
+        folder.forget_after(checkpoint[2] if checkpoint else None)
+    comm.barrier()  # only then: were this to end between the two, a newer checkpoint would find logs that are shorter than it knows
+    logs.cut(sizes)
+    return checkpoint
+
+
+def choose(folder, comm, exact):
+    """The checkpoint (`RunFolder.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
+    did some seconds ago."""
+    def latest():
+        checkpoint = folder.latest_checkpoint(exact)
+        if checkpoint is None and folder.checkpoints():
+            raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+        return checkpoint
+    return comm.from_root(latest)

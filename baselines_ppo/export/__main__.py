@@ -1,0 +1,7 @@
+"""Runs `python -m baselines_ppo.export`."""
+import sys
+
+from baselines_ppo.export.writers import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Many runs from one line: `python -m baselines_ppo.sweep --env Hopper-v4 Walker2d-v4 --seed 0-4 --clip-param 0.1 0.2`.
+
+Every run is a process of its own. A sweep may be killed at any moment; given its folder again it goes on.
+"""
+import re
+import shlex
+import sys
+import time
+
+from baselines_ppo.cli.parser import complain
+from baselines_ppo.config.config_files import typed_from
+from baselines_ppo.experiment.directory import runs_folder
+from baselines_ppo.sweep.cli import TAKEN, parse
+from baselines_ppo.sweep.directory import SweepFolder, extended
+from baselines_ppo.sweep.display import Board, Screen
+from baselines_ppo.sweep.plan import PROG, differing, number_of_runs, plan
+from baselines_ppo.sweep.processes import PROGRAM, Child, Signals, command, environment, launcher, run_all
+from common.distributed import communicator
+from common.errors import UserError
+from common.runtime.tf_import import available_cores
+
+
+def main(argv=None, program=PROGRAM):
+    """Run the sweep that the command line asks for; returns the exit status.
+
+    0: all runs are done. 1: some failed. 2: a mistake in what was asked for. 128 + n: ended by signal n.
+
+    Args:
+        program: the words of run.py's command line.
+    """
+    try:
+        sweep = Sweep(*parse(sys.argv[1:] if argv is None else argv), program)
+        return sweep.print_commands() if sweep.dry_run else sweep.run()
+    except UserError as error:
+        complain(error, PROG)
+        return 2
+    except KeyboardInterrupt:  # before its first run, or after its last: in between it is a signal to them
+        complain("interrupted", PROG)
+        return 130
+
+
+class Sweep:
+    """A sweep that has been checked: nothing of it has been started; its folder is claimed, and says what it is, but for a dry run.
+
+    Args:
+        values, args: from `baselines_ppo.sweep.cli.parse`.
+        program: the words of run.py's command line.
+
+    Raises:
+        UserError: for anything that is wrong in any of its runs.
+    """
+
+    def __init__(self, values, args, program):
+        if communicator.launched_ranks()[0] > 1:
+            raise UserError(f"a sweep starts mpirun itself, and here mpirun has started {communicator.launched_ranks()[0]} of them; leave it out, and give --ranks")
+        self.program, self.dry_run = program, args.dry_run
+        self.folder = SweepFolder(args.sweep_dir or default_folder(with_config(args.config, values, args.ranks or 1)))
+        if self.folder.path.is_dir() and not self.dry_run:
+            self.claim()
+        self.define(values, args)
+        self.done = {run.name: figures for run in self.runs if (figures := self.folder.figures(run)) is not None}
+        self.again = ["--sweep-dir", str(self.folder.path), *(["--jobs", str(args.jobs)] if args.jobs else [])]
+        if not self.dry_run:
+            if self.folder.lock is None:
+                self.claim()
+            self.folder.write_definition({"settings": self.values, "ranks": self.ranks, "runs": {run.name: run.typed for run in self.runs}})
+
+    def claim(self):
+        """Take the folder; where it cannot be locked, say so."""
+        if warning := self.folder.claim():
+            print(f"{PROG}: {warning}", file=sys.stderr, flush=True)
+
+    def define(self, values, args):
+        """What is typed, with what the folder says of the sweep already, comes to these `values`, `ranks`, `jobs` and `runs`."""
+        before = self.folder.definition()
+        self.ranks = args.ranks or (before["ranks"] if before else 1)
+        if before and self.ranks != before["ranks"]:
+            raise UserError(f"--ranks {self.ranks}: the runs of the sweep in {self.folder.path} have {before['ranks']}; leave it out, "
+                            "or choose another --sweep-dir")
+        launcher(self.ranks)
+        values = with_config(args.config, values, self.ranks)
+        if before:
+            values = extended(before["settings"], values, self.folder.path)
+        if "env" not in values:
+            raise UserError("--env is missing; name one Gymnasium environment or several, such as --env Hopper-v4 Walker2d-v4")
+        self.values = {"env": values["env"], "seed": [0]} | values
+        cores = available_cores()
+        self.jobs = min(args.jobs or max(1, cores // self.ranks), number_of_runs(self.values))
+        self.cores = max(1, cores // (self.jobs * self.ranks))
+        self.runs = plan(self.values, self.ranks, self.cores, before["runs"] if before else {})
+
+    def command(self, run):
+        """The words that start a run, or go on with it."""
+        return command(run, self.folder, self.ranks, self.program)
+
+    def print_commands(self):
+        """Print the command line of every run that is not done; returns the exit status."""
+        for run in self.runs:
+            if run.name not in self.done:
+                print(shlex.join(self.command(run)))
+        return 0
+
+    def start(self, run):
+        """A `Child` that trains a run; None while a process of an earlier sweep is still at it."""
+        if self.folder.is_busy(run):
+            return None
+        return Child(run, self.command(run), environment(run, self.cores), self.folder.path / run.name / "output.txt")
+
+    def run(self):
+        """Train what is not done; returns the exit status."""
+        waiting = [run for run in self.runs if run.name not in self.done]
+        print(f"{len(self.runs)} runs, {len(self.done)} of them done, {self.jobs} at once  ->  {self.folder.path}", flush=True)
+        board = Board(self.runs, differing(self.values), self.folder.standing, self.done)
+        with Signals() as signals:
+            with Screen(board) as screen:
+                run_all(waiting, self.jobs, self.start, lambda child: self.take_note(child, screen, signals), screen, signals)
+            return self.end(board, signals)
+
+    def take_note(self, child, screen, signals):
+        """A child has ended: of itself, by a fault, or because it was asked to."""
+        if child.process.returncode == 0:
+            try:
+                screen.finished(child.run, self.folder.finish(child.run))
+            except UserError as error:
+                screen.failed(child.run, error)
+        elif signals.seen:
+            screen.stopped(child.run)
+        else:
+            screen.failed(child.run, child.last_words())
+
+    def end(self, board, signals):
+        """The last lines; returns the exit status."""
+        counts = board.counts()
+        if counts["done"]:
+            print(f"plot it: {shlex.join(['python', '-m', 'baselines_ppo.plot', str(self.folder.path)])}")
+        if counts["done"] < len(self.runs):
+            what = "go on" if signals.seen else f"{counts['failed']} failed, see output.txt in their folders; try them again"
+            print(f"{what} with: {shlex.join(['python', '-m', PROG, *self.again])}")
+        sys.stdout.flush()
+        return 128 + signals.seen[0] if signals.seen else 1 if counts["failed"] else 0
+
+
+def with_config(path, values, ranks):
+    """Values with those of a configuration file, if there is one, where nothing is typed; `baselines_ppo.config.config_files.typed_from` reads it."""
+    if path is None:
+        return values
+    found, _ = typed_from(path, {name: typed[0] for name, typed in values.items()}, ranks)
+    of_another_share = {"env_threads", "env_workers"}  # of the cores
+    return {name: [value] for name, value in found.items() if name not in (*TAKEN, *of_another_share)} | values
+
+
+def default_folder(values):
+    """Where a sweep goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here."""
+    env = re.sub(r"[/:]", "-", values["env"][0]) if len(values.get("env", ())) == 1 else "many"
+    return runs_folder() / f"sweep-{env}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -1,0 +1,167 @@
+"""A sweep's folder: `sweep.json`, which says what the sweep is, a folder for each run, and what can be read in them of how far it has come."""
+import json
+import os
+import time
+from dataclasses import dataclass
+
+from baselines_ppo.config.resolve import LIMITS
+from baselines_ppo.sweep.plan import PROG, flag_of, text_of
+from common.errors import UserError
+from common.runs import results
+from common.runs.run_directory import RunFolder
+from common.storage.array_files import write_atomically
+from common.storage.directory_lock import FolderLock, is_held
+from common.storage.paths import user_path
+from common.training.stopping import Limits
+from common.validation import decoded
+
+FORMAT = "baselines_ppo.sweep"
+LAST_EPISODES = 100
+TAIL = 1 << 14  # bytes; a row of progress.csv has a few hundred
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a run has come.
+
+    Attributes:
+        steps, seconds: so far, over all resumes.
+        fraction: of the run that is done, 0 to 1.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    fraction: float = 0.0
+
+
+class SweepFolder:
+    """The folder of one sweep.
+
+    Args:
+        path: the folder; made by `claim` if it is not there.
+
+    Raises:
+        UserError: if it holds something else.
+    """
+
+    def __init__(self, path):
+        self.path, self.lock = user_path(path), None
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"sweep directory {path} is a file; choose another --sweep-dir")
+        if self.path.is_dir() and self.definition() is None and any(not one.name.startswith(".") for one in self.path.iterdir()):
+            raise UserError(f"sweep directory {path} holds other files and no sweep.json; choose another --sweep-dir")
+
+    def claim(self):
+        """Take the folder for this process (`FolderLock`).
+
+        Returns:
+            None, or one line of warning if it cannot be locked.
+
+        Raises:
+            UserError: if it cannot be made or written, or another sweep that is still alive has it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.lock = FolderLock(self.path, "sweep")
+            return self.lock.warning
+        except OSError as error:
+            raise UserError(f"cannot write to sweep directory {self.path}: {error.strerror}; choose another --sweep-dir") from error
+
+    def definition(self):
+        """What the sweep is, {"settings": {name: [values]}, "ranks": n, "runs": {name: typed}}; None before its first start.
+
+        Raises:
+            UserError: if `sweep.json` cannot be read, or is not a sweep's.
+        """
+        path = self.path / "sweep.json"
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(decoded(path.read_bytes()))
+            if found["format"] != FORMAT:
+                raise ValueError(f"its format is {found['format']!r}")
+            return {key: found[key] for key in ("settings", "ranks", "runs")}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir") from error
+
+    def write_definition(self, definition):
+        """Write `sweep.json`, whole or not at all."""
+        write_atomically(self.path / "sweep.json", (json.dumps({"format": FORMAT} | definition, indent=1) + "\n").encode())
+
+    # ---- its runs
+
+    def is_started(self, run):
+        """Whether there is something to go on with."""
+        return (self.path / run.name / "config.json").exists()
+
+    def is_busy(self, run):
+        """Whether a process that an earlier sweep left behind is still at work on a run."""
+        return is_held(self.path / run.name)
+
+    def figures(self, run):
+        """The final figures of a run, as `finish` wrote them; None unless it has ended well, at the limits that are asked for."""
+        folder = self.path / run.name
+        if not ((folder / "done.json").exists() and (folder / "policy/policy.safetensors").exists()):
+            return None
+        settings = (RunFolder.config_in(folder) or {}).get("settings", {})
+        if {name: settings[name] for name in LIMITS if settings.get(name)} != run.limits:
+            return None
+        return json.loads((folder / "done.json").read_text(encoding="utf-8"))
+
+    def finish(self, run):
+        """Note that a run has ended with status 0.
+
+        Returns:
+            its final figures {"mean_return": of the last 100 episodes, as baselines_ppo.plot has it, or None if none ended, "steps", "seconds", "ended"}.
+
+        Raises:
+            UserError: if its episodes cannot be read.
+        """
+        end, curve = self.standing(run), results.Run(self.path / run.name).curve
+        figures = {"mean_return": curve and curve.final(LAST_EPISODES), "steps": end.steps, "seconds": round(end.seconds, 3),
+                   "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        write_atomically(self.path / run.name / "done.json", (json.dumps(figures) + "\n").encode())
+        return figures
+
+    def standing(self, run):
+        """A run's `Standing`, by the last line of its log."""
+        path = self.path / run.name / "progress.csv"
+        row = last_row(path)
+        if row is None:
+            return Standing()
+        steps, seconds = int(row["TimestepsSoFar"]), row["TimeElapsed"]
+        iters = path.read_bytes().count(b"\n") - 1 if "max_iters" in run.limits else 0
+        limits = Limits(*(run.limits.get(name, 0) for name in LIMITS))
+        return Standing(steps, seconds, min(limits.progress(steps, row["EpisodesSoFar"], iters, seconds), 1.0))
+
+
+def last_row(path):
+    """The last whole row of a progress.csv, {name: number}; None before there is one."""
+    try:
+        with path.open("rb") as file:
+            header = file.readline()
+            file.seek(max(len(header), file.seek(0, os.SEEK_END) - TAIL))
+            tail = file.read()
+    except FileNotFoundError:
+        return None
+    lines = tail[:tail.rfind(b"\n") + 1].splitlines()  # without what is just being written
+    return dict(zip(header.decode().strip().split(","), map(float, lines[-1].split(b",")))) if lines else None
+
+
+def extended(before, values, path):
+    """The values of the sweep in `path`, with those that are typed now.
+
+    Args:
+        before, values: {setting: [values]}; what is not typed stays as it was.
+
+    Raises:
+        UserError: unless they only add values.
+    """
+    for name, typed in values.items():
+        if name not in before:
+            raise UserError(f"{flag_of(name)} was not given to the sweep in {path}, which can only take more values of {', '.join(map(flag_of, before))}; "
+                            "leave it out, or choose another --sweep-dir")
+        if missing := [value for value in before[name] if value not in typed]:
+            raise UserError(f"the sweep in {path} has {flag_of(name)} {' '.join(map(text_of, before[name]))}; {' '.join(map(text_of, missing))} cannot be "
+                            "taken out: give these values and more of them, or choose another --sweep-dir")
+    return before | values

@@ -1,0 +1,172 @@
+"""The runs of a sweep as child processes: how one is started, asked to stop, killed, and what became of it; and the queue of them."""
+import ctypes
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+from baselines_ppo.sweep.plan import as_words
+from common.distributed import communicator
+from common.errors import ONE_SIGNAL, UserError
+from common.runtime import os_features
+from common.runtime.crash_stacks import signal_name
+
+PROGRAM = (sys.executable, "-m", "baselines_ppo")
+PAUSE = 0.1  # seconds between looks at the children
+OWN_WORDS = re.compile(r"run\.py: error: |rank \d+ on host ")  # how a run says why it ends; MPI has more to say after it
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
+
+
+def launcher(ranks):
+    """The words before `python` for a number of ranks: the mpirun beside this Python, or the one on PATH.
+
+    Raises:
+        UserError: if there is none, and more than one rank.
+    """
+    if ranks == 1:
+        return []
+    found = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    if found is None:
+        raise UserError(f"--ranks {ranks} needs mpirun, and there is none beside {sys.executable} or on PATH; pip install mpich")
+    return [found, "-n", str(ranks)]
+
+
+def command(run, folder, ranks, program=PROGRAM):
+    """The words that start a run, or go on with it.
+
+    Args:
+        folder: the `SweepFolder`.
+        program: the words of run.py's command line.
+    """
+    words = ["--resume", *as_words(run.limits)] if folder.is_started(run) else as_words(run.typed_with_cores)
+    return [*launcher(ranks), *program, "--quiet", *words, "--run-dir", str(folder.path / run.name)]
+
+
+def environment(run, cores):
+    """The environment of a run that has `cores` a rank; what is set already stays. TensorFlow gains from threads where it has convolutions only."""
+    threads = {"OMP_NUM_THREADS": str(cores), "TF_NUM_INTRAOP_THREADS": str(cores if run.settings["policy"] == "cnn" else 1)}
+    return threads | communicator.environment_of_a_child()
+
+
+def end_with_the_sweep():
+    """In a new child, on Linux: have the kernel send it SIGTERM when the sweep is gone, also by kill -9."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class Child:
+    """A run under way, in a process group of its own: a terminal's Ctrl-C reaches the sweep alone, which passes it on.
+
+    Args:
+        run: the `Run`.
+        words: its command.
+        environ: its environment.
+        output: path of the file that takes what it says.
+    """
+
+    def __init__(self, run, words, environ, output):
+        self.run, self.output, self.began = run, output, time.monotonic()
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("wb") as file:
+            file.write(f"{shlex.join(words)}\n".encode())
+            file.flush()
+            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environ, process_group=0,
+                                            preexec_fn=end_with_the_sweep if LIBC else None)
+
+    def stop(self):
+        """Ask it to finish its iteration, write a checkpoint and end."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+
+    def kill(self):
+        """End it and all that it has started, now."""
+        if self.process.poll() is None:
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+            self.process.wait()
+
+    def last_words(self):
+        """Why it has ended, in one line: its own last words, or the last line of its output."""
+        status = self.process.returncode
+        lines = [line for line in self.output.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line.strip()]
+        words = next((line for line in reversed(lines) if OWN_WORDS.match(line)), lines[-1] if lines else "it said nothing")
+        return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {words.strip()}"
+
+
+class Signals:
+    """A context in which SIGINT, SIGTERM and SIGHUP are noted: Ctrl-C, a batch system, a closed terminal.
+
+    Attributes:
+        seen: their numbers, in order; what comes within `ONE_SIGNAL` of another is the same.
+    """
+
+    def __init__(self):
+        self.seen, self.last = [], -math.inf
+
+    def __enter__(self):
+        # one that nohup has had ignored stays so
+        numbers = [number for number in os_features.signals("SIGINT", "SIGTERM", "SIGHUP") if signal.getsignal(number) != signal.SIG_IGN]
+        self.before = {number: signal.signal(number, self.note) for number in numbers}
+        return self
+
+    def note(self, number, frame):
+        """The handler."""
+        if time.monotonic() - self.last > ONE_SIGNAL:
+            self.seen.append(number)
+            self.last = time.monotonic()
+
+    def __exit__(self, *exception):
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+
+def run_all(runs, jobs, start, ended, screen, signals):
+    """Run all, in order, `jobs` at once, until they have ended or a signal ends them: the first asks them to stop, the second kills.
+
+    Args:
+        start: function run -> `Child`, or None if the run cannot start yet.
+        ended: function of a `Child` that has ended.
+        screen: is told by `started(run)` and `stopping(number of children)`, and by `look(running runs)` all the time.
+        signals: an open `Signals`.
+    """
+    waiting, children, told = deque(runs), [], 0
+    try:
+        while children or (waiting and not signals.seen):
+            if not signals.seen:
+                fill(children, waiting, jobs, start, screen)
+            for child in children if len(signals.seen) > told else ():
+                child.kill() if told else child.stop()
+            if signals.seen and not told:
+                screen.stopping(len(children))
+            told = len(signals.seen)
+            for child in [child for child in children if child.process.poll() is not None]:
+                children.remove(child)
+                ended(child)
+            screen.look([child.run for child in children])
+            time.sleep(PAUSE)
+    finally:
+        for child in children:
+            child.kill()
+
+
+def fill(children, waiting, jobs, start, screen):
+    """Start runs that wait until there are `jobs` children. One that cannot start yet goes to the end of the queue. Arguments as in `run_all`."""
+    for _ in range(len(waiting)):
+        if len(children) == jobs:
+            return
+        run = waiting.popleft()
+        child = start(run)
+        if child is None:
+            waiting.append(run)
+            continue
+        children.append(child)
+        screen.started(run)

@@ -1,0 +1,128 @@
+"""What is wrong with what an environment raised or returned, in the words of an `EnvironmentFault`."""
+import traceback
+
+import numpy as np
+
+from common.dtypes import NUMBERS, CannotHold, cast, real
+from common.errors import EnvironmentFault
+from common.hints import GO_ON
+from common.policies.space_serialization import in_one_line
+from common.validation import in_brief, shown
+
+SEVERAL = "derive an environment that is several from gymnasium.vector.VectorEnv"
+ABOVE = f"its traceback is above: mend the environment, then {GO_ON}"
+
+
+def raised(error, method, trace):
+    """The fault of an environment whose `method`, step or reset, raised `error`.
+
+    Args:
+        trace: the traceback, from the environment inwards.
+    """
+    text = in_brief(str(error))
+    fault = EnvironmentFault(f"raised {type(error).__name__} in {method}{f': {text}' if text else ''}", ABOVE)
+    fault.trace = "".join(traceback.format_exception(type(error), error, trace))
+    return fault
+
+
+def usable(ob, space):
+    """An observation of a Box as an array [*space.shape] of real numbers, of any dtype.
+
+    Raises:
+        EnvironmentFault: if it is none.
+    """
+    try:
+        x = np.asarray(ob)
+    except ValueError:
+        x = None  # ragged
+    if x is None or x.dtype.kind not in NUMBERS:
+        raise EnvironmentFault(f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
+                               f"is {in_one_line(space)}", "return an array of that shape")
+    if x.shape != space.shape:
+        raise of_another_shape(x.shape, space)
+    if x.dtype != space.dtype and space.dtype.kind != "f":
+        if x.dtype.kind == "f" and not np.isfinite(x).all():
+            raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
+        try:
+            return cast(x, space.dtype)
+        except CannotHold as error:
+            raise cannot_hold(error, space) from None
+    return x  # floats are rounded where they are stored; one that becomes infinite there is found with those that are
+
+
+def cannot_hold(error, space):
+    """The fault of an observation with a number that its space has no place for: `error`, a `CannotHold`."""
+    return EnvironmentFault(f"returned an observation {error}, which its space {in_one_line(space)} cannot hold",
+                            "return what the space says, or give the space the dtype that is returned")
+
+
+def of_another_shape(shape, space):
+    """The fault of an observation of `shape`, which is not that of its space."""
+    several = f"{SEVERAL}, or " if len(shape) > 1 and shape[1:] == space.shape else ""
+    return EnvironmentFault(f"returned an observation of shape {shape}, where its space is {in_one_line(space)}", f"{several}return an array of that shape")
+
+
+def first_observation(result):
+    """The observation among what `reset` returned.
+
+    Raises:
+        EnvironmentFault: if that is no pair.
+    """
+    if isinstance(result, tuple) and len(result) == 2:
+        return result[0]
+    raise EnvironmentFault(f"returned {shown(result)} from reset, where Gymnasium has a pair: observation, info",
+                           "return both, or wrap an environment of old Gym with shimmy")
+
+
+def check_ends(terminated, truncated):
+    """Raises EnvironmentFault unless both can be taken for True or False: bools, numbers and None, but no text, of which "False" would be True."""
+    for name, end in (("terminated", terminated), ("truncated", truncated)):
+        if end is not None and (np.ndim(end) or np.asarray(end).dtype.kind not in NUMBERS):
+            raise EnvironmentFault(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
+
+
+def unusable(result, space, error):
+    """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
+    if not isinstance(result, tuple) or len(result) != 5:
+        return EnvironmentFault(f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
+                                "return all five, or wrap an environment of old Gym with shimmy")
+    ob, rew, *ends, _ = result
+    try:
+        real(rew)
+    except Exception:  # whatever a class makes of a wish for a float
+        several = f"{SEVERAL}, or " if np.size(rew) > 1 else ""
+        return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", f"{several}return a float")
+    try:
+        check_ends(*ends)
+    except EnvironmentFault as fault:
+        return fault
+    if space.shape is not None and np.shape(ob) != space.shape:
+        return of_another_shape(np.shape(ob), space)
+    return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")
+
+
+def first_not_finite(ob, ac, rew, last_ob=None, final_obs=(), failed=False):
+    """The first number of a segment, in time, that is not finite.
+
+    Args:
+        ob, ac, rew: [T, K, ...].
+        last_ob: [K, ...], after the last step.
+        final_obs: [(t, k, ob)].
+        failed: an environment has failed after these steps. Only then, or before one that returned such a number, does an action count: what no
+            environment minds is left to the losses, which say more.
+
+    Returns:
+        (what: observation, reward or action; the step that gave it, -1 for a reset; k; value), or None.
+    """
+    found = [(t, 2, "observation", k, one) for t, k, one in final_obs if one.dtype.kind == "f" and not np.isfinite(one).all()]
+    last = None if last_ob is None else last_ob[None]
+    rows = [("observation", ob, -1, 2), ("observation", last, len(rew) - 1, 2), ("reward", rew, 0, 1), ("action", ac, 0, 0)]
+    for name, values, first, order in rows:
+        if name == "action" and not (found or failed) or values is None or values.dtype.kind != "f" or np.isfinite(values).all():
+            continue
+        t, k = np.argwhere(~np.isfinite(values))[0][:2].tolist()
+        found.append((first + t, order, name, k, values[t, k]))
+    if not found:
+        return None
+    t, _, name, k, value = min(found, key=lambda one: one[:2])
+    return name, t, k, value

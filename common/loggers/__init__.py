@@ -1,0 +1,1 @@
+"""Where metrics go: log files, TensorBoard, and the console."""

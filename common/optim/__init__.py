@@ -1,0 +1,1 @@
+"""Minibatch optimisation and conjugate gradients."""

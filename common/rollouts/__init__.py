@@ -1,0 +1,1 @@
+"""Collects segments, and computes values, advantages and scaled rewards of them."""

@@ -1,0 +1,1 @@
+"""Files: atomic and append-only writing, arrays with metadata, locks, and paths."""

@@ -1,0 +1,335 @@
+"""A sweep: what it runs and in which order, what it refuses, what it keeps when it is killed, and what it shows."""
+import io
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import jobs
+import pytest
+from rich.console import Console
+
+from baselines_ppo.cli import parser as cli
+from baselines_ppo.sweep.cli import parse
+from baselines_ppo.sweep.command import main
+from baselines_ppo.sweep.directory import SweepFolder, last_row
+from baselines_ppo.sweep.display import Board, Screen, mean_and_deviation
+from baselines_ppo.sweep.plan import Run, as_words, combinations, plan
+from baselines_ppo.sweep.processes import launcher
+
+# a run that trains nothing: it writes what a sweep reads, waits while `.hold` is there, and fails where `.fail-NAME` is
+FAKE = """
+import json, pathlib, signal, sys, time
+from baselines_ppo.cli import parse
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+typed, args = parse(sys.argv[1:])
+folder = pathlib.Path(typed["run_dir"])
+with (folder / "starts.txt").open("a") as file:
+    file.write("resumed " if args.resume else "fresh ")
+if not args.resume:
+    (folder / "config.json").write_text(json.dumps({"settings": {"num_timesteps": typed["num_timesteps"], "max_iters": 0}}))
+while (folder.parent / ".hold").exists():
+    time.sleep(0.01)
+if (folder.parent / f".fail-{folder.name}").exists():
+    print("run.py: error: the floor is wet\\nand MPI has more to say")
+    sys.exit(1)
+(folder / "progress.csv").write_text("EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed\\n10.5,4,512,2.0\\n")
+(folder / "policy").mkdir(exist_ok=True)
+(folder / "policy/policy.safetensors").touch()
+"""
+WORDS = ["--env", "CartPole-v1", "--num-timesteps", "512", "--seed", "0-1"]
+
+
+@pytest.fixture
+def fake(tmp_path):
+    path = tmp_path / "fake.py"
+    path.write_text(FAKE)
+    return [sys.executable, str(path)]
+
+
+def started(fake, *words):
+    """A sweep of fake runs as a process of its own, to which signals can be sent. Ctrl-C works in it, wherever the tests run."""
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from baselines_ppo.sweep import main; "
+            "sys.exit(main(sys.argv[2:], [sys.executable, sys.argv[1]]))")
+    return subprocess.Popen([sys.executable, "-c", code, fake[1], *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=jobs.ROOT)
+
+
+def until(condition, timeout=120):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# ---- what it runs
+
+def test_the_product_comes_with_seeds_slowest():
+    values, _ = parse(["--env", "A", "B", "--seed", "0-1", "--clip-param", "0.1", "0.2"])
+    assert [tuple(one.values()) for one in combinations(values)] == [
+        ("A", 0, 0.1), ("A", 0, 0.2), ("B", 0, 0.1), ("B", 0, 0.2), ("A", 1, 0.1), ("A", 1, 0.2), ("B", 1, 0.1), ("B", 1, 0.2)]
+
+
+def test_whole_numbers_may_be_ranges_and_other_values_are_read_as_run_py_reads_them():
+    values, args = parse(["--seed", "0-3", "7", "--hid-size", "8-9", "--num_timesteps", "1e4", "--vf-clip", "none", "0.2", "--scale-returns", "--ranks", "2"])
+    assert values == {"seed": [0, 1, 2, 3, 7], "hid_size": [8, 9], "num_timesteps": [10_000], "vf_clip": [None, 0.2], "scale_returns": [True]}
+    assert args.ranks == 2
+
+
+def test_names_are_made_of_the_environment_what_differs_and_the_seed():
+    runs = plan({"env": ["CartPole-v1"], "seed": [3], "gamma": [0.9], "clip_param": [0.1, 0.2]}, 1, 1)
+    assert [run.name for run in runs] == ["CartPole-v1-clip_param0.1-seed3", "CartPole-v1-clip_param0.2-seed3"]
+
+
+def test_names_are_folders_and_different_ones():
+    kwargs = [{"sutton_barto_reward": True, "render_mode": "a/b"}, {"sutton_barto_reward": True, "render_mode": "a:b"}]
+    names = [run.name for run in plan({"env": ["CartPole-v1"], "seed": [0], "env_kwargs": kwargs}, 1, 1)]
+    assert len(set(names)) == 2 and all(re.fullmatch(r"[\w.+-]+", name) for name in names)
+
+
+def test_run_py_reads_the_same_values_from_the_words():
+    typed = {"env": "CartPole-v1", "seed": 2, "init_logstd": -1e-5, "vf_clip": None, "report": False, "env_kwargs": {"a": -1}, "optim_stepsize": 3e-4}
+    assert cli.parse(as_words(typed))[0] == typed
+
+
+def test_runs_of_several_environments_are_told_how_many_cores_they_have():
+    run, = plan({"env": ["Hopper-v4"], "seed": [0], "num_envs": [8]}, ranks=1, cores=3)
+    assert run.typed_with_cores == {"env": "Hopper-v4", "seed": 0, "num_envs": 8, "env_workers": 0, "env_threads": 3}
+
+
+def test_ranks_are_started_by_the_mpirun_beside_this_python():
+    assert launcher(1) == [] and launcher(3) == [jobs.mpirun(), "-n", "3"]
+
+
+# ---- what it refuses
+
+@pytest.mark.parametrize("words, parts", [
+    (["--seed", "0"], ["--env", "missing"]),
+    (["--env", "CartPole-v1", "--clip-parm", "0.1"], ["--clip-parm", "--clip-param"]),
+    (["--env", "CartPole-v1", "--job", "2"], ["--job", "--jobs"]),
+    (["--env", "CartPole-v1", "Hoper-v4"], ["Hoper-v4-seed0", "'Hoper-v4'", "Hopper-v4"]),
+    (["--env", "CartPole-v1", "--gamma", "0.9", "1.5", "--seed", "0-1"], ["CartPole-v1-gamma1.5-seed0", "gamma=1.5"]),
+    (["--env", "CartPole-v1", "--alg", "ppo", "trpo", "--clip-param", "0.1"], ["CartPole-v1-algtrpo-seed0", "--clip-param"]),
+    (["--env", "CartPole-v1", "--preset", "classic", "best"], ["'best'", "mujoco"]),
+    (["--env", "CartPole-v1", "--seed", "many"], ["'many'", "whole number"]),
+    (["--env", "CartPole-v1", "--seed", "4-0"], ["'4-0'", "smaller"]),
+    (["--env", "CartPole-v1", "--seed", "0-99999999999"], ["0-99999999999", "10,000"]),
+    (["--env", "CartPole-v1", "--seed", "0-999", "--hid-size", "1-100"], ["100,000 runs", "10,000"]),
+    (["--env", "CartPole-v1", "--clip-param", "0-4"], ["'0-4'", "number"]),
+    (["--env", "CartPole-v1", "--seed", "0-2", "1"], ["--seed", "1 twice"]),
+    (["--env", "CartPole-v1", "--seed"], ["--seed"]),
+    (["--env", "CartPole-v1", "--jobs", "0"], ["--jobs 0", "at least 1"]),
+    (["--env", "CartPole-v1", "--jobs", "two"], ["--jobs", "'two'"]),
+    (["--env", "CartPole-v1", "--ranks", "-1"], ["--ranks -1", "at least 1"]),
+    (["--env", "CartPole-v1", "--log-path", "x"], ["--run-dir", "--sweep-dir"]),
+    (["--env", "CartPole-v1", "--config", "/nonexistent"], ["/nonexistent"]),
+    (["--env", "CartPole-v1", "--sweep-dir", "/proc/nowhere"], ["/proc/nowhere"]),
+    (["--env", "CartPole-v1", "--sweep-dir", str(jobs.ROOT)], ["no sweep.json"]),
+])
+def test_refused_in_one_line_before_anything_starts(words, parts, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    line, = capsys.readouterr().err.splitlines()
+    assert line.startswith("baselines_ppo.sweep: error: ")
+    assert all(part in line for part in parts), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_can_be_extended_and_nothing_else(fake, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
+    before = (folder / "sweep.json").read_bytes()
+    for words, parts in (["--seed", "1-2"], ["--seed", "0 1", " 0 cannot"]), (["--gamma", "0.9"], ["--gamma", "--env"]), (["--ranks", "2"], ["--ranks 2"]):
+        assert main([*words, "--sweep-dir", str(folder)], fake) == 2
+        line, = capsys.readouterr().err.splitlines()
+        assert str(folder) in line and all(part in line for part in parts), line
+        assert (folder / "sweep.json").read_bytes() == before
+    assert main(["--seed", "0-2", "--num-timesteps", "512", "1024", "--sweep-dir", str(folder)], fake) == 0
+    assert "6 runs, 2 of them done" in capsys.readouterr().out
+    starts = {path.parent.name: path.read_text() for path in folder.glob("*/starts.txt")}
+    assert starts == {"CartPole-v1-seed0": "fresh ", "CartPole-v1-seed1": "fresh ", "CartPole-v1-num_timesteps512-seed2": "fresh ",
+                      **{f"CartPole-v1-num_timesteps1024-seed{seed}": "fresh " for seed in range(3)}}
+
+
+def test_two_sweeps_in_one_folder_are_refused(fake, tmp_path, capsys):
+    first = SweepFolder(tmp_path / "sweep")
+    first.claim()
+    assert main([*WORDS, "--sweep-dir", str(first.path)], fake) == 2
+    assert "in use" in capsys.readouterr().err
+
+
+# ---- what it does
+
+def test_a_dry_run_prints_what_run_py_understands_and_writes_nothing(tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    assert main([*WORDS, "--clip-param", "0.1", "0.2", "--sweep-dir", str(folder), "--dry-run"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:3] for line in lines] == [[sys.executable, "-m", "baselines_ppo"]] * 4
+    typed = [cli.parse(line[3:])[0] for line in lines]
+    assert [(one["seed"], one["clip_param"]) for one in typed] == [(0, 0.1), (0, 0.2), (1, 0.1), (1, 0.2)]
+    assert all(one["quiet"] and one["run_dir"].startswith(str(folder)) for one in typed)
+    assert not folder.exists()
+
+
+def test_settings_of_a_file_are_swept_over(tmp_path, capsys):
+    (tmp_path / "mine.json").write_text('{"env": "CartPole-v1", "gamma": 0.9, "max-iters": 5, "quiet": false}')
+    assert main(["--config", str(tmp_path / "mine.json"), "--num-timesteps", "512", "--gamma", "0.8", "0.7", "--dry-run"]) == 0
+    typed = [cli.parse(line.split()[3:])[0] for line in capsys.readouterr().out.splitlines()]
+    assert [one["gamma"] for one in typed] == [0.8, 0.7]
+    assert all("max_iters" not in one and one["quiet"] and "/sweep-CartPole-v1-" in one["run_dir"] for one in typed)
+
+
+def test_a_failed_run_is_reported_and_the_others_go_on(fake, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / ".fail-CartPole-v1-seed0").touch()
+    assert main([*WORDS, "--sweep-dir", str(folder), "--jobs", "1"], fake) == 1
+    out = capsys.readouterr().out
+    assert "CartPole-v1-seed0: failed, status 1: run.py: error: the floor is wet\n" in out
+    assert json.loads((folder / "CartPole-v1-seed1/done.json").read_text())["mean_return"] == 10.5
+    assert not (folder / "CartPole-v1-seed0/done.json").exists()
+    (folder / ".fail-CartPole-v1-seed0").unlink()
+    assert main(["--sweep-dir", str(folder)], fake) == 0  # its failed run alone is tried again
+    assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == ["fresh resumed ", "fresh "]
+
+
+def test_a_run_that_somebody_took_further_is_not_done(fake, tmp_path):
+    folder = tmp_path / "sweep"
+    assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
+    run = Run("CartPole-v1-seed0", {}, {"num_timesteps": 512, "max_episodes": 0, "max_iters": 0, "max_seconds": 0})
+    assert SweepFolder(folder).figures(run)["steps"] == 512
+    assert SweepFolder(folder).figures(replace(run, settings=run.settings | {"num_timesteps": 1024})) is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_runs_and_what_it_says_goes_on(number, fake, tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / ".hold").touch()
+    sweep = started(fake, *WORDS, "--sweep-dir", folder, "--jobs", "1")
+    until((folder / "CartPole-v1-seed0/config.json").exists)
+    for _ in range(2):  # at once, as `timeout` does: it is one
+        sweep.send_signal(number)
+    out, _ = sweep.communicate(timeout=60)
+    assert sweep.returncode == 128 + number, out
+    assert "stopping: 1 run will finish" in out
+    assert f"go on with: python -m baselines_ppo.sweep --sweep-dir {folder} --jobs 1\n" in out
+    assert not jobs.processes_naming(str(folder))
+    (folder / ".hold").unlink()
+    assert main(["--sweep-dir", str(folder), "--jobs", "1"], fake) == 0
+    assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == ["fresh resumed ", "fresh "]
+
+
+def test_a_second_signal_kills_runs_that_do_not_end(fake, tmp_path):
+    folder = tmp_path / "sweep"
+    folder.mkdir()
+    (folder / ".hold").touch()
+    deaf = tmp_path / "deaf.py"
+    deaf.write_text(FAKE.replace("lambda *_: sys.exit(143)", "signal.SIG_IGN"))
+    sweep = started([sys.executable, str(deaf)], *WORDS, "--sweep-dir", folder, "--jobs", "1")
+    until((folder / "CartPole-v1-seed0/config.json").exists)
+    sweep.send_signal(signal.SIGINT)
+    assert any("stopping" in line for line in sweep.stdout)
+    until(lambda: sweep.send_signal(signal.SIGINT) or not jobs.processes_naming(str(folder / "CartPole")))  # again and again: two at once are one
+    sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert not jobs.processes_naming(str(folder))
+
+
+def test_a_sweep_killed_in_the_middle_goes_on_and_keeps_what_is_done(tmp_path):
+    folder = tmp_path / "sweep"
+    words = ["-m", "baselines_ppo.sweep", "--sweep-dir", str(folder), "--jobs", "2"]
+    settings = ["--env", "CartPole-v1", "--num-timesteps", "512", "--timesteps-per-actorbatch", "256", "--num-envs", "1", "--hid-size", "8", "16",
+                "--seed", "0-1", "--report", "false"]
+    sweep = subprocess.Popen([sys.executable, *words, *settings], stdout=subprocess.DEVNULL, cwd=jobs.ROOT)
+    first = "CartPole-v1-hid_size8-seed0"
+    until(lambda: len(list(folder.glob("*/done.json"))) > 1 and len(list(folder.glob("*/output.txt"))) > 2)
+    done = {path: path.read_bytes() for path in folder.glob("*/done.json")}
+    sweep.kill()
+    sweep.wait()
+    if sys.platform == "linux":
+        until(lambda: not jobs.processes_naming(str(folder)))  # no orphan is left
+    again = jobs.run(1, *words, timeout=300)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert len(list(folder.glob("*/done.json"))) == 4 and all(path.read_bytes() == data for path, data in done.items())
+    assert f"plot it: python -m baselines_ppo.plot {folder}\n" in again.stdout
+    returns = [float(line.split(",")[0]) for line in (folder / first / "0.0.monitor.csv").read_text().splitlines()[2:]]
+    figures = json.loads((folder / first / "done.json").read_text())
+    assert figures["steps"] == 512
+    assert figures["mean_return"] == pytest.approx(sum(returns[-100:]) / len(returns[-100:]), rel=1e-12)  # float64 sums of up to 100 whole numbers
+
+
+# ---- what it shows
+
+def board(tmp_path, seeds=4):
+    """Four runs: one done, one at half, one failed, one waiting. Weights are equal."""
+    runs = plan({"env": ["CartPole-v1"], "seed": list(range(seeds)), "num_timesteps": [1000]}, 1, 1)
+    folder = SweepFolder(tmp_path / "sweep")
+    return Board(runs, ["env"], folder.standing, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}), runs, folder
+
+
+def write_progress(folder, run, *rows):
+    (folder.path / run.name).mkdir(parents=True, exist_ok=True)
+    lines = ["EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed", *(",".join(map(str, row)) for row in rows)]
+    (folder.path / run.name / "progress.csv").write_text("\n".join(lines) + "\n12.0,5,9")  # the last row is being written
+
+
+def test_speed_and_time_left_are_those_of_this_sitting(tmp_path):
+    shown, runs, folder = board(tmp_path)
+    shown.states |= {runs[1].name: "running", runs[2].name: "failed"}
+    assert math.isnan(shown.left())
+    write_progress(folder, runs[1], ("nan", 0, 100, 5.0))
+    shown.look([runs[1]])
+    assert math.isnan(shown.speed(runs[1].name))
+    write_progress(folder, runs[1], ("nan", 0, 100, 5.0), (11.0, 3, 500, 7.0))
+    shown.look([runs[1]])
+    assert shown.speed(runs[1].name) == 200.0  # 400 steps in 2 seconds
+    shown.began = time.monotonic() - 30
+    # half a run in 30 seconds; half a run and a whole one are left, and the failed one is not: 90
+    assert shown.left() == pytest.approx(90, rel=0.01)
+
+
+def test_the_last_whole_row_is_read(tmp_path):
+    folder, run = SweepFolder(tmp_path / "sweep"), plan({"env": ["CartPole-v1"], "seed": [0], "max_iters": [4]}, 1, 1)[0]
+    assert folder.standing(run).fraction == 0
+    write_progress(folder, run, *((i, i, 10 * i, i) for i in range(1, 4)))
+    assert last_row(folder.path / run.name / "progress.csv") == {"EpRewMean": 3, "EpisodesSoFar": 3, "TimestepsSoFar": 30, "TimeElapsed": 3}
+    assert folder.standing(run).fraction == 0.75
+
+
+def test_the_deviation_is_the_sample_deviation():
+    assert mean_and_deviation([]) == "" and mean_and_deviation([3.0]) == "3"
+    assert mean_and_deviation([1.0, 2.0, 6.0]) == "3 ± 2.646"  # sqrt((4 + 1 + 9) / 2)
+
+
+def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
+    runs = plan({"env": ["CartPole-v1"], "seed": [0, 1], "hid_size": [8, 16]}, 1, 1)
+    shown = Board(runs, ["env", "hid_size"], SweepFolder(tmp_path).standing, {runs[0].name: {"mean_return": 20.0}, runs[2].name: {"mean_return": 22.0}})
+    shown.states[runs[1].name] = "failed"
+    console = Console(file=io.StringIO(), width=140)
+    console.print(shown.table())
+    rows = [line.split() for line in console.file.getvalue().splitlines() if line.strip().startswith("CartPole-v1")]
+    assert rows == [["CartPole-v1", "8", "2/2", "21", "±", "1.414"], ["CartPole-v1", "16", "0/2", "1"]]
+    assert "2 of 4 runs done, 1 failed" in console.file.getvalue()
+
+
+def test_on_a_terminal_there_is_one_table_and_failures_above_it(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setitem(os.environ, "TERM", "xterm")
+    shown, runs, _ = board(tmp_path, seeds=3)
+    terminal = Terminal()
+    with Screen(shown, terminal) as screen:
+        screen.started(runs[1])
+        screen.look([runs[1]])
+        screen.failed(runs[1], "status 1: no")
+        screen.finished(runs[2], {"mean_return": None, "steps": 1000, "seconds": 3.0})
+    text = terminal.getvalue()
+    assert "starts" not in text and f"{runs[1].name}: failed, status 1: no" in text
+    assert "2 of 3 runs done, 1 failed" in text and "2/3" in text

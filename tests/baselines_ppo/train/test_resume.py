@@ -1,0 +1,123 @@
+"""Invariant 5: a run that is killed and resumed ends with the same bits as one that was not."""
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import jobs
+import pytest
+
+from common.runs.run_directory import FORMAT
+from common.storage.array_files import load_arrays
+
+# Pendulum: episodes of 200, the first of which end early, are cut by checkpoints that fall every 3 x 128 steps of an environment on one rank, which has eight,
+# and every 3 x 512 on each of four, which have two
+WORDS = ["--env", "Pendulum-v1", "--preset", "mujoco", "--timesteps-per-actorbatch", "1024", "--optim-batchsize", "128", "--optim-epochs", "2",
+         "--hid-size", "16", "--batch", "per-rank", "--max-iters", "20", "--checkpoint-every", "3", "--schedule", "linear",
+         "--report", "false"]
+
+
+# the others' own state: beta, the value function's Adam, whole episodes
+OTHERS = {
+    "adaptive_kl": ["--preset", "ppo1", "--objective", "adaptive_kl", "--kl-target", "0.001", "--timesteps-per-actorbatch", "128"],
+    "trpo": ["--alg", "trpo", "--timesteps-per-batch", "128"],
+    "reinforce": ["--preset", "reinforce", "--timesteps-per-actorbatch", "128"],
+    "a2c": ["--preset", "a2c"],
+}
+
+
+def rows(path):
+    """A log's rows without what tells the time."""
+    lines = list(csv.reader(Path(path).read_text().splitlines()[1 if path.name.endswith("monitor.csv") else 0:]))
+    clock = next(i for i, name in enumerate(lines[0]) if name in ("TimeElapsed", "t"))
+    return [row[:clock] + row[clock + 1:] for row in lines]
+
+
+@pytest.mark.parametrize("ranks, program", [(1, jobs.RUN), (4, jobs.RUN_UNCOMPILED)], ids=["1", "4"])
+def test_killed_and_resumed_ends_with_the_same_bits(ranks, program, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert jobs.run(ranks, program, *WORDS, "--run-dir", whole).returncode == 0
+
+    def in_iteration_eight():
+        log = broken / "progress.csv"
+        return log.exists() and len(log.read_text().splitlines()) > 8
+
+    jobs.kill_when(ranks, [program, *WORDS, "--run-dir", broken], broken, in_iteration_eight)
+    assert not (broken / "policy").exists()
+    resumed = jobs.run(ranks, program, "--run-dir", broken, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "goes on from ckpt-" in resumed.stdout
+    assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
+    # everything that training reads again: Adam's moments, return scaling, the last 100 episodes
+    arrays = [load_arrays(run / "checkpoints/ckpt-00000018.safetensors", FORMAT)[0] for run in (whole, broken)]
+    assert arrays[0].keys() == arrays[1].keys()
+    assert all(arrays[0][name].tobytes() == arrays[1][name].tobytes() for name in arrays[0])
+    assert len(arrays[0]["rewbuffer"]) > 8
+    monitors = sorted(path.name for path in whole.glob("*.monitor.csv"))
+    assert len(monitors) == 8
+    for name in ("progress.csv", *monitors):
+        assert rows(whole / name) == rows(broken / name), name
+    # an environment's first episode ends after k/8 of a limit: on four ranks, 7.7 limits between checkpoints, the last of the eight has one whole episode less
+    counts = [len(rows(whole / name)) - 1 for name in monitors]
+    assert min(counts) > 5 and (ranks == 1 or counts[-1] < counts[0])
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_so_does_the_rest_of_the_family(name, tmp_path, capsys, uncompiled_here):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
+    assert jobs.main_here(*words, "--run-dir", whole) == 0
+    shutil.copytree(whole, broken)
+    for newer in ("ckpt-00000009.safetensors", "ckpt-00000012.safetensors"):  # as it was on disk in iteration 8, and logs beyond it
+        (broken / "checkpoints" / newer).unlink()
+    (broken / "policy/policy.safetensors").unlink()
+    assert jobs.main_here("--run-dir", broken, "--resume") == 0
+    assert "goes on from ckpt-00000006" in capsys.readouterr().out
+    assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
+    assert rows(whole / "progress.csv") == rows(broken / "progress.csv")
+
+
+def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here, uncompiled_here):
+    run_dir = tmp_path / "run"
+    assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
+    longer = cli_here("--run-dir", run_dir, "--resume", "--max-iters", "24")
+    assert longer.returncode == 0, longer.stderr
+    assert "max_iters is now 24, was 20" in longer.stdout
+    assert len(rows(run_dir / "progress.csv")) == 1 + 24
+    config = json.loads((run_dir / "config.json").read_text())
+    assert config["settings"]["max_iters"] == 24 and config["ranks"] == 1
+    assert config["settings"]["averaging"] == "auto" and config["averaging"] == {"policy and value": "gather"}  # as chosen
+    refused = cli_here("--run-dir", run_dir, "--resume", "--gamma", "0.9")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+    assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr
+
+
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path, cli_here, uncompiled_here):
+    run_dir = tmp_path / "run"
+    assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
+    newest, *others = sorted((run_dir / "checkpoints").iterdir(), reverse=True)
+    data = newest.read_bytes()
+    newest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    goes_on = cli_here("--run-dir", run_dir, "--resume", "--hid-size", "16", "--max-iters", "21")
+    assert goes_on.returncode == 0, goes_on.stderr
+    assert f"passed over a checkpoint: {newest} is damaged" in goes_on.stdout
+    assert f"kept as {newest.name}.damaged" in goes_on.stdout and newest.with_name(f"{newest.name}.damaged").exists()
+    assert f"goes on from {others[0].name}" in goes_on.stdout
+    for path in (run_dir / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:1000])
+    logs = (run_dir / "progress.csv").read_bytes()
+    refused = cli_here("--run-dir", run_dir, "--resume")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+    assert "ckpt-" in refused.stderr and "truncated" in refused.stderr
+    assert (run_dir / "progress.csv").read_bytes() == logs
+
+
+def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path, cli_here, uncompiled_here):
+    run_dir = tmp_path / "run"
+    words = [*WORDS[:WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
+    assert cli_here(*words, "--run-dir", run_dir).returncode == 0
+    policy = (run_dir / "policy/policy.safetensors").read_bytes()
+    refused = cli_here("--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled one yet" in refused.stderr
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["ckpt-00000002-forced.safetensors"]
+    assert (run_dir / "policy/policy.safetensors").read_bytes() == policy

@@ -1,0 +1,90 @@
+"""A rank that leaves a job of several ends it, in a script of one's own as well, and nothing that is said can hold that up."""
+import os
+import re
+import subprocess
+import sys
+import time
+
+import jobs
+import pytest
+
+SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
+
+
+@pytest.mark.parametrize("way, leaver, said", [("raises", 2, r"rank 2 on host \S+: ValueError: invalid literal for int\(\) with base 10: 'no number'"),
+                                               ("exits", 2, r"rank 0 on host \S+: waits for rank 2 on host \S+, which has ended"),
+                                               pytest.param("just ends", 0, r"rank 1 on host \S+: waits for rank 0 on host \S+, which has ended",
+                                                            marks=pytest.mark.slow)])
+def test_a_rank_that_leaves_ends_the_job_with_its_name(way, leaver, said):
+    began = time.monotonic()
+    done = jobs.run(4, SCRIPT, way, leaver, timeout=60, env=jobs.support_path())
+    assert done.returncode != 0 and time.monotonic() - began < 20  # of which 3 since it left: GRACE, and APART where rank 1 is the first that can say so
+    lines = [line for line in done.stderr.splitlines() if line.startswith("rank ")]
+    assert len(lines) == 1 and re.search(f"^{said}", lines[0]), done.stderr
+    assert ("Traceback" in done.stderr) == (way == "raises")
+
+
+def test_ranks_that_end_at_different_times_end_well():
+    done = jobs.run(4, SCRIPT, "stays", 0, timeout=60, env=jobs.support_path())
+    assert (done.returncode, done.stdout) == (0, "all was done\n"), done.stderr
+
+
+SAYS_MUCH = """if True:
+    import time
+    from common import mpi
+    comm = mpi.world()
+    comm.gather(None)
+    if comm.rank == 1:
+        comm.last_words = "much " * 200_000  # what an exception says can be of any length
+    else:
+        time.sleep(2)  # rank 1 no longer looks for others that leave
+        comm.gather(None)
+"""
+
+
+def test_last_words_of_any_length_are_whole_though_nobody_has_asked_for_them_yet():
+    done = jobs.run(2, "-c", SAYS_MUCH, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"})  # memory that is freed is written over
+    assert re.search(r"^rank 0 on host \S+: waits for rank 1 on host \S+, which has ended: (much )+", done.stderr, re.M), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+ENDS_LATER = """if True:
+    import atexit, sys, time
+
+    def finalise():  # as mpi4py does, which says nothing of an error
+        from mpi4py import MPI
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            MPI.COMM_WORLD.iprobe(tag=1)  # whatever else has come is taken in, too
+        MPI.Finalize()
+        print("good end\\n", end="", flush=True)
+
+    if sys.argv[1] == "itself":
+        atexit.register(finalise)
+    from common import mpi
+    comm = mpi.world()
+    comm.gather(None)
+    if comm.rank == 0:
+        time.sleep(1.5)
+    if sys.argv[1] == "in the script":
+        finalise()
+"""
+
+
+@pytest.mark.parametrize("how", ["itself", "in the script"])
+def test_mpi_ends_well_whenever_ranks_end(how):
+    done = jobs.run(3, "-c", ENDS_LATER, how, timeout=60, env=jobs.support_path())
+    assert (done.returncode, done.stdout) == (0, "good end\n" * 3), done.stderr
+
+
+def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
+    fill = "import os; os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
+    reading, writing = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", fill + "from common.distributed.communicator import Communicator; Communicator(None).abort('stuck', 3, at_once=True)"],
+                               stderr=writing, env=jobs.support_path())
+    try:
+        assert process.wait(30) == 3
+    finally:
+        process.kill()
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,67 @@
+"""What only POSIX has is missing: a policy is trained, loaded, played, plotted and exported all the same, and a run that cannot go on says so."""
+import errno
+import json
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+from common.runtime import os_features
+
+CODE = """
+import json, os, sys
+import gymnasium as gym, matplotlib.pyplot, rich.live, tensorflow as tf
+sys.path.insert(0, {support!r})
+import no_posix
+import numpy as np
+from baselines_ppo import MlpPolicy, export_saved_model, learn, load_policy, plot
+from baselines_ppo.__main__ import main
+from common.policies.base import Policy
+Policy.xla = False
+learn(gym.make("CartPole-v1"), MlpPolicy, timesteps_per_actorbatch=64, optim_batchsize=32, max_iters=3, checkpoint_every=2, seed=0, run_dir="run")
+pi, env = load_policy("run"), gym.make("CartPole-v1")
+ob, ended = env.reset(seed=0)[0], False
+while not ended:
+    ob, _, terminated, truncated, _ = env.step(pi.act(False, ob)[0])
+    ended = terminated or truncated
+words = ["--env", "CartPole-v1", "--max-iters", "1", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--num-envs", "1", "--quiet"]
+statuses = [plot.main(["run", "--out", "plot.png"]), main([*words, "--run-dir", "cli", "--report", "false"]),
+            main(["--run-dir", "cli", "--resume", "--max-iters", "2"])]
+export_saved_model(pi, "exported")
+print(json.dumps([statuses, sorted(os.listdir("run/checkpoints")), os.path.exists("exported/saved_model.pb"), sorted(os.listdir("cli"))]))
+"""
+
+
+def test_all_works_without_what_only_posix_has_but_to_go_on_which_says_so(tmp_path):
+    code = CODE.format(support=str(jobs.ROOT / "tests/support"))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=300,
+                          env=jobs.support_path() | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    statuses, checkpoints, exported, of_the_cli = json.loads(done.stdout.splitlines()[-1])
+    assert statuses == [0, 0, 2] and checkpoints == ["ckpt-00000002.safetensors", "ckpt-00000003-forced.safetensors"] and exported
+    assert {"policy", "progress.csv", "ranks"} <= {*of_the_cli}
+    said = [line for line in done.stderr.splitlines() if line.startswith(("baselines_ppo: ", "run.py: "))]
+    for folder, line in zip(("run", "cli", "cli"), said[:-1], strict=True):
+        assert line == f"baselines_ppo: run directory {folder} cannot be locked (this system has no flock()); see to it that no other run uses it"
+    assert said[-1] == ("run.py: error: to go on with the run in cli, its logs must be cut back, for which this system lacks what Linux and macOS have; "
+                        "start a new run from its policy, by --load-path")
+
+
+@pytest.mark.parametrize("missing", ["fcntl", "resource"])
+def test_each_alone_may_be_missing(missing, tmp_path, monkeypatch):
+    monkeypatch.setattr(os_features, missing, None)
+    with open(tmp_path / "file", "wb") as file:
+        if missing == "fcntl":
+            with pytest.raises(OSError) as raised:
+                os_features.lock(file)
+            assert raised.value.errno == errno.ENOSYS
+        else:
+            os_features.lock(file)
+            assert os_features.open_files() is None and os_features.memory() > 2**30
+            monkeypatch.delattr("os.sysconf")
+            assert os_features.memory() is None
+
+
+def test_signals_are_those_that_there_are():
+    assert os_features.signals("SIGINT", "SIGNEVER", "SIGTERM") == [2, 15]

@@ -1,0 +1,34 @@
+"""TensorFlow is imported without Keras, which still loads when it is asked for; what is held back is told after all where something fails."""
+import os
+import subprocess
+import sys
+
+import jobs
+import pytest
+
+from common.runtime.tf_import import quiet_stderr
+
+CODE = """
+import sys
+from common.runtime.tf_import import import_tensorflow
+tf = import_tensorflow(threads=1)
+assert not any(name.split('.')[0] == 'keras' for name in sys.modules), 'Keras was imported'
+assert tf.keras.layers.Dense(3)(tf.ones([2, 4])).shape == (2, 3)
+"""
+
+
+def test_keras_loads_when_it_is_first_used_and_not_before():
+    finished = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=jobs.ROOT, timeout=120)
+    assert finished.returncode == 0, finished.stderr[-1000:]
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs a file in memory")
+def test_chatter_is_held_back_and_told_after_a_failure_with_no_disk_to_put_it_on(capfd, monkeypatch, tmp_path):
+    with monkeypatch.context() as patched:
+        patched.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+        with quiet_stderr():
+            os.write(2, b"chatter\n")
+        with pytest.raises(KeyError), quiet_stderr():
+            os.write(2, b"the reason\n")
+            raise KeyError
+    assert capfd.readouterr().err == "the reason\n"

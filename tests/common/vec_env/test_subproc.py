@@ -1,0 +1,262 @@
+"""Environments in processes of their own do what they would do in this one, and end with it."""
+import functools
+import gc
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import gymnasium as gym
+import jobs
+import numpy as np
+import pytest
+
+from baselines_ppo.__main__ import main
+from common.envs.factory import make_vector_env
+from common.errors import EnvironmentFault, UserError
+from common.runtime.thread_pool import Threads
+from common.vec_env.in_process import InProcessVectorEnv
+from common.vec_env.subproc import WorkerFailed, WorkerVectorEnv
+
+
+class Counting(gym.Env):
+    """Observes its number and its steps, as a Dict; episodes of 3 + k steps, every second one cut by a limit."""
+
+    observation_space = gym.spaces.Dict({"k": gym.spaces.Discrete(8), "steps": gym.spaces.Box(0, 99, (2,), np.float32)})
+    action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, k):
+        self.k, self.episodes = k or 0, 0
+
+    def observed(self):
+        return {"k": self.k, "steps": np.full(2, self.steps, np.float32)}
+
+    def reset(self, *, seed=None, options=None):
+        self.steps, self.episodes = 0, self.episodes + 1
+        return self.observed(), {}
+
+    def step(self, action):
+        self.steps += 1
+        end = self.steps == 3 + self.k
+        return self.observed(), float(action[0]), end and self.episodes % 2 == 0, end and self.episodes % 2 == 1, {}
+
+
+# a simulator in a process of its own may raise what the end of the worker's own pipe would
+FAULTS = {"step": ZeroDivisionError, "pipe": EOFError}
+
+
+class Faulty(Counting):
+    """Goes wrong where `fault` says, in environment 1."""
+
+    def __init__(self, fault, k):
+        super().__init__(k)
+        if fault == "make" and k == 1:
+            raise UserError("environment 1 cannot be made")
+        self.fault = fault if k == 1 else None
+
+    def step(self, action):
+        if self.fault in FAULTS:
+            raise FAULTS[self.fault]("the simulator broke")
+        return super().step(action)
+
+
+def rollout(env, steps, actions):
+    """Everything that `step_into` gives in `steps` steps."""
+    space = env.single_observation_space
+    boxes = isinstance(space, gym.spaces.Box)
+    obs = np.zeros((steps + 1, env.num_envs, *space.shape), space.dtype) if boxes else np.empty((steps + 1, env.num_envs), object)
+    rew, ended = np.zeros((steps, env.num_envs)), []
+    for t in range(steps):
+        ended += [(t, k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions[t], obs, t + 1, rew, t)]
+    return obs[1:], rew, ended, [monitor.take_episodes() for monitor in env.monitors]
+
+
+def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
+    found = []
+    actions = np.random.default_rng(0).integers(0, 2, (200, 5)).tolist()
+    for workers in (0, 2):
+        folder = tmp_path / str(workers)
+        folder.mkdir()
+        env = make_vector_env("CartPole-v1", 5, monitor_dir=folder, workers=workers)
+        first, _ = env.reset(seed=[3, 1, 4, 1, 5])
+        obs, rew, ended, episodes = rollout(env, 200, actions)
+        env.close()
+        files = [[line.split(",")[:2] for line in path.read_text().splitlines()[2:]] for path in sorted(folder.iterdir())]
+        found.append((first.tolist(), obs.tolist(), rew.tolist(), [(*one[:2], one[2].tolist(), *one[3:]) for one in ended], episodes, files))
+    assert found[0] == found[1]
+    assert len(found[1][-1]) == 5 and sum(map(len, found[1][-1])) == sum(map(len, found[1][-2])) > 10
+
+
+def test_observations_that_are_no_box_and_ends_by_limits_come_through():
+    actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 1)).astype(np.float32)
+    found = []
+    for env in (InProcessVectorEnv([Counting(k) for k in range(3)]), WorkerVectorEnv(Counting, 3, 2)):
+        first, _ = env.reset(seed=[0, 1, 2])
+        obs, rew, ended, episodes = rollout(env, 12, actions)
+        env.close()
+        assert episodes == []
+        found.append(([[(ob["k"], ob["steps"].tolist()) for ob in row] for row in obs], rew.tolist(), first["k"].tolist(), first["steps"].tolist(),
+                      [(t, k, ob["k"], ob["steps"].tolist(), *rest) for t, k, ob, *rest in ended]))
+    assert found[0] == found[1]
+    assert {one[-2:] for one in found[1][-1]} == {(True, False), (False, True)}
+
+
+def test_a_run_with_workers_is_the_run_without(tmp_path):
+    before = {*multiprocessing.active_children()}
+    words = ["--env", "CartPole-v1", "--max-iters", "3", "--num-envs", "4", "--timesteps-per-actorbatch", "128", "--hid-size", "8", "--optim-epochs", "1",
+             "--report", "false"]
+    for workers in (0, 2):
+        assert main([*words, "--env-workers", str(workers), "--run-dir", str(tmp_path / str(workers))]) == 0
+    policies = [(tmp_path / str(workers) / "policy/policy.safetensors").read_bytes() for workers in (0, 2)]
+    assert policies[0] == policies[1]
+    assert not {*multiprocessing.active_children()} - before
+
+
+def test_what_cannot_be_made_there_is_told_here():
+    with pytest.raises(UserError, match="environment 1 cannot be made"):
+        WorkerVectorEnv(functools.partial(Faulty, "make"), 2, 2)
+
+
+SCRIPT = """
+import gymnasium as gym
+from common.vec_env.subproc import WorkerVectorEnv
+from common.errors import UserError
+{guard}
+    def make(k):
+        return gym.make("CartPole-v1")
+    try:
+        WorkerVectorEnv(make, 4, 2)
+    except UserError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("guard, told", [
+    ("if True:", 'script.py starts environments in processes of their own, which import it again; put what it does under `if __name__ == "__main__":`'),
+    ('if __name__ == "__main__":', "make cannot be found by another process (Can't get attribute 'make' on <module '__mp_main__' from ")])
+def test_a_script_that_a_new_process_cannot_import_is_told_what_to_change(guard, told, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
+    finished = jobs.run(1, "script.py", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(jobs.ROOT)})
+    assert told in finished.stdout and len(finished.stdout.splitlines()) == 1 and finished.stderr == "" and finished.returncode == 0
+
+
+def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one_is_started(monkeypatch):
+    before = {*multiprocessing.active_children()}
+    for make in (lambda k: Counting(k), functools.partial(Counting, open(os.devnull))):
+        with pytest.raises(UserError, match="^make is .* which cannot be sent to another process .*; give a function of a module, or a functools.partial"):
+            WorkerVectorEnv(make, 2, 2)
+    main = types.ModuleType("__main__")  # of an interactive session, or `python -c`
+    main.make = types.FunctionType((lambda k: Counting(k)).__code__, {"Counting": Counting, "__name__": "__main__"}, "make")
+    main.make.__qualname__, main.make.__module__ = "make", "__main__"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    with pytest.raises(UserError, match="^make is from an interactive session or standard input, which another process cannot import; put it into a file$"):
+        WorkerVectorEnv(main.make, 2, 2)
+    main.__file__ = "/nowhere/<stdin>"
+    with pytest.raises(UserError, match="^this program is from an interactive session or standard input"):
+        WorkerVectorEnv(Counting, 2, 2)
+    assert not {*multiprocessing.active_children()} - before
+
+
+def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
+    before, process, started = {*multiprocessing.active_children()}, multiprocessing.get_context("spawn").Process, []
+    start = process.start
+
+    def start_one(self):
+        if started:
+            raise BlockingIOError("no more processes")
+        started.append(start(self))
+    monkeypatch.setattr(process, "start", start_one)
+    with pytest.raises(BlockingIOError, match="no more processes"):
+        WorkerVectorEnv(Counting, 4, 2)
+    gc.collect()
+    assert started and not {*multiprocessing.active_children()} - before
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
+    env = WorkerVectorEnv(functools.partial(Faulty, fault), 4, 2)
+    env.reset(seed=[0, 1, 2, 3])
+    with pytest.raises(EnvironmentFault, match=f"^environment 1 raised {FAULTS[fault].__name__} in step: the simulator broke; ") as caught:
+        rollout(env, 1, np.zeros((1, 4, 1)))
+    assert "in step\n    raise FAULTS[self.fault]" in str(caught.value.__cause__)
+    env.close()
+
+
+def test_a_process_that_dies_is_named():
+    env = WorkerVectorEnv(Counting, 4, 2)
+    env.reset()
+    os.kill(env.workers[1].process.pid, signal.SIGKILL)
+    with pytest.raises(WorkerFailed, match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory"):
+        rollout(env, 1, np.zeros((1, 4, 1)))
+    env.close()
+
+
+@pytest.mark.parametrize("fault, said", [("crash", "has died of signal SIGSEGV; its stacks are above"), ("exit", "raised SystemExit in step: 3"),
+                                         ("exit at once", "has died with status 4; does the environment end its process")])
+def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal_is_named(fault, said, capfd):
+    env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 1, workers=1, env_kwargs={"fault": fault, "at": 1})
+    env.reset(seed=[0])
+    with pytest.raises(EnvironmentFault, match=said):
+        rollout(env, 1, [[0]])
+    env.close()
+    assert bool(re.search(r"^Fatal Python error: Segmentation fault$(.|\n)* in crash$", capfd.readouterr().err, re.M)) == (fault == "crash")
+
+
+HANGS = {"fault": "hang", "at": 3}
+
+
+def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_closed(monkeypatch, capfd):
+    monkeypatch.setattr("common.vec_env.subproc.PATIENCE", 0.5)
+    before = {*multiprocessing.active_children()}
+    env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 3, workers=3, env_kwargs=HANGS)
+    env.reset(seed=[0, 1, 2])
+    pool = Threads(["stepping"])
+    pool.start([lambda: rollout(env, 3, [[0, 0, 0]] * 3)])
+    where = rf"in the process of environment 0 \(pid {env.workers[0].process.pid}\), at .*failing_ranks\.py:\d+ in hang\(\) \(stepping\)"
+    deadline = time.monotonic() + 10
+    while not re.fullmatch(where, found := pool.where()):  # it comes to the step in which they hang
+        assert time.monotonic() < deadline, found
+    began = time.monotonic()
+    env.close()
+    assert time.monotonic() - began < 3 * 0.5 and not {*multiprocessing.active_children()} - before
+    assert "environment 2 did not close in 0.5 s: the process is killed" in capfd.readouterr().err
+
+
+def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
+    script = "from common.envs import make_vector_env\n" \
+             f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n" \
+             "env.reset(seed=[0]); env.workers[0].ask('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].answer()"
+    parent = subprocess.Popen([sys.executable, "-c", script], env=jobs.support_path(), stdout=subprocess.PIPE)
+    child = Path(f"/proc/{int(parent.stdout.readline())}")
+    parent.kill()
+    parent.communicate()
+    deadline = time.monotonic() + 10
+    while child.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
+def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
+    words = [sys.executable, jobs.RUN_UNCOMPILED, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
+    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True,
+                              preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # ignored where the tests run under nohup
+    log = tmp_path / "run/progress.csv"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
+    assert len(children) >= 2
+    if number != signal.SIGKILL:
+        os.killpg(parent.pid, number)  # as a launcher does: to the workers too, whose steps the parent still needs
+    else:
+        os.kill(parent.pid, number)
+    assert parent.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)

@@ -1,0 +1,191 @@
+"""Every command of the documentation is run, made small, or says why it is not; and those that are not are understood."""
+import argparse
+import importlib
+import re
+import shutil
+import subprocess
+import sys
+
+import jobs
+import pytest
+from doc_pages import BLOCKS, PAGES, blocks, commands, edits, inline_commands, strangers
+
+from baselines_ppo.cli.parser import parse
+from baselines_ppo.config.resolve import LIMITS, settings_for
+
+BASH = [block for block in BLOCKS if block.language == "bash" and not block.changed]
+RUN = [block for block in BASH if block.not_run is None and commands(block)]
+NOT_RUN = [one for block in BASH if block.not_run is not None for one in commands(block)] + [one for page in PAGES for one in inline_commands(page)]
+
+
+def test_a_block_that_is_not_run_says_why():
+    assert all(block.not_run is None or len(block.not_run.split()) >= 2 for block in BLOCKS)
+    for page in PAGES:  # a note that stands before no block would leave the block behind it running
+        assert page.read_text(encoding="utf-8").count("<!-- not run") == sum(block.not_run is not None for block in blocks(page))
+
+
+def test_a_line_of_bash_is_a_command_of_this_project_or_its_block_says_why_it_is_not_run():
+    assert not [f"{block.page.name}: {line}" for block in BASH if block.not_run is None for line in strangers(block)]
+
+
+# ---- understood
+
+class Understood(Exception):
+    """Raised where a command would begin its work."""
+
+
+@pytest.mark.parametrize("command", [*(one for block in RUN for one in commands(block)), *NOT_RUN], ids=str)
+def test_commands_are_understood_as_they_stand(command, page_folder, monkeypatch):
+    page_folder(command.page)
+    if command.module.endswith(".py"):
+        assert (jobs.ROOT / command.module).is_file() or command.module == "script.py"
+    elif command.module == "run":
+        understand(command)
+    else:
+        original = argparse.ArgumentParser.parse_args
+
+        def parse_args(self, argv=None, namespace=None):
+            original(self, argv)
+            raise Understood
+        monkeypatch.setattr("baselines_ppo.cli.parser.Parser.parse_args", parse_args)
+        with pytest.raises(Understood):
+            importlib.import_module(f"baselines_ppo.{command.module}.__main__").main(list(command.words))
+
+
+def understand(command):
+    """Parse a command of run.py and, where it starts a run, resolve its settings; returns them, else None."""
+    try:
+        typed, args = parse(command.words)
+    except SystemExit as end:  # --help, --print-completion
+        assert not end.code
+        return None
+    if "env" in typed and not args.play:
+        return settings_for(typed, command.ranks, cores=2)
+    assert args.play or args.resume or args.video or args.config
+    return None
+
+
+# ---- made small
+
+SMALL = {"ppo": {"--timesteps-per-actorbatch": "256", "--optim-batchsize": "64", "--optim-epochs": "1"},
+         "trpo": {"--timesteps-per-batch": "256"}, "vpg": {"--timesteps-per-actorbatch": "256"}}
+LONG = tuple(f"--{name.replace('_', '-')}" for name in LIMITS)
+
+
+def option(words, name):
+    return words[words.index(name) + 1] if name in words else None
+
+
+def without(words, names):
+    """Words without some options and their values."""
+    return [word for word, before in zip(words, ("", *words)) if word not in names and before not in names]
+
+
+def smaller(command):
+    """A command's words with its length, segments and epochs taken down; of several values of a sweep's setting the first."""
+    words = list(command.words)
+    if command.module == "sweep":
+        words = [re.sub(r"^(\d+)-\d+$", r"\1", word) for word, before in zip(words, ("", *words)) if word.startswith("--") or before.startswith("--")]
+        return words if "--env" not in words else without(words, LONG) + ["--max-iters", "1", "--report", "false", *pairs(SMALL["ppo"] | {"--num-envs": "1"})]
+    if command.module != "run":
+        return words
+    if "--play" in words or "--video" in words:
+        return without(words, ["--eval-episodes"]) + (["--eval-episodes", "1"] if "--eval-episodes" in words else [])
+    if "--resume" in words:
+        return without(words, LONG) + ["--report", "false"] + (["--max-iters", "2"] if len(without(words, LONG)) < len(words) else [])
+    settings = understand(command)
+    if settings is None or "--print-config" in words:
+        return words
+    small = SMALL[settings["alg"]] | {"--num-envs": "1", "--max-iters": "1", "--report": "false"}
+    if settings["policy"] == "cnn":
+        small |= {"--timesteps-per-actorbatch": "32", "--optim-batchsize": "32"}
+    return without(words, (*LONG, *small)) + pairs(small)
+
+
+def pairs(options):
+    return [word for pair in options.items() for word in pair]
+
+
+# ---- run
+
+LAUNCHED = next(one for block in RUN for one in commands(block) if one.ranks > 1)
+
+
+@pytest.fixture
+def base(tmp_path_factory, monkeypatch):
+    """A small run on Pendulum, to stand for what a block reads and none of its commands makes."""
+    folder = tmp_path_factory.getbasetemp() / "base"
+    if not folder.exists():
+        words = ["--env", "Pendulum-v1", "--max-iters", "1", "--quiet", "--report", "false", *pairs(SMALL["ppo"] | {"--num-envs": "1"})]
+        assert jobs.main_here(*words, "--run-dir", folder) == 0
+    return folder
+
+
+def makes(command):
+    """What a command writes, where it says so."""
+    if command.module == "export":
+        return command.words[-1]
+    return None if "--resume" in command.words else option(command.words, {"run": "--run-dir", "sweep": "--sweep-dir", "plot": "--out"}.get(command.module))
+
+
+def carry_out(command, folder):
+    """Run a command in the working directory; returns the exit status. The first that a launcher starts has two ranks, the others one."""
+    words = smaller(command)
+    if command == LAUNCHED:
+        finished = subprocess.run(jobs.command(2, jobs.RUN_UNCOMPILED, *words), cwd=folder, capture_output=True, text=True, timeout=240)
+        assert finished.returncode == 0, finished.stderr[-2000:]
+        return 0
+    if command.module == "run":
+        try:
+            return jobs.main_here(*words)
+        except SystemExit as end:
+            return end.code or 0
+    program = {"program": (sys.executable, jobs.RUN_UNCOMPILED)} if command.module == "sweep" else {}
+    return importlib.import_module(f"baselines_ppo.{command.module}.__main__").main(words, **program)
+
+
+@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page.stem}-{commands(block)[0].words[:4]}")
+def test_a_blocks_commands_run_in_order(block, base, page_folder, tmp_path, monkeypatch, uncompiled_here):
+    page_folder(block.page)
+    monkeypatch.setenv("PYTHONPATH", f"{jobs.ROOT}:{tmp_path}")  # a film is drawn by a process of its own
+    for display in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(display, raising=False)  # no window
+    for command in commands(block):
+        for word in command.words:
+            if re.fullmatch(r"runs(/[\w/.-]+)?", word) and word != makes(command) and not (tmp_path / word).exists():
+                run = re.sub(r"/(best|config\.json)$", "", word)
+                shutil.copytree(base, tmp_path / run, dirs_exist_ok=True)
+        assert carry_out(command, tmp_path) == 0, f"{command}: as {smaller(command)}"
+
+
+# ---- run on code that a page changes
+
+DRIVER = """
+import sys
+from common.runtime.tf_import import import_tensorflow
+import_tensorflow(threads=1)
+from baselines_ppo import plot, sweep
+from baselines_ppo.__main__ import main
+from common.policies.base import Policy
+Policy.xla = False
+for program, *words in eval(sys.argv[1]):
+    assert {"run": main, "sweep": sweep.main, "plot": plot.main}[program](words) == 0, words
+"""
+
+
+def test_an_equation_is_changed_as_the_recipe_says(tmp_path):
+    page = jobs.ROOT / "README.md"
+    for package in ("baselines_ppo", "common"):
+        shutil.copytree(jobs.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, old, new in (one for block in blocks(page) if block.language == "diff" for one in edits(block)):
+        text = (tmp_path / path).read_text()
+        assert text.count(old) == 1, f"{path} has no single\n{old}"
+        (tmp_path / path).write_text(text.replace(old, new))
+    train, sweep, plot = (list(one.words) for block in blocks(page) if block.changed for one in commands(block))
+    folder = plot[0]
+    small = pairs(SMALL["ppo"] | {"--max-iters": "1", "--report": "false", "--run-dir": f"{folder}/run"})
+    done = subprocess.run([sys.executable, "-c", DRIVER, repr([["run", *train, *small], ["sweep", *sweep[:-1], "runs/planned", "--dry-run"], ["plot", *plot]])],
+                          cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"ppo ({option(train, '--objective')})" in done.stdout and done.stdout.count(f"--objective {option(train, '--objective')}") == 5
+    assert f"{plot[2]}={option(train, '--objective')}" in done.stdout

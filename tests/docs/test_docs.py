@@ -1,0 +1,143 @@
+"""The documentation is true: its Python runs, its tables are the code's, its links and names lead somewhere. `test_doc_commands.py` has its commands."""
+import inspect
+import re
+from dataclasses import fields
+
+import jobs
+import pytest
+from doc_pages import BLOCKS, PAGES, anchors, blocks, defined_in, names_of_code, put_in, relative_links, rows
+
+from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, algorithm_fields, build_parser, setting_names
+from baselines_ppo.config.presets import PRESETS, Preset
+
+SETTINGS = jobs.ROOT / "docs" / "settings.md"
+
+named_by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+
+
+# ---- links and names
+
+@named_by_page
+def test_links_lead_somewhere(page):
+    for link in relative_links(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_the_index_lists_every_page():
+    listed = {link for link in relative_links(jobs.ROOT / "docs" / "README.md")}
+    assert {page.name for page in PAGES[1:]} - {"README.md"} <= listed
+
+
+@named_by_page
+def test_functions_that_are_named_exist(page):
+    for path, name in names_of_code(page):
+        assert (jobs.ROOT / path).is_file(), f"{page.name}: {path}"
+        assert name in defined_in(jobs.ROOT / path), f"{page.name}: {path}: {name}"
+
+
+# ---- the table of settings
+
+def value(text):
+    """A value as the tables write it."""
+    words = {"none": None, "true": True, "false": False}
+    try:
+        return words[text] if text in words else float(text)
+    except ValueError:
+        return text
+
+
+def same(one):
+    return float(one) if isinstance(one, int) and not isinstance(one, bool) else one
+
+
+def default_in_code(name):
+    """Every different default, in the order of the algorithms."""
+    run = {one.name: one.default for one in fields(RunSettings)}
+    if name in run:
+        return [run[name]]
+    if name in POLICY_SETTINGS:
+        from baselines_ppo import CnnPolicy, MlpPolicy
+        return list({inspect.signature(cls).parameters[name].default: None for cls in (MlpPolicy, CnnPolicy) if name in inspect.signature(cls).parameters})
+    defaults = [one.default for one in algorithm_fields()[name].values()]
+    return defaults[:1] if len(set(defaults)) == 1 else defaults
+
+
+def presets_in_code(name):
+    """{preset: its value} where that is not the default."""
+    found = {}
+    for preset, one in PRESETS.items():
+        own = {"num_timesteps": one.num_timesteps, "num_envs": one.num_envs, "alg": one.alg, "checkpoint_every": one.checkpoint_every, "stagger": one.stagger,
+               "batch": "per-rank" if one.per_rank else "total"}
+        own |= one.learn | one.policy.get("cnn", {}) | one.policy.get("mlp", {})
+        base = {"num_envs": 1, "alg": "ppo", "batch": "total", "checkpoint_every": 25, "stagger": False}.get(name)
+        if base is None and name in algorithm_fields():
+            base = algorithm_fields()[name][one.alg].default if one.alg in algorithm_fields()[name] else None
+        elif base is None and name in POLICY_SETTINGS:
+            base = default_in_code(name)[0]
+        if name in own and own[name] != base:
+            found[preset] = same(own[name])
+    return found
+
+
+@pytest.fixture(scope="module")
+def settings_rows():
+    return {row["setting"].strip("`"): row for row in rows(SETTINGS, "setting")}
+
+
+def test_every_setting_has_a_row_with_meaning_unit_and_advice(settings_rows):
+    assert settings_rows.keys() == setting_names()
+    assert all(row[column] for row in settings_rows.values() for column in ("meaning", "unit", "what to do with it"))
+
+
+def test_every_flag_that_is_no_setting_has_a_row():
+    flags = {name for action in build_parser()._actions if action.dest not in setting_names() for name in action.option_strings if name.startswith("--")}
+    assert {row["flag"].strip("`") for row in rows(SETTINGS, "flag")} == flags
+
+
+@pytest.mark.parametrize("name", sorted(setting_names()))
+def test_the_tables_default_and_presets_are_the_codes(settings_rows, name):
+    row = settings_rows[name]
+    assert [value(text) for text in re.findall(r"`([^`]+)`", row["default"])] == [same(one) for one in default_in_code(name)]
+    found = dict(part.strip().replace("`", "").split(" ", 1) for part in row["presets with another"].split(";") if part.strip())
+    assert {preset: value(text) for preset, text in found.items()} == presets_in_code(name)
+
+
+def test_the_bases_that_presets_are_compared_with_are_the_codes():
+    assert [(one.name, one.default) for one in fields(Preset) if one.name in ("num_envs", "alg", "per_rank", "stagger", "checkpoint_every")] == \
+        [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("stagger", False), ("checkpoint_every", 25)]
+
+
+# ---- the table of returns
+
+def test_the_readmes_returns_are_the_benchmarks():
+    measured = {row["task"]: row for row in rows(jobs.ROOT / "benchmarks" / "results" / "returns-table.md", "task")}
+    shown = {row["task"].strip("`"): row for row in rows(jobs.ROOT / "README.md", "task")}
+    assert shown.keys() == measured.keys()
+    for env, row in shown.items():
+        bars = [measured[env][name].split(" ")[0] for name in ("best published", "aim")]
+        assert row["final policy, seeds 0 to 4"].replace("*", "") == measured[env]["100 deterministic episodes, mean ± deviation over seeds"]
+        assert row["final policy, seeds 0 to 4"].startswith("**") == measured[env]["best published"].endswith("reached")
+        assert [row["best published PPO"], row["our aim"]] == bars and measured[env]["seeds"] == "5"
+
+
+# ---- blocks of Python
+
+@pytest.mark.parametrize("page", [page for page in PAGES if any(block.language == "python" for block in blocks(page))], ids=lambda page: page.stem)
+def test_python_runs_as_it_stands(page, page_folder, monkeypatch):
+    page_folder(page)
+    monkeypatch.setattr("common.policies.base.Policy.xla", False)  # whose compilation would take three quarters of the time
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page):
+        if block.language == "python":
+            code = compile(block.text, f"{page.name}, a block of Python", "exec")
+            if block.not_run is None and block.file is None:
+                exec(code, namespace)
+
+
+def test_what_a_porter_is_told_to_write_is_in_the_program_that_runs():
+    diff = next(block for block in BLOCKS if block.page.name == "README.md" and "-from baselines." in block.text)
+    program = "".join(block.text for block in blocks(diff.page) if block.language == "python")
+    assert put_in(diff) and set(put_in(diff)) <= set(program.splitlines())
