@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """The command line: `python run.py --env Hopper-v4`, `mpirun -n 8 python run.py --env Hopper-v4`, `python run.py --help`."""
+
 import sys
 
 from baselines_ppo.__main__ import main

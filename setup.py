@@ -1,4 +1,5 @@
 """Packaging. Every dependency is here; tools' settings are in pyproject.toml."""
+
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -34,7 +35,14 @@ setup(
         "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
     ],
     extras_require={
-        "test": ["hypothesis>=6.130", "packaging>=24", "pytest>=8", "pytest-timeout>=2.3.1", "pytest-xdist>=3.6.1", "threadpoolctl>=3.5"],
+        "test": [
+            "hypothesis>=6.130",
+            "packaging>=24",
+            "pytest>=8",
+            "pytest-timeout>=2.3.1",
+            "pytest-xdist>=3.6.1",
+            "threadpoolctl>=3.5",
+        ],
         "box2d": ["gymnasium[box2d]"],
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
         "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],

@@ -1,4 +1,5 @@
 """`python -m baselines_ppo`, `baselines-ppo` and `run.py`."""
+
 import os
 import sys
 
@@ -10,6 +11,7 @@ from common.runtime.crash_stacks import stacks
 def one_run(path):
     """`path`, or the newest run in it where it is a folder of runs, which is said."""
     from common.policies.files import locate
+
     _, run = locate(path)
     if run is None:
         return path
@@ -21,11 +23,14 @@ def main(argv=None):
     """Train or play as the command line says; returns the exit status. 2 is a mistake in what was asked for."""
     if argv is None:
         stacks.enable(ours=True)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy reads it: acting multiplies vectors, and more threads only wait for each other
+    os.environ.setdefault(
+        "OPENBLAS_NUM_THREADS", "1"
+    )  # before NumPy reads it: acting multiplies vectors, and more threads only wait for each other
     try:
         typed, args = parse(sys.argv[1:] if argv is None else argv)
         if args.play or args.video:
             from baselines_ppo.play.command import play
+
             if args.load_path:
                 args.load_path = one_run(args.load_path)
             return play(typed, args)
@@ -36,6 +41,7 @@ def main(argv=None):
         complain("interrupted")
         return 130
     from baselines_ppo.train.runner import run
+
     return run(typed, args)
 
 

@@ -1,4 +1,5 @@
 """What every `learn` needs around its update: settings checked, policies built, the segment's evaluation, the training that drives it."""
+
 import copy
 import logging
 from dataclasses import fields
@@ -32,8 +33,20 @@ from common.vec_env.vector_env_checker import layout_of
 # env_threads: threads that step this rank's environments (`common.rollouts.collector.Collector`).
 # run_dir: the run's folder, for plot, report and load_policy; progress: whether to show the live view, or lines where there is no terminal
 #   (`recording`). What rank 0 gives counts.
-RUN_OPTIONS = {"comm": None, "averaging": "auto", "logger": None, "folder": None, "checkpoint": None, "checkpoint_every": 25, "load_path": None,
-               "on_start": None, "env_threads": 1, "heartbeat": None, "run_dir": None, "progress": False}
+RUN_OPTIONS = {
+    "comm": None,
+    "averaging": "auto",
+    "logger": None,
+    "folder": None,
+    "checkpoint": None,
+    "checkpoint_every": 25,
+    "load_path": None,
+    "on_start": None,
+    "env_threads": 1,
+    "heartbeat": None,
+    "run_dir": None,
+    "progress": False,
+}
 
 
 class Learner:
@@ -61,7 +74,9 @@ class Learner:
     def __init__(self, settings_class, given, options, limits, env, policy_fn, seed, callback):
         run = {name: options.pop(name, default) for name, default in RUN_OPTIONS.items()}
         if unknown := options.keys() - {one.name for one in fields(settings_class)}:
-            raise UserError(f"learn() does not take {', '.join(sorted(unknown))}; {settings_class.__name__} lists its settings")
+            raise UserError(
+                f"learn() does not take {', '.join(sorted(unknown))}; {settings_class.__name__} lists its settings"
+            )
         self.settings = settings_class(**given, **options)
         self.settings.check()
         self.settings.check_with(limits)
@@ -71,7 +86,11 @@ class Learner:
         self.averaging, self.comm = run["averaging"], run["comm"] or communicator.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
         run["run_dir"], run["progress"] = self.comm.from_root(
-            lambda: (run["run_dir"] if run["run_dir"] is None else user_path(run["run_dir"], "run_dir"), run["progress"]))
+            lambda: (
+                run["run_dir"] if run["run_dir"] is None else user_path(run["run_dir"], "run_dir"),
+                run["progress"],
+            )
+        )
         self.recorded = run["run_dir"] is not None or run["progress"]
         if self.recorded:
             recording.check(run, self.comm)
@@ -81,19 +100,29 @@ class Learner:
         if seed is None and self.comm.rank == 0:
             logging.getLogger("baselines_ppo").info("learn: no seed was given; this run has seed=%d", self.seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
-        if self.comm.rank == 0 and run["folder"] is None and (found := running_statistics(env)):  # who brings a folder has said so in words of his own
-            logging.getLogger("baselines_ppo").warning("learn: %s", in_words(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}))
+        if (
+            self.comm.rank == 0 and run["folder"] is None and (found := running_statistics(env))
+        ):  # who brings a folder has said so in words of his own
+            logging.getLogger("baselines_ppo").warning(
+                "learn: %s", in_words(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"})
+            )
         self.num_envs, self.horizon = layout_of(env).num_envs, getattr(self.settings, self.settings.counts()[0])
-        self.pi.pdtype.pdfromflat(np.zeros((1, *self.pi.pdtype.param_shape()), np.float32))  # what it needs is imported here, in no thread that compiles
+        self.pi.pdtype.pdfromflat(
+            np.zeros((1, *self.pi.pdtype.param_shape()), np.float32)
+        )  # what it needs is imported here, in no thread that compiles
         self.settings.check_for(self.num_envs)
         compilation.forget_edited()
         self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
-        self.scaler = ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
+        self.scaler = (
+            ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
+        )
         self.strategies = {}
 
     def strategy(self, what, parameters, rows):
         """How the gradients of `what` are averaged, 'gather' or 'average', by its parameters and the rows of a minibatch; kept in `strategies`."""
-        self.strategies[what] = choose_strategy(self.comm.size, parameters, rows) if self.averaging == "auto" else self.averaging
+        self.strategies[what] = (
+            choose_strategy(self.comm.size, parameters, rows) if self.averaging == "auto" else self.averaging
+        )
         return self.strategies[what]
 
     def scale(self, seg):
@@ -105,7 +134,12 @@ class Learner:
         """The context of the `Training` that drives `update`, as `begin` gives it: recorded, where that is asked for (`recording.recorded`), and ended in
         good order by Ctrl-C (`interrupts.in_good_order`)."""
         training = self.begin(update)
-        return in_good_order(training, recording.recorded(training, self, self.run["run_dir"], self.run["progress"]) if self.recorded else training)
+        return in_good_order(
+            training,
+            recording.recorded(training, self, self.run["run_dir"], self.run["progress"])
+            if self.recorded
+            else training,
+        )
 
     def begin(self, update):
         """The `Training` that drives `update`: resumed where there is a checkpoint to go on from.
@@ -115,10 +149,21 @@ class Learner:
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
-        training = Training(self.env, self.pi, self.oldpi, horizon=self.horizon, limits=self.limits, seed=self.seed, comm=self.comm, parts=parts,
-                            callback=self.callback, compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
-                            whole_episodes=getattr(self.settings, "whole_episodes", False), bootstrap_time_limits=self.settings.bootstrap_time_limits,
-                            **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")})
+        training = Training(
+            self.env,
+            self.pi,
+            self.oldpi,
+            horizon=self.horizon,
+            limits=self.limits,
+            seed=self.seed,
+            comm=self.comm,
+            parts=parts,
+            callback=self.callback,
+            compile_ahead=(self.evaluate.compile, *update.compile_ahead()),
+            whole_episodes=getattr(self.settings, "whole_episodes", False),
+            bootstrap_time_limits=self.settings.bootstrap_time_limits,
+            **{name: run[name] for name in ("logger", "folder", "checkpoint_every", "env_threads", "heartbeat")},
+        )
         self.comm.barrier()
         for x in self.pi.get_variables():
             x.assign(self.comm.broadcast_array(np.array(x.numpy())))  # a scalar's number is no array, and read-only
@@ -135,14 +180,35 @@ class Learner:
 
     def _say_how_far(self, training):
         """Log what is no matter of course: how many steps the run becomes in whole iterations; that it has nothing left to do."""
-        log, limits, per_iteration, collector = logging.getLogger("baselines_ppo"), self.limits, self.horizon * self.comm.size, training.collector
+        log, limits, per_iteration, collector = (
+            logging.getLogger("baselines_ppo"),
+            self.limits,
+            self.horizon * self.comm.size,
+            training.collector,
+        )
         if self.comm.rank > 0:
             return
-        is_known = not collector.whole_episodes and collector.stepper.mode is not AutoresetMode.NEXT_STEP  # else an iteration's steps are not known yet
-        if limits.progress(training.timesteps_so_far, training.episodes_so_far, training.iters_so_far, training.elapsed_before) >= 1:
+        is_known = (
+            not collector.whole_episodes and collector.stepper.mode is not AutoresetMode.NEXT_STEP
+        )  # else an iteration's steps are not known yet
+        if (
+            limits.progress(
+                training.timesteps_so_far, training.episodes_so_far, training.iters_so_far, training.elapsed_before
+            )
+            >= 1
+        ):
             log.info("learn: the checkpoint is of a run that has come to its limit, %s; nothing is left to do", limits)
-        elif limits.max_timesteps and is_known and (end := limits.rounded_up(training.timesteps_so_far, per_iteration)) != limits.max_timesteps:
-            log.info("learn: max_timesteps=%s becomes %s: iterations are whole, of %s steps", limits.max_timesteps, end, per_iteration)
+        elif (
+            limits.max_timesteps
+            and is_known
+            and (end := limits.rounded_up(training.timesteps_so_far, per_iteration)) != limits.max_timesteps
+        ):
+            log.info(
+                "learn: max_timesteps=%s becomes %s: iterations are whole, of %s steps",
+                limits.max_timesteps,
+                end,
+                per_iteration,
+            )
 
 
 def check_run_options(run):
@@ -154,7 +220,9 @@ def check_run_options(run):
     if run["load_path"] is not None:
         user_path(run["load_path"], "load_path")
     if run["comm"] is not None and not isinstance(run["comm"], communicator.Communicator):
-        raise UserError(f"comm={shown(run['comm'])} cannot be; leave it out, for all ranks of the job, or give a common.distributed.communicator.Communicator")
+        raise UserError(
+            f"comm={shown(run['comm'])} cannot be; leave it out, for all ranks of the job, or give a common.distributed.communicator.Communicator"
+        )
 
 
 def build_policies(env, policy_fn, comm, seed):
@@ -167,18 +235,24 @@ def build_policies(env, policy_fn, comm, seed):
     layout = layout_of(env)
     ob_space, ac_space = layout.ob_space, layout.ac_space
     if not callable(policy_fn):
-        raise UserError(f"policy_fn={shown(policy_fn)} is no function (name, ob_space, ac_space) -> policy; give one, such as baselines_ppo.MlpPolicy")
+        raise UserError(
+            f"policy_fn={shown(policy_fn)} is no function (name, ob_space, ac_space) -> policy; give one, such as baselines_ppo.MlpPolicy"
+        )
     policies = [policy_fn(name, ob_space, ac_space) for name in ("pi", "oldpi")]
     for policy in policies:
         if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):
-            raise UserError(f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from baselines_ppo.Policy "
-                            "(a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in the migration table)")
+            raise UserError(
+                f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from baselines_ppo.Policy "
+                "(a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in the migration table)"
+            )
         if policy.recurrent:
             raise UserError(f"{type(policy).__name__} is recurrent; minibatches of single steps cannot train it")
     pi, oldpi = policies
     if what := unlike(pi, ob_space, ac_space, bounds=False):
-        raise UserError(f"policy_fn returned a policy for {spaces_in_words(pi.ob_space, pi.ac_space)}; env has {spaces_in_words(ob_space, ac_space)}: {what}; "
-                        "build it with the spaces that policy_fn is given")
+        raise UserError(
+            f"policy_fn returned a policy for {spaces_in_words(pi.ob_space, pi.ac_space)}; env has {spaces_in_words(ob_space, ac_space)}: {what}; "
+            "build it with the spaces that policy_fn is given"
+        )
     check_describable(pi)
     fresh = [getattr(policy, "is_untouched", lambda: True)() for policy in policies]
     if oldpi is pi or not all(fresh):  # what the caller has brought changes as pi alone
@@ -186,7 +260,9 @@ def build_policies(env, policy_fn, comm, seed):
     if fresh[0] and hasattr(pi, "initialise"):
         pi.initialise(seeding.generator(seed, seeding.INITIALISE))
     elif comm.rank == 0 and not fresh[0]:
-        logging.getLogger("baselines_ppo").info("learn: policy_fn brings weights of its own, which are kept; the seed does not draw them")
+        logging.getLogger("baselines_ppo").info(
+            "learn: policy_fn brings weights of its own, which are kept; the seed does not draw them"
+        )
     for policy in (pi, oldpi):
         if policy.ob_rms is not None:
             policy.ob_rms.comm = comm
@@ -198,5 +274,7 @@ def copied(pi):
     try:
         return copy.deepcopy(pi)
     except Exception as error:  # whatever an attribute of a user's own class raises
-        raise UserError(f"policy_fn brings a {type(pi).__name__} that cannot be copied for oldpi ({type(error).__name__}: {in_brief(str(error))}); "
-                        "give the class a __getstate__ that leaves out what cannot be") from error
+        raise UserError(
+            f"policy_fn brings a {type(pi).__name__} that cannot be copied for oldpi ({type(error).__name__}: {in_brief(str(error))}); "
+            "give the class a __getstate__ that leaves out what cannot be"
+        ) from error

@@ -1,4 +1,5 @@
 """`CnnPolicy`: one convolutional network for policy and value, over images: Nature's (Mnih et al. 2015) or A3C's (Mnih et al. 2016)."""
+
 import functools
 import math
 
@@ -44,7 +45,9 @@ def channel_axis(space, convolutions, channels=None):
         return channels
     first, _, last = space.shape
     if channels is None and min(first, last) >= least_pixels(convolutions):
-        raise UserError(f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or {USE_MLP}")
+        raise UserError(
+            f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or {USE_MLP}"
+        )
     return "first" if first < last else "last"
 
 
@@ -76,7 +79,9 @@ class CnnPolicy(Policy):
         self.kind, self.init, self.init_logstd = kind, init, float(init_logstd)
         # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
         self.xla = bool(tf.config.list_physical_devices("GPU"))
-        self.minibatch_parts = 1 if self.xla else 2  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
+        self.minibatch_parts = (
+            1 if self.xla else 2
+        )  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
         self.convolutions, _ = ARCHITECTURES[kind]
         self.channels_first = channel_axis(ob_space, self.convolutions, channels) == "first"
         self.free_logstd = "pol/logstd" in shapes
@@ -87,7 +92,9 @@ class CnnPolicy(Policy):
     def shapes(cls, ob_space, ac_space, kind="large", *, channels=None, **others):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for what cannot be."""
         if not is_image(ob_space) or ob_space.dtype != np.uint8:
-            raise UserError(f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; {USE_MLP}")
+            raise UserError(
+                f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; {USE_MLP}"
+            )
         convolutions, dense = ARCHITECTURES[one_of("kind", kind, ARCHITECTURES)]
         axis = channel_axis(ob_space, convolutions, channels)
         channels, *pixels = ob_space.shape if axis == "first" else (ob_space.shape[2], *ob_space.shape[:2])
@@ -96,19 +103,32 @@ class CnnPolicy(Policy):
             pixels = [(n - kernel) // stride + 1 for n in pixels]
             if min(pixels) < 1:
                 least = least_pixels(convolutions)
-                raise UserError(f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; give at least "
-                                f"{least} x {least} pixels, or {USE_MLP}")
+                raise UserError(
+                    f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; give at least "
+                    f"{least} x {least} pixels, or {USE_MLP}"
+                )
             shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
             channels = filters
         pdtype = make_pdtype(ac_space)
         gaussian = isinstance(pdtype, DiagGaussianPdType)
         outputs = pdtype.param_shape()[0] // (2 if gaussian else 1)
-        shapes |= {"fc/w": [channels * math.prod(pixels), dense], "fc/b": [dense], "pol/final/w": [dense, outputs], "pol/final/b": [outputs],
-                   "vf/final/w": [dense, 1], "vf/final/b": [1]}
+        shapes |= {
+            "fc/w": [channels * math.prod(pixels), dense],
+            "fc/b": [dense],
+            "pol/final/w": [dense, outputs],
+            "pol/final/b": [outputs],
+            "vf/final/w": [dense, 1],
+            "vf/final/b": [1],
+        }
         return shapes | ({"pol/logstd": [outputs]} if gaussian else {})
 
     def settings(self):
-        return {"kind": self.kind, "init": self.init, "init_logstd": self.init_logstd, "channels": "first" if self.channels_first else "last"}
+        return {
+            "kind": self.kind,
+            "init": self.init,
+            "init_logstd": self.init_logstd,
+            "channels": "first" if self.channels_first else "last",
+        }
 
     def initialise(self, rng):
         """Draw the weights afresh from a NumPy generator; biases are zero."""

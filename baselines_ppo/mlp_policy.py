@@ -1,4 +1,5 @@
 """`MlpPolicy`: two multilayer perceptrons of tanh units, one for the policy and one for the value, over normalised observations."""
+
 import math
 
 import numpy as np
@@ -39,12 +40,38 @@ class MlpPolicy(Policy):
 
     network_is_pure = True
 
-    def __init__(self, name, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, init="normc",
-                 init_logstd=0.0, shared_trunk=False, normalise_ob=True, ob_clip=5.0, ob_min_std=0.1):
+    def __init__(
+        self,
+        name,
+        ob_space,
+        ac_space,
+        hid_size=64,
+        num_hid_layers=2,
+        gaussian_fixed_var=True,
+        *,
+        vf_hid_size=None,
+        init="normc",
+        init_logstd=0.0,
+        shared_trunk=False,
+        normalise_ob=True,
+        ob_clip=5.0,
+        ob_min_std=0.1,
+    ):
         super().__init__(name, ob_space, ac_space, keep_images=False)
-        hid_size, num_hid_layers = whole_argument("hid_size", hid_size, 1), whole_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
+        hid_size, num_hid_layers = (
+            whole_argument("hid_size", hid_size, 1),
+            whole_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
+        )
         vf_hid_size = None if vf_hid_size is None else whole_argument("vf_hid_size", vf_hid_size, 1)
-        shapes = self.shapes(ob_space, ac_space, hid_size, num_hid_layers, gaussian_fixed_var, vf_hid_size=vf_hid_size, shared_trunk=shared_trunk)
+        shapes = self.shapes(
+            ob_space,
+            ac_space,
+            hid_size,
+            num_hid_layers,
+            gaussian_fixed_var,
+            vf_hid_size=vf_hid_size,
+            shared_trunk=shared_trunk,
+        )
         check_init(init, init_logstd)
         above("ob_clip", ob_clip, 0)
         number("ob_min_std", ob_min_std, 0, 1e30)
@@ -53,7 +80,11 @@ class MlpPolicy(Policy):
         self.hid_size, self.num_hid_layers, self.vf_hid_size = hid_size, num_hid_layers, vf_hid_size
         self.gaussian_fixed_var = bool(gaussian_fixed_var)
         self.init, self.init_logstd, self.shared_trunk = init, float(init_logstd), bool(shared_trunk)
-        self.normalise_ob, self.ob_clip, self.ob_min_std = truth("normalise_ob", normalise_ob), float(ob_clip), float(ob_min_std)
+        self.normalise_ob, self.ob_clip, self.ob_min_std = (
+            truth("normalise_ob", normalise_ob),
+            float(ob_clip),
+            float(ob_min_std),
+        )
         if self.normalise_ob:
             self.ob_rms = RunningMeanStd(self.encoder.shape, min_std=ob_min_std)
         self.free_logstd, (self.num_outputs,) = "pol/logstd" in shapes, shapes["pol/final/b"]
@@ -61,19 +92,45 @@ class MlpPolicy(Policy):
         self.initialise(seeding.generator(0, seeding.INITIALISE))
 
     def settings(self):
-        names = ("hid_size", "num_hid_layers", "gaussian_fixed_var", "vf_hid_size", "init", "init_logstd", "shared_trunk", "normalise_ob", "ob_clip",
-                 "ob_min_std")
+        names = (
+            "hid_size",
+            "num_hid_layers",
+            "gaussian_fixed_var",
+            "vf_hid_size",
+            "init",
+            "init_logstd",
+            "shared_trunk",
+            "normalise_ob",
+            "ob_clip",
+            "ob_min_std",
+        )
         return {name: getattr(self, name) for name in names}
 
     @classmethod
-    def shapes(cls, ob_space, ac_space, hid_size=64, num_hid_layers=2, gaussian_fixed_var=True, *, vf_hid_size=None, shared_trunk=False, **others):
+    def shapes(
+        cls,
+        ob_space,
+        ac_space,
+        hid_size=64,
+        num_hid_layers=2,
+        gaussian_fixed_var=True,
+        *,
+        vf_hid_size=None,
+        shared_trunk=False,
+        **others,
+    ):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for a setting that cannot be."""
-        hid_size, num_hid_layers = whole("hid_size", hid_size, 1), whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
+        hid_size, num_hid_layers = (
+            whole("hid_size", hid_size, 1),
+            whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
+        )
         pdtype = make_pdtype(ac_space)
         free_logstd = truth("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
         if vf_hid_size is not None and truth("shared_trunk", shared_trunk):
-            raise UserError(f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out")
+            raise UserError(
+                f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out"
+            )
         vf_hid_size = hid_size if vf_hid_size is None else whole("vf_hid_size", vf_hid_size, 1)
         inputs, shapes = ObservationEncoder(ob_space, keep_images=False).shape, {}
         for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
@@ -89,7 +146,7 @@ class MlpPolicy(Policy):
         initialise_weights(self.weights, rng, self.init, self.init_logstd)
         if not self.free_logstd and isinstance(self.pdtype, DiagGaussianPdType):
             bias = np.zeros(self.num_outputs, np.float32)
-            bias[self.num_outputs // 2:] = self.init_logstd
+            bias[self.num_outputs // 2 :] = self.init_logstd
             self.weights["pol/final/b"].assign(bias)
 
     def prepare(self, ob):
@@ -136,8 +193,14 @@ class MlpPolicy(Policy):
             def choose(flat, t):
                 return flat if scaled is None else flat + scaled[t]
         else:
+
             def choose(flat, t):
-                return pdtype.mode(NumpyOperators, flat) if noise is None else pdtype.sample(NumpyOperators, flat, noise[t])
+                return (
+                    pdtype.mode(NumpyOperators, flat)
+                    if noise is None
+                    else pdtype.sample(NumpyOperators, flat, noise[t])
+                )
+
         *layers, final = layers
         reshape = self.free_logstd and len(pdtype.sample_shape()) != 1
 
@@ -146,4 +209,5 @@ class MlpPolicy(Policy):
             if reshape:
                 ac = pdtype.shaped(ac)
             return np.asarray(ac)[None] if single else ac
+
         return act

@@ -3,6 +3,7 @@
 A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all [N], and the
 `Coefficients` as they stand; it is maximised. A new one is one more function here, and its name in `settings.SURROGATES`.
 """
+
 from typing import NamedTuple
 
 import tensorflow as tf

@@ -1,4 +1,5 @@
 """PPO, Algorithm 1 of Schulman et al. 2017 ("Proximal Policy Optimization Algorithms"): `learn`, and the update it makes."""
+
 import functools
 
 import numpy as np
@@ -6,7 +7,15 @@ import tensorflow as tf
 
 from baselines_ppo.algorithm_setup import Learner
 from baselines_ppo.config.settings import PPOSettings
-from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, clipped, clipped_value_loss, probability_ratio, value_loss
+from baselines_ppo.objectives import (
+    OBJECTIVES,
+    Coefficients,
+    adapted_beta,
+    clipped,
+    clipped_value_loss,
+    probability_ratio,
+    value_loss,
+)
 from baselines_ppo.value_fit import value_factors
 from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchDescent
@@ -18,9 +27,28 @@ from common.training.stopping import Limits
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent", "clipfrac")
 
 
-def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entcoeff=0.0, optim_epochs=10, optim_stepsize=3e-4,
-          optim_batchsize=64, gamma=0.99, lam=0.95, max_timesteps=0, max_episodes=0, max_iters=0, max_seconds=0, callback=None,
-          adam_epsilon=1e-5, schedule="constant", seed=None, **options):
+def learn(
+    env,
+    policy_fn,
+    *,
+    timesteps_per_actorbatch=2048,
+    clip_param=0.2,
+    entcoeff=0.0,
+    optim_epochs=10,
+    optim_stepsize=3e-4,
+    optim_batchsize=64,
+    gamma=0.99,
+    lam=0.95,
+    max_timesteps=0,
+    max_episodes=0,
+    max_iters=0,
+    max_seconds=0,
+    callback=None,
+    adam_epsilon=1e-5,
+    schedule="constant",
+    seed=None,
+    **options,
+):
     """Train a policy by PPO on all ranks of the job; Baselines' `pposgd_simple.learn`, with the 2017 settings as defaults.
 
     Args:
@@ -43,20 +71,31 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, clip_param=0.2, entc
     Raises:
         UserError: before the first step, for any setting, space or environment that cannot be.
     """
-    given = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "clip_param": clip_param, "entcoeff": entcoeff, "optim_epochs": optim_epochs,
-             "optim_stepsize": optim_stepsize, "optim_batchsize": optim_batchsize, "gamma": gamma, "lam": lam, "adam_epsilon": adam_epsilon,
-             "schedule": schedule}
+    given = {
+        "timesteps_per_actorbatch": timesteps_per_actorbatch,
+        "clip_param": clip_param,
+        "entcoeff": entcoeff,
+        "optim_epochs": optim_epochs,
+        "optim_stepsize": optim_stepsize,
+        "optim_batchsize": optim_batchsize,
+        "gamma": gamma,
+        "lam": lam,
+        "adam_epsilon": adam_epsilon,
+        "schedule": schedule,
+    }
     limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
     learner = Learner(PPOSettings, given, options, limits, env, policy_fn, seed, callback)
     update = PPOUpdate(learner)
     with learner.training(update) as training:
         for _ in training.iterations():
-            seg = training.collect()                                        # run pi_old for T steps in every environment
-            learner.scale(seg)                                              # rewards, if returns are to be scaled
-            learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
+            seg = training.collect()  # run pi_old for T steps in every environment
+            learner.scale(seg)  # rewards, if returns are to be scaled
+            learner.evaluate(seg)  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
             add_vtarg_and_adv(seg, learner.settings.gamma, learner.settings.lam)  # A_1 ... A_T by GAE
-            terms = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of the surrogate L
-            training.finish(seg, terms)                                     # statistics, log, checkpoint
+            terms = update(
+                seg, training.minibatch_rng(), training.progress
+            )  # K epochs of minibatches of the surrogate L
+            training.finish(seg, terms)  # statistics, log, checkpoint
     return learner.pi
 
 
@@ -71,6 +110,7 @@ def ppo_losses(pi, settings):
 
     def losses(batch, weights, scalars):
         """-(L - c1 L^VF + c2 S) of a minibatch, and its terms."""
+
         def mean(values):
             return tf.reduce_sum(weights * values)
 
@@ -80,12 +120,16 @@ def ppo_losses(pi, settings):
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"]))
         kl = oldpd.kl(pd)
         pol_surr = -mean(surrogate(ratio, batch["atarg"], kl, c))
-        vf_loss = mean(value_loss(vpred, batch["ret"]) if settings.vf_clip is None
-                       else clipped_value_loss(vpred, batch["vpred"], batch["ret"], settings.vf_clip))
+        vf_loss = mean(
+            value_loss(vpred, batch["ret"])
+            if settings.vf_clip is None
+            else clipped_value_loss(vpred, batch["vpred"], batch["ret"], settings.vf_clip)
+        )
         ent = mean(pd.entropy())
         pol_entpen = -settings.entcoeff * ent
         loss = pol_surr + pol_entpen + settings.vf_coef * vf_loss
         return loss, tf.stack([pol_surr, pol_entpen, vf_loss, mean(kl), ent, mean(clipped(ratio, c.clip_param))])
+
     return losses
 
 
@@ -128,15 +172,28 @@ class PPOUpdate:
     def __init__(self, learner):
         pi, settings, comm = learner.pi, learner.settings, learner.comm
         self.pi, self.settings, self.comm, self.evaluate = pi, settings, comm, learner.evaluate
-        factors = None if settings.vf_stepsize is None else value_factors(pi, settings.vf_stepsize / settings.optim_stepsize)
+        factors = (
+            None if settings.vf_stepsize is None else value_factors(pi, settings.vf_stepsize / settings.optim_stepsize)
+        )
         self.adam = MpiAdam(pi.get_trainable_variables(), epsilon=settings.adam_epsilon, factors=factors, comm=comm)
         self.penalty = KLPenalty(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         self.averaging = learner.strategy("policy and value", self.adam.size, self.batch_size)
         shared = pi.shared((settings, OBJECTIVES[settings.objective]), functools.partial(ppo_losses, settings=settings))
-        self.descent = MinibatchDescent(ppo_losses(pi, settings), TERMS, self.adam, settings.max_grad_norm, pi.xla, self.averaging, pi.minibatch_parts, shared)
+        self.descent = MinibatchDescent(
+            ppo_losses(pi, settings),
+            TERMS,
+            self.adam,
+            settings.max_grad_norm,
+            pi.xla,
+            self.averaging,
+            pi.minibatch_parts,
+            shared,
+        )
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
-        self.room = (1 if self.one_by_one else settings.optim_epochs) * (settings.timesteps_per_actorbatch // self.batch_size)
+        self.room = (1 if self.one_by_one else settings.optim_epochs) * (
+            settings.timesteps_per_actorbatch // self.batch_size
+        )
         self.minibatch_terms = None
 
     def parts(self):
@@ -146,8 +203,10 @@ class PPOUpdate:
     def compile_ahead(self):
         """Functions () -> None that compile ahead of the first segment; nothing moves."""
         batch = self.evaluate.blank_batch()
-        return (functools.partial(self.descent.compile_sweep, batch, self.batch_size, [1.0, 1.0], self.room),
-                functools.partial(self.descent.compile_evaluate, self._sample(batch), [1.0, 1.0]))
+        return (
+            functools.partial(self.descent.compile_sweep, batch, self.batch_size, [1.0, 1.0], self.room),
+            functools.partial(self.descent.compile_evaluate, self._sample(batch), [1.0, 1.0]),
+        )
 
     def __call__(self, seg, rng, progress):
         """Optimise on one segment.
@@ -171,8 +230,12 @@ class PPOUpdate:
             if s.recompute_adv and epoch > 0:
                 self.evaluate.values_again(newest)
                 add_vtarg_and_adv(newest, s.gamma, s.lam)
-                batch = self._batch(newest, valid) | {"vpred": batch["vpred"]}  # of the policy that acted, from which `vf_clip` counts
-            indices, weights = plan_minibatches(rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count)
+                batch = self._batch(newest, valid) | {
+                    "vpred": batch["vpred"]
+                }  # of the policy that acted, from which `vf_clip` counts
+            indices, weights = plan_minibatches(
+                rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count
+            )
             terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room, count, epoch)
             minibatch_terms.append(terms)
             if s.target_kl is not None and terms[:, TERMS.index("loss_kl")].mean() > 1.5 * s.target_kl:
@@ -189,7 +252,9 @@ class PPOUpdate:
         return self.descent.evaluate(batch, valid / np.float32(max(valid.sum(), 1)), scalars).tolist()
 
     def _sample(self, batch):
-        every = max(1, self.settings.timesteps_per_actorbatch // (self.pi.terms_rows or self.settings.timesteps_per_actorbatch))
+        every = max(
+            1, self.settings.timesteps_per_actorbatch // (self.pi.terms_rows or self.settings.timesteps_per_actorbatch)
+        )
         return {name: x[::every] for name, x in batch.items()}
 
     def _batch(self, seg, valid):

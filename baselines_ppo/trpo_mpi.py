@@ -1,4 +1,5 @@
 """TRPO (Schulman et al. 2015, "Trust Region Policy Optimization"): `learn`, and the natural-gradient step it makes."""
+
 import copy
 import functools
 
@@ -21,8 +22,27 @@ MAX_HALVINGS = 10  # of a step, before none is made
 TERMS = ("the objective", "the surrogate", "the KL", "the entropy")  # the last that is not finite is where it begins
 
 
-def learn(env, policy_fn, *, timesteps_per_batch=1024, max_kl=0.01, cg_iters=10, gamma=0.99, lam=0.98, entcoeff=0.0, cg_damping=1e-2,
-          vf_stepsize=3e-4, vf_iters=3, max_timesteps=0, max_episodes=0, max_iters=0, max_seconds=0, callback=None, seed=None, **options):
+def learn(
+    env,
+    policy_fn,
+    *,
+    timesteps_per_batch=1024,
+    max_kl=0.01,
+    cg_iters=10,
+    gamma=0.99,
+    lam=0.98,
+    entcoeff=0.0,
+    cg_damping=1e-2,
+    vf_stepsize=3e-4,
+    vf_iters=3,
+    max_timesteps=0,
+    max_episodes=0,
+    max_iters=0,
+    max_seconds=0,
+    callback=None,
+    seed=None,
+    **options,
+):
     """Train a policy by TRPO on all ranks of the job; Baselines' `trpo_mpi.learn`.
 
     Args:
@@ -37,16 +57,25 @@ def learn(env, policy_fn, *, timesteps_per_batch=1024, max_kl=0.01, cg_iters=10,
     Raises:
         UserError: before the first step, for any setting, space or environment that cannot be.
     """
-    given = {"timesteps_per_batch": timesteps_per_batch, "max_kl": max_kl, "cg_iters": cg_iters, "gamma": gamma, "lam": lam, "entcoeff": entcoeff,
-             "cg_damping": cg_damping, "vf_stepsize": vf_stepsize, "vf_iters": vf_iters}
+    given = {
+        "timesteps_per_batch": timesteps_per_batch,
+        "max_kl": max_kl,
+        "cg_iters": cg_iters,
+        "gamma": gamma,
+        "lam": lam,
+        "entcoeff": entcoeff,
+        "cg_damping": cg_damping,
+        "vf_stepsize": vf_stepsize,
+        "vf_iters": vf_iters,
+    }
     limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
     learner = Learner(TRPOSettings, given, options, limits, env, policy_fn, seed, callback)
     update = TRPOUpdate(learner)
     with learner.training(update) as training:
         for _ in training.iterations():
-            seg = training.collect()                                        # run pi_old for T steps in every environment
-            learner.scale(seg)                                              # rewards, if returns are to be scaled
-            learner.evaluate(seg)                                           # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
+            seg = training.collect()  # run pi_old for T steps in every environment
+            learner.scale(seg)  # rewards, if returns are to be scaled
+            learner.evaluate(seg)  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
             add_vtarg_and_adv(seg, learner.settings.gamma, learner.settings.lam)  # A_1 ... A_T by GAE
             terms = update(seg, training.minibatch_rng(), training.progress)  # the best step within the trust region
             training.finish(seg, terms)
@@ -65,17 +94,25 @@ class TRPOUpdate:
         self.variables, _ = split_variables(self.pi)
         s = self.settings
         self.value_fit = ValueFit(learner, s.vf_stepsize, s.vf_iters, s.vf_batchsize) if s.vf_iters else None
-        self._gradient, self._product, self._objective = (Compiled(graph, self.pi.xla, self._shared(graph.__name__))
-                                                          for graph in (self._gradient_graph, self._product_graph, self._objective_graph))
+        self._gradient, self._product, self._objective = (
+            Compiled(graph, self.pi.xla, self._shared(graph.__name__))
+            for graph in (self._gradient_graph, self._product_graph, self._objective_graph)
+        )
 
     def _shared(self, graph):
         """How trainings share the compiled method `graph`, over any variables."""
+
         def of_network(network):
             other = copy.copy(self)
             other.pi, other.variables = network, [network.variables[i] for i in moved]
             return getattr(other, graph)
+
         shared = self.pi.shared((self.settings, graph), of_network)
-        moved = [next(i for i, x in enumerate(shared.variables) if x is moving) for moving in self.variables] if shared else []
+        moved = (
+            [next(i for i, x in enumerate(shared.variables) if x is moving) for moving in self.variables]
+            if shared
+            else []
+        )
         return shared
 
     def parts(self):
@@ -93,7 +130,9 @@ class TRPOUpdate:
         theta = get_flat(self.variables)
         self._gradient(tensors, weights)
         self._objective(tensors, weights, theta)
-        self._product(*self._tensors(self._every_nth(batch), np.ones(len(batch["x"][::self.settings.cg_stride]), bool)), theta)
+        self._product(
+            *self._tensors(self._every_nth(batch), np.ones(len(batch["x"][:: self.settings.cg_stride]), bool)), theta
+        )
 
     # ---- compiled
 
@@ -107,7 +146,9 @@ class TRPOUpdate:
         pd, oldpd = pdtype.pdfromflat(flat), pdtype.pdfromflat(batch["flatparam"])
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"]))
         kl = oldpd.kl(pd)
-        surr, kl, ent = (tf.reduce_sum(weights * x) for x in (unclipped_surrogate(ratio, batch["atarg"], kl, None), kl, pd.entropy()))
+        surr, kl, ent = (
+            tf.reduce_sum(weights * x) for x in (unclipped_surrogate(ratio, batch["atarg"], kl, None), kl, pd.entropy())
+        )
         return tf.stack([surr + self.settings.entcoeff * ent, surr, kl, ent])
 
     def _gradient_graph(self, batch, weights):
@@ -120,7 +161,10 @@ class TRPOUpdate:
 
     def _product_graph(self, batch, weights, v):
         """The Fisher matrix times v [P]: the gradient of (gradient of the KL, v). Schulman et al. 2015, appendix C.1."""
-        parts = [tf.reshape(part, x.shape) for part, x in zip(tf.split(v, [x.shape.num_elements() for x in self.variables]), self.variables)]
+        parts = [
+            tf.reshape(part, x.shape)
+            for part, x in zip(tf.split(v, [x.shape.num_elements() for x in self.variables]), self.variables)
+        ]
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(self.variables)
             with tf.GradientTape(watch_accessed_variables=False) as inner:
@@ -159,7 +203,7 @@ class TRPOUpdate:
         """The policy's step on a batch {name: [N, ...]}, of which the rows `valid` [N] count; returns its part of what a call does."""
         s, comm = self.settings, self.comm
         tensors = self._tensors(batch, valid)
-        sample = self._tensors(self._every_nth(batch), valid[::s.cg_stride])
+        sample = self._tensors(self._every_nth(batch), valid[:: s.cg_stride])
 
         theta = get_flat(self.variables).numpy()
         found = comm.mean(self._gradient(*tensors).numpy())
@@ -168,7 +212,9 @@ class TRPOUpdate:
         def error(what):
             rows = batch | {"weights": tensors[1].numpy(), "rows": np.arange(len(valid), dtype=np.int32)}
             facts = {"minibatch": "the whole segment", "terms": dict(zip(TERMS, before.tolist()))}
-            return minibatch_bisect.of_all_ranks(comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts)
+            return minibatch_bisect.of_all_ranks(
+                comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts
+            )
 
         def product(v):
             image = comm.mean(self._product(*sample, tf.constant(v, tf.float32)).numpy()) + s.cg_damping * v
@@ -183,16 +229,22 @@ class TRPOUpdate:
         curvature = direction @ product(direction)
         full = direction * np.sqrt(2 * s.max_kl / curvature) if curvature > 0 else np.zeros_like(direction)
         for halvings in range(MAX_HALVINGS + 1):
-            there = theta + 0.5 ** halvings * full if halvings < MAX_HALVINGS else theta
+            there = theta + 0.5**halvings * full if halvings < MAX_HALVINGS else theta
             after = comm.mean(self._objective(*tensors, tf.constant(there, tf.float32)).numpy())
             if np.isfinite(after).all() and after[0] > before[0] and after[2] <= s.max_kl:
                 break
-        return {"loss_pol_surr": -float(after[1]), "loss_pol_entpen": -s.entcoeff * float(after[3]), "loss_kl": float(after[2]),
-                "loss_ent": float(after[3]), "linesearch_halvings": halvings, "improvement": float(after[0] - before[0]),
-                "expected_improvement": float(grad @ full)}
+        return {
+            "loss_pol_surr": -float(after[1]),
+            "loss_pol_entpen": -s.entcoeff * float(after[3]),
+            "loss_kl": float(after[2]),
+            "loss_ent": float(after[3]),
+            "linesearch_halvings": halvings,
+            "improvement": float(after[0] - before[0]),
+            "expected_improvement": float(grad @ full),
+        }
 
     def _every_nth(self, batch):
-        return {name: x[::self.settings.cg_stride] for name, x in batch.items()}
+        return {name: x[:: self.settings.cg_stride] for name, x in batch.items()}
 
     @staticmethod
     def _tensors(batch, valid):

@@ -1,4 +1,5 @@
 """The value function fitted apart from the policy, as TRPO and REINFORCE do."""
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,8 +16,10 @@ def split_variables(pi):
     with tf.GradientTape(persistent=True) as tape:
         flat, vpred = pi.forward(tf.constant(pi.prepare(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))))
     moves_flat, moves_v = ([g is not None for g in tape.gradient(out, variables)] for out in (flat, vpred))
-    return ([x for x, moves in zip(variables, moves_flat) if moves],
-            [x for x, moves, also in zip(variables, moves_v, moves_flat) if moves and not also])
+    return (
+        [x for x, moves in zip(variables, moves_flat) if moves],
+        [x for x, moves, also in zip(variables, moves_v, moves_flat) if moves and not also],
+    )
 
 
 def value_variables(pi):
@@ -27,8 +30,10 @@ def value_variables(pi):
     """
     variables = split_variables(pi)[1]
     if not variables:
-        raise UserError(f"{type(pi).__name__}'s value function has no variable of its own, so it has no step size of its own (vf_stepsize), "
-                        "and cannot be fitted apart from the policy")
+        raise UserError(
+            f"{type(pi).__name__}'s value function has no variable of its own, so it has no step size of its own (vf_stepsize), "
+            "and cannot be fitted apart from the policy"
+        )
     return variables
 
 
@@ -44,9 +49,11 @@ def value_factors(pi, factor):
 
 def fit_losses(pi):
     """(V(s) - V_targ)^2 of a minibatch: a function as `MinibatchDescent` takes it."""
+
     def losses(batch, weights, scalars):
         loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
         return loss, loss[None]
+
     return losses
 
 
@@ -72,8 +79,16 @@ class ValueFit:
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
         strategy = learner.strategy("value", self.adam.size, batch_size)
 
-        self.descent = MinibatchDescent(fit_losses(pi), ("loss_vf_loss",), self.adam, None, pi.xla, strategy, pi.minibatch_parts,
-                                        pi.shared("value fit", fit_losses))
+        self.descent = MinibatchDescent(
+            fit_losses(pi),
+            ("loss_vf_loss",),
+            self.adam,
+            None,
+            pi.xla,
+            strategy,
+            pi.minibatch_parts,
+            pi.shared("value fit", fit_losses),
+        )
 
     def room(self, rows):
         """Minibatches that `rows` rows can make, at the most."""
@@ -89,5 +104,13 @@ class ValueFit:
         of the last pass, each minibatch before its step."""
         count = self.comm.minimum(minibatches_per_epoch(valid, self.batch_size))
         indices, weights = plan_minibatches(rng, valid, self.batch_size, self.iters, count)
-        terms = self.descent.sweep({name: batch[name] for name in ("x", "ret")}, indices, weights, self.stepsize, [], self.room(len(valid)), count)
+        terms = self.descent.sweep(
+            {name: batch[name] for name in ("x", "ret")},
+            indices,
+            weights,
+            self.stepsize,
+            [],
+            self.room(len(valid)),
+            count,
+        )
         return float(terms[-count:].mean())

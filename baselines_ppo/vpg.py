@@ -4,6 +4,7 @@ They differ in their settings alone. REINFORCE takes whole episodes and returns 
 that is fitted apart. A2C takes short segments of many environments and advantages by GAE; lam = 1 makes them A3C's n-step returns, n being
 what is left of the segment, lam = 0 one-step TD errors; value and policy share one gradient step.
 """
+
 import functools
 
 import numpy as np
@@ -21,8 +22,23 @@ from common.training.stopping import Limits
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent")
 
 
-def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, gamma=0.99, lam=1.0, entcoeff=0.0, optim_stepsize=1e-2, max_timesteps=0,
-          max_episodes=0, max_iters=0, max_seconds=0, callback=None, seed=None, **options):
+def learn(
+    env,
+    policy_fn,
+    *,
+    timesteps_per_actorbatch=2048,
+    gamma=0.99,
+    lam=1.0,
+    entcoeff=0.0,
+    optim_stepsize=1e-2,
+    max_timesteps=0,
+    max_episodes=0,
+    max_iters=0,
+    max_seconds=0,
+    callback=None,
+    seed=None,
+    **options,
+):
     """Train a policy by its gradient, one step a segment, on all ranks of the job.
 
     Args:
@@ -37,16 +53,22 @@ def learn(env, policy_fn, *, timesteps_per_actorbatch=2048, gamma=0.99, lam=1.0,
     Raises:
         UserError: before the first step, for any setting, space or environment that cannot be.
     """
-    given = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "gamma": gamma, "lam": lam, "entcoeff": entcoeff, "optim_stepsize": optim_stepsize}
+    given = {
+        "timesteps_per_actorbatch": timesteps_per_actorbatch,
+        "gamma": gamma,
+        "lam": lam,
+        "entcoeff": entcoeff,
+        "optim_stepsize": optim_stepsize,
+    }
     limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
     learner = Learner(VPGSettings, given, options, limits, env, policy_fn, seed, callback)
     update = VPGUpdate(learner)
     with learner.training(update) as training:
         for _ in training.iterations():
-            seg = training.collect()                                        # episodes, whole or cut after T steps
-            learner.scale(seg)                                              # rewards, if returns are to be scaled
-            learner.evaluate(seg)                                           # V(s_t)
-            add_advantages(seg, learner.settings, learner.comm)             # returns less the baseline
+            seg = training.collect()  # episodes, whole or cut after T steps
+            learner.scale(seg)  # rewards, if returns are to be scaled
+            learner.evaluate(seg)  # V(s_t)
+            add_advantages(seg, learner.settings, learner.comm)  # returns less the baseline
             terms = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
             training.finish(seg, terms)
     return learner.pi
@@ -61,7 +83,9 @@ def add_advantages(seg, settings, comm):
     returns = gae(seg["rew"], nothing, seg["new"], nothing[0], nothing, settings.gamma, 1.0)
     if not settings.reward_to_go:
         first = seg["new"] & seg["valid"]
-        first[1:] |= (seg["new"] & ~seg["valid"])[:-1]  # an episode begins behind the step that only reset its environment
+        first[1:] |= (seg["new"] & ~seg["valid"])[
+            :-1
+        ]  # an episode begins behind the step that only reset its environment
         returns = episode_returns(returns, first)
     _, mean, _ = comm.moments(returns[seg["valid"]])
     seg["tdlamret"] = returns
@@ -74,8 +98,10 @@ def vpg_losses(pi, settings, joint):
     Returns:
         A function (batch, weights [N], no scalars) -> (loss, terms as in `TERMS`).
     """
+
     def losses(batch, weights, scalars):
         """The loss of a batch, and its terms; `scalars` are none."""
+
         def mean(values):
             return tf.reduce_sum(weights * values)
 
@@ -87,6 +113,7 @@ def vpg_losses(pi, settings, joint):
         vf_loss = mean(value_loss(vpred, batch["ret"]))
         loss = pol_surr + pol_entpen + (settings.vf_coef * vf_loss if joint else 0.0)
         return loss, tf.stack([pol_surr, pol_entpen, vf_loss, mean(oldpd.kl(pd)), ent])
+
     return losses
 
 
@@ -102,11 +129,26 @@ class VPGUpdate:
         self.settings, self.comm, self.evaluate, self.horizon = settings, comm, learner.evaluate, learner.horizon
         valued = settings.baseline == "value"
         joint = valued and settings.vf_iters == 0
-        self.adam = MpiAdam(pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm)
+        self.adam = MpiAdam(
+            pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm
+        )
         strategy = learner.strategy("policy and value" if joint else "policy", self.adam.size, self.horizon)
         shared = pi.shared(settings, functools.partial(vpg_losses, settings=settings, joint=joint))
-        self.descent = MinibatchDescent(vpg_losses(pi, settings, joint), TERMS, self.adam, settings.max_grad_norm, pi.xla, strategy, pi.minibatch_parts, shared)
-        self.value_fit = ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize) if valued and not joint else None
+        self.descent = MinibatchDescent(
+            vpg_losses(pi, settings, joint),
+            TERMS,
+            self.adam,
+            settings.max_grad_norm,
+            pi.xla,
+            strategy,
+            pi.minibatch_parts,
+            shared,
+        )
+        self.value_fit = (
+            ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize)
+            if valued and not joint
+            else None
+        )
 
     def parts(self):
         """What a checkpoint must hold beside the policy."""
@@ -115,7 +157,10 @@ class VPGUpdate:
     def compile_ahead(self):
         """Functions () -> None that compile ahead of the first segment; nothing moves."""
         batch = self.evaluate.blank_batch()
-        own = (functools.partial(self.descent.compile_sweep, batch, self.horizon, [], 1), functools.partial(self.descent.compile_evaluate, batch, []))
+        own = (
+            functools.partial(self.descent.compile_sweep, batch, self.horizon, [], 1),
+            functools.partial(self.descent.compile_evaluate, batch, []),
+        )
         return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
     def __call__(self, seg, rng, progress):
@@ -137,7 +182,9 @@ class VPGUpdate:
             batch["atarg"] = standardise(batch["atarg"], valid)
         batch, valid = self._padded(batch, valid)
         total = sum(self.comm.gather(int(valid.sum())))
-        weights = valid * np.float32(self.comm.size / total)  # ranks may have more steps or fewer: the mean is over all steps of all
+        weights = valid * np.float32(
+            self.comm.size / total
+        )  # ranks may have more steps or fewer: the mean is over all steps of all
         self.descent.sweep(batch, np.arange(len(valid), dtype=np.int32)[None], weights[None], stepsize, [], 1)
         if self.value_fit:
             self.value_fit(batch, valid, rng)
@@ -151,6 +198,9 @@ class VPGUpdate:
 
         def pad(x):
             return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+
         padded = {name: pad(x) for name, x in batch.items()}
-        padded["ac"][len(valid):] = batch["ac"][0]  # action 0 may not exist, and a weight of 0 makes no number of a NaN
+        padded["ac"][len(valid) :] = batch["ac"][
+            0
+        ]  # action 0 may not exist, and a weight of 0 makes no number of a NaN
         return padded, pad(valid)

@@ -3,6 +3,7 @@
 TensorFlow keeps every graph that XLA has compiled until the process ends: some 20 MB and two seconds a training. A function that takes its variables
 as arguments is compiled once for all trainings that differ in nothing else.
 """
+
 import sys
 import threading
 from collections.abc import Callable, Hashable
@@ -53,7 +54,9 @@ class Compiled:
         with _lock:
             key = (shared.key, graph.__qualname__, xla)
             if key not in _functions:
-                _functions[key] = tf.function(lambda variables, *args: shared.over(variables)(*args), jit_compile=xla, autograph=False)
+                _functions[key] = tf.function(
+                    lambda variables, *args: shared.over(variables)(*args), jit_compile=xla, autograph=False
+                )
             self._function = _functions[key]
 
     def __call__(self, *args):

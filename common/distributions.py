@@ -5,6 +5,7 @@ A `PdType` knows shapes and how to sample; a `Pd` holds a batch of parameters, `
 Categoricals and Bernoullis come from tensorflow_probability. The Gaussian is its own: `tfd.Normal` standardises as x/s - m/s and
 loses everything at small s (at log std -20, two ulp from the mean, -1,132.9 for SciPy's -1,653.4).
 """
+
 import math
 
 import gymnasium as gym
@@ -18,7 +19,7 @@ from common.policies.space_serialization import in_one_line
 from common.runtime.tf_import import import_tfd
 
 MAX_FACTORS = 10_000  # of a MultiDiscrete
-ACTIONS = range(-2**31, 2**31)  # as they are stored
+ACTIONS = range(-(2**31), 2**31)  # as they are stored
 
 
 def _gumbel(shape):
@@ -167,11 +168,11 @@ class DiagGaussianPdType(PdType):
         return tf.random.normal(tf.concat([shape, [self.size]], axis=0))
 
     def sample(self, ops, flat, noise):
-        return self.shaped(flat[..., :self.size] + ops.exp(flat[..., self.size:]) * noise)
+        return self.shaped(flat[..., : self.size] + ops.exp(flat[..., self.size :]) * noise)
 
     def mode(self, ops, flat):
         """Of [mean, logstd], or of the mean alone."""
-        return self.shaped(flat[..., :self.size])
+        return self.shaped(flat[..., : self.size])
 
 
 class CategoricalPd(Pd):
@@ -222,12 +223,18 @@ class MultiCategoricalPd(Pd):
     def __init__(self, pdtype, flat):
         super().__init__(pdtype, flat)
         # times its probability of 0 minus infinity would be NaN
-        self.distributions = [import_tfd().Categorical(logits=block.logits(TensorFlowOperators, self.flat, -1e38)) for block in pdtype.blocks]
+        self.distributions = [
+            import_tfd().Categorical(logits=block.logits(TensorFlowOperators, self.flat, -1e38))
+            for block in pdtype.blocks
+        ]
 
     def logp(self, x):
         shape = tf.concat([tf.shape(self.flat)[:-1], [len(self.pdtype.sizes)]], axis=0)
         x = tf.reshape(tf.cast(x, tf.int32), shape) - self.pdtype.starts
-        return self._sum(one.log_prob(tf.gather(x, block.numbers, axis=-1)) for one, block in zip(self.distributions, self.pdtype.blocks))
+        return self._sum(
+            one.log_prob(tf.gather(x, block.numbers, axis=-1))
+            for one, block in zip(self.distributions, self.pdtype.blocks)
+        )
 
     def kl(self, other):
         return self._sum(a.kl_divergence(b) for a, b in zip(self.distributions, other.distributions))
@@ -250,7 +257,9 @@ class MultiCategoricalPdType(PdType):
         self.sizes, self.starts = space.nvec.ravel().astype(int), space.start.ravel().astype(np.int32)
         self.ends = np.cumsum(self.sizes)
         self.blocks = blocks_of(self.ends, self.sizes)
-        self.order = np.argsort(np.concatenate([block.numbers for block in self.blocks])).astype(np.int32)  # from block after block to the space's own
+        self.order = np.argsort(np.concatenate([block.numbers for block in self.blocks])).astype(
+            np.int32
+        )  # from block after block to the space's own
 
     def param_shape(self):
         return [int(self.ends[-1])]
@@ -326,10 +335,15 @@ def make_pdtype(space):
         raise UserError(f"action space {shown} has no entries; an action needs at least one number")
     if isinstance(space, gym.spaces.Box):
         if not np.issubdtype(space.dtype, np.floating):
-            raise UserError(f"action space {shown} is a Box of {space.dtype}; a Gaussian needs floats: use MultiDiscrete, or a Box of float32")
+            raise UserError(
+                f"action space {shown} is a Box of {space.dtype}; a Gaussian needs floats: use MultiDiscrete, or a Box of float32"
+            )
         return DiagGaussianPdType(space)
     if isinstance(space, (gym.spaces.Discrete, gym.spaces.MultiDiscrete)):
-        counts, starts = (np.ravel(x).tolist() for x in (space.nvec if isinstance(space, gym.spaces.MultiDiscrete) else space.n, space.start))
+        counts, starts = (
+            np.ravel(x).tolist()
+            for x in (space.nvec if isinstance(space, gym.spaces.MultiDiscrete) else space.n, space.start)
+        )
         if len(counts) > MAX_FACTORS:
             raise UserError(f"action space {shown} has {len(counts):,} parts; give at most {MAX_FACTORS:,}")
         if not all(start in ACTIONS and start + n - 1 in ACTIONS for n, start in zip(counts, starts)):
@@ -337,6 +351,7 @@ def make_pdtype(space):
         return CategoricalPdType(space) if isinstance(space, gym.spaces.Discrete) else MultiCategoricalPdType(space)
     if isinstance(space, gym.spaces.MultiBinary):
         return BernoulliPdType(space)
-    raise UserError(f"action space {shown} is not supported; use Box, Discrete, MultiDiscrete or MultiBinary "
-                    "(wrap the environment to flatten a Dict or Tuple of them)")
-
+    raise UserError(
+        f"action space {shown} is not supported; use Box, Discrete, MultiDiscrete or MultiBinary "
+        "(wrap the environment to flatten a Dict or Tuple of them)"
+    )

@@ -1,4 +1,5 @@
 """Numbers of any dtype that come in from outside: cast where nothing is lost, else refused by whoever asked for them."""
+
 import numpy as np
 
 NUMBERS = "biuf"  # NumPy's kinds of real numbers

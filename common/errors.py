@@ -1,4 +1,5 @@
 """The errors a user can cause, what may go wrong in the middle of a run, and how a run is asked to stop."""
+
 from common.hints import GO_ON
 
 ONE_SIGNAL = 0.5  # seconds; `timeout`, batch systems and shells send theirs to the process and to its group, which is not to ask twice
@@ -82,7 +83,14 @@ class NotFinite(FloatingPointError):
         left: where the post-mortem is; None where there is none.
     """
 
-    def __init__(self, what, fix="take a smaller step size, or look at the environment's rewards", why="", arrays=None, facts=None):
+    def __init__(
+        self,
+        what,
+        fix="take a smaller step size, or look at the environment's rewards",
+        why="",
+        arrays=None,
+        facts=None,
+    ):
         super().__init__(what, fix, why)
         self.what, self.fix, self.why, self.arrays, self.facts = what, fix, why, arrays or {}, facts or {}
         self.iteration, self.left, self.shared = None, None, True

@@ -1,4 +1,5 @@
 """Where the logits of many categoricals, side by side in one vector, stand in a few tensors: a graph of them does not grow with their number."""
+
 import numpy as np
 
 

@@ -1,4 +1,5 @@
 """Adam on flat parameters, with gradients averaged over ranks."""
+
 import copy
 
 import numpy as np
@@ -20,7 +21,7 @@ def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
         The new (params, m, v).
     """
     t = tf.cast(t, tf.float32)
-    alpha = stepsize * tf.sqrt(1 - beta2 ** t) / (1 - beta1 ** t)
+    alpha = stepsize * tf.sqrt(1 - beta2**t) / (1 - beta1**t)
     m = beta1 * m + (1 - beta1) * grad
     v = beta2 * v + (1 - beta2) * tf.square(grad)
     return params - alpha * m / (tf.sqrt(v) + epsilon), m, v
@@ -62,7 +63,9 @@ class MpiAdam:
         self.var_list, self.comm = list(var_list), comm or communicator.world()
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.size = sum(v.shape.num_elements() for v in self.var_list)
-        self.factors = None if factors is None else np.repeat(np.float32(factors), [v.shape.num_elements() for v in self.var_list])
+        self.factors = (
+            None if factors is None else np.repeat(np.float32(factors), [v.shape.num_elements() for v in self.var_list])
+        )
         self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
         self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
         self._compiled_apply = tf.function(self.apply, autograph=False)
@@ -80,7 +83,9 @@ class MpiAdam:
         if self.factors is not None:
             stepsize = stepsize * self.factors
         new = adam_step(flat, self.m, self.v, self.t + 1, grad, stepsize, self.beta1, self.beta2, self.epsilon)
-        flat, m, v = (tf.where(enabled, x, old) for x, old in zip(new, (flat, self.m.read_value(), self.v.read_value())))
+        flat, m, v = (
+            tf.where(enabled, x, old) for x, old in zip(new, (flat, self.m.read_value(), self.v.read_value()))
+        )
         self.m.assign(m)
         self.v.assign(v)
         self.t.assign_add(tf.cast(enabled, tf.int64))
@@ -88,7 +93,9 @@ class MpiAdam:
 
     def update(self, localg, stepsize):
         """Average the ranks' gradients [P] float32 and make one step: Baselines' call."""
-        self._compiled_apply(tf.constant(self.comm.mean(np.asarray(localg, np.float32))), tf.constant(stepsize, tf.float32))
+        self._compiled_apply(
+            tf.constant(self.comm.mean(np.asarray(localg, np.float32))), tf.constant(stepsize, tf.float32)
+        )
 
     def sync(self):
         """Give all ranks rank 0's parameters and moments."""
@@ -117,7 +124,9 @@ class MpiAdam:
     def check_synced(self):
         """Raises RanksDrifted, naming the ranks, unless all hold the same parameters and moments: Baselines' call."""
         own = (*self.var_list, self.m, self.v, self.t)
-        check_synced(self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(own)})  # names may come twice
+        check_synced(
+            self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(own)}
+        )  # names may come twice
 
     def state(self):
         """Moments and step count by name, for a checkpoint."""

@@ -1,4 +1,5 @@
 """Running mean and standard deviation over all ranks, as `ob_rms` and the return scaling use them."""
+
 import numpy as np
 
 from common.distributed import communicator
@@ -40,7 +41,9 @@ class RunningMeanStd:
 
     def update(self, x):
         """Take in rows `x` [N, *shape] of this rank; all ranks must call it together. N may differ and may be 0."""
-        self.count, self.mean, self.var = communicator.merge_moments(self.count, self.mean, self.var, *self.comm.moments(x))
+        self.count, self.mean, self.var = communicator.merge_moments(
+            self.count, self.mean, self.var, *self.comm.moments(x)
+        )
 
     def normalise(self, x, clip):
         """(x - mean) / std, clipped to +-`clip`: computed in float64, so that an offset far from 0 costs nothing; float32."""

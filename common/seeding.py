@@ -1,4 +1,5 @@
 """Randomness as a pure function of (seed, purpose, rank, env, iteration): nothing is carried, so a resumed run repeats it."""
+
 import numpy as np
 
 # one number per purpose, so that no two streams ever coincide

@@ -4,6 +4,7 @@
 
 There is no session. What one would be asked for is given by name, or, inside a callback, is the training's policy.
 """
+
 import contextlib
 import contextvars
 
@@ -65,8 +66,10 @@ def load_state(fname, sess=None):
 
 
 def __getattr__(name):
-    raise AttributeError(f"common.tf_util has no {name}, as there is no session: leave it out, or see docs/migration.md; it has save_variables, "
-                         "load_variables, save_state and load_state")
+    raise AttributeError(
+        f"common.tf_util has no {name}, as there is no session: leave it out, or see docs/migration.md; it has save_variables, "
+        "load_variables, save_state and load_state"
+    )
 
 
 def by_name(variables):
@@ -87,6 +90,8 @@ def standing_for_all(variables):
 def _given(variables, function, instead):
     variables = variables or _OF_THE_CALLBACK.get()
     if not variables:
-        raise UserError(f"{function}: there is no session that could tell which variables are meant; write {instead}, or "
-                        f"U.{function.replace('state', 'variables')}(path, variables=pi.get_variables())")
+        raise UserError(
+            f"{function}: there is no session that could tell which variables are meant; write {instead}, or "
+            f"U.{function.replace('state', 'variables')}(path, variables=pi.get_variables())"
+        )
     return variables

@@ -2,6 +2,7 @@
 
 Imports no NumPy: `--help` answers at once.
 """
+
 import contextlib
 import json
 import math
@@ -16,7 +17,11 @@ MAX_JSON = 1 << 20  # bytes of a file of settings; a run's own config.json has s
 LONGEST_SHOWN = 200
 BIGGEST = 2**63 - 1  # what counts are stored as
 # how files begin that are taken for text in UTF-8 and are none
-FOREIGN = {b"\xff\xfe": "text in UTF-16; save it as UTF-8", b"\xfe\xff": "text in UTF-16; save it as UTF-8", b"\x1f\x8b": "compressed; unpack it by gunzip"}
+FOREIGN = {
+    b"\xff\xfe": "text in UTF-16; save it as UTF-8",
+    b"\xfe\xff": "text in UTF-16; save it as UTF-8",
+    b"\x1f\x8b": "compressed; unpack it by gunzip",
+}
 
 _repr = reprlib.Repr()
 _repr.maxstring, _repr.maxother, _repr.maxlevel = 80, 80, 3
@@ -25,7 +30,7 @@ _repr.maxstring, _repr.maxother, _repr.maxlevel = 80, 80, 3
 def in_brief(text):
     """A text on one line, and not too long: for errors."""
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN - 3]}..."
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def shown(x):
@@ -97,7 +102,9 @@ def one_of(name, x, choices):
 def check_shared_out(name, steps, num_envs):
     """Raises UserError unless a segment of `steps` steps is as long in each of `num_envs` environments."""
     if steps < num_envs or steps % num_envs:
-        raise UserError(f"{name}={steps} cannot be shared out over {num_envs} environments; give a multiple of {num_envs}")
+        raise UserError(
+            f"{name}={steps} cannot be shared out over {num_envs} environments; give a multiple of {num_envs}"
+        )
 
 
 def decoded(data):
@@ -125,7 +132,9 @@ def check_room(size, what):
     """Raises UserError if `size` bytes, which `what` needs, are more than this machine's memory, or than this process may have."""
     room = os_features.memory()
     if room is not None and size > room:
-        raise UserError(f"{what} would take {size / 1e9:,.0f} GB of memory, of which there are {room / 1e9:,.0f}; give less")
+        raise UserError(
+            f"{what} would take {size / 1e9:,.0f} GB of memory, of which there are {room / 1e9:,.0f}; give less"
+        )
 
 
 def read_json(path, source=None):

@@ -1,4 +1,5 @@
 """What all tests share: quiet, single-threaded TensorFlow, and jobs of several ranks."""
+
 import os
 import subprocess
 import sys
@@ -13,24 +14,63 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 # TEST_PERTURB_PRODUCTS=<seed>, a whole number: the networks' products are moved by one ulp, as another processor might (support/perturbed_products.py)
 if os.environ.get("TEST_PERTURB_PRODUCTS"):
     import perturbed_products
+
     perturbed_products.install_if_asked()
 
 
 # where the faults of docs/reliability.md are injected
-FAULTS = ("faults/", *(f"{name}.py" for name in (
-    "baselines_ppo/test_ranks", "baselines_ppo/train/test_resume", "baselines_ppo/train/test_session", "baselines_ppo/train/test_signals",
-    "common/distributed/test_exit_guard", "common/distributed/test_heartbeat", "common/runtime/test_crash_stacks", "common/runtime/test_thread_pool",
-    "common/storage/test_array_files", "common/vec_env/test_subproc")))
+FAULTS = (
+    "faults/",
+    *(
+        f"{name}.py"
+        for name in (
+            "baselines_ppo/test_ranks",
+            "baselines_ppo/train/test_resume",
+            "baselines_ppo/train/test_session",
+            "baselines_ppo/train/test_signals",
+            "common/distributed/test_exit_guard",
+            "common/distributed/test_heartbeat",
+            "common/runtime/test_crash_stacks",
+            "common/runtime/test_thread_pool",
+            "common/storage/test_array_files",
+            "common/vec_env/test_subproc",
+        )
+    ),
+)
 
 # where numbers are compared that depend on the order of a sum, on fused multiplications, or on a library's exp
-NUMERIC = tuple(f"{name}.py" for name in (
-    "baselines_ppo/experiment/test_warm_start", "baselines_ppo/export/test_export_observations", "baselines_ppo/export/test_writers",
-    "baselines_ppo/test_cnn_policy", "baselines_ppo/test_invariants", "baselines_ppo/test_mlp_policy", "baselines_ppo/test_objectives",
-    "baselines_ppo/test_pposgd_simple", "baselines_ppo/test_ranks", "baselines_ppo/test_trpo", "baselines_ppo/test_vpg",
-    "common/optim/test_conjugate_gradient", "common/optim/test_minibatch_optimizer", "common/optim/test_minibatches",
-    "common/policies/test_observation_encoder", "common/rollouts/test_advantages", "common/rollouts/test_collector", "common/rollouts/test_return_scaling",
-    "common/runs/test_results", "common/test_distribution_sampling", "common/test_distributions", "common/test_mpi_adam", "common/test_running_mean_std",
-    "common/test_seeding", "common/test_tf_util", "common/vec_env/test_adapter", "common/vec_env/test_env_threads"))
+NUMERIC = tuple(
+    f"{name}.py"
+    for name in (
+        "baselines_ppo/experiment/test_warm_start",
+        "baselines_ppo/export/test_export_observations",
+        "baselines_ppo/export/test_writers",
+        "baselines_ppo/test_cnn_policy",
+        "baselines_ppo/test_invariants",
+        "baselines_ppo/test_mlp_policy",
+        "baselines_ppo/test_objectives",
+        "baselines_ppo/test_pposgd_simple",
+        "baselines_ppo/test_ranks",
+        "baselines_ppo/test_trpo",
+        "baselines_ppo/test_vpg",
+        "common/optim/test_conjugate_gradient",
+        "common/optim/test_minibatch_optimizer",
+        "common/optim/test_minibatches",
+        "common/policies/test_observation_encoder",
+        "common/rollouts/test_advantages",
+        "common/rollouts/test_collector",
+        "common/rollouts/test_return_scaling",
+        "common/runs/test_results",
+        "common/test_distribution_sampling",
+        "common/test_distributions",
+        "common/test_mpi_adam",
+        "common/test_running_mean_std",
+        "common/test_seeding",
+        "common/test_tf_util",
+        "common/vec_env/test_adapter",
+        "common/vec_env/test_env_threads",
+    )
+)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,7 +78,9 @@ def pytest_collection_modifyitems(items):
     """Mark both; before `-m` looks."""
     here = Path(__file__).parent
     if changing := [item.nodeid for item in items if " at 0x" in item.nodeid]:
-        raise pytest.UsageError(f"{changing[0]}: a name with an address in it is another in every process; give the parameters ids")
+        raise pytest.UsageError(
+            f"{changing[0]}: a name with an address in it is another in every process; give the parameters ids"
+        )
     for item in items:
         if item.path.is_relative_to(here):
             name = item.path.relative_to(here).as_posix()
@@ -56,6 +98,7 @@ def cli_here(capfd):
         status = jobs.main_here(*words)
         said = capfd.readouterr()
         return subprocess.CompletedProcess(words, status, said.out, said.err)
+
     return run
 
 
@@ -63,6 +106,7 @@ def cli_here(capfd):
 def uncompiled_here(monkeypatch):
     """Policies without XLA in this process, where how an update is compiled is no part of what is tested."""
     from common.policies.base import Policy
+
     monkeypatch.setattr(Policy, "xla", False)
 
 
@@ -77,6 +121,7 @@ def page_folder(tmp_path, monkeypatch):
                 (tmp_path / block.file).write_text(block.text)
         monkeypatch.chdir(tmp_path)
         monkeypatch.syspath_prepend(tmp_path)
+
     return enter
 
 
@@ -84,4 +129,5 @@ def page_folder(tmp_path, monkeypatch):
 def pytest_xdist_auto_num_workers():
     """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""
     from common.runtime.tf_import import available_cores
+
     return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or available_cores() + 1)

@@ -1,4 +1,5 @@
 """Commands to type next, as a run and its report tell them: whole, and quoted for a shell."""
+
 import shlex
 
 TOOL = "python -m baselines_ppo"

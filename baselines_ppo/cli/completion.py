@@ -1,4 +1,5 @@
 """Completion for shells: shtab's script for `run.py`, made to serve what people type."""
+
 import argparse
 
 BASH = r"""
@@ -30,10 +31,13 @@ unset _baselines_ppo_name
 def script(parser, shell):
     """The completion script of run.py's parser for a shell: bash, zsh or tcsh."""
     import shtab
+
     text = shtab.complete(parser, shell)
     if shell == "bash":
         return text + BASH
-    return text.replace("#compdef run.py", "#compdef run.py baselines-ppo").replace("-N run.py", "-N run.py baselines-ppo")
+    return text.replace("#compdef run.py", "#compdef run.py baselines-ppo").replace(
+        "-N run.py", "-N run.py baselines-ppo"
+    )
 
 
 def add_to(group, parser):
@@ -47,7 +51,12 @@ def add_to(group, parser):
             print(script(parser, shell))
             parser.exit()
 
-    group.add_argument("--print-completion", action=PrintCompletion, choices=shtab.SUPPORTED_SHELLS, help="print a completion script for a shell, and end")
+    group.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=shtab.SUPPORTED_SHELLS,
+        help="print a completion script for a shell, and end",
+    )
     for action in parser._actions:
         if action.dest in ("run_dir", "load_path", "save_policy", "video", "config"):
             action.complete = shtab.DIRECTORY if action.dest == "run_dir" else shtab.FILE

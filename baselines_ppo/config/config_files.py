@@ -1,4 +1,5 @@
 """Files of settings: a run's own config.json, or a JSON object of settings by name. What they hold is checked as if it were typed."""
+
 import argparse
 import functools
 import json
@@ -14,11 +15,18 @@ from common.validation import read_json, shown, whole
 
 CONFIG_FORMAT = "baselines_ppo.config"
 LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
-OF_LEARN = "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
+OF_LEARN = (
+    "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
+)
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
-TEXTS = {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))} | {
-    one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str} | {"kind", "init", "channels"}
-NAMES = {one.name for one in fields(RunSettings) if str in get_args(one.type)}  # settings that may be left out, and cannot be "none"
+TEXTS = (
+    {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))}
+    | {one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str}
+    | {"kind", "init", "channels"}
+)
+NAMES = {
+    one.name for one in fields(RunSettings) if str in get_args(one.type)
+}  # settings that may be left out, and cannot be "none"
 
 
 def typed_from(path, typed, ranks):
@@ -47,17 +55,33 @@ def typed_from(path, typed, ranks):
                 given.pop("stagger", None)  # its preset's, which is left out where what is typed now forbids it
     else:
         given = {name.replace("-", "_"): value for name, value in config.items()}
-        given = before = checked({name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}, source)
-    left_out = {*(LIMITS if any(limit in typed for limit in LIMITS) else ()), *(POLICY_SETTINGS if "policy" in typed else ())}
-    return tuple({name: value for name, value in one.items() if name not in left_out} | typed for one in (given, before))
+        given = before = checked(
+            {name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}, source
+        )
+    left_out = {
+        *(LIMITS if any(limit in typed for limit in LIMITS) else ()),
+        *(POLICY_SETTINGS if "policy" in typed else ()),
+    }
+    return tuple(
+        {name: value for name, value in one.items() if name not in left_out} | typed for one in (given, before)
+    )
 
 
 def its_own(settings, ranks, source):
     """A run's settings, of its `config.json`, as they would be typed on as many ranks."""
-    given = checked({name: value for name, value in (settings | settings.get("policy_settings", {})).items() if name not in ("policy_settings", *OWN)}, source)
+    given = checked(
+        {
+            name: value
+            for name, value in (settings | settings.get("policy_settings", {})).items()
+            if name not in ("policy_settings", *OWN)
+        },
+        source,
+    )
     if given.get("policy") == "cnn":
         given = OLDER_CNN | given
-    if preset := PRESETS.get(given.get("preset")):  # a policy's setting that did not exist when the run was started is not as the preset has it now
+    if preset := PRESETS.get(
+        given.get("preset")
+    ):  # a policy's setting that did not exist when the run was started is not as the preset has it now
         given = {name: POLICY_DEFAULTS[name] for name in preset.policy.get(given.get("policy"), ())} | given
     return in_total(with_defaults(given), ranks) if {"alg", "batch"} <= given.keys() else given | {"batch": "per-rank"}
 
@@ -66,10 +90,14 @@ def checked_config(config, source):
     """Raises UserError unless the parts of a run's `config.json` are there, and of their types."""
     for name in ("typed", "settings"):
         if not isinstance(config.get(name), dict):
-            raise UserError(f"{source} is no whole config.json: {name} is {shown(config.get(name))}; put back the one that the run wrote")
+            raise UserError(
+                f"{source} is no whole config.json: {name} is {shown(config.get(name))}; put back the one that the run wrote"
+            )
     if not isinstance(config["settings"].get("policy_settings", {}), dict):
-        raise UserError(f"{source} is no whole config.json: policy_settings is {shown(config['settings']['policy_settings'])}; "
-                        "put back the one that the run wrote")
+        raise UserError(
+            f"{source} is no whole config.json: policy_settings is {shown(config['settings']['policy_settings'])}; "
+            "put back the one that the run wrote"
+        )
     try:
         whole("ranks", config.get("ranks"), 1)
     except UserError as error:
@@ -101,5 +129,7 @@ def checked(given, source):
         except (argparse.ArgumentTypeError, RecursionError) as error:
             raise UserError(f"{source}: {name}: {str(error) or type(error).__name__}") from error
         if parsers[name].choices and found[name] not in parsers[name].choices:
-            raise UserError(f"{source}: {name}={shown(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}")
+            raise UserError(
+                f"{source}: {name}={shown(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}"
+            )
     return found

@@ -1,4 +1,5 @@
 """From what was typed, the presets and the defaults to every setting of a run; and what a run that goes on may change of them."""
+
 from dataclasses import fields
 
 from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings
@@ -10,10 +11,31 @@ from common.validation import number
 
 LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
-MAY_CHANGE = (*LIMITS, "run_dir", "log_interval", "save_policy", "quiet", "stall_timeout", "keep_checkpoints", "eval_every", "eval_episodes",
-              "histograms", "report", "film")
+MAY_CHANGE = (
+    *LIMITS,
+    "run_dir",
+    "log_interval",
+    "save_policy",
+    "quiet",
+    "stall_timeout",
+    "keep_checkpoints",
+    "eval_every",
+    "eval_episodes",
+    "histograms",
+    "report",
+    "film",
+)
 MOST = {"num_envs": 10**5, "env_workers": 1000, "env_threads": 1000, "eval_episodes": 10**6}
-MLP_ONLY = ("hid_size", "num_hid_layers", "vf_hid_size", "gaussian_fixed_var", "shared_trunk", "normalise_ob", "ob_clip", "ob_min_std")
+MLP_ONLY = (
+    "hid_size",
+    "num_hid_layers",
+    "vf_hid_size",
+    "gaussian_fixed_var",
+    "shared_trunk",
+    "normalise_ob",
+    "ob_clip",
+    "ob_min_std",
+)
 CNN_ONLY = ("kind", "channels")
 
 
@@ -23,6 +45,7 @@ def settings_for(typed, ranks, cores):
 
     from common.envs.factory import kind_of, make_env
     from common.policies.observation_encoder import is_image
+
     gym.logger.min_level = gym.logger.ERROR
     kind = kind_of(typed["env"])
     image = kind == "atari"
@@ -36,6 +59,7 @@ def settings_for(typed, ranks, cores):
 def over_cores(settings, cores):
     """Settings with the processes and threads that step a rank's environments, where nobody has said how many; `cores` are one rank's."""
     from common.envs.factory import kind_of
+
     kind, spare, found = kind_of(settings["env"]), min(cores, settings["num_envs"]), dict(settings)
     if found.get("env_workers") is None:  # the emulator keeps Python's lock
         found["env_workers"] = spare if kind == "atari" and spare > 1 else 0
@@ -66,7 +90,11 @@ def resolve(typed, ranks, kind, env_id, image):
     if preset.alg != alg:
         raise UserError(f"--preset {name} is for --alg {preset.alg}, not {alg}; leave one of them out")
     policy = typed.get("policy") or ("cnn" if image else "mlp")
-    run_settings = {one.name: one.default for one in fields(RunSettings)} | {"preset": name, "alg": alg, "policy": policy}
+    run_settings = {one.name: one.default for one in fields(RunSettings)} | {
+        "preset": name,
+        "alg": alg,
+        "policy": policy,
+    }
     run_settings["checkpoint_every"] = preset.checkpoint_every
     run_settings["stagger"] = preset.stagger
     run_settings["batch"] = "per-rank" if preset.per_rank else "total"
@@ -76,7 +104,9 @@ def resolve(typed, ranks, kind, env_id, image):
     check_run_settings(run_settings)
     if run_settings["num_envs"] is None:
         run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
-    learn_settings = resolve_algorithm(typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"])
+    learn_settings = resolve_algorithm(
+        typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"]
+    )
     ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
     if run_settings["stagger"] and (why := why_not_stagger(learn_settings)):
         if "stagger" in typed:
@@ -101,13 +131,20 @@ def without_effect(settings, typed):
     policy, valued = settings["policy_settings"], settings.get("baseline", "value") == "value"
     apart, adaptive = valued and settings.get("vf_iters", 1) > 0, settings.get("objective") == "adaptive_kl"
     takes = {
-        "kl_target": (adaptive and settings["kl_min"] is None, "--objective adaptive_kl without --kl-min; what ends epochs early is --target-kl"),
+        "kl_target": (
+            adaptive and settings["kl_min"] is None,
+            "--objective adaptive_kl without --kl-min; what ends epochs early is --target-kl",
+        ),
         **dict.fromkeys(("kl_min", "kl_max"), (adaptive, "--objective adaptive_kl")),
         "beta": (settings.get("objective") in ("adaptive_kl", "fixed_kl"), "--objective adaptive_kl or fixed_kl"),
         "vf_coef": (settings["alg"] == "ppo" or valued and not apart, "--vf-iters 0 and --baseline value"),
         "vf_iters": (valued, "--baseline value"),
-        **dict.fromkeys(("vf_stepsize", "vf_batchsize"), (apart, "a value function that is fitted: --vf-iters above 0, and in vpg --baseline value")),
-        **dict.fromkeys(("ob_clip", "ob_min_std"), (policy.get("normalise_ob", True), "--normalise-ob true"))}
+        **dict.fromkeys(
+            ("vf_stepsize", "vf_batchsize"),
+            (apart, "a value function that is fitted: --vf-iters above 0, and in vpg --baseline value"),
+        ),
+        **dict.fromkeys(("ob_clip", "ob_min_std"), (policy.get("normalise_ob", True), "--normalise-ob true")),
+    }
     return [(name, what) for name, (read, what) in takes.items() if name in typed and not read]
 
 
@@ -132,7 +169,9 @@ def check_run_settings(settings):
 def check_policy_names(names, policy):
     """Raises UserError if one of `names` is a setting of another policy than `policy`, mlp or cnn."""
     if foreign := [key for key in names if key in (MLP_ONLY if policy == "cnn" else CNN_ONLY)]:
-        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy")
+        raise UserError(
+            f"--{foreign[0].replace('_', '-')} is not a setting of the {policy} policy; leave it out, or change --policy"
+        )
 
 
 def limits_of(settings):
@@ -154,15 +193,23 @@ def how_far(settings, ranks, counters):
         counters: those of the checkpoint that it goes on from; None for none.
     """
     limits = limits_of(settings)
-    done = [counters[name] if counters else 0 for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed")]  # as LIMITS
+    done = [
+        counters[name] if counters else 0 for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed")
+    ]  # as LIMITS
     if limits.progress(*done) >= 1:
-        name, had, what = next(one for one in zip(LIMITS, done, ("steps", "episodes", "iterations", "seconds")) if settings[one[0]])
-        return [f"resume: nothing is left to do: the run has had {had:,.0f} {what}, and --{name.replace('_', '-')} is {settings[name]:,}; give more"]
+        name, had, what = next(
+            one for one in zip(LIMITS, done, ("steps", "episodes", "iterations", "seconds")) if settings[one[0]]
+        )
+        return [
+            f"resume: nothing is left to do: the run has had {had:,.0f} {what}, and --{name.replace('_', '-')} is {settings[name]:,}; give more"
+        ]
     per_iteration = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
     end = limits.rounded_up(done[0], per_iteration)
     if not limits.max_timesteps or end == limits.max_timesteps or settings.get("whole_episodes"):
         return []
-    return [f"--num-timesteps {limits.max_timesteps:,} becomes {end:,} steps: iterations are whole, of {per_iteration:,} each"]
+    return [
+        f"--num-timesteps {limits.max_timesteps:,} becomes {end:,} steps: iterations are whole, of {per_iteration:,} each"
+    ]
 
 
 def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
@@ -177,7 +224,9 @@ def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
     others = {one.name for other in ALGORITHMS.values() for one in fields(other)} - settings.keys()
     if foreign := [key for key in typed if key in others]:
         homes = [name for name, other in ALGORITHMS.items() if foreign[0] in {one.name for one in fields(other)}]
-        raise UserError(f"--{foreign[0].replace('_', '-')} is not a setting of {alg}; leave it out, or choose --alg {' or '.join(homes)}")
+        raise UserError(
+            f"--{foreign[0].replace('_', '-')} is not a setting of {alg}; leave it out, or choose --alg {' or '.join(homes)}"
+        )
     settings |= preset.learn | {key: value for key, value in typed.items() if key in settings}
     cls(**settings).check()  # as typed, before it is shared out
     if total:
@@ -193,7 +242,9 @@ def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
 def check_ranks(config, ranks, path):
     """Raises UserError if the run in `path` was trained on another number of ranks."""
     if config["ranks"] != ranks:
-        raise UserError(f"{path} was trained on {config['ranks']} ranks, this job has {ranks}; resume it on {config['ranks']}")
+        raise UserError(
+            f"{path} was trained on {config['ranks']} ranks, this job has {ranks}; resume it on {config['ranks']}"
+        )
 
 
 def resumed_settings(typed, before, ranks, path):
@@ -211,8 +262,14 @@ def resumed_settings(typed, before, ranks, path):
         now, then = per_rank(key, value, before, ranks), own.get(key)
         if key not in MAY_CHANGE and now != then:
             shared = "" if now == value else f", {now!r} per rank"
-            raise UserError(f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run")
-    limits = {one.name: one.default for one in fields(RunSettings) if one.name in LIMITS} if any(limit in typed for limit in LIMITS) else {}
+            raise UserError(
+                f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run"
+            )
+    limits = (
+        {one.name: one.default for one in fields(RunSettings) if one.name in LIMITS}
+        if any(limit in typed for limit in LIMITS)
+        else {}
+    )
     return before | limits | {key: value for key, value in typed.items() if key in MAY_CHANGE}
 
 
@@ -244,7 +301,11 @@ def with_defaults(before):
 def go_on_with(before, typed):
     """What was typed for a run, with what is typed to go on with it: one limit replaces another."""
     changed = {key: value for key, value in typed.items() if key in MAY_CHANGE}
-    kept = {key: value for key, value in before.items() if key not in LIMITS or not any(limit in changed for limit in LIMITS)}
+    kept = {
+        key: value
+        for key, value in before.items()
+        if key not in LIMITS or not any(limit in changed for limit in LIMITS)
+    }
     return kept | changed
 
 
@@ -258,15 +319,20 @@ def check_asked_for(typed):
     if typed.get("film") and typed.get("report") is False:
         raise UserError("--film with --report false cannot be: the film is made with the report; leave one of them out")
     if "eval_episodes" in typed and "eval_every" not in typed:
-        raise UserError("--eval-episodes without --eval-every: nothing would be evaluated; add --eval-every N, or --play --load-path RUN")
+        raise UserError(
+            "--eval-episodes without --eval-every: nothing would be evaluated; add --eval-every N, or --play --load-path RUN"
+        )
 
 
 def example_of_policy(settings):
     """A policy as it will be built. UserError if environment and policy do not fit, or no file could hold the policy, before anything is written."""
     from common.envs.factory import make_env
     from common.policies.files import check_describable
+
     probe = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
-    policy = policy_named(settings["policy"])("probe", probe.observation_space, probe.action_space, **settings["policy_settings"])
+    policy = policy_named(settings["policy"])(
+        "probe", probe.observation_space, probe.action_space, **settings["policy_settings"]
+    )
     probe.close()
     check_describable(policy)
     return policy
@@ -275,4 +341,5 @@ def example_of_policy(settings):
 def policy_named(name):
     """MlpPolicy or CnnPolicy."""
     from baselines_ppo import CnnPolicy, MlpPolicy
+
     return {"mlp": MlpPolicy, "cnn": CnnPolicy}[name]

@@ -1,4 +1,5 @@
 """Evaluation while training, and the best policy so far: callbacks of the command line's runs."""
+
 import contextlib
 import math
 from pathlib import Path
@@ -84,7 +85,13 @@ class Evaluations(Callback):
     """
 
     def __init__(self, make_env, every, episodes, make_logger, best):
-        self.make_env, self.every, self.episodes, self.make_logger, self.best = make_env, every, episodes, make_logger, best
+        self.make_env, self.every, self.episodes, self.make_logger, self.best = (
+            make_env,
+            every,
+            episodes,
+            make_logger,
+            best,
+        )
         self.env = self.logger = None
 
     def after_iteration(self, training, stats):
@@ -107,13 +114,25 @@ class Evaluations(Callback):
             self.env, self.logger = self.make_env(), self.make_logger()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
         try:
-            returns, lengths = evaluate(training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat)
+            returns, lengths = evaluate(
+                training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat
+            )
         except EnvironmentFault as fault:
             fault.who = "the environment of --eval-every"
             raise
-        self.logger.write({"TimestepsSoFar": training.timesteps_so_far, "Iteration": training.iters_so_far, "Episodes": self.episodes,
-                           "EvalRewMean": float(returns.mean()), "EvalRewStd": float(returns.std()), "EvalRewMin": float(returns.min()),
-                           "EvalRewMax": float(returns.max()), "EvalLenMean": float(lengths.mean())}, training.timesteps_so_far)
+        self.logger.write(
+            {
+                "TimestepsSoFar": training.timesteps_so_far,
+                "Iteration": training.iters_so_far,
+                "Episodes": self.episodes,
+                "EvalRewMean": float(returns.mean()),
+                "EvalRewStd": float(returns.std()),
+                "EvalRewMin": float(returns.min()),
+                "EvalRewMax": float(returns.max()),
+                "EvalLenMean": float(lengths.mean()),
+            },
+            training.timesteps_so_far,
+        )
         self.best.offer(training, float(returns.mean()))
 
     def close(self):
@@ -128,7 +147,12 @@ def too_seldom(settings, ranks):
     """Lines on what a run on so many ranks will be over before: its first evaluation, its first histograms."""
     steps = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
     iterations = settings["max_iters"] or -(-(settings["num_timesteps"] or 0) // steps)
-    dues = (("eval_every", settings["eval_every"], "only its final policy is evaluated"),
-            ("checkpoint_every", settings["checkpoint_every"] if settings["histograms"] else 0, "--histograms writes none"))
-    return [f"--{name.replace('_', '-')} {every:,} iterations: the run is over after about {iterations:,}, so {left}"
-            for name, every, left in dues if every > iterations > 0]
+    dues = (
+        ("eval_every", settings["eval_every"], "only its final policy is evaluated"),
+        ("checkpoint_every", settings["checkpoint_every"] if settings["histograms"] else 0, "--histograms writes none"),
+    )
+    return [
+        f"--{name.replace('_', '-')} {every:,} iterations: the run is over after about {iterations:,}, so {left}"
+        for name, every, left in dues
+        if every > iterations > 0
+    ]

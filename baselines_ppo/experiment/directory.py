@@ -1,4 +1,5 @@
 """A run's folder when a job starts: claimed by rank 0 for all, and taken back to the checkpoint that the run goes on from."""
+
 import os
 import sys
 
@@ -28,7 +29,9 @@ def claim_folder(path, comm, resuming, keep):
         if not resuming and folder.read_config() is not None:
             raise UserError(f"run directory {path} {TAKEN}")
         if not resuming and (names := folder.leftovers()):
-            raise UserError(f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}")
+            raise UserError(
+                f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}"
+            )
         read_best(path)  # refuses it, too, while nothing has been touched
 
     comm.from_root(claim)
@@ -62,9 +65,13 @@ def go_back(folder, comm, exact, pi):
 def choose(folder, comm, exact):
     """The checkpoint (`RunFolder.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
     did some seconds ago."""
+
     def latest():
         checkpoint = folder.latest_checkpoint(exact)
         if checkpoint is None and folder.checkpoints():
-            raise UserError(f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone")
+            raise UserError(
+                f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone"
+            )
         return checkpoint
+
     return comm.from_root(latest)

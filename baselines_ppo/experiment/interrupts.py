@@ -1,4 +1,5 @@
 """Ctrl-C while a `learn` that was called from Python is under way: it ends after its iteration, with all that it writes, and the policy is not lost."""
+
 import contextlib
 import signal
 import threading
@@ -62,6 +63,13 @@ def in_good_order(training, context):
         with context:
             yield training
         if ctrl_c.asked or training.stop_requested == INTERRUPTED:
-            kept = f", and in {training.folder.path}, from which load_policy and learn(load_path=...) take it" if training.folder is not None else ""
-            raise Interrupted(f"Ctrl-C has ended learn after {training.iters_so_far:,} iterations, {training.timesteps_so_far:,} steps; "
-                              f"the policy is in this exception's pi{kept}", training.pi)
+            kept = (
+                f", and in {training.folder.path}, from which load_policy and learn(load_path=...) take it"
+                if training.folder is not None
+                else ""
+            )
+            raise Interrupted(
+                f"Ctrl-C has ended learn after {training.iters_so_far:,} iterations, {training.timesteps_so_far:,} steps; "
+                f"the policy is in this exception's pi{kept}",
+                training.pi,
+            )

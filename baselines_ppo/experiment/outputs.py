@@ -1,4 +1,5 @@
 """What rank 0 says, writes and draws of a run: none of it changes a bit of the training."""
+
 import contextlib
 import importlib.metadata
 import platform
@@ -16,7 +17,17 @@ from common.runtime.crash_stacks import signal_name
 from common.storage.write_errors import writing
 
 PATIENCE = 600  # seconds for the report and its film
-PACKAGES = ("baselines_ppo", "tensorflow", "tensorflow-probability", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
+PACKAGES = (
+    "baselines_ppo",
+    "tensorflow",
+    "tensorflow-probability",
+    "gymnasium",
+    "mujoco",
+    "ale-py",
+    "mpi4py",
+    "mpich",
+    "numpy",
+)
 
 
 def versions():
@@ -33,35 +44,55 @@ def versions():
 def announce(settings, typed, comm, previous, checkpoint, passed_over):
     """Say what is about to happen, in a few lines."""
     from baselines_ppo.experiment.callbacks import too_seldom
+
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     steps, rows = ALGORITHMS[settings["alg"]].counts()
     how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
-    print(f"{settings['env']}: {how}, preset {settings['preset']}, {settings['policy']} policy, "
-          f"seed {settings['seed']}, {ranks}")
-    print(f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
-          f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}")
+    print(
+        f"{settings['env']}: {how}, preset {settings['preset']}, {settings['policy']} policy, "
+        f"seed {settings['seed']}, {ranks}"
+    )
+    print(
+        f"per rank: {settings['num_envs']} env, segments of {settings[steps]} steps, "
+        f"minibatches of {settings[rows] or 'all'}  ->  {settings['run_dir']}"
+    )
     if settings["load_path"] and checkpoint is None:
-        print(f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh")
-    if PRESETS[settings["preset"]].stagger and not settings["stagger"] and "stagger" not in typed and (why := why_not_stagger(settings)):
+        print(
+            f"starts from the policy in {settings['load_path']}: its weights and observation filter; Adam, return scale and counters start afresh"
+        )
+    if (
+        PRESETS[settings["preset"]].stagger
+        and not settings["stagger"]
+        and "stagger" not in typed
+        and (why := why_not_stagger(settings))
+    ):
         print(f"preset {settings['preset']} would end first episodes early (--stagger); not with {why[0]}: {why[1]}")
     for name, what in without_effect(settings, typed):
         print(f"{name} changes nothing here: it takes {what}")
     for line in too_seldom(settings, comm.size):
         print(line)
     if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
-        print("one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer")
+        print(
+            "one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer"
+        )
     if previous is not None:
         for path, wrong in passed_over.items():
             print(f"resume: passed over a checkpoint: {wrong}; kept as {path.name}.damaged")
         start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
         print(f"resume: {start}")
         if checkpoint and checkpoint[1]["forced"]:
-            print("resume: it is a forced one: nothing is lost, but an undisturbed run would not have cut its episodes here")
+            print(
+                "resume: it is a forced one: nothing is lost, but an undisturbed run would not have cut its episodes here"
+            )
         for key in MAY_CHANGE:
             if key in typed and typed[key] != previous["settings"].get(key):
                 print(f"resume: {key} is now {typed[key]}, was {previous['settings'].get(key)}")
-        if changed := {name for name, version in versions().items() if version != previous.get("versions", {}).get(name)}:
-            print(f"resume: other versions than before of {', '.join(sorted(changed))}: the result may differ in its last bits")
+        if changed := {
+            name for name, version in versions().items() if version != previous.get("versions", {}).get(name)
+        }:
+            print(
+                f"resume: other versions than before of {', '.join(sorted(changed))}: the result may differ in its last bits"
+            )
     if "num_timesteps" in typed or checkpoint:
         for line in how_far(settings, comm.size, checkpoint and checkpoint[1]["counters"]):
             print(line)
@@ -78,6 +109,7 @@ def outputs(folder, settings, running):
     from common.envs.factory import make_env
     from common.loggers.live_display import screen
     from common.loggers.logger import CsvOutput, Histograms, JsonOutput, Logger, TensorBoardOutput
+
     path, tensorboard = folder.path, TensorBoardOutput(folder.path / "tb")
     tensorboard.hyperparameters(settings)
     shown = []
@@ -87,25 +119,36 @@ def outputs(folder, settings, running):
     by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
     best = Best(path, by, **environment_of(settings))
     if settings["eval_every"]:
+
         def evaluations_logger():
             with writing(path):
                 folder.check_ours()  # it may have been taken away since the run began
             return Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()])
 
-        keeper = Evaluations(lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]), settings["eval_every"],
-                             settings["eval_episodes"], evaluations_logger, best)
+        keeper = Evaluations(
+            lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]),
+            settings["eval_every"],
+            settings["eval_episodes"],
+            evaluations_logger,
+            best,
+        )
     else:
         keeper = BestByReturn(best)
-    return (Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
-            [keeper, *([Histograms(tensorboard)] if settings["histograms"] else [])])
+    return (
+        Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
+        [keeper, *([Histograms(tensorboard)] if settings["histograms"] else [])],
+    )
 
 
 def in_words(settings):
     """How long a run is, behind the number of its steps."""
     if settings["num_timesteps"]:
         return f" of {settings['num_timesteps']:,} steps"
-    return " steps" + "".join(f" of {settings[key]:,} {word}" for key, word in (("max_episodes", "episodes"), ("max_iters", "iterations"),
-                                                                                ("max_seconds", "seconds")) if settings[key])
+    return " steps" + "".join(
+        f" of {settings[key]:,} {word}"
+        for key, word in (("max_episodes", "episodes"), ("max_iters", "iterations"), ("max_seconds", "seconds"))
+        if settings[key]
+    )
 
 
 def draw_report(folder, settings):
@@ -114,8 +157,10 @@ def draw_report(folder, settings):
     again = f"draw it by: {report_command(folder.path)}"
     done = None
     try:
-        done = subprocess.run(words, capture_output=True, text=True, env=communicator.environment_of_a_child(), timeout=PATIENCE)
-        lines = done.stderr.splitlines()[-1 if done.returncode else 0:]
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=communicator.environment_of_a_child(), timeout=PATIENCE
+        )
+        lines = done.stderr.splitlines()[-1 if done.returncode else 0 :]
         if done.returncode < 0:
             lines = [f"not drawn: died of signal {signal_name(-done.returncode)}; {again}"]
         elif done.returncode and not lines:
@@ -160,10 +205,14 @@ def print_end(training, folder, settings, ranks, status):
     go_on = f"go on with: {resume_command(folder.path, ranks)}" if training.progress < 1 else None
     if settings["quiet"]:
         if status and go_on:
-            print(f"run.py: stopped early, at {training.timesteps_so_far:,} steps; {go_on}", file=sys.stderr, flush=True)
+            print(
+                f"run.py: stopped early, at {training.timesteps_so_far:,} steps; {go_on}", file=sys.stderr, flush=True
+            )
         return
     if training.rewbuffer:
-        print(f"mean return of the last {len(training.rewbuffer)} training episodes: {final_return(training, folder):.6g}")
+        print(
+            f"mean return of the last {len(training.rewbuffer)} training episodes: {final_return(training, folder):.6g}"
+        )
     print(f"{training.timesteps_so_far:,} steps in {training.elapsed:.0f} s  ->  {folder.path}")
     if go_on:
         print(f"stopped early; {go_on}")

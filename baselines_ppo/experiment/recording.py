@@ -1,4 +1,5 @@
 """`learn(run_dir=..., progress=True)`: a run from Python that leaves a folder as the command line's do, and shows how far it has come."""
+
 import contextlib
 import inspect
 import platform
@@ -62,7 +63,9 @@ def recorded(training, learner, run_dir, progress):
                 training.folder.write_config(config_of(learner, settings))
                 training.logger, callbacks = outputs(training.folder, settings, {"training": training})
             else:
-                training.logger = Logger([screen(lambda: training.progress, in_words(settings), settings["log_interval"])])
+                training.logger = Logger(
+                    [screen(lambda: training.progress, in_words(settings), settings["log_interval"])]
+                )
             training.callbacks += callbacks
             closing.callback(training.logger.close)
         try:
@@ -70,7 +73,9 @@ def recorded(training, learner, run_dir, progress):
                 yield training
         except BaseException as error:
             if (kept := training.rescue()) is not None:
-                error.add_note(f"what was learned until then is in {kept}, from which load_policy and learn(load_path=...) take it")
+                error.add_note(
+                    f"what was learned until then is in {kept}, from which load_policy and learn(load_path=...) take it"
+                )
             raise
         if learner.comm.rank == 0 and run_dir is not None:
             save_policy(training.pi, training.folder, settings)
@@ -83,11 +88,23 @@ def settings_of(learner, run_dir, progress):
     environment was made with arguments that JSON has no form for, `env_kwargs_lost` is {name: type} of them."""
     spec, limits = getattr(learner.env, "spec", None), asdict(learner.limits)
     kept, lost = kept_and_lost(spec.kwargs) if spec else (None, {})
-    own = {"env": spec.id if spec else None, "env_kwargs": kept, **({"env_kwargs_lost": lost} if lost else {}), "preset": "learn()",
-           "alg": next(name for name, cls in ALGORITHMS.items() if isinstance(learner.settings, cls)),
-           "policy": POLICIES.get(type(learner.pi).__name__, type(learner.pi).__name__), "seed": learner.seed, "num_envs": learner.num_envs,
-           "batch": "per-rank", **{name: learner.run[name] for name in ("averaging", "env_threads", "checkpoint_every")}, "env_workers": 0,
-           "keep_checkpoints": KEPT, "run_dir": run_dir and str(run_dir), "quiet": not progress, "report": False}
+    own = {
+        "env": spec.id if spec else None,
+        "env_kwargs": kept,
+        **({"env_kwargs_lost": lost} if lost else {}),
+        "preset": "learn()",
+        "alg": next(name for name, cls in ALGORITHMS.items() if isinstance(learner.settings, cls)),
+        "policy": POLICIES.get(type(learner.pi).__name__, type(learner.pi).__name__),
+        "seed": learner.seed,
+        "num_envs": learner.num_envs,
+        "batch": "per-rank",
+        **{name: learner.run[name] for name in ("averaging", "env_threads", "checkpoint_every")},
+        "env_workers": 0,
+        "keep_checkpoints": KEPT,
+        "run_dir": run_dir and str(run_dir),
+        "quiet": not progress,
+        "report": False,
+    }
     limits = {name: x for name in LIMITS if (x := limits[name.replace("num_", "max_")])}
     own |= limits | asdict(learner.settings) | {"policy_settings": learner.pi.description()["settings"]}
     found = {one.name: one.default for one in fields(RunSettings)} | own
@@ -100,6 +117,15 @@ def config_of(learner, settings):
     usual_of_policy = {name: one.default for name, one in inspect.signature(type(learner.pi)).parameters.items()}
     typed = {name: settings[name] for name in ("env", "policy", "seed", *usual) if settings[name] != usual.get(name)}
     typed |= {name: x for name, x in settings["policy_settings"].items() if x != usual_of_policy.get(name)}
-    return {"format": LEARN_FORMAT, "typed": typed, "settings": settings, "ranks": learner.comm.size, "seed": learner.seed,
-            "averaging": learner.strategies, "versions": versions(),
-            "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "platform": platform.platform()}
+    return {
+        "format": LEARN_FORMAT,
+        "typed": typed,
+        "settings": settings,
+        "ranks": learner.comm.size,
+        "seed": learner.seed,
+        "averaging": learner.strategies,
+        "versions": versions(),
+        "argv": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "platform": platform.platform(),
+    }

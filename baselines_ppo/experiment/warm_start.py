@@ -3,6 +3,7 @@
 The policy's weights and observation filter are taken over; Adam, return scale, schedules and counters start afresh. The run's folder keeps a copy, so that
 a run that is killed before its first checkpoint starts again from the same numbers, whatever has become of the file.
 """
+
 from baselines_ppo.experiment.outputs import environment_of
 from common.errors import UserError
 from common.hints import USE_CNN, USE_MLP
@@ -31,9 +32,11 @@ def read_start(path, pi, comm, in_words=as_arguments):
     Raises:
         UserError: on all ranks alike, if there is none, or it does not fit.
     """
+
     def read():
         file = find_policy(path).resolve()
         return str(file), load_fitting(file, pi, in_words).state()
+
     return comm.from_root(read)
 
 
@@ -42,13 +45,19 @@ def load_fitting(file, pi, in_words):
     arrays, metadata = read_policy(file)
     written, own = metadata.get("class"), type(pi).__name__
     if written != own and written in POLICIES:
-        raise UserError(f"{file} holds a policy of class {written}, this run has one of class {own}; {POLICIES[written]}")
+        raise UserError(
+            f"{file} holds a policy of class {written}, this run has one of class {own}; {POLICIES[written]}"
+        )
     loaded = build(type(pi), file, arrays, metadata)
     check_spaces(file, loaded, pi.ob_space, pi.ac_space, "this run")
-    theirs, ours = ({name: value for name, value in one.settings().items() if name not in BEGINNINGS} for one in (loaded, pi))
+    theirs, ours = (
+        {name: value for name, value in one.settings().items() if name not in BEGINNINGS} for one in (loaded, pi)
+    )
     if wrong := {name: value for name, value in theirs.items() if value != ours.get(name)}:
-        raise UserError(f"{file} has a policy of {', '.join(f'{name}={value}' for name, value in wrong.items())}, this run one of "
-                        f"{', '.join(f'{name}={ours.get(name)}' for name in wrong)}; give {' '.join(in_words(wrong))}")
+        raise UserError(
+            f"{file} has a policy of {', '.join(f'{name}={value}' for name, value in wrong.items())}, this run one of "
+            f"{', '.join(f'{name}={ours.get(name)}' for name in wrong)}; give {' '.join(in_words(wrong))}"
+        )
     return loaded
 
 

@@ -2,6 +2,7 @@
 
 The functions are imported when they are first used (PEP 562), because they need TensorFlow.
 """
+
 import importlib
 
 __all__ = ["export_litert", "export_saved_model"]

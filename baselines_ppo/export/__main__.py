@@ -1,4 +1,5 @@
 """Runs `python -m baselines_ppo.export`."""
+
 import sys
 
 from baselines_ppo.export.writers import main

@@ -2,6 +2,7 @@
 
 The network and the choice of an action are the policy's own; what comes before is in `export_observations`.
 """
+
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
@@ -20,9 +21,15 @@ def observation_specs(pi, batch=None, single=False):
     """
     space = pi.ob_space
     if single:
-        if not isinstance(space, gym.spaces.Box) or not (np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8):
-            raise UserError(f"observation space {in_one_line(space)}: a LiteRT file takes one tensor, a Box of floats or uint8; export a SavedModel")
-        return {"observation": tf.TensorSpec([batch, *space.shape], tf.uint8 if space.dtype == np.uint8 else tf.float32)}
+        if not isinstance(space, gym.spaces.Box) or not (
+            np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8
+        ):
+            raise UserError(
+                f"observation space {in_one_line(space)}: a LiteRT file takes one tensor, a Box of floats or uint8; export a SavedModel"
+            )
+        return {
+            "observation": tf.TensorSpec([batch, *space.shape], tf.uint8 if space.dtype == np.uint8 else tf.float32)
+        }
     return {name: tf.TensorSpec([batch, *leaf.shape], leaf.dtype) for name, leaf in leaves(space).items()}
 
 
@@ -37,7 +44,9 @@ def actions(space, ac, single):
         return {"action": tf.cast(ac, space.dtype)}
     dtype = np.float32 if single else space.dtype
     low, high = space.low.astype(dtype), space.high.astype(dtype)
-    low = np.where(low < space.low, np.nextafter(low, np.inf, dtype=dtype), low)  # a bound such as 0.1, rounded outwards
+    low = np.where(
+        low < space.low, np.nextafter(low, np.inf, dtype=dtype), low
+    )  # a bound such as 0.1, rounded outwards
     high = np.where(high > space.high, np.nextafter(high, -np.inf, dtype=dtype), high)
     return {"action": ac, "env_action": tf.clip_by_value(tf.cast(ac, dtype), low, high)}
 
@@ -66,10 +75,16 @@ def policy_functions(pi, batch=None, single=False):
     @tf.function(autograph=False)
     def act(**observation):
         flat, vpred = network(observation)
-        return actions(pi.ac_space, pi.pdtype.mode(TensorFlowOperators, flat), single) | {"value": vpred, "flatparam": flat}
+        return actions(pi.ac_space, pi.pdtype.mode(TensorFlowOperators, flat), single) | {
+            "value": vpred,
+            "flatparam": flat,
+        }
 
     @tf.function(autograph=False)
     def sample(noise, **observation):
         return actions(pi.ac_space, pi.pdtype.sample(TensorFlowOperators, network(observation)[0], noise), single)
 
-    return module, {"act": act.get_concrete_function(**specs), "sample": sample.get_concrete_function(noise=noise_spec(pi, batch), **specs)}
+    return module, {
+        "act": act.get_concrete_function(**specs),
+        "sample": sample.get_concrete_function(noise=noise_spec(pi, batch), **specs),
+    }

@@ -3,6 +3,7 @@
 The counterpart of what a policy does in NumPy: `common.policies.observation_encoder.ObservationEncoder`, and `Policy.prepare` with
 `common.running_mean_std.RunningMeanStd.normalise`.
 """
+
 import copy
 import re
 
@@ -35,7 +36,9 @@ def one_hot(space, x):
     sizes, starts = (space.nvec, space.start) if isinstance(space, gym.spaces.MultiDiscrete) else (space.n, space.start)
     columns = tf.unstack(tf.reshape(x, [-1, np.size(sizes)]), axis=1)
     factors = zip(columns, np.ravel(sizes), np.ravel(starts))
-    return tf.concat([tf.one_hot(tf.cast(column, tf.int64) - int(start), int(n)) for column, n, start in factors], axis=1)
+    return tf.concat(
+        [tf.one_hot(tf.cast(column, tf.int64) - int(start), int(n)) for column, n, start in factors], axis=1
+    )
 
 
 def flattened(space, x):
@@ -93,8 +96,10 @@ def prepared(pi, x, single):
     try:
         return getattr(pi, "prepare_tensor", pi.prepare)(x)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:
-        raise UserError(f"{type(pi).__name__}.prepare works on NumPy arrays only ({type(error).__name__}); define prepare_tensor(ob) beside it, "
-                        "the same in TensorFlow") from error
+        raise UserError(
+            f"{type(pi).__name__}.prepare works on NumPy arrays only ({type(error).__name__}); define prepare_tensor(ob) beside it, "
+            "the same in TensorFlow"
+        ) from error
     finally:
         pi.ob_rms = ob_rms
 
@@ -118,5 +123,7 @@ def check_preparation(pi, single):
     tensor = tf.constant(obs, tf.float32 if single and obs.dtype != np.uint8 else obs.dtype)
     found = tf.function(lambda x: prepared(pi, x, single), autograph=False).get_concrete_function(tensor)(tensor)
     if not np.allclose(found, pi.prepare(obs), rtol=1e-5, atol=1e-5):
-        raise UserError(f"{type(pi).__name__} prepares observations in TensorFlow, for export, otherwise than in NumPy, for acting; "
-                        "let prepare_tensor(ob) do what prepare(ob) does")
+        raise UserError(
+            f"{type(pi).__name__} prepares observations in TensorFlow, for export, otherwise than in NumPy, for acting; "
+            "let prepare_tensor(ob) do what prepare(ob) does"
+        )

@@ -1,4 +1,5 @@
 """Writing a folder as `common.storage.array_files.write_atomically` writes a file: whole or not at all, and over nothing."""
+
 import contextlib
 import shutil
 

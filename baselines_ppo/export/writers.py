@@ -2,6 +2,7 @@
 
 `python -m baselines_ppo.export RUN OUT` on the command line, `export_saved_model` and `export_litert` in Python.
 """
+
 import re
 import tempfile
 
@@ -59,11 +60,13 @@ def saver(pi, **kwargs):
     import tensorflow as tf
 
     from baselines_ppo.export.graph import policy_functions
+
     module, functions = policy_functions(pi, **kwargs)
 
     def save(folder):
         with quiet_stderr():
             tf.saved_model.save(module, str(folder), signatures=functions | {"serving_default": functions["act"]})
+
     return save
 
 
@@ -74,6 +77,7 @@ def converted(save, name):
         UserError: if LiteRT lacks an operation that the policy `name` needs.
     """
     import tensorflow as tf
+
     with tempfile.TemporaryDirectory() as folder:
         save(folder)
         try:
@@ -83,7 +87,9 @@ def converted(save, name):
             ops = re.search(r"(?:Flex|Custom) ops: *(.+)", str(error))
             if ops is None:
                 raise
-            raise UserError(f"{name} computes {ops[1].strip()}, for which LiteRT has no kernel; export a SavedModel") from error
+            raise UserError(
+                f"{name} computes {ops[1].strip()}, for which LiteRT has no kernel; export a SavedModel"
+            ) from error
 
 
 # ---- the command line
@@ -92,13 +98,18 @@ def converted(save, name):
 def how_to_load(pi, path, form):
     """Three lines of Python that load an exported policy and act once."""
     from baselines_ppo.export.graph import observation_specs
+
     lite = form == "tflite"
-    call = ", ".join(f'{name}={"numpy" if lite else "tf"}.zeros({spec.shape.as_list()}, "{spec.dtype.name}")'
-                     for name, spec in observation_specs(pi, batch=1, single=lite).items())
+    call = ", ".join(
+        f'{name}={"numpy" if lite else "tf"}.zeros({spec.shape.as_list()}, "{spec.dtype.name}")'
+        for name, spec in observation_specs(pi, batch=1, single=lite).items()
+    )
     output = "env_action" if hasattr(pi.ac_space, "low") else "action"
     if lite:
-        return ("import numpy, tensorflow as tf\n"
-                f'act = tf.lite.Interpreter({str(path)!r}).get_signature_runner("act")\nprint(act({call})["{output}"])')
+        return (
+            "import numpy, tensorflow as tf\n"
+            f'act = tf.lite.Interpreter({str(path)!r}).get_signature_runner("act")\nprint(act({call})["{output}"])'
+        )
     return f'import tensorflow as tf\nact = tf.saved_model.load({str(path)!r}).signatures["act"]\nprint(act({call})["{output}"])'
 
 
@@ -107,7 +118,9 @@ def build_parser():
     parser = Parser(prog=PROG, description="Write a trained policy for programs that do not have this package.")
     parser.add_argument("run", metavar="RUN", type=a_path, help="a run folder, a checkpoint, a policy folder or file")
     parser.add_argument("out", metavar="OUT", type=a_path, help="what to write; must not exist, or be empty")
-    parser.add_argument("--format", choices=("savedmodel", "tflite"), help="default: tflite if OUT ends in .tflite, else savedmodel")
+    parser.add_argument(
+        "--format", choices=("savedmodel", "tflite"), help="default: tflite if OUT ends in .tflite, else savedmodel"
+    )
     return parser
 
 
@@ -116,13 +129,17 @@ def export(argv):
     args = build_parser().parse_args(argv)
     form = args.format or ("tflite" if args.out.suffix == ".tflite" else "savedmodel")
     from common.policies.files import find_policy
+
     file = find_policy(args.run)
     free_path(args.out, folder=form == "savedmodel")
     import_tensorflow(threads=available_cores())
     from common.policies.base import load_policy
+
     pi = load_policy(file)
     path = (export_litert if form == "tflite" else export_saved_model)(pi, args.out)
-    print(f"{file}: wrote its {type(pi).__name__} to {path}, signatures act and sample. To load it:\n{how_to_load(pi, path, form)}")
+    print(
+        f"{file}: wrote its {type(pi).__name__} to {path}, signatures act and sample. To load it:\n{how_to_load(pi, path, form)}"
+    )
 
 
 def main(argv=None):

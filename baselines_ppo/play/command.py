@@ -1,4 +1,5 @@
 """Watching a trained policy: load it, run episodes, print what they earned, film one."""
+
 import json
 import shlex
 import sys
@@ -62,8 +63,10 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
             if heartbeat is not None:
                 heartbeat.step += 1
             if lengths[episode] >= LONGEST:
-                raise UserError(f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "
-                                "gymnasium.wrappers.TimeLimit")
+                raise UserError(
+                    f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "
+                    "gymnasium.wrappers.TimeLimit"
+                )
         if monitor is not None:
             monitor.take_episodes()  # or it keeps those of a whole training's evaluations
     return returns, lengths
@@ -95,13 +98,17 @@ def load_with_env(path, env_id=None, env_kwargs=None):
     from common.envs.factory import make_env
     from common.policies.base import load_policy, read_policy
     from common.runtime.tf_import import quiet_stderr
+
     gym.logger.min_level = gym.logger.ERROR
     given, path = user_path(path), find_policy(path).resolve()
     metadata = read_policy(path)[1]
     if "env" not in metadata and path.parent.name == "checkpoints":
         settings = (RunFolder.config_in(path.parents[1]) or {}).get("settings")
         metadata |= settings if isinstance(settings, dict) else {}
-    env_id, env_kwargs = env_id or env_named_in(metadata, path, given), kwargs_in(metadata, path) if env_kwargs is None else env_kwargs
+    env_id, env_kwargs = (
+        env_id or env_named_in(metadata, path, given),
+        kwargs_in(metadata, path) if env_kwargs is None else env_kwargs,
+    )
     with quiet_stderr():
         env = make_env(env_id, training=False, env_kwargs=env_kwargs)
     pi = load_policy(path)
@@ -121,8 +128,10 @@ def kwargs_in(metadata, path):
         raise UserError(f"{path} gives its environment the arguments {shown(found)}, no JSON object; give --env-kwargs")
     if lost:
         what = ", ".join(f"{name} (a value of type {kind})" for name, kind in lost.items())
-        raise UserError(f"{path}: its environment was made with {in_brief(what)}, which no file holds; give --env-kwargs, a JSON object with what takes their "
-                        f"place, such as --env-kwargs {shlex.quote(in_brief(json.dumps(found)))} to leave them out")
+        raise UserError(
+            f"{path}: its environment was made with {in_brief(what)}, which no file holds; give --env-kwargs, a JSON object with what takes their "
+            f"place, such as --env-kwargs {shlex.quote(in_brief(json.dumps(found)))} to leave them out"
+        )
     return {name: x for name, x in found.items() if (name, x) != ("render_mode", "human")}
 
 
@@ -135,9 +144,13 @@ def env_named_in(metadata, path, given):
     """
     env_id = metadata.get("env")
     if not isinstance(env_id, str):
-        raise UserError(f"{path} does not name its environment{'' if env_id is None else f', but {shown(env_id)}'}; give --env")
+        raise UserError(
+            f"{path} does not name its environment{'' if env_id is None else f', but {shown(env_id)}'}; give --env"
+        )
     if ":" in env_id and given.is_file():
-        raise UserError(f"{path} names the environment {shown(env_id)}, which is code to be imported; if you trust it, give --env")
+        raise UserError(
+            f"{path} names the environment {shown(env_id)}, which is code to be imported; if you trust it, give --env"
+        )
     return env_id
 
 
@@ -146,10 +159,18 @@ def summary(returns, lengths):
     interval = None
     if len(returns) > 1:
         from scipy import stats
+
         half = float(stats.t.ppf(0.975, len(returns) - 1) * returns.std(ddof=1) / np.sqrt(len(returns)))
         interval = [float(returns.mean()) - half, float(returns.mean()) + half]
-    return {"episodes": len(returns), "mean": float(returns.mean()), "deviation": float(returns.std()), "interval": interval,
-            "min": float(returns.min()), "max": float(returns.max()), "length": float(lengths.mean())}
+    return {
+        "episodes": len(returns),
+        "mean": float(returns.mean()),
+        "deviation": float(returns.std()),
+        "interval": interval,
+        "min": float(returns.min()),
+        "max": float(returns.max()),
+        "length": float(lengths.mean()),
+    }
 
 
 def watched_how(episodes, args):
@@ -182,8 +203,10 @@ def play(typed, args):
         writable_file(args.video, "--video")
     window, film_path = watched_how(episodes, args)
     from common.runtime.tf_import import available_cores, import_tensorflow
+
     import_tensorflow(threads=available_cores())
     from baselines_ppo.play.video import Recorder, film_episode, show_episodes
+
     pi, env, env_id, env_kwargs = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"))
     recorder = Recorder(env)
     try:
@@ -202,7 +225,7 @@ def play(typed, args):
         print(f"{warning}; a film instead of it", file=sys.stderr)
     if film_path is None:
         return 0
-    _, frames, warning = film_episode(env_id, env_kwargs, seed, recorder.actions[:lengths[0]], film_path)
+    _, frames, warning = film_episode(env_id, env_kwargs, seed, recorder.actions[: lengths[0]], film_path)
     print(warning or f"film of the first episode, {frames} frames: {film_path}", file=sys.stderr)
     return 1 if warning and args.video else 0
 
@@ -211,9 +234,25 @@ def say(returns, lengths, env_id, args):
     """Print what episodes earned: a line, or a JSON object."""
     found, how = summary(returns, lengths), "deterministic" if args.deterministic else "stochastic"
     if args.json:
-        print(json.dumps({"env": env_id, "policy": str(find_policy(args.load_path)), "actions": how, **found, "returns": returns.tolist(),
-                          "lengths": lengths.tolist()}))
+        print(
+            json.dumps(
+                {
+                    "env": env_id,
+                    "policy": str(find_policy(args.load_path)),
+                    "actions": how,
+                    **found,
+                    "returns": returns.tolist(),
+                    "lengths": lengths.tolist(),
+                }
+            )
+        )
         return
-    interval = f", 95 % interval of the mean {found['interval'][0]:.6g} to {found['interval'][1]:.6g}" if found["interval"] else ""
-    print(f"{env_id}: {len(returns)} {how} episode{'s' * (len(returns) != 1)}, return {found['mean']:.6g} +- {found['deviation']:.4g} "
-          f"(from {found['min']:.6g} to {found['max']:.6g}){interval}, length {found['length']:.6g}")
+    interval = (
+        f", 95 % interval of the mean {found['interval'][0]:.6g} to {found['interval'][1]:.6g}"
+        if found["interval"]
+        else ""
+    )
+    print(
+        f"{env_id}: {len(returns)} {how} episode{'s' * (len(returns) != 1)}, return {found['mean']:.6g} +- {found['deviation']:.4g} "
+        f"(from {found['min']:.6g} to {found['max']:.6g}){interval}, length {found['length']:.6g}"
+    )

@@ -3,6 +3,7 @@
 The process that plays records its actions; another, without TensorFlow, plays them again and takes the pictures. Mesa's OpenGL and TensorFlow
 crash in one process, whichever comes first: each brings an LLVM.
 """
+
 import contextlib
 import copy
 import multiprocessing
@@ -73,8 +74,15 @@ def elsewhere(function, env_id, *args):
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     choose_opengl()
     try:
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=signal.signal,
-                                 initargs=(signal.SIGINT, signal.SIG_DFL)) as pool, ending_children():
+        with (
+            ProcessPoolExecutor(
+                1,
+                mp_context=multiprocessing.get_context("spawn"),
+                initializer=signal.signal,
+                initargs=(signal.SIGINT, signal.SIG_DFL),
+            ) as pool,
+            ending_children(),
+        ):
             with deaf():
                 future = pool.submit(function, env_id, *args)
             return future.result(), None
@@ -112,6 +120,7 @@ def show_again(env_id, env_kwargs, seed, episodes):
     """As `show_episodes`, in this process, where TensorFlow must not have been imported."""
     from common.envs.factory import make_env
     from common.runtime.tf_import import quiet_stderr
+
     gym.logger.min_level = gym.logger.ERROR
     with quiet_stderr():  # what windows say on their way
         try:
@@ -129,6 +138,7 @@ def draw_again(env_id, env_kwargs, seed, actions, path):
     """As `film_episode`, in this process, where TensorFlow must not have been imported."""
     from common.envs.factory import kind_of, make_env
     from common.runtime.tf_import import quiet_stderr
+
     gym.logger.min_level = gym.logger.ERROR
     # without its name Gymnasium 1.4 takes a camera that stands still; and software draws 480 x 480 for half as long again
     look = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if kind_of(env_id) == "mujoco" else {}

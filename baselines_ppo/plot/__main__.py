@@ -1,4 +1,5 @@
 """Runs `python -m baselines_ppo.plot`."""
+
 import sys
 
 from baselines_ppo.plot.command import main

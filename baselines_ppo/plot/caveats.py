@@ -1,4 +1,5 @@
 """What makes a comparison of runs say more than it knows: runs of unequal length, and copies of one run that count as seeds."""
+
 import json
 
 from baselines_ppo.config.resolve import MAY_CHANGE
@@ -19,7 +20,9 @@ def unfinished(groups):
     for name, runs in groups.items():
         short = [run for run in runs if (found := part_done(run)) and found[0] < NEARLY]
         if short:
-            which = ", ".join(f"{run.path} ({done(run)[0]})" for run in short[:SHOWN]) + (", ..." if len(short) > SHOWN else "")
+            which = ", ".join(f"{run.path} ({done(run)[0]})" for run in short[:SHOWN]) + (
+                ", ..." if len(short) > SHOWN else ""
+            )
             yield f"{name}: {len(short)} of {len(runs)} runs did not come to their end: {which}"
 
 
@@ -30,8 +33,10 @@ def unequal(groups):
         return
     ends = {name: min(steps) for name, steps in ends.items()}
     if min(ends.values()) < NEARLY * max(ends.values()):
-        yield (f"the groups were trained for unequal lengths: {', '.join(f'{steps:,.0f} steps ({name})' for name, steps in ends.items())}; "
-               "a difference may be one of length")
+        yield (
+            f"the groups were trained for unequal lengths: {', '.join(f'{steps:,.0f} steps ({name})' for name, steps in ends.items())}; "
+            "a difference may be one of length"
+        )
 
 
 def copies(groups):
@@ -47,6 +52,12 @@ def copies(groups):
             if len(same) > 1:
                 which = ", ".join(str(run.path) for run in same[:SHOWN]) + (", ..." if len(same) > SHOWN else "")
                 commits = {run.config.get("git_commit") for run in same}
-                one = "they are one run" if len(commits) == 1 and not str(*commits).endswith("+") else "unless their code differed, they are one run"
-                yield (f"{name}: {len(same)} runs have the same seed, {same[0].settings['seed']}, and the same settings: {which}; {one} that "
-                       "counts as several, which makes intervals too narrow and p too small: leave all but one out")
+                one = (
+                    "they are one run"
+                    if len(commits) == 1 and not str(*commits).endswith("+")
+                    else "unless their code differed, they are one run"
+                )
+                yield (
+                    f"{name}: {len(same)} runs have the same seed, {same[0].settings['seed']}, and the same settings: {which}; {one} that "
+                    "counts as several, which makes intervals too narrow and p too small: leave all but one out"
+                )

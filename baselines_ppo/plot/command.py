@@ -6,6 +6,7 @@
 Runs of one group are the seeds of one curve. Baselines' and Stable-Baselines3's folders stand beside our own. Draws without a display, and does not
 import TensorFlow.
 """
+
 import json
 import logging
 import sys
@@ -20,12 +21,21 @@ from common.loggers.console import number
 from common.storage.paths import writable_file
 
 SUFFIXES = (".png", ".pdf", ".svg")
-OKABE_ITO = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # told apart with any colour vision; yellow left out
+OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # told apart with any colour vision; yellow left out
 STYLES = ("-", "--", ":", "-.")
 GRID, RESAMPLES = 300, 2000
 
 
 # ---- the figure
+
 
 def band(curves, rng):
     """Bootstrapped 95 % interval [2, grid] of the mean over seeds of curves [seeds, grid]."""
@@ -59,33 +69,48 @@ def draw(groups, path, x="steps", window=100, title=None):
     Returns:
         Lines on curves that end before their longest run does.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # or its first start tells that it looks for fonts, and where there is no cache
+    logging.getLogger("matplotlib").setLevel(
+        logging.ERROR
+    )  # or its first start tells that it looks for fonts, and where there is no cache
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
+
     columns = min(len(groups), 3)
     rows = -(-len(groups) // columns)
     figure = Figure(figsize=(2.2 + 4.6 * columns, 0.6 + 3.4 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     names = sorted({name for several in groups.values() for name in several})
-    looks = {name: {"color": OKABE_ITO[i % len(OKABE_ITO)], "linestyle": STYLES[i // len(OKABE_ITO) % len(STYLES)]} for i, name in enumerate(names)}
+    looks = {
+        name: {"color": OKABE_ITO[i % len(OKABE_ITO)], "linestyle": STYLES[i // len(OKABE_ITO) % len(STYLES)]}
+        for i, name in enumerate(names)
+    }
     rng, notes = np.random.default_rng(0), []
     for ax, (env, several) in zip(axes.flat, groups.items()):
         curves = {name: on_common_grid(runs, x, window) for name, runs in several.items()}
         unit, scale = time_unit(max(grid[-1] for grid, _, _ in curves.values())) if x == "time" else (x, 1)
         for name, (grid, returns, longest) in curves.items():
             seeds = f"{len(returns)} seed{'s' if len(returns) > 1 else ''}"
-            ax.plot(grid / scale, returns.mean(axis=0), label=f"{name} ({seeds})", linewidth=1.6, marker="o" if len(grid) == 1 else None, **looks[name])
+            ax.plot(
+                grid / scale,
+                returns.mean(axis=0),
+                label=f"{name} ({seeds})",
+                linewidth=1.6,
+                marker="o" if len(grid) == 1 else None,
+                **looks[name],
+            )
             if len(returns) > 1:
                 ax.fill_between(grid / scale, *band(returns, rng), color=looks[name]["color"], alpha=0.2, linewidth=0)
             if grid[-1] < 0.9 * longest:
-                notes.append(f"{env}, {name}: the curve ends at {number(grid[-1])} {x}, where its shortest run does; the longest has {number(longest)}")
+                notes.append(
+                    f"{env}, {name}: the curve ends at {number(grid[-1])} {x}, where its shortest run does; the longest has {number(longest)}"
+                )
         ax.set(title=env, xlabel=f"time, {unit}" if x == "time" else x, ylabel=f"return, mean of {window} episodes")
         if x != "time":
             ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
         ax.legend(frameon=False, fontsize="small")
-    for ax in axes.flat[len(groups):]:
+    for ax in axes.flat[len(groups) :]:
         ax.set_axis_off()
     if title:
         figure.suptitle(title)
@@ -98,14 +123,20 @@ def draw(groups, path, x="steps", window=100, title=None):
 
 # ---- the terminal
 
+
 def show(found, stream):
     """Print what `compare` found."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
     console = Console(file=stream, highlight=False, markup=False, width=None if stream.isatty() else 160)
-    table = Table(title=f"final return: mean of the last {found['final_episodes']} episodes", title_justify="left",
-                  caption="deviation and 95 % interval (Student's) are over seeds", caption_justify="left")
+    table = Table(
+        title=f"final return: mean of the last {found['final_episodes']} episodes",
+        title_justify="left",
+        caption="deviation and 95 % interval (Student's) are over seeds",
+        caption_justify="left",
+    )
     for heading in ("environment", "group"):
         table.add_column(heading, overflow="fold")
     for heading in ("seeds", "mean ± deviation", "95 % interval", "best"):
@@ -114,29 +145,53 @@ def show(found, stream):
         for name, x in one["groups"].items():
             deviation = f" ± {number(x['deviation'])}" if x["deviation"] is not None else ""
             interval = f"{number(x['interval'][0])} to {number(x['interval'][1])}" if x["interval"] else "-"
-            table.add_row(Text(env), Text(name), str(x["seeds"]), number(x["mean"]) + deviation, interval, number(x["best"]))
+            table.add_row(
+                Text(env), Text(name), str(x["seeds"]), number(x["mean"]) + deviation, interval, number(x["best"])
+            )
         table.add_section()
     console.print(table)
     for env, one in found["environments"].items():
         for pair in one["comparisons"]:
             console.print(f"{env}: {pair['statement']}", soft_wrap=True)
         if one["untested"]:
-            console.print(f"{env}: it takes at least two seeds each to tell groups apart; one seed: {'; '.join(one['untested'])}", soft_wrap=True)
+            console.print(
+                f"{env}: it takes at least two seeds each to tell groups apart; one seed: {'; '.join(one['untested'])}",
+                soft_wrap=True,
+            )
         for caution in one["cautions"]:
             console.print(f"{env}: {caution}", soft_wrap=True)
     if found["correction"]:
-        console.print(f"told apart at p < {LEVEL} after correction ({found['correction']}); each interval is of its own pair alone", soft_wrap=True)
+        console.print(
+            f"told apart at p < {LEVEL} after correction ({found['correction']}); each interval is of its own pair alone",
+            soft_wrap=True,
+        )
 
 
 def parser():
     """The command line's."""
-    made = Parser(prog="baselines_ppo.plot", allow_abbrev=False, description="Compare runs: curves, final returns, and which differences are more than "
-                  "chance. Reads run folders, Baselines' and Stable-Baselines3's log folders, and single Monitor or progress files.")
-    made.add_argument("paths", nargs="+", metavar="PATH", type=a_path, help="a run folder, a folder that holds some at any depth, or one file")
-    made.add_argument("--group", metavar="KEY", help="the setting, as in config.json, that makes the groups, whose runs are the seeds of one curve "
-                      "[the settings that differ; without config.json: the folder's name]")
+    made = Parser(
+        prog="baselines_ppo.plot",
+        allow_abbrev=False,
+        description="Compare runs: curves, final returns, and which differences are more than "
+        "chance. Reads run folders, Baselines' and Stable-Baselines3's log folders, and single Monitor or progress files.",
+    )
+    made.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        type=a_path,
+        help="a run folder, a folder that holds some at any depth, or one file",
+    )
+    made.add_argument(
+        "--group",
+        metavar="KEY",
+        help="the setting, as in config.json, that makes the groups, whose runs are the seeds of one curve "
+        "[the settings that differ; without config.json: the folder's name]",
+    )
     made.add_argument("--x", choices=("steps", "time", "episodes"), default="steps", help="the horizontal axis [steps]")
-    made.add_argument("--out", type=a_path, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]")
+    made.add_argument(
+        "--out", type=a_path, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]"
+    )
     made.add_argument("--window", type=count, default=100, help="episodes of the running mean [100]")
     made.add_argument("--final", type=count, default=100, help="episodes that a final return is the mean of [100]")
     made.add_argument("--title", help="over the figure")
@@ -164,8 +219,13 @@ def main(argv=None):
     except KeyboardInterrupt:
         complain("interrupted", "baselines_ppo.plot")
         return 130
-    notes += [f"{run.path}: without Monitor files returns are the means of its progress.csv" for several in groups.values() for runs in several.values()
-              for run in runs if run.curve.averaged]
+    notes += [
+        f"{run.path}: without Monitor files returns are the means of its progress.csv"
+        for several in groups.values()
+        for runs in several.values()
+        for run in runs
+        if run.curve.averaged
+    ]
     if args.json:
         print(json.dumps(found | {"figure": str(args.out), "notes": notes}))
     else:

@@ -1,4 +1,5 @@
 """Which runs belong to one curve, and which differences between curves are more than chance."""
+
 import difflib
 import itertools
 import json
@@ -20,6 +21,7 @@ LEVEL = 0.05  # of every interval and test
 
 
 # ---- which run belongs to which curve
+
 
 def load(paths):
     """The runs at the paths, each once, whatever number of paths leads there; and {environment: [runs]}.
@@ -60,7 +62,13 @@ def grouped(environments, key=None):
     names = sorted({name for run in runs for name in run.settings})
     if key is not None and key not in names:
         near = difflib.get_close_matches(key, names, n=3)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(names)}" if names else "there is no config.json"
+        hint = (
+            f"did you mean {' or '.join(near)}?"
+            if near
+            else f"there are {', '.join(names)}"
+            if names
+            else "there is no config.json"
+        )
         raise UserError(f"--group {key}: no run has this setting; {hint}")
     keys = [key] if key is not None else differing(environments)
     found = {}
@@ -93,10 +101,13 @@ def group_name(run, keys):
         return re.sub(r"[-_.]?seed[-_=]?\d+$", "", name) or run.folder.resolve().parent.name
     if not keys:
         return str(run.settings.get("preset"))
-    return ", ".join(f"{run.settings.get(key)}" if key in ("preset", "alg") else f"{key}={run.settings.get(key)}" for key in keys)
+    return ", ".join(
+        f"{run.settings.get(key)}" if key in ("preset", "alg") else f"{key}={run.settings.get(key)}" for key in keys
+    )
 
 
 # ---- figures of a group, and of a pair of them
+
 
 def compare(groups, episodes=100):
     """Final returns of all groups, and Welch's t-test of each pair that has at least two seeds each.
@@ -108,22 +119,44 @@ def compare(groups, episodes=100):
     Returns:
         A dict that can be written as JSON.
     """
-    finals = {env: {name: np.array([run.curve.final(episodes) for run in runs]) for name, runs in several.items()} for env, several in groups.items()}
-    found = {env: {"groups": {name: {"seeds": len(x), **figures(x), "returns": x.tolist(), "runs": [str(run.path) for run in groups[env][name]]}
-                              for name, x in several.items()},
-                   "comparisons": [welch(a, several[a], b, several[b]) for a, b in itertools.combinations(several, 2)
-                                   if min(len(several[a]), len(several[b])) > 1],
-                   "untested": [name for name, x in several.items() if len(x) < 2] if len(several) > 1 else [],
-                   "cautions": cautions(groups[env])}
-             for env, several in finals.items()}
+    finals = {
+        env: {name: np.array([run.curve.final(episodes) for run in runs]) for name, runs in several.items()}
+        for env, several in groups.items()
+    }
+    found = {
+        env: {
+            "groups": {
+                name: {
+                    "seeds": len(x),
+                    **figures(x),
+                    "returns": x.tolist(),
+                    "runs": [str(run.path) for run in groups[env][name]],
+                }
+                for name, x in several.items()
+            },
+            "comparisons": [
+                welch(a, several[a], b, several[b])
+                for a, b in itertools.combinations(several, 2)
+                if min(len(several[a]), len(several[b])) > 1
+            ],
+            "untested": [name for name, x in several.items() if len(x) < 2] if len(several) > 1 else [],
+            "cautions": cautions(groups[env]),
+        }
+        for env, several in finals.items()
+    }
     tests = [one for env in found.values() for one in env["comparisons"]]
     holm = holm_correction([one["p"] for one in tests])
     for one, p in zip(tests, holm):
         one["p_holm"] = p
         one["differ"] = p is not None and p < LEVEL
         one["statement"] = statement(one, corrected=len(tests) > 1)
-    return {"final_episodes": episodes, "level": LEVEL, "test": "Welch's t-test, two-sided",
-            "correction": f"Holm, over {len(tests)} comparisons" if len(tests) > 1 else None, "environments": found}
+    return {
+        "final_episodes": episodes,
+        "level": LEVEL,
+        "test": "Welch's t-test, two-sided",
+        "correction": f"Holm, over {len(tests)} comparisons" if len(tests) > 1 else None,
+        "environments": found,
+    }
 
 
 def figures(x):
@@ -131,9 +164,15 @@ def figures(x):
     if len(x) < 2:
         return {"mean": float(x.mean()), "deviation": None, "interval": None, "best": float(x.max())}
     from scipy import stats
+
     deviation = float(x.std(ddof=1))
-    half = float(stats.t.ppf(1 - LEVEL / 2, len(x) - 1)) * deviation / len(x)**0.5
-    return {"mean": float(x.mean()), "deviation": deviation, "interval": [float(x.mean()) - half, float(x.mean()) + half], "best": float(x.max())}
+    half = float(stats.t.ppf(1 - LEVEL / 2, len(x) - 1)) * deviation / len(x) ** 0.5
+    return {
+        "mean": float(x.mean()),
+        "deviation": deviation,
+        "interval": [float(x.mean()) - half, float(x.mean()) + half],
+        "best": float(x.max()),
+    }
 
 
 def welch(name_a, a, name_b, b):
@@ -143,6 +182,7 @@ def welch(name_a, a, name_b, b):
     found = {"a": name_a, "b": name_b, "difference": float(a.mean() - b.mean()), "interval": None, "p": None}
     if a.std() or b.std():
         from scipy import stats
+
         with without_warnings():  # one group without deviation is fine, where the other has some
             test = stats.ttest_ind(a, b, equal_var=False)
         found |= {"interval": [float(x) for x in test.confidence_interval(1 - LEVEL)], "p": float(test.pvalue)}

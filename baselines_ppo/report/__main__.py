@@ -1,4 +1,5 @@
 """Runs `python -m baselines_ppo.report`."""
+
 import sys
 
 from baselines_ppo.report.command import main

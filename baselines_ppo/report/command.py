@@ -5,6 +5,7 @@
 
 Only --film imports TensorFlow.
 """
+
 import io
 import logging
 import sys
@@ -39,11 +40,20 @@ def contents_of(run):
     headlines = headline(run, evaluations)
     alt = f"Return against steps; {'; '.join(f'{label} {value}' for label, value, _ in headlines[:2])}"
     return png.getvalue(), {
-        "title": run.env or run.folder.resolve().name, "subtitle": subtitle(run), "folder": run.folder.resolve(),
-        "started": to_the_minute(run.config.get("started")), "drawn": to_the_minute(time.strftime("%Y-%m-%dT%H:%M:%S%z")), "headline": headlines,
-        "film": as_data("gif", film.read_bytes()) if film.exists() else None, "curve": {"wide": as_images(wide), "narrow": as_images(narrow), "alt": alt},
-        "evaluations": evaluation_rows(evaluations), "panels": panels(run), "commands": commands(run), "groups": setting_groups(run),
-        "versions": version_rows(run)}
+        "title": run.env or run.folder.resolve().name,
+        "subtitle": subtitle(run),
+        "folder": run.folder.resolve(),
+        "started": to_the_minute(run.config.get("started")),
+        "drawn": to_the_minute(time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        "headline": headlines,
+        "film": as_data("gif", film.read_bytes()) if film.exists() else None,
+        "curve": {"wide": as_images(wide), "narrow": as_images(narrow), "alt": alt},
+        "evaluations": evaluation_rows(evaluations),
+        "panels": panels(run),
+        "commands": commands(run),
+        "groups": setting_groups(run),
+        "versions": version_rows(run),
+    }
 
 
 def draw(run):
@@ -52,11 +62,15 @@ def draw(run):
     Raises:
         UserError: if a file of the run cannot be read, or the folder not written.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # or its first start tells that it looks for fonts, and where there is no cache
+    logging.getLogger("matplotlib").setLevel(
+        logging.ERROR
+    )  # or its first start tells that it looks for fonts, and where there is no cache
     import matplotlib
     from jinja2 import Environment, StrictUndefined
+
     template = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined).from_string(
-        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8"))
+        Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    )
     with matplotlib.rc_context(RC):
         png, contents = contents_of(run)
     page = template.render(contents)
@@ -69,6 +83,7 @@ def draw(run):
 
 # ---- the film
 
+
 def make_film(run):
     """Play one deterministic episode of a run's policy into `film.gif` and TensorBoard.
 
@@ -78,6 +93,7 @@ def make_film(run):
     from baselines_ppo.play.command import evaluate, load_with_env
     from baselines_ppo.play.video import Recorder, film_episode
     from common.runtime.tf_import import available_cores, import_tensorflow
+
     import_tensorflow(threads=available_cores())
     seed, path = run.settings.get("seed") or 0, run.folder / "film.gif"
     try:
@@ -107,17 +123,30 @@ def to_tensorboard(folder, gif, shape, steps):
     """
     import tensorflow as tf
     from tensorboard.plugins.image import metadata
+
     writer = tf.summary.create_file_writer(str(folder))
     with writer.as_default(steps):  # the images plugin reads [width, height, encoded images ...]
-        tf.summary.write("film", tf.constant([str(shape[1]).encode(), str(shape[0]).encode(), gif]), metadata=metadata.create_summary_metadata(None, None))
+        tf.summary.write(
+            "film",
+            tf.constant([str(shape[1]).encode(), str(shape[0]).encode(), gif]),
+            metadata=metadata.create_summary_metadata(None, None),
+        )
     writer.close()
 
 
 def main(argv=None):
     """`python -m baselines_ppo.report`: returns the exit status; 2 is a mistake in what was asked for."""
-    parser = Parser(prog="baselines_ppo.report", allow_abbrev=False, description="Draw curve.png and report.html of a run into its folder.")
+    parser = Parser(
+        prog="baselines_ppo.report",
+        allow_abbrev=False,
+        description="Draw curve.png and report.html of a run into its folder.",
+    )
     parser.add_argument("run", metavar="RUN", type=a_path, help="the run's folder; it may be under way")
-    parser.add_argument("--film", action="store_true", help="film an episode of its policy, too: film.gif, on the page and in TensorBoard")
+    parser.add_argument(
+        "--film",
+        action="store_true",
+        help="film an episode of its policy, too: film.gif, on the page and in TensorBoard",
+    )
     try:
         args = parser.parse_args(argv)
         run = Run(args.run)

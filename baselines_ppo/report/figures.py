@@ -1,4 +1,5 @@
 """The report's figures, as SVG with its text as text, in ink for a light and for a dark page."""
+
 import base64
 import io
 
@@ -12,12 +13,22 @@ DOTS, POINTS = 10_000, 1_000  # drawn at most; more are not seen
 INK = {"light": "#1d2329", "dark": "#d8dee4"}  # as --ink in report.html.j2
 BLUE, ORANGE = "#2b84c6", "#d5701a"  # readable on both pages
 # matplotlib's settings: all ink of one colour, that can be changed in the SVG, and text as text
-RC = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK["light"]) | \
-    {"font.size": 10, "svg.fonttype": "none"}
+RC = dict.fromkeys(
+    ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK["light"]
+) | {"font.size": 10, "svg.fonttype": "none"}
 # column of progress.csv -> what its panel is called; columns that are not here follow, under their own names
-PANELS = {"loss_kl": "KL(old policy ‖ new policy)", "clipfrac": "Clip fraction", "loss_ent": "Entropy", "ev_tdlam_before": "Explained variance",
-          "loss_vf_loss": "Value loss", "loss_pol_surr": "Surrogate loss", "loss_pol_entpen": "Entropy penalty", "beta": "beta of the KL penalty",
-          "stepsize": "Step size", "EpLenMean": "Episode length"}
+PANELS = {
+    "loss_kl": "KL(old policy ‖ new policy)",
+    "clipfrac": "Clip fraction",
+    "loss_ent": "Entropy",
+    "ev_tdlam_before": "Explained variance",
+    "loss_vf_loss": "Value loss",
+    "loss_pol_surr": "Surrogate loss",
+    "loss_pol_entpen": "Entropy penalty",
+    "beta": "beta of the KL penalty",
+    "stepsize": "Step size",
+    "EpLenMean": "Episode length",
+}
 NO_PANEL = {name for names in COLUMNS.values() for name in names} | {"EpThisIter"}
 
 
@@ -25,6 +36,7 @@ def new_figure(width, height, margins=None):
     """A figure of inches and its axes, with margins {left, ...}, or such as its labels need, for twice the time. Matplotlib's settings must be `RC`."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator
+
     figure = Figure(figsize=(width, height), layout=None if margins else "constrained")
     ax = figure.subplots(gridspec_kw=margins)
     ax.spines[["top", "right"]].set_visible(False)
@@ -43,7 +55,13 @@ def as_data(kind, data):
 def as_images(figure):
     """{"light", "dark": data: URI} of a figure: drawn once, its ink changed."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, dpi=150, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(
+        file,
+        format="svg",
+        transparent=True,
+        dpi=150,
+        metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+    )
     svg = file.getvalue()
     return {mode: as_data("svg+xml", svg.replace(INK["light"], ink).encode()) for mode, ink in INK.items()}
 
@@ -60,15 +78,40 @@ def curve_figure(run, evaluations, size):
     curve = run.curve
     if curve is not None and "steps" in curve.axes:
         if not curve.averaged:
-            steps, returns = thinned(DOTS, curve.axes["steps"], np.where(np.isfinite(curve.returns), curve.returns, np.nan))
-            ax.plot(steps, returns, "o", color=BLUE, alpha=0.5 if len(steps) < DOTS / 10 else 0.3, markersize=2.6, markeredgewidth=0, rasterized=True,
-                    label="episodes")
+            steps, returns = thinned(
+                DOTS, curve.axes["steps"], np.where(np.isfinite(curve.returns), curve.returns, np.nan)
+            )
+            ax.plot(
+                steps,
+                returns,
+                "o",
+                color=BLUE,
+                alpha=0.5 if len(steps) < DOTS / 10 else 0.3,
+                markersize=2.6,
+                markeredgewidth=0,
+                rasterized=True,
+                label="episodes",
+            )
         steps, means = thinned(POINTS, *curve.points("steps", WINDOW))
-        ax.plot(steps, means, color=BLUE, linewidth=1.8, marker="o" if len(steps) == 1 else None, label=f"mean of {WINDOW} episodes")
+        ax.plot(
+            steps,
+            means,
+            color=BLUE,
+            linewidth=1.8,
+            marker="o" if len(steps) == 1 else None,
+            label=f"mean of {WINDOW} episodes",
+        )
     else:
         ax.text(0.5, 0.5, "no finished episode yet", transform=ax.transAxes, ha="center")
     if evaluations:
-        ax.plot(evaluations["TimestepsSoFar"], evaluations["EvalRewMean"], "D", color=ORANGE, markersize=4.5, label="evaluations")
+        ax.plot(
+            evaluations["TimestepsSoFar"],
+            evaluations["EvalRewMean"],
+            "D",
+            color=ORANGE,
+            markersize=4.5,
+            label="evaluations",
+        )
     ax.set(xlabel="steps", ylabel="return")
     if ax.get_legend_handles_labels()[0]:
         figure.legend(loc="outside upper left", ncols=3 if size[0] > 5 else 2, frameon=False, fontsize=9, borderpad=0)
@@ -85,7 +128,11 @@ def panel(title, steps, values):
     if title == PANELS["ev_tdlam_before"] and values.min() < -1:
         ax.set_ylim(-1.05, 1.05)  # the first value functions are worse than none by orders of magnitude
         title += ", cut at -1"
-    return {"title": title, "alt": f"{title} against steps: {number(float(values[0]))} at first, {number(float(values[-1]))} at last", **as_images(figure)}
+    return {
+        "title": title,
+        "alt": f"{title} against steps: {number(float(values[0]))} at first, {number(float(values[-1]))} at last",
+        **as_images(figure),
+    }
 
 
 def panels(run):
@@ -93,6 +140,12 @@ def panels(run):
     steps = run.column("steps")
     if steps is None:
         return []
-    names = [*(name for name in PANELS if name in run.rows), *(name for name in run.rows if name not in PANELS and name not in NO_PANEL)]
-    return [panel(PANELS.get(name, name), steps, run.rows[name]) for name in names
-            if np.any((run.rows[name] != 0) & np.isfinite(run.rows[name]) & np.isfinite(steps))]
+    names = [
+        *(name for name in PANELS if name in run.rows),
+        *(name for name in run.rows if name not in PANELS and name not in NO_PANEL),
+    ]
+    return [
+        panel(PANELS.get(name, name), steps, run.rows[name])
+        for name in names
+        if np.any((run.rows[name] != 0) & np.isfinite(run.rows[name]) & np.isfinite(steps))
+    ]

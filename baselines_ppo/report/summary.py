@@ -1,4 +1,5 @@
 """What the report says of a run in words and numbers: headline, evaluations, settings, versions, commands."""
+
 import json
 import shlex
 from dataclasses import fields
@@ -41,7 +42,9 @@ def part_done(run):
     if len(limits) != 1 or last(run, "steps") is None:
         return None
     iterations = len(run.rows.get("TimestepsSoFar", ()))
-    progress = Limits(*(limits.get(name, 0) for name in LIMITS)).progress(last(run, "steps"), last(run, "episodes") or 0, iterations, last(run, "time") or 0)
+    progress = Limits(*(limits.get(name, 0) for name in LIMITS)).progress(
+        last(run, "steps"), last(run, "episodes") or 0, iterations, last(run, "time") or 0
+    )
     return progress, *limits.popitem()
 
 
@@ -50,7 +53,9 @@ def done(run):
     if (found := part_done(run)) is None:
         return "", False
     progress, name, limit = found
-    unit = {"num_timesteps": "steps", "max_episodes": "episodes", "max_iters": "iterations", "max_seconds": "seconds"}[name]
+    unit = {"num_timesteps": "steps", "max_episodes": "episodes", "max_iters": "iterations", "max_seconds": "seconds"}[
+        name
+    ]
     return f"{min(progress, 1):.0%} of {limit:,} {unit}", progress >= 1
 
 
@@ -63,18 +68,34 @@ def headline(run, evaluations):
     if curve is not None and "steps" in curve.axes:
         at, means = curve.points("steps", WINDOW)
         if not curve.averaged:
-            at, means = at[window - 1:], means[window - 1:]  # means of fewer are luck
+            at, means = at[window - 1 :], means[window - 1 :]  # means of fewer are luck
         at, best = at[means.argmax()], means.max()
     averaged = curve is not None and curve.averaged
     mean_of = "mean in progress.csv" if averaged else f"mean of {window} episodes"
-    rows = [("final return", shown(curve.final(WINDOW) if curve is not None else None), f"last {mean_of}" if window else "no finished episode yet"),
-            ("best return", shown(best), f"best {mean_of}, at {at:,.0f} steps" if best is not None else "")]
+    rows = [
+        (
+            "final return",
+            shown(curve.final(WINDOW) if curve is not None else None),
+            f"last {mean_of}" if window else "no finished episode yet",
+        ),
+        ("best return", shown(best), f"best {mean_of}, at {at:,.0f} steps" if best is not None else ""),
+    ]
     if evaluations:
         i = best_evaluation(evaluations)
-        rows.append(("best evaluation", shown(evaluations["EvalRewMean"][i]), f"at {evaluations['TimestepsSoFar'][i]:,.0f} steps"))
+        rows.append(
+            (
+                "best evaluation",
+                shown(evaluations["EvalRewMean"][i]),
+                f"at {evaluations['TimestepsSoFar'][i]:,.0f} steps",
+            )
+        )
     so_far = ", ".join(filter(None, (done(run)[0], "" if episodes is None else f"{episodes:,.0f} episodes")))
-    return [*rows, ("steps", "–" if steps is None else f"{steps:,.0f}", so_far), ("time", "–" if seconds is None else clock(seconds), "h:mm:ss"),
-            ("steps per second", f"{steps / seconds:,.0f}" if steps and seconds else "–", "from start to end")]
+    return [
+        *rows,
+        ("steps", "–" if steps is None else f"{steps:,.0f}", so_far),
+        ("time", "–" if seconds is None else clock(seconds), "h:mm:ss"),
+        ("steps per second", f"{steps / seconds:,.0f}" if steps and seconds else "–", "from start to end"),
+    ]
 
 
 def read_evaluations(folder):
@@ -100,24 +121,47 @@ def evaluation_rows(evaluations, most=10):
     recent = range(max(0, n - most), n)
 
     def row(i):
-        cell = {name: shown(evaluations[column][i] if column in evaluations else None)
-                for name, column in (("mean", "EvalRewMean"), ("deviation", "EvalRewStd"), ("lowest", "EvalRewMin"), ("highest", "EvalRewMax"),
-                                     ("length", "EvalLenMean"))}
+        cell = {
+            name: shown(evaluations[column][i] if column in evaluations else None)
+            for name, column in (
+                ("mean", "EvalRewMean"),
+                ("deviation", "EvalRewStd"),
+                ("lowest", "EvalRewMin"),
+                ("highest", "EvalRewMax"),
+                ("length", "EvalLenMean"),
+            )
+        }
         return cell | {"steps": f"{evaluations['TimestepsSoFar'][i]:,.0f}", "best": i == best, "apart": i not in recent}
+
     return [row(i) for i in ([] if best in recent else [best]) + [*recent]]
 
 
 def setting_groups(run):
     """[(concern, rows)]: every setting with its value and meaning, as `--help` groups them."""
-    docs = {one.name: one.metadata["doc"] for one in fields(RunSettings)} | {name: doc for name, (_, doc) in POLICY_SETTINGS.items()} | \
-        {name: next(iter(algorithms.values())).metadata["doc"] for name, algorithms in algorithm_fields().items()}
-    typed, left = run.config.get("typed") or {}, {name: value for name, value in run.settings.items() if name != "ranks"}
+    docs = (
+        {one.name: one.metadata["doc"] for one in fields(RunSettings)}
+        | {name: doc for name, (_, doc) in POLICY_SETTINGS.items()}
+        | {name: next(iter(algorithms.values())).metadata["doc"] for name, algorithms in algorithm_fields().items()}
+    )
+    typed, left = (
+        run.config.get("typed") or {},
+        {name: value for name, value in run.settings.items() if name != "ranks"},
+    )
     found = []
     for concern, names in (GROUPS | {"policy": tuple(POLICY_SETTINGS)}).items():
         found.append((concern, [(name, left.pop(name)) for name in names if name in left]))
     found.append(("more", [*left.items()]))
-    return [(concern, [{"name": name, "value": in_words(value), "doc": docs.get(name, ""), "typed": name in typed} for name, value in rows])
-            for concern, rows in found if rows]
+    return [
+        (
+            concern,
+            [
+                {"name": name, "value": in_words(value), "doc": docs.get(name, ""), "typed": name in typed}
+                for name, value in rows
+            ],
+        )
+        for concern, rows in found
+        if rows
+    ]
 
 
 def in_words(value):
@@ -127,8 +171,11 @@ def in_words(value):
 
 def version_rows(run):
     """[(what, version)], the commit, the machine and the command line among them."""
-    more = {"git commit": run.config.get("git_commit"), "platform": run.config.get("platform"),
-            "command line": shlex.join(map(str, run.config.get("argv") or []))}
+    more = {
+        "git commit": run.config.get("git_commit"),
+        "platform": run.config.get("platform"),
+        "command line": shlex.join(map(str, run.config.get("argv") or [])),
+    }
     return [(name, value) for name, value in ((run.config.get("versions") or {}) | more).items() if value]
 
 
@@ -139,14 +186,23 @@ def commands(run):
     if run.settings:
         limit = next((name for name in LIMITS if run.settings.get(name)), None)
         longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] else ""
-        found += [("Resume, twice as far:" if longer else "Resume:", resume_command(folder, run.config.get("ranks") or 1) + longer),
-                  ("Play the policy:", play_command(folder))]
+        found += [
+            (
+                "Resume, twice as far:" if longer else "Resume:",
+                resume_command(folder, run.config.get("ranks") or 1) + longer,
+            ),
+            ("Play the policy:", play_command(folder)),
+        ]
         if (run.folder / "best" / "policy.safetensors").exists():
             found.append(("Play the best policy:", play_command(folder / "best")))
         found.append(("Watch in TensorBoard:", f"tensorboard --logdir {path}/tb"))
     if run.config.get("format") == LEARN_FORMAT:
         del found[0]  # nobody but its own script can go on with it
-    return [*found, ("Compare with others:", f"{TOOL}.plot {path} OTHER_RUN ..."), ("Draw this page again:", report_command(folder))]
+    return [
+        *found,
+        ("Compare with others:", f"{TOOL}.plot {path} OTHER_RUN ..."),
+        ("Draw this page again:", report_command(folder)),
+    ]
 
 
 def subtitle(run):

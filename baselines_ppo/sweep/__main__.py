@@ -1,4 +1,5 @@
 """Runs `python -m baselines_ppo.sweep`."""
+
 import sys
 
 from baselines_ppo.sweep.command import main

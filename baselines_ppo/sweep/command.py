@@ -2,6 +2,7 @@
 
 Every run is a process of its own. A sweep may be killed at any moment; given its folder again it goes on.
 """
+
 import re
 import shlex
 import sys
@@ -52,7 +53,9 @@ class Sweep:
 
     def __init__(self, values, args, program):
         if communicator.launched_ranks()[0] > 1:
-            raise UserError(f"a sweep starts mpirun itself, and here mpirun has started {communicator.launched_ranks()[0]} of them; leave it out, and give --ranks")
+            raise UserError(
+                f"a sweep starts mpirun itself, and here mpirun has started {communicator.launched_ranks()[0]} of them; leave it out, and give --ranks"
+            )
         self.program, self.dry_run = program, args.dry_run
         self.folder = SweepFolder(args.sweep_dir or default_folder(with_config(args.config, values, args.ranks or 1)))
         if self.folder.path.is_dir() and not self.dry_run:
@@ -63,7 +66,9 @@ class Sweep:
         if not self.dry_run:
             if self.folder.lock is None:
                 self.claim()
-            self.folder.write_definition({"settings": self.values, "ranks": self.ranks, "runs": {run.name: run.typed for run in self.runs}})
+            self.folder.write_definition(
+                {"settings": self.values, "ranks": self.ranks, "runs": {run.name: run.typed for run in self.runs}}
+            )
 
     def claim(self):
         """Take the folder; where it cannot be locked, say so."""
@@ -75,14 +80,18 @@ class Sweep:
         before = self.folder.definition()
         self.ranks = args.ranks or (before["ranks"] if before else 1)
         if before and self.ranks != before["ranks"]:
-            raise UserError(f"--ranks {self.ranks}: the runs of the sweep in {self.folder.path} have {before['ranks']}; leave it out, "
-                            "or choose another --sweep-dir")
+            raise UserError(
+                f"--ranks {self.ranks}: the runs of the sweep in {self.folder.path} have {before['ranks']}; leave it out, "
+                "or choose another --sweep-dir"
+            )
         launcher(self.ranks)
         values = with_config(args.config, values, self.ranks)
         if before:
             values = extended(before["settings"], values, self.folder.path)
         if "env" not in values:
-            raise UserError("--env is missing; name one Gymnasium environment or several, such as --env Hopper-v4 Walker2d-v4")
+            raise UserError(
+                "--env is missing; name one Gymnasium environment or several, such as --env Hopper-v4 Walker2d-v4"
+            )
         self.values = {"env": values["env"], "seed": [0]} | values
         cores = available_cores()
         self.jobs = min(args.jobs or max(1, cores // self.ranks), number_of_runs(self.values))
@@ -109,11 +118,21 @@ class Sweep:
     def run(self):
         """Train what is not done; returns the exit status."""
         waiting = [run for run in self.runs if run.name not in self.done]
-        print(f"{len(self.runs)} runs, {len(self.done)} of them done, {self.jobs} at once  ->  {self.folder.path}", flush=True)
+        print(
+            f"{len(self.runs)} runs, {len(self.done)} of them done, {self.jobs} at once  ->  {self.folder.path}",
+            flush=True,
+        )
         board = Board(self.runs, differing(self.values), self.folder.standing, self.done)
         with Signals() as signals:
             with Screen(board) as screen:
-                run_all(waiting, self.jobs, self.start, lambda child: self.take_note(child, screen, signals), screen, signals)
+                run_all(
+                    waiting,
+                    self.jobs,
+                    self.start,
+                    lambda child: self.take_note(child, screen, signals),
+                    screen,
+                    signals,
+                )
             return self.end(board, signals)
 
     def take_note(self, child, screen, signals):
@@ -134,7 +153,11 @@ class Sweep:
         if counts["done"]:
             print(f"plot it: {shlex.join(['python', '-m', 'baselines_ppo.plot', str(self.folder.path)])}")
         if counts["done"] < len(self.runs):
-            what = "go on" if signals.seen else f"{counts['failed']} failed, see output.txt in their folders; try them again"
+            what = (
+                "go on"
+                if signals.seen
+                else f"{counts['failed']} failed, see output.txt in their folders; try them again"
+            )
             print(f"{what} with: {shlex.join(['python', '-m', PROG, *self.again])}")
         sys.stdout.flush()
         return 128 + signals.seen[0] if signals.seen else 1 if counts["failed"] else 0

@@ -1,4 +1,5 @@
 """A sweep's folder: `sweep.json`, which says what the sweep is, a folder for each run, and what can be read in them of how far it has come."""
+
 import json
 import os
 import time
@@ -48,7 +49,11 @@ class SweepFolder:
         self.path, self.lock = user_path(path), None
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"sweep directory {path} is a file; choose another --sweep-dir")
-        if self.path.is_dir() and self.definition() is None and any(not one.name.startswith(".") for one in self.path.iterdir()):
+        if (
+            self.path.is_dir()
+            and self.definition() is None
+            and any(not one.name.startswith(".") for one in self.path.iterdir())
+        ):
             raise UserError(f"sweep directory {path} holds other files and no sweep.json; choose another --sweep-dir")
 
     def claim(self):
@@ -65,7 +70,9 @@ class SweepFolder:
             self.lock = FolderLock(self.path, "sweep")
             return self.lock.warning
         except OSError as error:
-            raise UserError(f"cannot write to sweep directory {self.path}: {error.strerror}; choose another --sweep-dir") from error
+            raise UserError(
+                f"cannot write to sweep directory {self.path}: {error.strerror}; choose another --sweep-dir"
+            ) from error
 
     def definition(self):
         """What the sweep is, {"settings": {name: [values]}, "ranks": n, "runs": {name: typed}}; None before its first start.
@@ -82,11 +89,15 @@ class SweepFolder:
                 raise ValueError(f"its format is {found['format']!r}")
             return {key: found[key] for key in ("settings", "ranks", "runs")}
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir") from error
+            raise UserError(
+                f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir"
+            ) from error
 
     def write_definition(self, definition):
         """Write `sweep.json`, whole or not at all."""
-        write_atomically(self.path / "sweep.json", (json.dumps({"format": FORMAT} | definition, indent=1) + "\n").encode())
+        write_atomically(
+            self.path / "sweep.json", (json.dumps({"format": FORMAT} | definition, indent=1) + "\n").encode()
+        )
 
     # ---- its runs
 
@@ -118,8 +129,12 @@ class SweepFolder:
             UserError: if its episodes cannot be read.
         """
         end, curve = self.standing(run), results.Run(self.path / run.name).curve
-        figures = {"mean_return": curve and curve.final(LAST_EPISODES), "steps": end.steps, "seconds": round(end.seconds, 3),
-                   "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        figures = {
+            "mean_return": curve and curve.final(LAST_EPISODES),
+            "steps": end.steps,
+            "seconds": round(end.seconds, 3),
+            "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
         write_atomically(self.path / run.name / "done.json", (json.dumps(figures) + "\n").encode())
         return figures
 
@@ -144,7 +159,7 @@ def last_row(path):
             tail = file.read()
     except FileNotFoundError:
         return None
-    lines = tail[:tail.rfind(b"\n") + 1].splitlines()  # without what is just being written
+    lines = tail[: tail.rfind(b"\n") + 1].splitlines()  # without what is just being written
     return dict(zip(header.decode().strip().split(","), map(float, lines[-1].split(b",")))) if lines else None
 
 
@@ -159,9 +174,13 @@ def extended(before, values, path):
     """
     for name, typed in values.items():
         if name not in before:
-            raise UserError(f"{flag_of(name)} was not given to the sweep in {path}, which can only take more values of {', '.join(map(flag_of, before))}; "
-                            "leave it out, or choose another --sweep-dir")
+            raise UserError(
+                f"{flag_of(name)} was not given to the sweep in {path}, which can only take more values of {', '.join(map(flag_of, before))}; "
+                "leave it out, or choose another --sweep-dir"
+            )
         if missing := [value for value in before[name] if value not in typed]:
-            raise UserError(f"the sweep in {path} has {flag_of(name)} {' '.join(map(text_of, before[name]))}; {' '.join(map(text_of, missing))} cannot be "
-                            "taken out: give these values and more of them, or choose another --sweep-dir")
+            raise UserError(
+                f"the sweep in {path} has {flag_of(name)} {' '.join(map(text_of, before[name]))}; {' '.join(map(text_of, missing))} cannot be "
+                "taken out: give these values and more of them, or choose another --sweep-dir"
+            )
     return before | values

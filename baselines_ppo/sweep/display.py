@@ -1,4 +1,5 @@
 """What a sweep shows: on a terminal one live table, a row for each combination of settings; elsewhere a line for each run that starts or ends."""
+
 import math
 import statistics
 import sys
@@ -34,7 +35,9 @@ class Board:
         for run in running:
             now = self.standings[run.name] = self.read(run)
             first = self.first.get(run.name)
-            if now.steps and (first is None or now.steps < first.steps):  # a resumed run's log is cut back to its checkpoint
+            if now.steps and (
+                first is None or now.steps < first.steps
+            ):  # a resumed run's log is cut back to its checkpoint
                 self.first[run.name] = now
 
     def speed(self, name):
@@ -70,6 +73,7 @@ class Board:
         """The rich table."""
         from rich import box
         from rich.table import Table
+
         table = Table(box=box.SIMPLE_HEAD, caption=self.summary(), caption_justify="left")
         for name in self.shown:
             table.add_column(name, overflow="fold")
@@ -85,18 +89,28 @@ class Board:
     def cells(self, names):
         """A row's figures, of the runs of one combination of settings."""
         of = {state: [name for name in names if self.states[name] == state] for state in STATES}
-        returns = [self.figures[name]["mean_return"] for name in of["done"] if self.figures[name]["mean_return"] is not None]
+        returns = [
+            self.figures[name]["mean_return"] for name in of["done"] if self.figures[name]["mean_return"] is not None
+        ]
         steps = sum(self.standings[name].steps for name in of["running"])
         speeds = [speed for speed in map(self.speed, of["running"]) if not math.isnan(speed)]
-        return (f"{len(of['done'])}/{len(names)}", str(len(of["running"]) or ""), str(len(of["failed"]) or ""), mean_and_deviation(returns),
-                f"{steps:,}" if of["running"] else "", f"{sum(speeds):,.0f}" if speeds else "")
+        return (
+            f"{len(of['done'])}/{len(names)}",
+            str(len(of["running"]) or ""),
+            str(len(of["failed"]) or ""),
+            mean_and_deviation(returns),
+            f"{steps:,}" if of["running"] else "",
+            f"{sum(speeds):,.0f}" if speeds else "",
+        )
 
 
 def mean_and_deviation(values):
     """The mean of some numbers ± their sample deviation, as text."""
     if not values:
         return ""
-    return number(float(statistics.fmean(values))) + (f" ± {number(float(statistics.stdev(values)))}" if len(values) > 1 else "")
+    return number(float(statistics.fmean(values))) + (
+        f" ± {number(float(statistics.stdev(values)))}" if len(values) > 1 else ""
+    )
 
 
 class Screen:
@@ -110,11 +124,14 @@ class Screen:
     def __init__(self, board, stream=None):
         from rich.console import Console
         from rich.live import Live
+
         self.board, self.stream = board, stream or sys.stdout
         self.live, self.looked = None, -math.inf
         self.console = Console(file=self.stream) if self.stream.isatty() else Console(file=self.stream, width=140)
         if self.console.is_interactive:
-            self.live = Live(get_renderable=board.table, console=self.console, auto_refresh=False)  # no thread: children are forked from this process
+            self.live = Live(
+                get_renderable=board.table, console=self.console, auto_refresh=False
+            )  # no thread: children are forked from this process
 
     def __enter__(self):
         if self.live:
@@ -142,8 +159,14 @@ class Screen:
         """A run has ended well."""
         self.board.states[run.name], self.board.figures[run.name] = "done", figures
         if not self.live:
-            found = "no episode ended" if figures["mean_return"] is None else f"mean return {number(float(figures['mean_return']))}"
-            self.say(f"{run.name}: {found}, {figures['steps']:,} steps in {figures['seconds']:.0f} s; {self.board.summary()}")
+            found = (
+                "no episode ended"
+                if figures["mean_return"] is None
+                else f"mean return {number(float(figures['mean_return']))}"
+            )
+            self.say(
+                f"{run.name}: {found}, {figures['steps']:,} steps in {figures['seconds']:.0f} s; {self.board.summary()}"
+            )
 
     def failed(self, run, why):
         """A run has ended otherwise."""
@@ -156,7 +179,9 @@ class Screen:
 
     def stopping(self, running):
         """The runs under way have been asked to end."""
-        self.say(f"stopping: {running} run{'s' * (running != 1)} will finish an iteration and write a checkpoint; once more, and they are killed")
+        self.say(
+            f"stopping: {running} run{'s' * (running != 1)} will finish an iteration and write a checkpoint; once more, and they are killed"
+        )
 
     def look(self, running):
         """Called all the time with the runs under way; reads and draws now and then."""

@@ -1,4 +1,5 @@
 """What a sweep runs: the product of its values, each run's name and command line. Starts nothing, writes nothing."""
+
 import itertools
 import json
 import math
@@ -92,12 +93,17 @@ def named(typed_runs, shown, names):
         if name is None:
             parts = [typed["env"], *(f"{key}{text_of(typed[key])}" for key in shown[1:]), f"seed{typed['seed']}"]
             plain = re.sub(r"[^\w.+-]+", "-", "-".join(parts))[:MAX_NAME]
-            name = next(one for one in itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2))) if one not in names and one not in found)
+            name = next(
+                one
+                for one in itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
+                if one not in names and one not in found
+            )
         found[name] = typed
     return found
 
 
 # ---- text
+
 
 def text_of(value):
     """A setting's value as it is typed."""

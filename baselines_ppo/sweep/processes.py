@@ -1,4 +1,5 @@
 """The runs of a sweep as child processes: how one is started, asked to stop, killed, and what became of it; and the queue of them."""
+
 import ctypes
 import math
 import os
@@ -20,7 +21,9 @@ from common.runtime.crash_stacks import signal_name
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
 PAUSE = 0.1  # seconds between looks at the children
-OWN_WORDS = re.compile(r"run\.py: error: |rank \d+ on host ")  # how a run says why it ends; MPI has more to say after it
+OWN_WORDS = re.compile(
+    r"run\.py: error: |rank \d+ on host "
+)  # how a run says why it ends; MPI has more to say after it
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
 
@@ -35,7 +38,9 @@ def launcher(ranks):
         return []
     found = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if found is None:
-        raise UserError(f"--ranks {ranks} needs mpirun, and there is none beside {sys.executable} or on PATH; pip install mpich")
+        raise UserError(
+            f"--ranks {ranks} needs mpirun, and there is none beside {sys.executable} or on PATH; pip install mpich"
+        )
     return [found, "-n", str(ranks)]
 
 
@@ -52,7 +57,10 @@ def command(run, folder, ranks, program=PROGRAM):
 
 def environment(run, cores):
     """The environment of a run that has `cores` a rank; what is set already stays. TensorFlow gains from threads where it has convolutions only."""
-    threads = {"OMP_NUM_THREADS": str(cores), "TF_NUM_INTRAOP_THREADS": str(cores if run.settings["policy"] == "cnn" else 1)}
+    threads = {
+        "OMP_NUM_THREADS": str(cores),
+        "TF_NUM_INTRAOP_THREADS": str(cores if run.settings["policy"] == "cnn" else 1),
+    }
     return threads | communicator.environment_of_a_child()
 
 
@@ -77,8 +85,15 @@ class Child:
         with output.open("wb") as file:
             file.write(f"{shlex.join(words)}\n".encode())
             file.flush()
-            self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=environ, process_group=0,
-                                            preexec_fn=end_with_the_sweep if LIBC else None)
+            self.process = subprocess.Popen(
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environ,
+                process_group=0,
+                preexec_fn=end_with_the_sweep if LIBC else None,
+            )
 
     def stop(self):
         """Ask it to finish its iteration, write a checkpoint and end."""
@@ -97,8 +112,12 @@ class Child:
     def last_words(self):
         """Why it has ended, in one line: its own last words, or the last line of its output."""
         status = self.process.returncode
-        lines = [line for line in self.output.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line.strip()]
-        words = next((line for line in reversed(lines) if OWN_WORDS.match(line)), lines[-1] if lines else "it said nothing")
+        lines = [
+            line for line in self.output.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line.strip()
+        ]
+        words = next(
+            (line for line in reversed(lines) if OWN_WORDS.match(line)), lines[-1] if lines else "it said nothing"
+        )
         return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {words.strip()}"
 
 
@@ -114,7 +133,11 @@ class Signals:
 
     def __enter__(self):
         # one that nohup has had ignored stays so
-        numbers = [number for number in os_features.signals("SIGINT", "SIGTERM", "SIGHUP") if signal.getsignal(number) != signal.SIG_IGN]
+        numbers = [
+            number
+            for number in os_features.signals("SIGINT", "SIGTERM", "SIGHUP")
+            if signal.getsignal(number) != signal.SIG_IGN
+        ]
         self.before = {number: signal.signal(number, self.note) for number in numbers}
         return self
 

@@ -1,4 +1,5 @@
 """What a run's settings would take of this machine, said before it starts: a slip of some zeros must not take the machine down."""
+
 import math
 
 from baselines_ppo.config.settings import ALGORITHMS
@@ -31,5 +32,7 @@ def check_machine(settings, pi):
     processes = settings["env_workers"] or 1
     files, allowed = -(-settings["num_envs"] // processes), os_features.open_files()
     if allowed is not None and files > allowed - FILES:
-        raise UserError(f"num_envs={settings['num_envs']} are {files:,} monitor files of one process, which may have {allowed:,} open; give fewer, "
-                        "or raise `ulimit -n`")
+        raise UserError(
+            f"num_envs={settings['num_envs']} are {files:,} monitor files of one process, which may have {allowed:,} open; give fewer, "
+            "or raise `ulimit -n`"
+        )

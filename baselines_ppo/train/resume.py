@@ -1,4 +1,5 @@
 """A run that goes on: what its folder says is checked, by every rank alike, before any file of it is touched."""
+
 import contextlib
 import sys
 import time
@@ -28,6 +29,7 @@ def read_previous(path, comm, may_start):
         UserError: if there is none, it is no run's, or it holds what cannot be.
     """
     from common.runs.run_directory import RunFolder
+
     if may_start:
         if comm.rank == 0:
             wait_for_its_end(path)
@@ -46,14 +48,21 @@ def read_previous(path, comm, may_start):
     settings, policy_settings = dict(config["settings"]), config["settings"].get("policy_settings")
     settings.pop("policy_settings", None)
     if not isinstance(policy_settings, dict):
-        raise UserError(f"{source}: policy_settings={shown(policy_settings)} is no whole config.json's; put back the one that the run wrote")
+        raise UserError(
+            f"{source}: policy_settings={shown(policy_settings)} is no whole config.json's; put back the one that the run wrote"
+        )
     # a name that is not given is None here: settings are all there
     found = {name: None for name in settings} | checked(settings, source)
     if missing := [name for name in ("env", "alg", "policy", "preset", "batch") if found.get(name) is None]:
         raise UserError(f"{source}: {missing[0]} is missing; put back the config.json that the run wrote")
     versions = config.get("versions")
-    return {"ranks": config["ranks"], "typed": checked(config["typed"], source), "versions": versions if isinstance(versions, dict) else {},
-            "settings": with_defaults(found) | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | checked(policy_settings, source)}}
+    return {
+        "ranks": config["ranks"],
+        "typed": checked(config["typed"], source),
+        "versions": versions if isinstance(versions, dict) else {},
+        "settings": with_defaults(found)
+        | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | checked(policy_settings, source)},
+    }
 
 
 def wait_for_its_end(path):
@@ -62,7 +71,11 @@ def wait_for_its_end(path):
     with contextlib.suppress(OSError):  # whoever may not look is told when the folder is claimed
         while is_held(path) and time.monotonic() < deadline:
             if not said:
-                print(f"run.py: {path} is in use by a run that is still alive: waiting {ENDING:.0f} s for its end", file=sys.stderr, flush=True)
+                print(
+                    f"run.py: {path} is in use by a run that is still alive: waiting {ENDING:.0f} s for its end",
+                    file=sys.stderr,
+                    flush=True,
+                )
             said = True
             time.sleep(0.2)
 
@@ -87,16 +100,24 @@ def check_fits(checkpoint, pi, ranks):
     """Raises UserError unless a checkpoint, `RunFolder.latest_checkpoint`'s, is of a run with this policy, an example of it, on as many ranks."""
     arrays, metadata, path = checkpoint
     if len(metadata["logs"]) != ranks:
-        raise UserError(f"{path} was written by {len(metadata['logs'])} ranks, the run in its folder has {ranks}; it is another run's: move it away")
-    check_arrays(path, {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, pi.state())
+        raise UserError(
+            f"{path} was written by {len(metadata['logs'])} ranks, the run in its folder has {ranks}; it is another run's: move it away"
+        )
+    check_arrays(
+        path, {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, pi.state()
+    )
     written = metadata.get("policy")
     if not isinstance(written, dict):
         return
     if written.get("class") != type(pi).__name__:
-        raise UserError(f"{path} was trained with class {shown(written.get('class'))}, the run in its folder has {shown(type(pi).__name__)}; "
-                        "it is another run's: move it away")
+        raise UserError(
+            f"{path} was trained with class {shown(written.get('class'))}, the run in its folder has {shown(type(pi).__name__)}; "
+            "it is another run's: move it away"
+        )
     for key, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
         with about(path):
             what = difference(from_json(written.get(key), room_for(sum(x.size for x in arrays.values()))), own)
         if what:
-            raise UserError(f"{path} was trained with another {key}: {what} in the run in its folder; it is another run's: move it away")
+            raise UserError(
+                f"{path} was trained with another {key}: {what} in the run in its folder; it is another run's: move it away"
+            )

@@ -1,4 +1,5 @@
 """From what was typed to a run: settings resolved, folder, environments, `learn`. Every rank goes through here."""
+
 import gc
 import importlib
 import itertools
@@ -80,13 +81,16 @@ def git_commit():
     try:
         git = ["git", "-C", str(Path(__file__).parent)]
         head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5)
-        dirty = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=5)
+        dirty = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=5
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "") if head.returncode == 0 else None
 
 
 # ---- training
+
 
 def start_tensorflow(policy, cores):
     """Import TensorFlow with the threads that a kind of policy gains from: sweeps of 64 to 512 units took 0.9 to 1.2 times as long on two."""
@@ -128,7 +132,9 @@ def train(typed, args, job):
         settings = over_cores(settings, cores)
     if args.print_config:
         if comm.rank == 0:
-            print(json.dumps({"format": CONFIG_FORMAT, "ranks": comm.size, "typed": said, "settings": settings}, indent=1))
+            print(
+                json.dumps({"format": CONFIG_FORMAT, "ranks": comm.size, "typed": said, "settings": settings}, indent=1)
+            )
         return 0
     job.heartbeat.timeout = settings["stall_timeout"]
     start_tensorflow(settings["policy"], cores)
@@ -150,8 +156,18 @@ def train(typed, args, job):
                     announce(settings, said, comm, previous, checkpoint, folder.passed_over)
             if start is not None:
                 keep_start(folder, pi, start, settings["load_path"], settings)
-            config = {"format": CONFIG_FORMAT, "typed": said, "settings": settings, "ranks": comm.size, "seed": settings["seed"], "versions": versions(),
-                      "git_commit": git_commit(), "argv": sys.argv, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "platform": platform.platform()}
+            config = {
+                "format": CONFIG_FORMAT,
+                "typed": said,
+                "settings": settings,
+                "ranks": comm.size,
+                "seed": settings["seed"],
+                "versions": versions(),
+                "git_commit": git_commit(),
+                "argv": sys.argv,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "platform": platform.platform(),
+            }
             folder.write_config(config)
         comm.barrier()
         return learn_in(job, settings, checkpoint, config)
@@ -194,8 +210,17 @@ def learn_in(job, settings, checkpoint, config):
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
     from common.envs.factory import make_vector_env
     from common.envs.normalization_wrappers import in_words, running_statistics
-    env = make_vector_env(settings["env"], settings["num_envs"], comm.rank, folder.path, settings["env_workers"],
-                          reward_scale=settings["reward_scale"], env_kwargs=settings["env_kwargs"], stagger=settings["stagger"] and comm.size)
+
+    env = make_vector_env(
+        settings["env"],
+        settings["num_envs"],
+        comm.rank,
+        folder.path,
+        settings["env_workers"],
+        reward_scale=settings["reward_scale"],
+        env_kwargs=settings["env_kwargs"],
+        stagger=settings["stagger"] and comm.size,
+    )
     job.opened.callback(close, env)
     if comm.rank == 0 and not settings["quiet"] and (statistics := running_statistics(env)):
         with showing():
@@ -217,11 +242,25 @@ def learn_in(job, settings, checkpoint, config):
     if logger is not None:
         job.log_to(logger)
     job.opened.callback(restore_signals, running)
-    pi = learn(env, lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
-               **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])}, max_timesteps=settings["num_timesteps"] or 0,
-               **{key: settings[key] for key in LIMITS[1:]}, seed=settings["seed"], averaging=settings["averaging"], env_threads=settings["env_threads"],
-               comm=comm, logger=logger, folder=folder, checkpoint=checkpoint, load_path=settings["load_path"] and folder.path / COPY,
-               checkpoint_every=settings["checkpoint_every"], on_start=on_start, callback=callbacks, heartbeat=job.heartbeat)
+    pi = learn(
+        env,
+        lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
+        **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])},
+        max_timesteps=settings["num_timesteps"] or 0,
+        **{key: settings[key] for key in LIMITS[1:]},
+        seed=settings["seed"],
+        averaging=settings["averaging"],
+        env_threads=settings["env_threads"],
+        comm=comm,
+        logger=logger,
+        folder=folder,
+        checkpoint=checkpoint,
+        load_path=settings["load_path"] and folder.path / COPY,
+        checkpoint_every=settings["checkpoint_every"],
+        on_start=on_start,
+        callback=callbacks,
+        heartbeat=job.heartbeat,
+    )
     if logger is not None:
         logger.close()
     restore_signals(running)
@@ -266,6 +305,7 @@ def install_signals(training, screen=None):
                 screen.say(STOPPING)
         elif time.monotonic() - first > ONE_SIGNAL:
             signal.default_int_handler(number, frame)
+
     numbers = os_features.signals("SIGINT", "SIGTERM", "SIGUSR1")
     numbers += [number for number in os_features.signals("SIGHUP") if signal.getsignal(number) != signal.SIG_IGN]
     return {number: signal.signal(number, handler) for number in numbers}

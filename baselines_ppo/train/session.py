@@ -1,4 +1,5 @@
 """One rank's part in a run, from its start to its end: the ranks, the watch, what is open, and the one door for what fails."""
+
 import atexit
 import contextlib
 import os
@@ -37,7 +38,9 @@ class Job:
     def keep_in(self, folder):
         """Have the heartbeat's record, and Python's stacks if this rank dies of a signal, in the `ranks` of a `RunFolder`."""
         self.heartbeat.keep(folder.path / "ranks")
-        self.end_stacks = stacks.keep(self.comm, folder.path / "ranks", f"go on with: {resume_command(folder.path, self.comm.size)}")
+        self.end_stacks = stacks.keep(
+            self.comm, folder.path / "ranks", f"go on with: {resume_command(folder.path, self.comm.size)}"
+        )
 
     def log_to(self, logger):
         """Take a logger, which has the terminal as long as it is open."""
@@ -62,7 +65,9 @@ class Job:
         reason = in_flags(" ".join(str(reason).split()))
         words = (trace or "") + (complaint(reason) if self.comm.size == 1 else self.comm.signed(reason))
         self.heartbeat.fail(status, words)
-        with contextlib.suppress(Exception, KeyboardInterrupt):  # what ended the run is told, not what it broke on its way
+        with contextlib.suppress(
+            Exception, KeyboardInterrupt
+        ):  # what ended the run is told, not what it broke on its way
             if self.logger is not None:
                 self.logger.close()
         if self.comm.rank == 0:
@@ -94,4 +99,8 @@ def close(env):
     try:
         env.close()
     except Exception as error:
-        print(f"an environment could not be closed: {type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        print(
+            f"an environment could not be closed: {type(error).__name__}: {' '.join(str(error).split())}",
+            file=sys.stderr,
+            flush=True,
+        )

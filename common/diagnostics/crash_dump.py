@@ -19,6 +19,7 @@ from common.storage.array_files import load_arrays
 
 `PREFIXES` says what the arrays are.
 """
+
 import numpy as np
 
 from common.hints import SCALE_REWARDS
@@ -30,16 +31,36 @@ PREFIXES = {
     "start/": "Adam's moments m and v and steps t when the sweep began, where the sweep is one call",
     "then/": "all that a checkpoint holds, before the minibatch; where no minibatch is named, at the end",
     "minibatch/": "rows of all ranks, one rank after the other, as the losses read them; weights: theirs in a mean; rows: their numbers t * K + k, "
-                  "on from rank to rank where segments were gathered",
+    "on from rank to rank where segments were gathered",
     "acted/": "where an action is not finite: the environment's observations and actions of the segment up to it, which is the last",
     "segment/": "rank 0's segment: observations, actions, rewards, advantages and targets as they were collected",
 }
-SEGMENT = ("ob", "ac", "rew", "new", "terminated", "truncated", "valid", "flatparam", "vpred", "nextvpred", "final_vpred", "adv", "tdlamret", "last_ob")
+SEGMENT = (
+    "ob",
+    "ac",
+    "rew",
+    "new",
+    "terminated",
+    "truncated",
+    "valid",
+    "flatparam",
+    "vpred",
+    "nextvpred",
+    "final_vpred",
+    "adv",
+    "tdlamret",
+    "last_ob",
+)
 FORWARD = "its forward gave that at a finite observation: mend it, or take a smaller step size"
 # a minibatch's arrays in the order in which one follows from the other: what each is, and what to do
-INPUTS = {"x": ("a prepared observation", "bring the observations to the order of 1"), "flatparam": ("an output of the policy that acted", FORWARD),
-          "ac": ("an action", FORWARD), "vpred": ("a value of the policy that acted", FORWARD), "ret": ("a value target", SCALE_REWARDS),
-          "atarg": ("an advantage", SCALE_REWARDS)}
+INPUTS = {
+    "x": ("a prepared observation", "bring the observations to the order of 1"),
+    "flatparam": ("an output of the policy that acted", FORWARD),
+    "ac": ("an action", FORWARD),
+    "vpred": ("a value of the policy that acted", FORWARD),
+    "ret": ("a value target", SCALE_REWARDS),
+    "atarg": ("an advantage", SCALE_REWARDS),
+}
 LARGE = 1e6
 NO_MINIBATCH = {"minibatch": None, "terms": None, "stepsize": None, "scalars": None}
 
@@ -56,7 +77,13 @@ def what_went_wrong(rows, largest_parameter):
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             return f"where {what} is {x[~np.isfinite(x)][0]}", fix
     target = np.abs(rows.get("ret", np.zeros(1))).max()
-    fix = "take a smaller step size" if largest_parameter > LARGE else SCALE_REWARDS if target > LARGE else "take a smaller step size, or look at the rewards"
+    fix = (
+        "take a smaller step size"
+        if largest_parameter > LARGE
+        else SCALE_REWARDS
+        if target > LARGE
+        else "take a smaller step size, or look at the rewards"
+    )
     return f"with value targets up to {target:.3g} and parameters up to {largest_parameter:.3g}", fix
 
 
@@ -79,8 +106,21 @@ def write(folder, iteration, error, pi, then, seg, policy, rank):
         rank: whose it is; in the file's name where it is not 0.
     """
     path = folder / "post-mortem" / f"iteration-{iteration:08d}{f'-rank-{rank}' if rank else ''}.safetensors"
-    arrays = {f"{prefix}{name}": np.asarray(x) for prefix, part in (("pi/", pi), ("then/", then)) for name, x in part.items()}
+    arrays = {
+        f"{prefix}{name}": np.asarray(x) for prefix, part in (("pi/", pi), ("then/", then)) for name, x in part.items()
+    }
     arrays |= error.arrays | {f"segment/{name}": seg[name] for name in SEGMENT if name in seg}
     path.parent.mkdir(exist_ok=True)
-    save_arrays(path, arrays, {"format": FORMAT, "error": str(error), "iteration": iteration, "policy": policy, **NO_MINIBATCH, **error.facts})
+    save_arrays(
+        path,
+        arrays,
+        {
+            "format": FORMAT,
+            "error": str(error),
+            "iteration": iteration,
+            "policy": policy,
+            **NO_MINIBATCH,
+            **error.facts,
+        },
+    )
     return f"post-mortem: {path}, read as common/diagnostics/crash_dump.py says"

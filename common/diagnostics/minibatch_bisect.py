@@ -1,4 +1,5 @@
 """Which minibatch was the first with a number that is not finite, and what it was: asked only once there is one."""
+
 import bisect
 
 import numpy as np
@@ -17,6 +18,7 @@ def of_compiled_sweep(descent, terms, before, started, batch, indices, weights, 
         before, started: `MpiAdam.flat_state` and steps before the sweep.
         batch, indices, weights, stepsize, scalars: the sweep's, tensors.
     """
+
     def state_after(steps):
         descent.adam.set_flat_state(before, started)
         return bool(descent._sweep(batch, indices, weights, tf.constant(steps), stepsize, scalars)[2])
@@ -27,9 +29,22 @@ def of_compiled_sweep(descent, terms, before, started, batch, indices, weights, 
     steps = bisect.bisect_left(range(seen + 1), True, key=lambda steps: not state_after(steps))
     i = min(max(steps - 1, 0), len(terms) - 1)
     state_after(i)
-    rows = {name: tf.gather(x, indices[i]).numpy() for name, x in batch.items()} | {"weights": weights[i].numpy(), "rows": indices[i].numpy()}
-    found = error(descent, i, descent.gradient(batch, indices[i], weights[i], scalars)[0].numpy(), terms[i], rows, stepsize, scalars)
-    found.arrays |= dict(zip(("start/m", "start/v"), np.split(before.numpy(), 3)[1:])) | {"start/t": started.numpy().reshape(1)}
+    rows = {name: tf.gather(x, indices[i]).numpy() for name, x in batch.items()} | {
+        "weights": weights[i].numpy(),
+        "rows": indices[i].numpy(),
+    }
+    found = error(
+        descent,
+        i,
+        descent.gradient(batch, indices[i], weights[i], scalars)[0].numpy(),
+        terms[i],
+        rows,
+        stepsize,
+        scalars,
+    )
+    found.arrays |= dict(zip(("start/m", "start/v"), np.split(before.numpy(), 3)[1:])) | {
+        "start/t": started.numpy().reshape(1)
+    }
     return found
 
 
@@ -41,8 +56,10 @@ def of_average(descent, i, mean, arrays, stepsize, scalars):
         arrays: {name: array} of the sweep's batch [N, ...], `weights` and `rows` [M, B]; this rank's.
     """
     indices = arrays["rows"][i]
-    rows = everyones(descent.comm, {name: x[i] if name in ("rows", "weights") else x[indices] for name, x in arrays.items()})
-    found = error(descent, i, mean[:descent.adam.size], mean[descent.adam.size:], rows, stepsize, scalars)
+    rows = everyones(
+        descent.comm, {name: x[i] if name in ("rows", "weights") else x[indices] for name, x in arrays.items()}
+    )
+    found = error(descent, i, mean[: descent.adam.size], mean[descent.adam.size :], rows, stepsize, scalars)
     return NotFinite(*descent.comm.broadcast(found.args), found.arrays, found.facts)  # rank 0 alone has seen the rows
 
 
@@ -73,9 +90,18 @@ def error(descent, i, grad, terms, rows, stepsize, scalars):
         rows: {name: [B, ...]} of all ranks.
     """
     bad = [f"{name} is {value}" for name, value in zip(descent.names, terms) if not np.isfinite(value)]
-    bad += [f"a gradient is {grad[~np.isfinite(grad)][0]}, though the terms of the loss are finite"] if not np.isfinite(grad).all() else []
+    bad += (
+        [f"a gradient is {grad[~np.isfinite(grad)][0]}, though the terms of the loss are finite"]
+        if not np.isfinite(grad).all()
+        else []
+    )
     bad += ["a parameter or one of Adam's moments is not finite after the step"]
     place = f"minibatch {i % descent.per_epoch} of epoch {descent.epoch + i // descent.per_epoch}"
-    why, fix = what_went_wrong(rows, np.abs(descent.adam.flat_state().numpy()[:descent.adam.size]).max())
-    facts = {"minibatch": place, "terms": dict(zip(descent.names, terms.tolist())), "stepsize": float(stepsize), "scalars": scalars.numpy().tolist()}
+    why, fix = what_went_wrong(rows, np.abs(descent.adam.flat_state().numpy()[: descent.adam.size]).max())
+    facts = {
+        "minibatch": place,
+        "terms": dict(zip(descent.names, terms.tolist())),
+        "stepsize": float(stepsize),
+        "scalars": scalars.numpy().tolist(),
+    }
     return NotFinite(f"{bad[0]}, in {place}", fix, why, {f"minibatch/{name}": x for name, x in rows.items()}, facts)

@@ -1,4 +1,5 @@
 """The look whether the ranks have drifted apart: all must hold the same bits, or the run cannot be trusted."""
+
 import hashlib
 import socket
 
@@ -20,13 +21,20 @@ def check_synced(comm, arrays):
     """
     if comm.size == 1:
         return
-    digests = comm.gather({name: hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=16).digest() for name, x in arrays().items()})
+    digests = comm.gather(
+        {
+            name: hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=16).digest()
+            for name, x in arrays().items()
+        }
+    )
     for name in digests[0]:
         if wrong := unusual([one[name] for one in digests]):
             hosts = comm.gather(socket.gethostname())
             ranks = ", ".join(f"rank {rank} of {comm.size} on host {hosts[rank]}" for rank in wrong)
-            raise RanksDrifted(f"the ranks have drifted apart: {ranks} {'holds' if len(wrong) == 1 else 'hold'} another {name} than the rest; "
-                               f"{LAST}, and look for unequal hardware or libraries, or a callback that changes it on one rank alone")
+            raise RanksDrifted(
+                f"the ranks have drifted apart: {ranks} {'holds' if len(wrong) == 1 else 'hold'} another {name} than the rest; "
+                f"{LAST}, and look for unequal hardware or libraries, or a callback that changes it on one rank alone"
+            )
 
 
 def unusual(values):

@@ -2,6 +2,7 @@
 
 A process that no launcher started never imports MPI, so everything works where no MPI is installed.
 """
+
 import functools
 import os
 import socket
@@ -24,7 +25,12 @@ LAUNCHERS = {
     "MV2_COMM_WORLD_SIZE": "MVAPICH",
     "SLURM_STEP_NUM_TASKS": "srun",
 }
-RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK", "SLURM_PROCID")  # the variables in which they tell it its number
+RANKS = (
+    "PMI_RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "MV2_COMM_WORLD_RANK",
+    "SLURM_PROCID",
+)  # the variables in which they tell it its number
 YIELDING = 1e-3  # seconds of waiting for others in which a core is only given up, not slept on
 PASSING_ON = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
 
@@ -39,13 +45,23 @@ def launched_ranks(environ=os.environ):
 
 def launched_rank(environ=os.environ):
     """This process's number among the ranks that a launcher says it has started; None without one. MPI need not have been started."""
-    return next((int(environ[variable]) for variable in RANKS if environ.get(variable, "").isdigit()), None) if launched_ranks(environ)[0] > 1 else None
+    return (
+        next((int(environ[variable]) for variable in RANKS if environ.get(variable, "").isdigit()), None)
+        if launched_ranks(environ)[0] > 1
+        else None
+    )
 
 
 def environment_of_a_child():
     """The environment for a process that a rank starts: it imports what this one does, and is no rank itself."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PMI", "PMIX", "MPI", "HYD", "OMPI", "MV2", "SLURM_STEP"))}
-    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), kept.get("PYTHONPATH"))))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PMI", "PMIX", "MPI", "HYD", "OMPI", "MV2", "SLURM_STEP"))
+    }
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), kept.get("PYTHONPATH"))))
+    }
 
 
 @functools.cache
@@ -64,13 +80,17 @@ def world():
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         if launched > 1:
-            raise UserError(f"{launcher} started {launched} ranks, but no MPI library can be loaded ({error}); "
-                            "pip install mpich, or install the MPI that this mpirun belongs to") from error
+            raise UserError(
+                f"{launcher} started {launched} ranks, but no MPI library can be loaded ({error}); "
+                "pip install mpich, or install the MPI that this mpirun belongs to"
+            ) from error
         return Communicator(None)
     if launched > 1 and MPI.COMM_WORLD.Get_size() == 1:
         library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
-        raise UserError(f"{launcher} started {launched} ranks, but MPI ({library}) sees 1: this mpirun belongs to another MPI; "
-                        "use the mpirun beside this python, or install mpi4py against that MPI")
+        raise UserError(
+            f"{launcher} started {launched} ranks, but MPI ({library}) sees 1: this mpirun belongs to another MPI; "
+            "use the mpirun beside this python, or install mpi4py against that MPI"
+        )
     if MPI.COMM_WORLD.Get_size() == 1:
         return Communicator(None)
     comm = Communicator(MPI.COMM_WORLD)
@@ -110,6 +130,7 @@ class Communicator:
         if self.comm is None:
             return [value]
         from mpi4py import MPI
+
         host = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         try:
             return self._together(host.allgather, value)

@@ -3,6 +3,7 @@
 `common.distributed.communicator.world` puts it up, so that it is there in a script of one's own, too. What is raised and never caught ends the job at once. A rank that
 ends in any other way, such as by `sys.exit`, tells the others so; one that waits for it in a collective call ends the job.
 """
+
 import atexit
 import contextlib
 import sys
@@ -20,9 +21,11 @@ PATIENCE = 2.0  # seconds for which words are written
 
 def say(text):
     """Print to stderr. Two seconds at the most: neither a pipe that nobody reads nor a disk that is full or hangs keeps a rank from ending the job."""
+
     def write():
         with contextlib.suppress(OSError):
             print(text, file=sys.stderr, flush=True)
+
     writing = threading.Thread(target=write, daemon=True)
     writing.start()
     writing.join(PATIENCE)
@@ -44,6 +47,7 @@ class Door:
     def put_up(self):
         """Look at how this process ends from now on."""
         from mpi4py import MPI
+
         self.hook, sys.excepthook = sys.excepthook, self._uncaught
         atexit.register(self._leave)  # before mpi4py's own end, which waits for all ranks
         # for a script that calls MPI.Finalize itself: the standard has that delete what is on COMM_SELF first, while there still is MPI
@@ -54,17 +58,24 @@ class Door:
         if self.comm.rank > 0:
             time.sleep(ALONE)
         self.hook(kind, error, trace)
-        self.comm.abort(" ".join(f"{kind.__name__}: {error}".split()), 130 if issubclass(kind, KeyboardInterrupt) else 1)
+        self.comm.abort(
+            " ".join(f"{kind.__name__}: {error}".split()), 130 if issubclass(kind, KeyboardInterrupt) else 1
+        )
 
     def _leave(self):
         """Tell all others, and wait until all others have told: MPI must not end with a message that nobody has received. MPICH's end then stops half way,
         without a word, its launcher takes the rank for one that has died, and kills the others."""
         from mpi4py import MPI
+
         if self.has_left or MPI.Is_finalized():
             return
         self.has_left = True
         words = f"{self.comm.name}, which has ended{f': {self.comm.last_words}' if self.comm.last_words else ''}"
-        told = [self.comm.comm.isend(words[:LONGEST], rank, LEAVING) for rank in range(self.comm.size) if rank != self.comm.rank]
+        told = [
+            self.comm.comm.isend(words[:LONGEST], rank, LEAVING)
+            for rank in range(self.comm.size)
+            if rank != self.comm.rank
+        ]
         pause = SHORTEST_PAUSE
         while len(self.left) < len(told):
             self._listen()
@@ -75,6 +86,7 @@ class Door:
     def _listen(self):
         while self.comm.comm.iprobe(tag=LEAVING):
             from mpi4py import MPI
+
             status = MPI.Status()
             words = self.comm.comm.recv(tag=LEAVING, status=status)
             self.left[status.Get_source()] = time.monotonic(), words

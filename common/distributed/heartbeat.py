@@ -3,6 +3,7 @@
 Each rank keeps a record of a few hundred bytes in a file: written at every change of phase and once a second, and kept by the system when the process
 ends, however that ends. `common.distributed.watchdog` reads it.
 """
+
 import contextlib
 import json
 import os
@@ -26,7 +27,11 @@ def read_heartbeats(folder):
     for path in Path(folder).glob("*.json"):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if all(type(record[name]) is int for name in NUMBERS) and all(type(record[name]) is str for name in TEXTS) and type(record["waiting"]) is bool:
+            if (
+                all(type(record[name]) is int for name in NUMBERS)
+                and all(type(record[name]) is str for name in TEXTS)
+                and type(record["waiting"]) is bool
+            ):
                 found[int(path.stem)] = record
         except (OSError, ValueError, TypeError, KeyError):
             continue  # not a rank's, or just being written
@@ -121,15 +126,25 @@ class Heartbeat:
     def record(self):
         """What the file holds."""
         name, iteration = self.where
-        return {"rank": self.comm.rank, "host": self.host, "pid": os.getpid(), "phase": name, "iteration": iteration, "step": self.step,
-                "collectives": self.comm.collectives, "waiting": self.comm.waiting, "since": round(self.since, 3), "written": round(time.time(), 3)}
+        return {
+            "rank": self.comm.rank,
+            "host": self.host,
+            "pid": os.getpid(),
+            "phase": name,
+            "iteration": iteration,
+            "step": self.step,
+            "collectives": self.comm.collectives,
+            "waiting": self.comm.waiting,
+            "since": round(self.since, 3),
+            "written": round(time.time(), 3),
+        }
 
     def write(self):
         """Bring the record to its file, if there is one. What the disk refuses is not worth a run, and a write that hangs is not waited for."""
         if self.file is None or not self.lock.acquire(timeout=TICK):
             return
         try:
-            text = json.dumps(self.record()).encode()[:SIZE - 1]
+            text = json.dumps(self.record()).encode()[: SIZE - 1]
             with contextlib.suppress(OSError):
                 os_features.write_over(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n")
         finally:

@@ -2,6 +2,7 @@
 
 A thread of each rank looks once a second whether its own rank goes on, and, while that waits for the others, whether they do. It touches no disk.
 """
+
 import sys
 import threading
 
@@ -11,7 +12,9 @@ from common.runtime.thread_pool import place_of
 
 TICK = 1.0  # seconds between looks
 COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
-STARTING = 120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
+STARTING = (
+    120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
+)
 FAILING = 5.0  # seconds that a rank which has failed is given to close its environments
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
 CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
@@ -19,7 +22,9 @@ CLOSING = "the run had come to its end, and the policy is saved"  # of an enviro
 
 def in_words(record):
     """'rank 3 on host h: collect, iteration 17, step 512'."""
-    where = f"{record['phase']}, iteration {record['iteration']}" + (f", step {record['step']}" if record["phase"] == "collect" else "")
+    where = f"{record['phase']}, iteration {record['iteration']}" + (
+        f", step {record['step']}" if record["phase"] == "collect" else ""
+    )
     return f"rank {record['rank']} on host {record['host']}: {where}{', waiting for the others' if record['waiting'] else ''}"
 
 
@@ -50,7 +55,9 @@ class Watch:
             while not self.heartbeat.ended.wait(TICK):
                 self.look()
         except Exception as error:
-            say(f"rank {self.comm.rank} on host {self.heartbeat.host}: the watch over stalls has ended: {type(error).__name__}: {error}")
+            say(
+                f"rank {self.comm.rank} on host {self.heartbeat.host}: the watch over stalls has ended: {type(error).__name__}: {error}"
+            )
 
     def look(self):
         """End the job if this rank, or one that it waits for, has stood still for too long."""
@@ -62,11 +69,24 @@ class Watch:
             return
         everyone = {rank: one for rank, one in self.heartbeat.everyone.items() if rank < self.comm.size}
         working = {rank: one for rank, one in everyone.items() if not one["waiting"]}
-        still = self.others.ticks((progress_of(record), tuple((rank, progress_of(working[rank])) for rank in sorted(working)))) * TICK
-        concerned = [record, *working.values()]  # this one, too: until the run's folder is known no rank sees the records of others
+        still = (
+            self.others.ticks(
+                (progress_of(record), tuple((rank, progress_of(working[rank])) for rank in sorted(working)))
+            )
+            * TICK
+        )
+        concerned = [
+            record,
+            *working.values(),
+        ]  # this one, too: until the run's folder is known no rank sees the records of others
         if still >= self._patience(concerned) + GRACE * TICK:
-            stalled = "; ".join(in_words(working[rank]) for rank in sorted(working)) if working else \
-                "all ranks wait for each other: is a host or the network down?" if everyone else "the others do not come"
+            stalled = (
+                "; ".join(in_words(working[rank]) for rank in sorted(working))
+                if working
+                else "all ranks wait for each other: is a host or the network down?"
+                if everyone
+                else "the others do not come"
+            )
             self._end(f"has waited {still:.0f} s for other ranks: {stalled}; {way_on(concerned)}")
 
     def _patience(self, records):

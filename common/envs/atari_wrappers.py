@@ -1,4 +1,5 @@
 """What Atari needs beside Gymnasium's own preprocessing: episodes that end with a life while the game goes on, and a game that is started."""
+
 import ale_py
 import cv2
 import gymnasium as gym
@@ -8,8 +9,12 @@ from common.envs.monitor import Monitor
 from common.errors import UserError
 
 gym.register_envs(ale_py)
-ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # no banner; AtariEnv says the same, but only once the banner is out
-cv2.setNumThreads(1)  # to scale one small screen its threads only wait for each other: 1,240 steps/s with two, 1,600 with one
+ale_py.ALEInterface.setLoggerMode(
+    ale_py.LoggerMode.Error
+)  # no banner; AtariEnv says the same, but only once the banner is out
+cv2.setNumThreads(
+    1
+)  # to scale one small screen its threads only wait for each other: 1,240 steps/s with two, 1,600 with one
 
 FIXED = ("frameskip", "obs_type", "continuous")  # what AtariPreprocessing decides
 
@@ -99,7 +104,9 @@ def make_atari(env_id, monitor_path=None, training=True, **kwargs):
         UserError: for an argument that the preprocessing fixes.
     """
     if fixed := [key for key in FIXED if key in kwargs]:
-        raise UserError(f"{env_id}: {fixed[0]}={kwargs[fixed[0]]!r} cannot be chosen, the preprocessing of Atari games fixes it; leave it out")
+        raise UserError(
+            f"{env_id}: {fixed[0]}={kwargs[fixed[0]]!r} cannot be chosen, the preprocessing of Atari games fixes it; leave it out"
+        )
     # AtariPreprocessing reads its own screens, whose shape it takes from here: the game's own observations, four a step, are thrown away, and
     # its memory is sooner read than a screen
     env = gym.make(env_id, frameskip=1, obs_type="ram", **{"disable_env_checker": True} | kwargs)

@@ -1,4 +1,5 @@
 """What is wrong with what an environment raised or returned, in the words of an `EnvironmentFault`."""
+
 import traceback
 
 import numpy as np
@@ -36,13 +37,18 @@ def usable(ob, space):
     except ValueError:
         x = None  # ragged
     if x is None or x.dtype.kind not in NUMBERS:
-        raise EnvironmentFault(f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
-                               f"is {in_one_line(space)}", "return an array of that shape")
+        raise EnvironmentFault(
+            f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
+            f"is {in_one_line(space)}",
+            "return an array of that shape",
+        )
     if x.shape != space.shape:
         raise of_another_shape(x.shape, space)
     if x.dtype != space.dtype and space.dtype.kind != "f":
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise EnvironmentFault(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
+            raise EnvironmentFault(
+                f"returned an observation that is not finite: {shown(x)}"
+            )  # no integer would show it
         try:
             return cast(x, space.dtype)
         except CannotHold as error:
@@ -52,14 +58,19 @@ def usable(ob, space):
 
 def cannot_hold(error, space):
     """The fault of an observation with a number that its space has no place for: `error`, a `CannotHold`."""
-    return EnvironmentFault(f"returned an observation {error}, which its space {in_one_line(space)} cannot hold",
-                            "return what the space says, or give the space the dtype that is returned")
+    return EnvironmentFault(
+        f"returned an observation {error}, which its space {in_one_line(space)} cannot hold",
+        "return what the space says, or give the space the dtype that is returned",
+    )
 
 
 def of_another_shape(shape, space):
     """The fault of an observation of `shape`, which is not that of its space."""
     several = f"{SEVERAL}, or " if len(shape) > 1 and shape[1:] == space.shape else ""
-    return EnvironmentFault(f"returned an observation of shape {shape}, where its space is {in_one_line(space)}", f"{several}return an array of that shape")
+    return EnvironmentFault(
+        f"returned an observation of shape {shape}, where its space is {in_one_line(space)}",
+        f"{several}return an array of that shape",
+    )
 
 
 def first_observation(result):
@@ -70,8 +81,10 @@ def first_observation(result):
     """
     if isinstance(result, tuple) and len(result) == 2:
         return result[0]
-    raise EnvironmentFault(f"returned {shown(result)} from reset, where Gymnasium has a pair: observation, info",
-                           "return both, or wrap an environment of old Gym with shimmy")
+    raise EnvironmentFault(
+        f"returned {shown(result)} from reset, where Gymnasium has a pair: observation, info",
+        "return both, or wrap an environment of old Gym with shimmy",
+    )
 
 
 def check_ends(terminated, truncated):
@@ -84,8 +97,10 @@ def check_ends(terminated, truncated):
 def unusable(result, space, error):
     """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
     if not isinstance(result, tuple) or len(result) != 5:
-        return EnvironmentFault(f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
-                                "return all five, or wrap an environment of old Gym with shimmy")
+        return EnvironmentFault(
+            f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
+            "return all five, or wrap an environment of old Gym with shimmy",
+        )
     ob, rew, *ends, _ = result
     try:
         real(rew)
@@ -98,7 +113,9 @@ def unusable(result, space, error):
         return fault
     if space.shape is not None and np.shape(ob) != space.shape:
         return of_another_shape(np.shape(ob), space)
-    return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")
+    return EnvironmentFault(
+        f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})"
+    )
 
 
 def first_not_finite(ob, ac, rew, last_ob=None, final_obs=(), failed=False):
@@ -114,11 +131,24 @@ def first_not_finite(ob, ac, rew, last_ob=None, final_obs=(), failed=False):
     Returns:
         (what: observation, reward or action; the step that gave it, -1 for a reset; k; value), or None.
     """
-    found = [(t, 2, "observation", k, one) for t, k, one in final_obs if one.dtype.kind == "f" and not np.isfinite(one).all()]
+    found = [
+        (t, 2, "observation", k, one) for t, k, one in final_obs if one.dtype.kind == "f" and not np.isfinite(one).all()
+    ]
     last = None if last_ob is None else last_ob[None]
-    rows = [("observation", ob, -1, 2), ("observation", last, len(rew) - 1, 2), ("reward", rew, 0, 1), ("action", ac, 0, 0)]
+    rows = [
+        ("observation", ob, -1, 2),
+        ("observation", last, len(rew) - 1, 2),
+        ("reward", rew, 0, 1),
+        ("action", ac, 0, 0),
+    ]
     for name, values, first, order in rows:
-        if name == "action" and not (found or failed) or values is None or values.dtype.kind != "f" or np.isfinite(values).all():
+        if (
+            name == "action"
+            and not (found or failed)
+            or values is None
+            or values.dtype.kind != "f"
+            or np.isfinite(values).all()
+        ):
             continue
         t, k = np.argwhere(~np.isfinite(values))[0][:2].tolist()
         found.append((first + t, order, name, k, values[t, k]))

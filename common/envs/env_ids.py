@@ -1,4 +1,5 @@
 """From an environment's name to its spec; and for a name that there is not, those that may be meant."""
+
 import contextlib
 import difflib
 import itertools
@@ -27,14 +28,20 @@ def find_spec(env_id):
         before = set(gym.registry)
         home = import_for(env_id, module)
         if name not in gym.registry:
-            raise UserError(f"unknown environment {shown(env_id)}: module {module} registers no {name}; {registered_by(home, before)}")
+            raise UserError(
+                f"unknown environment {shown(env_id)}: module {module} registers no {name}; {registered_by(home, before)}"
+            )
     elif name not in gym.registry:
         register_atari()
     spec = gym.registry.get(name)
     if spec is not None and not is_gone(spec) and not skips_by_chance(spec):
         return spec
     near = suggestions(name)
-    hint = f"did you mean {', '.join(near)}?" if near else "`python -c 'import gymnasium; gymnasium.pprint_registry()'` lists what there is"
+    hint = (
+        f"did you mean {', '.join(near)}?"
+        if near
+        else "`python -c 'import gymnasium; gymnasium.pprint_registry()'` lists what there is"
+    )
     what = f"unknown environment {shown(env_id)}"
     if spec is not None:
         what = f"environment {shown(env_id)} {'is no longer in Gymnasium' if is_gone(spec) else 'skips frames by chance, and the preprocessing skips four'}"
@@ -58,10 +65,12 @@ def skips_by_chance(spec):
 
 def registered_by(module, before):
     """What a module registers, in words; `before` are the names that there were before it was imported."""
+
     def belongs(spec):
         entry = spec.entry_point
         home = getattr(entry, "__module__", None) if callable(entry) else str(entry).partition(":")[0]
         return (home or "").partition(".")[0] == module.__name__.partition(".")[0]
+
     found = sorted({*gym.registry} - before | {name for name, spec in gym.registry.items() if belongs(spec)})
     if not found:
         return "it registers none: give it a line gymnasium.register(id=..., entry_point=...)"
@@ -77,10 +86,14 @@ def suggestions(name):
     """Up to `MOST` registered names that may be meant by one that there is not, the likeliest first; each can be made."""
     with contextlib.suppress(ImportError):
         register_atari()
-    names = [one for one, spec in gym.registry.items() if not is_gone(spec) and not skips_by_chance(spec) and one != name]
+    names = [
+        one for one, spec in gym.registry.items() if not is_gone(spec) and not skips_by_chance(spec) and one != name
+    ]
     if games := games_named(name, names):
         return games
-    same = sorted((one for one in names if base_of(one) == base_of(name)), key=lambda one: likeness(one, name), reverse=True)
+    same = sorted(
+        (one for one in names if base_of(one) == base_of(name)), key=lambda one: likeness(one, name), reverse=True
+    )
     near = same or difflib.get_close_matches(name, names, n=2 * MOST, cutoff=0.5)
     return list(itertools.islice(filter(can_be_made, near), MOST)) or same[:1]  # making it says which packages it needs
 

@@ -1,4 +1,5 @@
 """Environments from their names: kinds, one seed and one Monitor file per rank and environment."""
+
 import contextlib
 import copy
 import functools
@@ -28,9 +29,12 @@ def quiet_mujoco(draws):
             would fail, though nobody asked for a picture.
     """
     import sys
+
     with without_warnings(), contextlib.nullcontext() if draws else without_opengl():
         import mujoco
-    mujoco.set_mju_user_warning(lambda text: None if text.startswith("compiler attribute") else print(f"MuJoCo: {text}", file=sys.stderr))
+    mujoco.set_mju_user_warning(
+        lambda text: None if text.startswith("compiler attribute") else print(f"MuJoCo: {text}", file=sys.stderr)
+    )
 
 
 @contextlib.contextmanager
@@ -50,7 +54,11 @@ def without_opengl():
 def kind_of(env_id):
     """'mujoco', 'atari', 'classic' (classic control, toy text, Box2D) or 'other': what a preset is chosen by."""
     entry_point = str(find_spec(env_id).entry_point)
-    for kind, marks in {"mujoco": ("envs.mujoco",), "atari": ("ale_py",), "classic": ("classic_control", "toy_text", "box2d")}.items():
+    for kind, marks in {
+        "mujoco": ("envs.mujoco",),
+        "atari": ("ale_py",),
+        "classic": ("classic_control", "toy_text", "box2d"),
+    }.items():
         if any(mark in entry_point for mark in marks):
             return kind
     return "other"
@@ -74,16 +82,21 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
     if not has_window:
         check_render_mode(env_kwargs.get("render_mode"))
     try:
-        env_kwargs = copy.deepcopy(env_kwargs)  # an environment may change what is in them, and others are made of the same
+        env_kwargs = copy.deepcopy(
+            env_kwargs
+        )  # an environment may change what is in them, and others are made of the same
         if kind == "mujoco":
             quiet_mujoco(draws="render_mode" in env_kwargs)
         if kind == "atari":
             from common.envs.atari_wrappers import make_atari
+
             env = make_atari(env_id, monitor_path, training, **env_kwargs)
         else:
             env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | env_kwargs), monitor_path)
     except (Exception, SystemExit) as error:  # whatever an environment makes of arguments that are not its own
-        raise UserError(f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}") from error
+        raise UserError(
+            f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}"
+        ) from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: real(rew) * reward_scale)
     return env
@@ -96,10 +109,14 @@ def why_not(error, env_id):
         if place_of(error) is None and error.name and f"{entry.partition(':')[0]}.".startswith(f"{error.name}."):
             return f"its entry point {entry} is in no module that there is: no {error.name}"
         return f"it {what_it_did(error)}"
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__  # Gymnasium repeats all arguments behind it
+    return (str(error).splitlines() or [""])[0][:300] or type(
+        error
+    ).__name__  # Gymnasium repeats all arguments behind it
 
 
-def make_vector_env(env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None, stagger=0):
+def make_vector_env(
+    env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None, stagger=0
+):
     """`num_envs` environments of this rank, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`.
 
     Args:

@@ -1,4 +1,5 @@
 """Monitor: an environment's episodes, counted where they are real, and written as Baselines' and SB3's tools read them."""
+
 import json
 import sys
 import time
@@ -51,7 +52,9 @@ class Monitor(gym.Wrapper):
                 self.started = started_in(rows.path)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 rows.close()
-                raise UserError(f"{rows.path} is no monitor file, so no episodes are added to it; move it away") from error
+                raise UserError(
+                    f"{rows.path} is no monitor file, so no episodes are added to it; move it away"
+                ) from error
         self.rows = rows
 
     def reset(self, **kwargs):
@@ -64,7 +67,9 @@ class Monitor(gym.Wrapper):
         result = self.env.step(action)
         try:
             rew = result[1]
-            self.episode_return += float(rew) if type(rew) in SCALARS else real(rew)  # in float64: float16 ends at 2,048 where rewards are 1
+            self.episode_return += (
+                float(rew) if type(rew) in SCALARS else real(rew)
+            )  # in float64: float16 ends at 2,048 where rewards are 1
             ended = bool(result[2] or result[3])
         except Exception as error:  # wrappers outside would raise what says less
             raise unusable(result, self.observation_space, error) from error
@@ -98,7 +103,11 @@ def rows_of_this_rank(path):
         if rank is None or error.here:
             raise
         own = RowFile(error.path.with_name(f"{rank}.{error.path.name}"))
-        print(f"rank {rank}: {error.path} is another rank's; this one's episodes go to {own.path.name} beside it", file=sys.stderr, flush=True)
+        print(
+            f"rank {rank}: {error.path} is another rank's; this one's episodes go to {own.path.name} beside it",
+            file=sys.stderr,
+            flush=True,
+        )
         return own
 
 

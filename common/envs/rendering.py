@@ -1,4 +1,5 @@
 """Pictures of environments on machines with and without a display: which OpenGL to ask MuJoCo for, and films small enough for a page."""
+
 import functools
 import math
 import os
@@ -46,13 +47,20 @@ def check_render_mode(mode):
     """Raises UserError for the mode 'human' where there is no display: libraries that open windows crash there, some with the whole process."""
     if mode == "human" and not has_display():
         named = display_named()
-        raise UserError(f"render_mode='human' opens a window, and {f'{named} does not answer' if named else 'there is no display here'}; {NO_WINDOW}")
+        raise UserError(
+            f"render_mode='human' opens a window, and {f'{named} does not answer' if named else 'there is no display here'}; {NO_WINDOW}"
+        )
 
 
 def succeeds(code, **environ):
     """Whether Python code ends well in a process of its own: what it says is not heard, its crash is no matter, and it does not wait for ever."""
     try:
-        return subprocess.run([sys.executable, "-c", code], env=os.environ | environ, capture_output=True, timeout=PATIENCE).returncode == 0
+        return (
+            subprocess.run(
+                [sys.executable, "-c", code], env=os.environ | environ, capture_output=True, timeout=PATIENCE
+            ).returncode
+            == 0
+        )
     except subprocess.TimeoutExpired:
         return False
 
@@ -106,6 +114,7 @@ class Film:
     @staticmethod
     def _small(frame):
         import cv2
+
         height, width = frame.shape[:2]
         if width <= FILM_WIDTH:
             return frame.copy()  # the next one may be drawn into the same array
@@ -114,4 +123,5 @@ class Film:
     def write(self, path):
         """Write a .gif."""
         import imageio
+
         imageio.mimsave(path, self.frames, duration=1000 / self.fps, loop=0)

@@ -1,4 +1,5 @@
 """EarlyEnd: the first episode of an environment cut short, so that environments that begin together do not stay in step."""
+
 import gymnasium as gym
 
 

@@ -1,4 +1,5 @@
 """What code of the user's own raises or lacks, in words that name it as theirs, with file and line."""
+
 import importlib
 import sys
 import sysconfig
@@ -17,7 +18,9 @@ STANDARD = f"{sysconfig.get_path('stdlib')}/"
 
 def is_theirs(file):
     """Whether a line of `file` may be the user's: it is neither Python's, nor Gymnasium's, nor this package's."""
-    return not file.startswith(("<frozen ", *NOT_THEIRS)) and (any(f"/{name}/" in file for name in INSTALLED) or not file.startswith(STANDARD))
+    return not file.startswith(("<frozen ", *NOT_THEIRS)) and (
+        any(f"/{name}/" in file for name in INSTALLED) or not file.startswith(STANDARD)
+    )
 
 
 def origin_of(error):
@@ -68,6 +71,12 @@ def import_for(env_id, module):
         if place_of(error) is not None:
             raise UserError(f"environment {shown(env_id)}: its module {module} {what_it_did(error)}") from error
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            hint = f"give {module.removesuffix('.py')}" if module.endswith(".py") else "check its name, or put its folder on PYTHONPATH"
+            hint = (
+                f"give {module.removesuffix('.py')}"
+                if module.endswith(".py")
+                else "check its name, or put its folder on PYTHONPATH"
+            )
             raise UserError(f"unknown environment {shown(env_id)}: there is no module {error.name}; {hint}") from error
-        raise UserError(f"unknown environment {shown(env_id)}: {shown(module)} is no module's name ({in_brief(str(error))})") from error
+        raise UserError(
+            f"unknown environment {shown(env_id)}: {shown(module)} is no module's name ({in_brief(str(error))})"
+        ) from error

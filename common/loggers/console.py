@@ -1,4 +1,5 @@
 """What a run shows as it goes, in plain lines, and what these have in common with the live view (`common.loggers.live_display`): figures, pace, streams that last."""
+
 import contextlib
 import math
 import os
@@ -6,8 +7,15 @@ import sys
 import time
 
 # name in a row of the log -> what it is called on the screen
-SHOWN = {"EpRewMean": "return", "EpLenMean": "length", "loss_kl": "kl", "clipfrac": "clipped", "loss_ent": "entropy", "ev_tdlam_before": "explained",
-         "stepsize": "step size"}
+SHOWN = {
+    "EpRewMean": "return",
+    "EpLenMean": "length",
+    "loss_kl": "kl",
+    "clipfrac": "clipped",
+    "loss_ent": "entropy",
+    "ev_tdlam_before": "explained",
+    "stepsize": "step size",
+}
 
 
 @contextlib.contextmanager
@@ -23,8 +31,11 @@ def showing(stream=None):
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
         with contextlib.suppress(OSError):
-            print(f"baselines_ppo: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on",
-                  file=sys.__stderr__, flush=True)
+            print(
+                f"baselines_ppo: standard output takes no more ({error.strerror}): nothing further is shown, the run goes on",
+                file=sys.__stderr__,
+                flush=True,
+            )
 
 
 class Lasting:
@@ -61,7 +72,11 @@ def number(value):
 
 def clock(seconds):
     """Seconds as h:mm:ss; "-:--:--" for what is not known."""
-    return "-:--:--" if math.isnan(seconds) else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+    return (
+        "-:--:--"
+        if math.isnan(seconds)
+        else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
+    )
 
 
 class Pace:
@@ -106,7 +121,10 @@ class PlainLines:
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
         figures = "  ".join(f"{label} {number(row[name])}" for name, label in SHOWN.items() if name in row)
         with showing(self.stream):
-            print(f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}", file=self.stream)
+            print(
+                f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}",
+                file=self.stream,
+            )
 
     def say(self, text):
         """As `say`."""

@@ -1,4 +1,5 @@
 """What a run shows on a terminal: one live view, redrawn in place. `screen` chooses between it and plain lines."""
+
 import contextlib
 import math
 import os
@@ -26,7 +27,11 @@ def screen(progress, total="", interval=10.0, stream=None):
     stream = stream or sys.stdout
     if launcher is not None and can_redraw(launcher.stream):
         return LiveView(progress, total, launcher.stream, launcher)
-    return PlainLines(progress, interval, stream) if passed_on or not can_redraw(stream) else LiveView(progress, total, stream)
+    return (
+        PlainLines(progress, interval, stream)
+        if passed_on or not can_redraw(stream)
+        else LiveView(progress, total, stream)
+    )
 
 
 def can_redraw(stream):
@@ -34,6 +39,7 @@ def can_redraw(stream):
     if not stream.isatty():
         return False
     from rich.console import Console
+
     console = Console(file=stream)
     return console.is_interactive and console.encoding.startswith("utf")
 
@@ -42,9 +48,11 @@ def sparkline(values, width=WIDTH):
     """The last of a curve's values as bars, each the mean of as many neighbours as it takes to show them all in `width`."""
     values = [value for value in values if math.isfinite(value)]
     chunk = -(-len(values) // width) or 1
-    means = [sum(part) / len(part) for part in (values[i:i + chunk] for i in range(0, len(values), chunk))]
+    means = [sum(part) / len(part) for part in (values[i : i + chunk] for i in range(0, len(values), chunk))]
     low, high = min(means, default=0.0), max(means, default=0.0)
-    return "".join(BARS[int((value - low) / (high - low) * (len(BARS) - 1) + 0.5) if high > low else 0] for value in means)
+    return "".join(
+        BARS[int((value - low) / (high - low) * (len(BARS) - 1) + 0.5) if high > low else 0] for value in means
+    )
 
 
 class Curve:
@@ -98,11 +106,16 @@ class LiveView:
     def __init__(self, progress, total, stream, launcher=None):
         from rich.console import Console
         from rich.live import Live
+
         self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, Curve()
         self.stream, self.launcher, self.note, self.closed = stream, launcher, "", False
         self.console = Console(file=Shared(launcher) if launcher else Lasting(stream))
-        self.live = Live(get_renderable=self.render, console=self.console, refresh_per_second=1,
-                         redirect_stderr=launcher.takes_errors if launcher else sys.stderr.isatty())
+        self.live = Live(
+            get_renderable=self.render,
+            console=self.console,
+            refresh_per_second=1,
+            redirect_stderr=launcher.takes_errors if launcher else sys.stderr.isatty(),
+        )
         self.live.start()
         self.console.show_cursor(True)  # a run that is killed could not bring it back
 
@@ -120,29 +133,47 @@ class LiveView:
         """What is on the screen now. It ends with an empty line, so that what others write, and the shell after a kill, has one of its own."""
         from rich.console import Group
         from rich.text import Text
+
         with contextlib.suppress(OSError):  # of a stream that is no file
             columns, lines = os.get_terminal_size(self.stream.fileno())
             self.console.size = columns or 80, lines or 25
-        view = self.figures() if self.row else [Text(f"first segment, and compiling: {clock(self.pace.elapsed)}", style="dim")]
-        return Group(*view, *([Text(self.note, style="yellow")] if self.note else []), *([] if self.closed else [Text("")]))
+        view = (
+            self.figures()
+            if self.row
+            else [Text(f"first segment, and compiling: {clock(self.pace.elapsed)}", style="dim")]
+        )
+        return Group(
+            *view, *([Text(self.note, style="yellow")] if self.note else []), *([] if self.closed else [Text("")])
+        )
 
     def figures(self):
         """The view's lines, in the console's width."""
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
+
         width = self.console.width
         top = Table.grid(padding=(0, 2))
-        top.add_row(ProgressBar(total=1.0, completed=self.pace.done, width=max(1, min(WIDTH, width - 6))), f"{self.pace.done:.0%}")
+        top.add_row(
+            ProgressBar(total=1.0, completed=self.pace.done, width=max(1, min(WIDTH, width - 6))),
+            f"{self.pace.done:.0%}",
+        )
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
         how_far = f"{self.timesteps:,}{self.total}  {speed}{clock(self.pace.elapsed)}, {clock(self.pace.left)} left"
         tables = []
-        for cells in in_rows([(label, number(self.row[name])) for name, label in SHOWN.items() if name in self.row], width):
+        for cells in in_rows(
+            [(label, number(self.row[name])) for name, label in SHOWN.items() if name in self.row], width
+        ):
             table = Table.grid(padding=(0, 2))
             table.add_row(*(Text(label, style="dim") for label, _ in cells))
             table.add_row(*(value for _, value in cells))
             tables.append(table)
-        return [top, Text(how_far), *tables, Text(sparkline(self.returns.points(), min(WIDTH, width)), style="green", no_wrap=True)]
+        return [
+            top,
+            Text(how_far),
+            *tables,
+            Text(sparkline(self.returns.points(), min(WIDTH, width)), style="green", no_wrap=True),
+        ]
 
     def close(self):
         """Leave the view as it stands."""

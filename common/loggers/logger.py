@@ -1,4 +1,5 @@
 """What a run writes as it goes: progress.csv and progress.json as Baselines' logger has them, and TensorBoard events."""
+
 import contextlib
 import csv
 import errno
@@ -68,7 +69,9 @@ class JsonOutput:
 
     def write(self, row, timesteps):
         """Append a row as an object."""
-        clean = {name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in row.items()}
+        clean = {
+            name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in row.items()
+        }
         self.rows.write(json.dumps(clean) + "\n")
 
     def close(self):
@@ -86,6 +89,7 @@ class TensorBoardOutput:
         import tensorflow as tf
 
         from common.compilation import Compiled
+
         self.tf, self.folder = tf, user_path(folder)
         self.names = None
         with self._refusals():
@@ -114,12 +118,19 @@ class TensorBoardOutput:
         """Write a row's scalars at `timesteps`."""
         self.names = self.names or list(row)
         with self._refusals():
-            self._write(self.tf.constant([float(v) for v in row.values()], self.tf.float32), self.tf.constant(timesteps, self.tf.int64))
+            self._write(
+                self.tf.constant([float(v) for v in row.values()], self.tf.float32),
+                self.tf.constant(timesteps, self.tf.int64),
+            )
 
     def hyperparameters(self, settings):
         """Write settings {name: value} for TensorBoard's HPARAMS page; those of a resumed run take the place of the first."""
         from tensorboard.plugins.hparams import summary_v2
-        plain = {name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value) for name, value in settings.items()}
+
+        plain = {
+            name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+            for name, value in settings.items()
+        }
         with self._refusals(), self.writer.as_default(0):
             summary_v2.hparams(plain)
 

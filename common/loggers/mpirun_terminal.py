@@ -2,6 +2,7 @@
 
 A launcher gives its ranks pipes and passes on what they say, so that none of them sees a terminal; rank 0 may draw on the launcher's own all the same.
 """
+
 import contextlib
 import os
 import stat
@@ -30,6 +31,7 @@ class LaunchersTerminal:
 
     def __init__(self, pid):
         import termios  # which is where /proc is
+
         self.pid, output = pid, f"/proc/{pid}/fd/1"
         self.written = self._bytes_written()
         if not stat.S_ISCHR(os.stat(output).st_mode):  # to open a pipe might wait for ever
@@ -37,7 +39,9 @@ class LaunchersTerminal:
         self.takes_errors = os.path.samefile(output, f"/proc/{pid}/fd/2")
         # not to become this process's controlling terminal, whose end and whose Ctrl-C would then be its own
         self.stream = os.fdopen(os.open(output, os.O_WRONLY | os.O_NOCTTY), "w", encoding=sys.stdout.encoding)
-        if not self.stream.isatty() or termios.tcgetattr(self.stream)[3] & termios.TOSTOP:  # which would stop whoever is not in the foreground
+        if (
+            not self.stream.isatty() or termios.tcgetattr(self.stream)[3] & termios.TOSTOP
+        ):  # which would stop whoever is not in the foreground
             self.stream.close()
             raise OSError(f"{output} cannot be drawn on")
 
@@ -75,7 +79,9 @@ def ancestors():
     """Yields (process id, name, whether it is in the foreground of its terminal) of this process's parent, its parent, and so on."""
     pid = os.getppid()
     while pid:
-        name, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
+        name, _, rest = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").partition("(")[2].rpartition(")")
+        )
         parent, group, _, _, foreground = map(int, rest.split()[1:6])
         yield pid, name, group == foreground
         pid = parent
@@ -89,7 +95,9 @@ def listens(pid):
         theirs = os.readlink(entry)
         if own.startswith("pipe:") and theirs == own and entry.lstat().st_mode & stat.S_IRUSR:
             return True
-        if theirs.endswith("/ptmx") and terminal in Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text(encoding="ascii"):
+        if theirs.endswith("/ptmx") and terminal in Path(f"/proc/{pid}/fdinfo/{entry.name}").read_text(
+            encoding="ascii"
+        ):
             return True
     return False
 

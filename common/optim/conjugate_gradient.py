@@ -1,4 +1,5 @@
 """Solving A x = b where only products with A are known."""
+
 import numpy as np
 
 

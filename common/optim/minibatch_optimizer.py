@@ -9,6 +9,7 @@ Two ways to average gradients over n ranks give the same update to rounding:
 
 Which one is a function of the ranks, the batch and the network alone (`choose_strategy`), so a run repeats itself.
 """
+
 import copy
 
 import numpy as np
@@ -48,8 +49,10 @@ class MinibatchDescent:
     def __init__(self, losses, names, adam, max_grad_norm=None, xla=True, strategy="gather", parts=1, shared=None):
         self.losses, self.names, self.adam, self.comm = losses, names, adam, adam.comm
         self.max_grad_norm, self.strategy, self.parts = max_grad_norm, strategy, parts
-        self._sweep, self._step, self._evaluate = (Compiled(graph, xla, shared and self._shared(shared, graph.__name__))
-                                                   for graph in (self._sweep_graph, self._step_graph, self._evaluate_graph))
+        self._sweep, self._step, self._evaluate = (
+            Compiled(graph, xla, shared and self._shared(shared, graph.__name__))
+            for graph in (self._sweep_graph, self._step_graph, self._evaluate_graph)
+        )
 
     def _shared(self, shared, graph):
         """How trainings share the method `graph`: over the policy's variables and Adam's."""
@@ -61,6 +64,7 @@ class MinibatchDescent:
             other.losses = shared.over(variables[:count])
             other.adam = adam.over([variables[i] for i in moved], *variables[count:])
             return getattr(other, graph)
+
         factors = None if adam.factors is None else tuple(adam.factors.tolist())
         key = self.names, self.max_grad_norm, self.parts, tuple(moved), adam.beta1, adam.beta2, adam.epsilon, factors
         return shared.then(key, [*shared.variables, adam.m, adam.v, adam.t], over)
@@ -68,7 +72,11 @@ class MinibatchDescent:
     def gradient(self, batch, indices, weights, scalars):
         """(gradient [P], terms [L]) of one minibatch, the rows `indices` [B], on this rank. Both are sums over rows, so parts of it add up."""
         ends = even_bounds(indices.shape[0], self.parts)
-        found = [self._gradient_of_part(batch, indices[start:end], weights[start:end], scalars) for start, end in zip(ends, ends[1:]) if end > start]
+        found = [
+            self._gradient_of_part(batch, indices[start:end], weights[start:end], scalars)
+            for start, end in zip(ends, ends[1:])
+            if end > start
+        ]
         return tuple(tf.add_n(parts) for parts in zip(*found))
 
     def _gradient_of_part(self, batch, indices, weights, scalars):
@@ -87,6 +95,7 @@ class MinibatchDescent:
 
     def _sweep_graph(self, batch, indices, weights, count, stepsize, scalars):
         """(terms [M, L], parameters and moments before it, whether all of those are finite after it)."""
+
         def minibatch(i, terms):
             grad, minibatch_terms = self.gradient(batch, indices[i], weights[i], scalars)
             self._apply(grad, stepsize)
@@ -121,9 +130,20 @@ class MinibatchDescent:
         stepsize, scalars = tf.constant(0.0), tf.constant(scalars, tf.float32)
         ranks = self.comm.size if self.strategy == "gather" else 1
         tensors = {name: tf.constant(x) for name, x in batch.items()}
-        indices, weights = np.zeros((room, ranks * batch_size), np.int32), np.zeros((room, ranks * batch_size), np.float32)
+        indices, weights = (
+            np.zeros((room, ranks * batch_size), np.int32),
+            np.zeros((room, ranks * batch_size), np.float32),
+        )
         if self.strategy == "average":
-            self._step(tf.zeros([self.adam.size]), tf.constant(False), tensors, tf.constant(indices[0]), tf.constant(weights[0]), stepsize, scalars)
+            self._step(
+                tf.zeros([self.adam.size]),
+                tf.constant(False),
+                tensors,
+                tf.constant(indices[0]),
+                tf.constant(weights[0]),
+                stepsize,
+                scalars,
+            )
         elif self.comm.rank == 0:
             everyone = {name: tf.repeat(x, ranks, axis=0) for name, x in tensors.items()}
             self._sweep(everyone, tf.constant(indices), tf.constant(weights), tf.constant(0), stepsize, scalars)
@@ -166,11 +186,16 @@ class MinibatchDescent:
                 weights = np.concatenate(weights / np.float32(ranks), axis=1)
             batch = {name: tf.constant(x) for name, x in batch.items()}
             count, started = len(indices), self.adam.t.read_value()
-            indices, weights = (tf.constant(np.concatenate([x, np.zeros((room - count, *x.shape[1:]), x.dtype)])) for x in (indices, weights))
+            indices, weights = (
+                tf.constant(np.concatenate([x, np.zeros((room - count, *x.shape[1:]), x.dtype)]))
+                for x in (indices, weights)
+            )
             terms, before, finite = self._sweep(batch, indices, weights, tf.constant(count), stepsize, scalars)
             terms = terms.numpy()[:count]
             if not (finite and np.isfinite(terms).all()):
-                error = minibatch_bisect.of_compiled_sweep(self, terms, before, started, batch, indices, weights, stepsize, scalars)
+                error = minibatch_bisect.of_compiled_sweep(
+                    self, terms, before, started, batch, indices, weights, stepsize, scalars
+                )
         self.comm.barrier()  # the others sleep here; a plain broadcast would keep their cores busy
         self.adam.sync()
         terms, said = self.comm.broadcast((terms, error and error.args))
@@ -185,18 +210,22 @@ class MinibatchDescent:
         grad, terms = tf.zeros([self.adam.size]), []
         last = len(indices)
         for i in range(last + 1):  # the last call makes the last step; its gradient is not used
-            out = self._step(grad, tf.constant(i > 0), batch, indices[min(i, last - 1)], weights[min(i, last - 1)], stepsize, scalars)
+            out = self._step(
+                grad, tf.constant(i > 0), batch, indices[min(i, last - 1)], weights[min(i, last - 1)], stepsize, scalars
+            )
             if i < last:
                 mean = self.comm.mean(out.numpy())
                 with np.errstate(all="ignore"):
                     suspect = not np.isfinite(mean @ mean)  # a square overflows sooner, and costs a fifth
                 if suspect and not np.isfinite(mean).all():
                     raise minibatch_bisect.of_average(self, i, mean, arrays, stepsize, scalars)
-                grad = tf.constant(mean[:self.adam.size])
-                terms.append(mean[self.adam.size:])
+                grad = tf.constant(mean[: self.adam.size])
+                terms.append(mean[self.adam.size :])
         return np.stack(terms)
 
     def evaluate(self, batch, weights, scalars):
         """terms [L] of the whole batch as the parameters now stand, the mean over ranks; nothing moves."""
-        terms = self._evaluate({name: tf.constant(x) for name, x in batch.items()}, tf.constant(weights), tf.constant(scalars, tf.float32))
+        terms = self._evaluate(
+            {name: tf.constant(x) for name, x in batch.items()}, tf.constant(weights), tf.constant(scalars, tf.float32)
+        )
         return self.comm.mean(terms.numpy())

@@ -1,4 +1,5 @@
 """Which rows stand in which minibatch: index arrays of one shape, whatever the number of rows that count."""
+
 import numpy as np
 
 from common.errors import UserError
@@ -25,14 +26,18 @@ def plan_minibatches(rng, valid, batch_size, epochs, max_minibatches=None):
     """
     rows = np.flatnonzero(valid)
     if not len(rows):
-        raise UserError("no step of this segment counts: every one was the reset of an environment; make timesteps_per_actorbatch larger")
+        raise UserError(
+            "no step of this segment counts: every one was the reset of an environment; make timesteps_per_actorbatch larger"
+        )
     if batch_size is None or len(rows) < batch_size:
         size = len(valid) if batch_size is None else batch_size
         indices = np.concatenate([rows, np.full(size - len(rows), rows[0])]).astype(np.int32)
         weights = (np.arange(size) < len(rows)) / np.float32(len(rows))
         return np.tile(indices, (epochs, 1)), np.tile(weights.astype(np.float32), (epochs, 1))
     count = minibatches_per_epoch(valid, batch_size) if max_minibatches is None else max_minibatches
-    indices = np.concatenate([rng.permutation(rows)[:count * batch_size].reshape(count, batch_size) for _ in range(epochs)])
+    indices = np.concatenate(
+        [rng.permutation(rows)[: count * batch_size].reshape(count, batch_size) for _ in range(epochs)]
+    )
     return indices.astype(np.int32), np.full(indices.shape, 1 / batch_size, np.float32)
 
 

@@ -4,6 +4,7 @@ A policy of your own derives from `Policy`, makes its `tf.Variable`s in `__init_
 `initialise(rng)`, so that a seed decides its weights; `prepare(ob)`, such as a normalisation; `actor()`, if it can act without
 TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
 """
+
 import abc
 import copy
 import hashlib
@@ -87,7 +88,12 @@ class Policy(tf.Module, metaclass=PolicyType):
     """
 
     # TensorFlow, which looks for variables in all attributes, sorts the keys of a Dict space, and those of two types cannot be sorted
-    _TF_MODULE_IGNORED_PROPERTIES = tf.Module._TF_MODULE_IGNORED_PROPERTIES | {"ob_space", "ac_space", "encoder", "pdtype"}
+    _TF_MODULE_IGNORED_PROPERTIES = tf.Module._TF_MODULE_IGNORED_PROPERTIES | {
+        "ob_space",
+        "ac_space",
+        "encoder",
+        "pdtype",
+    }
 
     recurrent = False
     xla = True
@@ -148,7 +154,9 @@ class Policy(tf.Module, metaclass=PolicyType):
         if not vars(type(self)).get("network_is_pure") or "forward" in vars(self):  # which a user may have replaced
             return None
         own = (type(self), json.dumps(self.description(), sort_keys=True, default=str), self.xla)
-        return Shared((own, key), list(self.weights.values()), lambda variables: of_network(NetworkOver(self, variables)))
+        return Shared(
+            (own, key), list(self.weights.values()), lambda variables: of_network(NetworkOver(self, variables))
+        )
 
     def prepare(self, ob):
         """Encoded observations [N, *encoder.shape] -> the network's input, NumPy; once an observation, not once an epoch."""
@@ -171,7 +179,9 @@ class Policy(tf.Module, metaclass=PolicyType):
         if self._compiled is None:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
             # past TensorFlow's __setattr__, which would note it among what a checkpoint of its own depends on, where no copy could leave it out
-            vars(self)["_compiled"] = tf.function(self.forward, input_signature=signature, autograph=False).get_concrete_function()
+            vars(self)["_compiled"] = tf.function(
+                self.forward, input_signature=signature, autograph=False
+            ).get_concrete_function()
         return self._compiled(tf.convert_to_tensor(x))
 
     # ---- acting
@@ -195,11 +205,14 @@ class Policy(tf.Module, metaclass=PolicyType):
             if outputs is not None:
                 outputs.append((flat, vpred))
             return self._choose(flat, None if noise is None else noise[t])
+
         act.outputs = outputs
         return act
 
     def _choose(self, flat, noise):
-        return self.pdtype.mode(NumpyOperators, flat) if noise is None else self.pdtype.sample(NumpyOperators, flat, noise)
+        return (
+            self.pdtype.mode(NumpyOperators, flat) if noise is None else self.pdtype.sample(NumpyOperators, flat, noise)
+        )
 
     def act(self, stochastic, ob):
         """Action and value for one observation or a batch.
@@ -267,8 +280,12 @@ class Policy(tf.Module, metaclass=PolicyType):
             UserError: naming the setting, or the space, that JSON has no form for.
         """
         name = type(self).__name__
-        return {"class": name, "settings": {key: as_json(x, f"{name}.settings(): {key}") for key, x in self.settings().items()},
-                "ob_space": space_serialization.to_json(self.ob_space), "ac_space": space_serialization.to_json(self.ac_space)}
+        return {
+            "class": name,
+            "settings": {key: as_json(x, f"{name}.settings(): {key}") for key, x in self.settings().items()},
+            "ob_space": space_serialization.to_json(self.ob_space),
+            "ac_space": space_serialization.to_json(self.ac_space),
+        }
 
     def save(self, path, **extra):
         """Write the policy, its observation filter and its spaces to one safetensors file, whose folder is made. `extra` goes into its metadata, as JSON.
@@ -279,7 +296,9 @@ class Policy(tf.Module, metaclass=PolicyType):
         """
         own = {"format": FORMAT, **self.description()}
         if taken := sorted(own.keys() & extra.keys()):
-            raise UserError(f"save({taken[0]}={shown(extra[taken[0]])}) would hide what the file says of the policy; give it another name")
+            raise UserError(
+                f"save({taken[0]}={shown(extra[taken[0]])}) would hide what the file says of the policy; give it another name"
+            )
         with writing(path):
             path = file_path(path)
         save_arrays(path, self.state(), own | extra)

@@ -1,6 +1,7 @@
 """Policies from files. What a file says of its policy is held against the arrays that it has before anything is built: it cannot ask for more memory or
 time than its own size is worth, nor run code.
 """
+
 import inspect
 import json
 import logging
@@ -17,8 +18,12 @@ from common.validation import about, shown
 
 FORMAT = "baselines_ppo.policy"
 BEST = "best/policy.safetensors"  # in a run's folder
-LONGEST_DESCRIPTION = MAX_HEADER // 4 - (1 << 20)  # characters of a policy's class, settings and spaces; the rest is for what else a file's metadata has
-ENTRIES = 16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
+LONGEST_DESCRIPTION = MAX_HEADER // 4 - (
+    1 << 20
+)  # characters of a policy's class, settings and spaces; the rest is for what else a file's metadata has
+ENTRIES = (
+    16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
+)
 
 
 def read_policy(path):
@@ -31,7 +36,9 @@ def read_policy(path):
     if metadata["format"] == FORMAT:
         return arrays, metadata
     if "policy" not in metadata:
-        raise UserError(f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors")
+        raise UserError(
+            f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors"
+        )
     if not isinstance(metadata["policy"], dict):
         raise UserError(f"{path} does not say what policy it holds, but {shown(metadata['policy'])}; use an older copy")
     return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
@@ -74,7 +81,9 @@ def locate(path):
                 return file, run
     except OSError as error:
         raise UserError(f"{path}: cannot look for a policy there: {error.strerror}") from error
-    raise UserError(f"{path}: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file")
+    raise UserError(
+        f"{path}: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"
+    )
 
 
 def policy_in(path):
@@ -87,7 +96,9 @@ def policy_in(path):
 
 def runs_in(path):
     """The run folders right inside a folder, the one that was started or gone on with last first."""
-    configs = sorted(path.glob("*/config.json"), key=lambda config: (config.stat().st_mtime, config.parent.name), reverse=True)
+    configs = sorted(
+        path.glob("*/config.json"), key=lambda config: (config.stat().st_mtime, config.parent.name), reverse=True
+    )
     return [config.parent for config in configs]
 
 
@@ -102,6 +113,7 @@ def load_policy(path):
     """
     from baselines_ppo.cnn_policy import CnnPolicy
     from baselines_ppo.mlp_policy import MlpPolicy
+
     path = find_policy(path)
     arrays, metadata = read_policy(path)
     classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
@@ -117,13 +129,19 @@ def build(cls, path, arrays, metadata, name="pi"):
         UserError: if it is of another class, says what cannot be, or describes another network than its arrays are of.
     """
     if _class(metadata) != cls.__name__:
-        raise UserError(f"{path} holds a {_class(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy")
+        raise UserError(
+            f"{path} holds a {_class(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy"
+        )
     room = room_for(sum(x.size for x in arrays.values()))
     try:
         settings = metadata["settings"]
         with about(path):
-            ob_space, ac_space = (space_serialization.from_json(metadata[key], room) for key in ("ob_space", "ac_space"))
-            if cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__:  # a derived class may have variables of its own
+            ob_space, ac_space = (
+                space_serialization.from_json(metadata[key], room) for key in ("ob_space", "ac_space")
+            )
+            if (
+                cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__
+            ):  # a derived class may have variables of its own
                 settings = cls.older_settings | settings
                 check_shapes(path, arrays, cls.shapes(ob_space, ac_space, **settings))
             built = taken_by(cls, settings)
@@ -155,8 +173,10 @@ def check_built_alike(path, policy, settings):
     """Raises UserError unless a policy has these settings {name: value}, of its file, which its constructor did not take."""
     own = policy.description()["settings"] if settings else {}
     if wrong := [name for name, x in settings.items() if name not in own or own[name] != x]:
-        raise UserError(f"{path} does not say how to build its {type(policy).__name__}: {wrong[0]} is {shown(settings[wrong[0]])}, and the class, which does "
-                        f"not take it, has {shown(own.get(wrong[0]))}; load it with the class as it was when the file was written")
+        raise UserError(
+            f"{path} does not say how to build its {type(policy).__name__}: {wrong[0]} is {shown(settings[wrong[0]])}, and the class, which does "
+            f"not take it, has {shown(own.get(wrong[0]))}; load it with the class as it was when the file was written"
+        )
 
 
 def check_describable(pi):
@@ -164,31 +184,49 @@ def check_describable(pi):
     line of warning is logged for a class that `load` cannot build."""
     described = json.dumps(pi.description())
     if len(described) > LONGEST_DESCRIPTION:
-        raise UserError(f"settings and spaces of this {type(pi).__name__} are {len(described):,} bytes of text, and files have room for "
-                        f"{LONGEST_DESCRIPTION:,}; give spaces whose bounds are the same everywhere")
+        raise UserError(
+            f"settings and spaces of this {type(pi).__name__} are {len(described):,} bytes of text, and files have room for "
+            f"{LONGEST_DESCRIPTION:,}; give spaces whose bounds are the same everywhere"
+        )
     room = room_for(sum(v.shape.num_elements() for v in pi.variables))
     for name, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
         try:
             back = space_serialization.from_json(json.loads(described)[name], room)
         except UserError as error:
-            raise UserError(f"a file of this {type(pi).__name__} could not be loaded: {error}; give a smaller {name}") from error
+            raise UserError(
+                f"a file of this {type(pi).__name__} could not be loaded: {error}; give a smaller {name}"
+            ) from error
         if what := space_serialization.difference(own, back):
-            raise UserError(f"a file would not give back {name}, {space_serialization.in_one_line(own)}, as it is: {what}; give one of float32 or int64")
-    if (missing := needed_beside(type(pi), pi.settings())):
-        logging.getLogger("baselines_ppo").warning("%s.load will not be able to build this policy again: its constructor needs %s, which settings() does not "
-                                                   "give; return it from settings()", type(pi).__name__, ", ".join(missing))
+            raise UserError(
+                f"a file would not give back {name}, {space_serialization.in_one_line(own)}, as it is: {what}; give one of float32 or int64"
+            )
+    if missing := needed_beside(type(pi), pi.settings()):
+        logging.getLogger("baselines_ppo").warning(
+            "%s.load will not be able to build this policy again: its constructor needs %s, which settings() does not "
+            "give; return it from settings()",
+            type(pi).__name__,
+            ", ".join(missing),
+        )
 
 
 def needed_beside(cls, settings):
     """Names of the arguments that the constructor of `cls` cannot do without, beside name, spaces and these settings."""
     parameters = list(inspect.signature(cls.__init__).parameters.values())[4:]  # behind self, name, ob_space, ac_space
-    return [one.name for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD) and one.name not in settings]
+    return [
+        one.name
+        for one in parameters
+        if one.default is one.empty
+        and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        and one.name not in settings
+    ]
 
 
 def check_spaces(path, pi, ob_space, ac_space, whose):
     """Raises UserError unless the policy `pi`, loaded from `path`, is for these spaces; `whose` they are, in words."""
     if what := unlike(pi, ob_space, ac_space):
-        raise UserError(f"{path} was trained for {spaces_in_words(pi.ob_space, pi.ac_space)}; {whose} has {spaces_in_words(ob_space, ac_space)}: {what}")
+        raise UserError(
+            f"{path} was trained for {spaces_in_words(pi.ob_space, pi.ac_space)}; {whose} has {spaces_in_words(ob_space, ac_space)}: {what}"
+        )
 
 
 def unlike(pi, ob_space, ac_space, bounds=True):
@@ -197,7 +235,10 @@ def unlike(pi, ob_space, ac_space, bounds=True):
     Args:
         bounds: whether actions must have the same bounds; those of observations make no difference.
     """
-    wrong = {"observations": space_serialization.difference(pi.ob_space, ob_space, bounds=False), "actions": space_serialization.difference(pi.ac_space, ac_space, bounds)}
+    wrong = {
+        "observations": space_serialization.difference(pi.ob_space, ob_space, bounds=False),
+        "actions": space_serialization.difference(pi.ac_space, ac_space, bounds),
+    }
     return "; ".join(f"{name} differ, {what}" for name, what in wrong.items() if what) or None
 
 
@@ -213,8 +254,10 @@ def check_shapes(path, arrays, shapes):
     found = {name.partition("/")[2]: x.shape for name, x in arrays.items() if not name.startswith("ob_rms/")}
     for name in {**shapes, **found}:
         if found.get(name) != (wanted := tuple(shapes[name]) if name in shapes else None):
-            raise UserError(f"{path} holds another model than it says: {shown(name)} is {found.get(name) or 'not there'}, and by its settings "
-                            f"{wanted or 'not there'}; use an older copy")
+            raise UserError(
+                f"{path} holds another model than it says: {shown(name)} is {found.get(name) or 'not there'}, and by its settings "
+                f"{wanted or 'not there'}; use an older copy"
+            )
 
 
 def _class(metadata):

@@ -1,4 +1,5 @@
 """Initial weights, from a NumPy generator: a seed gives the same network on every rank and in every version of TensorFlow."""
+
 import math
 
 import numpy as np

@@ -4,6 +4,7 @@ A network written over them has one definition and two speeds: compiled for the 
 acting, where calling TensorFlow with a batch of one costs far more than the arithmetic. At a batch of one NumPy's time is the number of calls: a
 layer is two of them, because a column of ones behind the features makes the bias a row of the weights.
 """
+
 import numpy as np
 import tensorflow as tf
 
@@ -41,7 +42,9 @@ class NumpyNetwork:
     def __init__(self, weights, batch_shape, num_inputs):
         self.batch_shape = batch_shape
         weights = {name: np.asarray(w) for name, w in weights.items()}
-        self.matrices = {name[:-2]: np.vstack([w, weights[f"{name[:-2]}/b"]]) for name, w in weights.items() if name.endswith("/w")}
+        self.matrices = {
+            name[:-2]: np.vstack([w, weights[f"{name[:-2]}/b"]]) for name, w in weights.items() if name.endswith("/w")
+        }
         self.hidden = {layer: self._with_ones(w.shape[1], np.float32) for layer, w in self.matrices.items()}
         self.x, self.features = self._with_ones(num_inputs, np.float32)
         self.folded = None

@@ -1,4 +1,5 @@
 """From whatever an environment observes to one array per observation, as segments store it."""
+
 import gymnasium as gym
 import numpy as np
 
@@ -22,7 +23,9 @@ def in_dtypes(space, ob):
         CannotHold: for a number that its space has no place for.
         ValueError: for what is no array of real numbers.
     """
-    dtype = getattr(ob, "dtype", None)  # looked at first: to ask for the abstract base classes Dict and Tuple costs a fifth of a microsecond each
+    dtype = getattr(
+        ob, "dtype", None
+    )  # looked at first: to ask for the abstract base classes Dict and Tuple costs a fifth of a microsecond each
     if dtype is not None and dtype is space.dtype or type(ob) is int and isinstance(space, gym.spaces.Discrete):
         return ob
     if isinstance(space, gym.spaces.Dict):
@@ -62,8 +65,10 @@ def check_encodable(space, whole):
     network."""
     if kind_of(space) is None or (kind_of(space) in ("Dict", "Tuple") and not space.spaces and space is not whole):
         part = "" if space is whole else f", for its part {in_one_line(space)}"
-        raise UserError(f"observation space {in_one_line(whole)} is not supported{part}; "
-                        "use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them")
+        raise UserError(
+            f"observation space {in_one_line(whole)} is not supported{part}; "
+            "use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them"
+        )
     for part in parts_of(space).values():
         check_encodable(part, whole)
 
@@ -97,7 +102,9 @@ class ObservationEncoder:
             self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
         self.as_is = self.plain and self.shape == space.shape
         if 0 in self.shape:
-            raise UserError(f"observation space {in_one_line(space)} has no entries; an observation needs at least one number")
+            raise UserError(
+                f"observation space {in_one_line(space)} has no entries; an observation needs at least one number"
+            )
 
     def one(self, ob):
         """The array [*shape] of one observation, cast to `dtype` where nothing is lost.
@@ -141,10 +148,19 @@ class ObservationEncoder:
                 return self.batch(ob, gym.vector.utils.batch_space(self.space, len(leaf))), True
         except CannotHold as error:
             divided = is_image(self.space) and np.min(ob) >= 0 and np.max(ob) <= 1
-            raise UserError(f"an observation {error} does not fit the policy's space {in_one_line(self.space)}; "
-                            + ("give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255" if divided
-                               else "give numbers that the space can hold")) from None
+            raise UserError(
+                f"an observation {error} does not fit the policy's space {in_one_line(self.space)}; "
+                + (
+                    "give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255"
+                    if divided
+                    else "give numbers that the space can hold"
+                )
+            ) from None
         except (IndexError, KeyError, TypeError, ValueError, NotImplementedError) as error:
-            raise UserError(f"observation {str(ob)[:60]!r} does not fit the policy's space {in_one_line(self.space)} "
-                            f"({type(error).__name__}: {in_brief(str(error))}); give one of the space, or a batch of them") from error
-        raise UserError(f"observation of shape {shape} does not fit the policy's space {in_one_line(self.space)}; give {expected} or (N, *{expected})")
+            raise UserError(
+                f"observation {str(ob)[:60]!r} does not fit the policy's space {in_one_line(self.space)} "
+                f"({type(error).__name__}: {in_brief(str(error))}); give one of the space, or a batch of them"
+            ) from error
+        raise UserError(
+            f"observation of shape {shape} does not fit the policy's space {in_one_line(self.space)}; give {expected} or (N, *{expected})"
+        )

@@ -1,4 +1,5 @@
 """Gymnasium spaces as JSON and back, so that a saved policy knows what it sees and does without any code of its environment."""
+
 import itertools
 import math
 
@@ -12,7 +13,14 @@ FEW = 10**6  # entries that any file may describe: some 20 MB
 MAX_PARTS, MAX_DEPTH, MAX_RANK = 1000, 16, 32  # of Dicts and Tuples; of a Box's shape
 INTS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTS, "float16", "float32", "float64")
-KINDS = (gym.spaces.Box, gym.spaces.Discrete, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary, gym.spaces.Dict, gym.spaces.Tuple)
+KINDS = (
+    gym.spaces.Box,
+    gym.spaces.Discrete,
+    gym.spaces.MultiDiscrete,
+    gym.spaces.MultiBinary,
+    gym.spaces.Dict,
+    gym.spaces.Tuple,
+)
 
 
 def in_one_line(space):
@@ -28,7 +36,9 @@ def kind_of(space):
 
 def parts_of(space):
     """{key or number: part} of a Dict or a Tuple; of any other space, none."""
-    return {"Dict": lambda: dict(space.spaces), "Tuple": lambda: dict(enumerate(space.spaces))}.get(kind_of(space), dict)()
+    return {"Dict": lambda: dict(space.spaces), "Tuple": lambda: dict(enumerate(space.spaces))}.get(
+        kind_of(space), dict
+    )()
 
 
 def _numbers(x):
@@ -45,19 +55,29 @@ def to_json(space):
     """
     described = _described(space)
     if len(list(itertools.islice(_nodes(described), MAX_PARTS + 1))) > MAX_PARTS:
-        raise UserError(f"space {in_one_line(space)} has more than {MAX_PARTS:,} parts, which are not read back; put some of them together in a Box")
+        raise UserError(
+            f"space {in_one_line(space)} has more than {MAX_PARTS:,} parts, which are not read back; put some of them together in a Box"
+        )
     return described
 
 
 def _described(space, depth=0):
     if depth > MAX_DEPTH:
-        raise UserError(f"a Dict or Tuple more than {MAX_DEPTH} deep in others is not read back, as here {in_one_line(space)}; put its parts side by side")
+        raise UserError(
+            f"a Dict or Tuple more than {MAX_DEPTH} deep in others is not read back, as here {in_one_line(space)}; put its parts side by side"
+        )
     kind = kind_of(space)
     match kind:
         case "Box":
             if space.dtype.name not in DTYPES:
                 raise UserError(f"space {in_one_line(space)} is of {space.dtype.name}, which no file has; use float64")
-            return {"kind": kind, "shape": list(space.shape), "dtype": space.dtype.name, "low": _numbers(space.low), "high": _numbers(space.high)}
+            return {
+                "kind": kind,
+                "shape": list(space.shape),
+                "dtype": space.dtype.name,
+                "low": _numbers(space.low),
+                "high": _numbers(space.high),
+            }
         case "Discrete":
             return {"kind": kind, "n": int(space.n), "start": int(space.start), **_own_dtype(space)}
         case "MultiDiscrete":
@@ -65,10 +85,15 @@ def _described(space, depth=0):
         case "MultiBinary":
             return {"kind": kind, "n": space.n if isinstance(space.n, int) else list(space.shape)}
         case "Dict":
-            return {"kind": kind, "spaces": [[_key(key), _described(part, depth + 1)] for key, part in space.spaces.items()]}
+            return {
+                "kind": kind,
+                "spaces": [[_key(key), _described(part, depth + 1)] for key, part in space.spaces.items()],
+            }
         case "Tuple":
             return {"kind": kind, "spaces": [_described(part, depth + 1) for part in space.spaces]}
-    raise UserError(f"space {in_one_line(space)} cannot be saved; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple")
+    raise UserError(
+        f"space {in_one_line(space)} cannot be saved; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+    )
 
 
 def _own_dtype(space):
@@ -149,7 +174,9 @@ def _bound(data, dtype, shape):
     if kind not in "iuf" and not kind == dtype.kind == "b":
         raise TypeError(f"{np.asarray(data).dtype} where numbers are due")
     with np.errstate(all="ignore"):
-        return np.broadcast_to(np.asarray(data, dtype), shape)  # not by way of an array of another dtype: uint64's greatest beside 0 is a float there
+        return np.broadcast_to(
+            np.asarray(data, dtype), shape
+        )  # not by way of an array of another dtype: uint64's greatest beside 0 is a float there
 
 
 def from_json(data, room=FEW):
@@ -169,7 +196,9 @@ def from_json(data, room=FEW):
         if entries <= room:
             return _built(data)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError, RecursionError) as error:
-        raise UserError(f"no description of a space: {shown(data)} ({error if isinstance(error, UserError) else type(error).__name__})") from error
+        raise UserError(
+            f"no description of a space: {shown(data)} ({error if isinstance(error, UserError) else type(error).__name__})"
+        ) from error
     raise UserError(f"a space of {shown(entries)} entries where there may be {room:,}: {shown(data)}")
 
 
@@ -184,7 +213,9 @@ def _built(data):
         case "Discrete":
             return gym.spaces.Discrete(data["n"], start=whole("start", data["start"], -BIGGEST), dtype=_int_dtype(data))
         case "MultiDiscrete":
-            return gym.spaces.MultiDiscrete(_whole_numbers(data["nvec"]), start=_whole_numbers(data["start"]), dtype=_int_dtype(data))
+            return gym.spaces.MultiDiscrete(
+                _whole_numbers(data["nvec"]), start=_whole_numbers(data["start"]), dtype=_int_dtype(data)
+            )
         case "MultiBinary":
             return gym.spaces.MultiBinary(data["n"])
         case "Dict":
@@ -218,7 +249,12 @@ def difference(a, b, bounds=True):
             return f"the parts {shown(list(parts))} and {shown(list(others))}"
         found = ((key, difference(parts[key], others[key], bounds)) for key in parts)
         return next((f"[{key!r}]{'' if what.startswith('[') else ': '}{what}" for key, what in found if what), None)
-    names = {"Box": ("low", "high") if bounds else (), "Discrete": ("n", "start"), "MultiDiscrete": ("nvec", "start"), "MultiBinary": ()}[kind]
+    names = {
+        "Box": ("low", "high") if bounds else (),
+        "Discrete": ("n", "start"),
+        "MultiDiscrete": ("nvec", "start"),
+        "MultiBinary": (),
+    }[kind]
     for name in names:
         x, y = (np.asarray(getattr(space, name)) for space in (a, b))
         apart = np.argwhere(~np.isclose(x.astype(float), y.astype(float)) if kind == "Box" else x != y)

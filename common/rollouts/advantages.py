@@ -1,4 +1,5 @@
 """Generalised advantage estimation and what is measured of a value function. Pure functions over NumPy arrays; time is axis 0."""
+
 import numpy as np
 
 

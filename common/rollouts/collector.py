@@ -1,4 +1,5 @@
 """Collecting: T steps of K environments with the policy as it stands, into a segment with Baselines' keys."""
+
 import functools
 from types import SimpleNamespace
 
@@ -37,20 +38,41 @@ class Collector:
         num_envs: K.
     """
 
-    def __init__(self, env, pi, horizon, stochastic=True, whole_episodes=False, bootstrap_time_limits=True, threads=1, heartbeat=None):
+    def __init__(
+        self,
+        env,
+        pi,
+        horizon,
+        stochastic=True,
+        whole_episodes=False,
+        bootstrap_time_limits=True,
+        threads=1,
+        heartbeat=None,
+    ):
         self.bootstrap_time_limits = bootstrap_time_limits
-        self.pi, self.stochastic, self.whole_episodes, self.heartbeat = pi, stochastic, whole_episodes, heartbeat or SimpleNamespace()
+        self.pi, self.stochastic, self.whole_episodes, self.heartbeat = (
+            pi,
+            stochastic,
+            whole_episodes,
+            heartbeat or SimpleNamespace(),
+        )
         self.stepper = Stepper(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
         check_shared_out("horizon", horizon, self.num_envs)
         self.steps = horizon // self.num_envs
         if self.stepper.mode is AutoresetMode.NEXT_STEP and self.steps == 1:
-            raise UserError(f"a segment of one step of each environment may be nothing but resets where they take a step of their own (NEXT_STEP); "
-                            f"give at least {2 * self.num_envs} steps, or AutoresetMode.SAME_STEP")
+            raise UserError(
+                f"a segment of one step of each environment may be nothing but resets where they take a step of their own (NEXT_STEP); "
+                f"give at least {2 * self.num_envs} steps, or AutoresetMode.SAME_STEP"
+            )
         ours = self.stepper.ours
         ends = self.stepper.env.bounds(threads) if ours and not whole_episodes else [0, self.num_envs]
         self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]
-        self.pool = Threads([called(columns.start, columns.stop) for columns, _ in self.groups]) if len(self.groups) > 1 else None
+        self.pool = (
+            Threads([called(columns.start, columns.stop) for columns, _ in self.groups])
+            if len(self.groups) > 1
+            else None
+        )
         self.obs = None
         self.monitors = self.stepper.env.monitors if ours else []
 
@@ -62,7 +84,9 @@ class Collector:
             fault.when = "in the reset before the segment"
             raise
         self.new = np.ones(self.num_envs, bool)
-        self.ac = np.zeros((self.num_envs, *self.pi.pdtype.sample_shape()), self.pi.pdtype.sample_dtype().as_numpy_dtype)
+        self.ac = np.zeros(
+            (self.num_envs, *self.pi.pdtype.sample_shape()), self.pi.pdtype.sample_dtype().as_numpy_dtype
+        )
         self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs, int)
 
     def collect(self, rng):
@@ -88,15 +112,24 @@ class Collector:
         going_on = ~self.new
         while self.whole_episodes and going_on.any():
             if sum(len(part["rew"]) for part in parts) > LONGEST:
-                raise UserError(f"an episode has not ended after {LONGEST:,} steps; whole episodes need ends: wrap the environment in a "
-                                "gymnasium.wrappers.TimeLimit, or set whole_episodes=False")
+                raise UserError(
+                    f"an episode has not ended after {LONGEST:,} steps; whole episodes need ends: wrap the environment in a "
+                    "gymnasium.wrappers.TimeLimit, or set whole_episodes=False"
+                )
             parts.append(self._run(rng, self.steps, going_on, len(parts) * self.steps))
         seg = parts[0] if len(parts) == 1 else join(parts)
         rew, valid, ended = seg["rew"], seg.pop("real"), seg["terminated"] | seg["truncated"]
-        episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()] if self.monitors \
+        episodes = (
+            [episode for monitor in self.monitors for episode in monitor.take_episodes()]
+            if self.monitors
             else self._count_episodes(rew * valid, valid, ended)
+        )
         self._check_finite(seg["ob"], seg["ac"], rew, seg["last_ob"], seg["final_obs"])
-        return seg | {"steps": int(valid.sum()), "ep_rets": [ep_ret for ep_ret, _ in episodes], "ep_lens": [ep_len for _, ep_len in episodes]}
+        return seg | {
+            "steps": int(valid.sum()),
+            "ep_rets": [ep_ret for ep_ret, _ in episodes],
+            "ep_lens": [ep_len for _, ep_len in episodes],
+        }
 
     def _run(self, rng, steps, going_on=None, first=0):
         """Part of a segment from its step `first` on: up to `steps` steps; until no episode of `going_on` [K] bool, changed in place, goes on, if
@@ -105,7 +138,11 @@ class Collector:
         ob = np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype)
         ac = np.empty((steps + 1, *self.ac.shape), self.ac.dtype)
         rew, new = np.empty((steps, num_envs)), np.empty((steps + 1, num_envs), bool)
-        terminated, truncated, real = np.zeros((steps, num_envs), bool), np.zeros((steps, num_envs), bool), np.ones((steps, num_envs), bool)
+        terminated, truncated, real = (
+            np.zeros((steps, num_envs), bool),
+            np.zeros((steps, num_envs), bool),
+            np.ones((steps, num_envs), bool),
+        )
         wanted = np.ones((steps, num_envs), bool)
         noise = pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None
         ob[0], ac[0], new[0] = self.obs, self.ac, self.new
@@ -131,38 +168,55 @@ class Collector:
                             return t + 1, final_obs, getattr(act, "outputs", None)
             except EnvironmentFault as fault:
                 # what it stumbled over may have begun before
-                self._check_finite(own_ob[:t + 1], own_ac[1:t + 2], own_rew[:t], first=first, column=columns.start, failed=True)
+                self._check_finite(
+                    own_ob[: t + 1], own_ac[1 : t + 2], own_rew[:t], first=first, column=columns.start, failed=True
+                )
                 if fault.environment is not None:
                     fault.environment += columns.start
                 fault.when = f"at step {first + t} of the segment"
                 raise
             return steps, final_obs, getattr(act, "outputs", None)
 
-        results = [run(*self.groups[0])] if self.pool is None else \
-            self.pool.results(self.pool.start([functools.partial(run, *group) for group in self.groups]))
+        results = (
+            [run(*self.groups[0])]
+            if self.pool is None
+            else self.pool.results(self.pool.start([functools.partial(run, *group) for group in self.groups]))
+        )
         steps = results[0][0]
-        new[1:steps + 1] = (terminated | truncated)[:steps]
+        new[1 : steps + 1] = (terminated | truncated)[:steps]
         self.obs, self.ac, self.new = ob[steps].copy(), ac[steps].copy(), new[steps].copy()
-        rows = {"ob": ob, "ac": ac[1:], "rew": rew, "new": new, "prevac": ac, "terminated": terminated, "truncated": truncated,
-                "valid": real & wanted, "real": real}
+        rows = {
+            "ob": ob,
+            "ac": ac[1:],
+            "rew": rew,
+            "new": new,
+            "prevac": ac,
+            "terminated": terminated,
+            "truncated": truncated,
+            "valid": real & wanted,
+            "real": real,
+        }
         if results[0][2]:
             for i, name in enumerate(("flatparam", "vpred")):
                 rows[name] = np.concatenate([np.stack([call[i] for call in kept]) for _, _, kept in results], axis=1)
         return {name: x[:steps] for name, x in rows.items()} | {
-            "last_ob": ob[steps], "last_new": new[steps], "final_obs": sorted((one for _, final, _ in results for one in final), key=lambda one: one[:2])}
+            "last_ob": ob[steps],
+            "last_new": new[steps],
+            "final_obs": sorted((one for _, final, _ in results for one in final), key=lambda one: one[:2]),
+        }
 
     def _count_episodes(self, rew, valid, ended):
         """[(return, length)] of the episodes that ended, in the order in which they did; the rest is carried to the next segment."""
         episodes, start = [], np.zeros(self.num_envs, int)
         for t, k in np.argwhere(ended):
-            self.episode_return[k] += rew[start[k]:t + 1, k].sum()
-            self.episode_length[k] += valid[start[k]:t + 1, k].sum()
+            self.episode_return[k] += rew[start[k] : t + 1, k].sum()
+            self.episode_length[k] += valid[start[k] : t + 1, k].sum()
             episodes.append((float(self.episode_return[k]), int(self.episode_length[k])))
             self.episode_return[k] = self.episode_length[k] = 0
             start[k] = t + 1
         for k in range(self.num_envs):
-            self.episode_return[k] += rew[start[k]:, k].sum()
-            self.episode_length[k] += valid[start[k]:, k].sum()
+            self.episode_return[k] += rew[start[k] :, k].sum()
+            self.episode_length[k] += valid[start[k] :, k].sum()
         return episodes
 
     def _check_finite(self, ob, ac, rew, last_ob=None, final_obs=(), first=0, column=0, failed=False):
@@ -175,15 +229,20 @@ class Collector:
         if found is None:
             return
         name, t, k, value = found
-        acted = {"acted/ob": ob[:t + 1, k], "acted/ac": ac[:t + 1, k]}
+        acted = {"acted/ob": ob[: t + 1, k], "acted/ac": ac[: t + 1, k]}
         when, k = "in the reset before the segment" if t < 0 else f"at step {first + t} of the segment", column + k
         if name == "action":
-            error = NotFinite(f"the policy gave environment {k} the action {in_brief(str(value))}, at a finite observation, {when}",
-                              "mend its forward, take a smaller step size, or bring the observations to the order of 1",
-                              arrays=acted, facts={"step": first + t, "environment": k})
+            error = NotFinite(
+                f"the policy gave environment {k} the action {in_brief(str(value))}, at a finite observation, {when}",
+                "mend its forward, take a smaller step size, or bring the observations to the order of 1",
+                arrays=acted,
+                facts={"step": first + t, "environment": k},
+            )
             error.shared = False
             raise error
-        fault = EnvironmentFault(f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {in_brief(str(value))}")
+        fault = EnvironmentFault(
+            f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {in_brief(str(value))}"
+        )
         fault.environment, fault.env_id, fault.when = k, getattr(self.stepper.env.spec, "id", None), when
         raise fault
 
@@ -222,9 +281,9 @@ def place_values(seg, vpred):
     steps, num_envs = seg["rew"].shape
     rows = steps * num_envs
     seg["vpred"] = vpred[:rows].reshape(steps, num_envs)
-    seg["nextvpred"] = vpred[rows:rows + num_envs] * (1 - seg["last_new"])
+    seg["nextvpred"] = vpred[rows : rows + num_envs] * (1 - seg["last_new"])
     seg["final_vpred"] = np.zeros_like(seg["vpred"])
-    for (t, k, _), value in zip(seg["final_obs"], vpred[rows + num_envs:]):
+    for (t, k, _), value in zip(seg["final_obs"], vpred[rows + num_envs :]):
         seg["final_vpred"][t, k] = value
 
 
@@ -232,14 +291,26 @@ def join(parts):
     """One segment of several that follow each other."""
     starts = np.cumsum([0, *(len(part["rew"]) for part in parts)])
     last = {name: parts[-1][name] for name in ("last_ob", "last_new")}
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name not in ("final_obs", *last)} | last | {
-        "final_obs": [(start + t, k, ob) for start, part in zip(starts, parts) for t, k, ob in part["final_obs"]]}
+    return (
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name not in ("final_obs", *last)}
+        | last
+        | {"final_obs": [(start + t, k, ob) for start, part in zip(starts, parts) for t, k, ob in part["final_obs"]]}
+    )
 
 
 def squeeze(seg):
     """A segment of one environment without its environment axis."""
-    as_they_are = {"final_obs", "ep_rets", "ep_lens", "steps", "x", "all_x"}  # lists, and rows that an evaluation has put one after the other
+    as_they_are = {
+        "final_obs",
+        "ep_rets",
+        "ep_lens",
+        "steps",
+        "x",
+        "all_x",
+    }  # lists, and rows that an evaluation has put one after the other
     if seg.get("flatparam", seg["rew"]).ndim == 2:
         as_they_are.add("flatparam")
     per_env = ("last_ob", "last_new", "nextvpred")
-    return {key: value if key in as_they_are else value[0] if key in per_env else value[:, 0] for key, value in seg.items()}
+    return {
+        key: value if key in as_they_are else value[0] if key in per_env else value[:, 0] for key, value in seg.items()
+    }

@@ -2,6 +2,7 @@
 
 The acting copy's numbers are not used: NumPy and TensorFlow differ by 3e-6 in a mean, which at a log std of -5 is 1e-3 in the ratio.
 """
+
 import numpy as np
 import tensorflow as tf
 
@@ -32,10 +33,15 @@ class SegmentEvaluator:
         self.pi, self.oldpi, self.rows = pi, oldpi, rows
         # every call has one shape, so that it is compiled once: the segment, the K last observations, and room for a few final ones
         self.block = min(rows + num_envs + max(num_envs, 15), MAX_BLOCK)
-        self.small_block = min(self.block, 2 * num_envs + 15)  # where the actor kept its outputs, there are the last observations alone
+        self.small_block = min(
+            self.block, 2 * num_envs + 15
+        )  # where the actor kept its outputs, there are the last observations alone
         self._outputs = Compiled(pi.forward, pi.xla, pi.shared("forward", lambda network: network.forward))
         variables = [] if oldpi is None else [*oldpi.get_variables(), *pi.get_variables()]
-        self._copy = Compiled(assign_second_half, shared=Shared("copy", variables, lambda variables: lambda: assign_second_half(variables)))
+        self._copy = Compiled(
+            assign_second_half,
+            shared=Shared("copy", variables, lambda variables: lambda: assign_second_half(variables)),
+        )
 
     def copy_to_oldpi(self):
         """oldpi <- pi: variables and observation filter."""
@@ -48,30 +54,38 @@ class SegmentEvaluator:
         x, pdtype = self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)), self.pi.pdtype
         flat = np.zeros((1, *pdtype.param_shape()), np.float32)
         ac = np.asarray(pdtype.mode(NumpyOperators, flat), pdtype.sample_dtype().as_numpy_dtype)
-        one = {"x": x, "ac": ac, "flatparam": flat} | {name: np.zeros(1, np.float32) for name in ("vpred", "atarg", "ret")}
+        one = {"x": x, "ac": ac, "flatparam": flat} | {
+            name: np.zeros(1, np.float32) for name in ("vpred", "atarg", "ret")
+        }
         return {name: np.repeat(value, self.rows, axis=0) for name, value in one.items()}
 
     @staticmethod
     def batch(seg):
         """What losses read of a segment that has been evaluated and has its advantages: {name: [N, ...]}, N = T * K."""
         rows = seg["rew"].size
-        return {"x": seg["x"], "ac": seg["ac"].reshape(rows, *seg["ac"].shape[2:]), "flatparam": seg["flatparam"],
-                "vpred": seg["vpred"].reshape(-1), "atarg": seg["adv"].reshape(-1), "ret": seg["tdlamret"].reshape(-1)}
+        return {
+            "x": seg["x"],
+            "ac": seg["ac"].reshape(rows, *seg["ac"].shape[2:]),
+            "flatparam": seg["flatparam"],
+            "vpred": seg["vpred"].reshape(-1),
+            "atarg": seg["adv"].reshape(-1),
+            "ret": seg["tdlamret"].reshape(-1),
+        }
 
     def compile(self):
         """Compile ahead of the first segment."""
-        self.outputs(self.blank_batch()["x"][:self.block])
+        self.outputs(self.blank_batch()["x"][: self.block])
 
     def outputs(self, x):
         """(flatparam [N, p], vpred [N]) NumPy at prepared observations [N, ...], in calls of one shape, or two."""
         flats, vpreds = [], []
         block = self.small_block if len(x) <= self.small_block else self.block
         for start in range(0, len(x), block):
-            part = x[start:start + block]
+            part = x[start : start + block]
             padded = np.concatenate([part, np.zeros((block - len(part), *part.shape[1:]), part.dtype)])
             flat, vpred = self._outputs(tf.constant(padded))
-            flats.append(flat.numpy()[:len(part)])
-            vpreds.append(vpred.numpy()[:len(part)])
+            flats.append(flat.numpy()[: len(part)])
+            vpreds.append(vpred.numpy()[: len(part)])
         return np.concatenate(flats), np.concatenate(vpreds)
 
     def __call__(self, seg):

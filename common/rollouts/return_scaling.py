@@ -1,4 +1,5 @@
 """Rewards divided by the running deviation of the discounted return, so that one step size serves tasks of any reward scale."""
+
 import numpy as np
 
 from common.rollouts.advantages import discounted_sums

@@ -1,5 +1,6 @@
 """The logs in a run's folder: which files they are, how long, and how they are taken back to a checkpoint. No link is followed on the way: what leads
 elsewhere is refused, and what comes into a log's place after it was looked at is left alone."""
+
 import contextlib
 import errno
 import os
@@ -37,7 +38,11 @@ class RunLogs:
     def names(self):
         """Names in the folder of what is there, links and all, in order."""
         found = os.listdir(self.folder) if self.folder.is_dir() else []
-        found += [f"tb/{name}" for name in os.listdir(self.folder / "tb")] if "tb" in found and (self.folder / "tb").is_dir() else []
+        found += (
+            [f"tb/{name}" for name in os.listdir(self.folder / "tb")]
+            if "tb" in found and (self.folder / "tb").is_dir()
+            else []
+        )
         return sorted(filter(self.is_log, found))
 
     def sizes(self):
@@ -45,7 +50,10 @@ class RunLogs:
         sizes = {}
         for name in self.names():
             path = self.folder / name
-            with writing(path), path.open("rb" if os_features.OPENS_FOLDERS else "r+b") as file:  # Windows puts no file on the disk that is open for reading
+            with (
+                writing(path),
+                path.open("rb" if os_features.OPENS_FOLDERS else "r+b") as file,
+            ):  # Windows puts no file on the disk that is open for reading
                 os.fsync(file.fileno())
                 sizes[name] = os.fstat(file.fileno()).st_size
         return sizes
@@ -64,8 +72,10 @@ class RunLogs:
             CannotWrite: for one that must not be written.
         """
         if not os_features.CUTS_LOGS:
-            raise UserError(f"to go on with the run in {self.folder}, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-                            f"{FROM_POLICY}")
+            raise UserError(
+                f"to go on with the run in {self.folder}, its logs must be cut back, for which this system lacks what Linux and macOS have; "
+                f"{FROM_POLICY}"
+            )
         self.seen, missing = {}, []
         for name in self.names():
             path, size = self.folder / name, whole(str(self.folder / name), sizes.get(name, 0))
@@ -76,7 +86,9 @@ class RunLogs:
                 self.seen[name] = found.st_dev, found.st_ino
                 if found.st_size < size:
                     missing.append(f"{name} has {found.st_size:,} of {size:,} bytes")
-        return missing + [f"{name} is gone" for name, size in sizes.items() if size and self.is_log(name) and name not in self.seen]
+        return missing + [
+            f"{name} is gone" for name, size in sizes.items() if size and self.is_log(name) and name not in self.seen
+        ]
 
     def cut(self, sizes):
         """Take the logs that `check` has seen back to `sizes`: what was written after the checkpoint will be written again, and what is not in `sizes` is
@@ -92,8 +104,11 @@ class RunLogs:
                 if name not in sizes:
                     os.unlink(path.name, dir_fd=folder)
                     continue
-                size = sizes[name] if found.st_size >= sizes[name] or name.startswith(EVENTS) else \
-                    whole_rows(file, found.st_size, 2 if name.endswith(MONITOR) else 0)
+                size = (
+                    sizes[name]
+                    if found.st_size >= sizes[name] or name.startswith(EVENTS)
+                    else whole_rows(file, found.st_size, 2 if name.endswith(MONITOR) else 0)
+                )
                 if found.st_nlink > 1:
                     write_atomically(path, os.pread(file, size, 0))
                 elif found.st_size > size:
@@ -103,13 +118,16 @@ class RunLogs:
     def _opened(self, name):
         """(descriptor of a log, descriptor of the folder it is in)."""
         with contextlib.ExitStack() as stack:
+
             def opened(name, flags, within=None):
                 try:
                     number = os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW * (within is not None), dir_fd=within)
                 except OSError as error:
                     if within is not None and stat.S_ISLNK(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
-                        raise UserError(f"{self.folder / name} is a link, and a run's logs are cut back only where they stand; "
-                                        "put what it leads to in its place") from error
+                        raise UserError(
+                            f"{self.folder / name} is a link, and a run's logs are cut back only where they stand; "
+                            "put what it leads to in its place"
+                        ) from error
                     raise CannotWrite(error.errno, error.strerror, str(self.folder / name)) from error
                 stack.callback(os.close, number)
                 return number

@@ -3,6 +3,7 @@
 This package's files, OpenAI Baselines' and Stable-Baselines3's are read as they are, also while they are being written. Nothing is drawn here, and
 TensorFlow is not imported.
 """
+
 import csv
 import io
 import json
@@ -66,7 +67,9 @@ class Curve:
             UserError: if there is no such axis, or nothing on it.
         """
         if x not in self.axes:
-            raise UserError(f"{self.source} does not tell {x}; choose another --x of {', '.join(self.axes) or 'another file'}")
+            raise UserError(
+                f"{self.source} does not tell {x}; choose another --x of {', '.join(self.axes) or 'another file'}"
+            )
         y = self.returns if self.averaged else running_mean(self.returns, window)
         known = np.isfinite(self.axes[x]) & np.isfinite(y)
         if not known.any():
@@ -113,7 +116,10 @@ class Run:
         settings = self.config.get("settings")
         if not isinstance(settings, dict):
             return {}
-        own, of_policy = {name: x for name, x in settings.items() if name != "policy_settings"}, settings.get("policy_settings")
+        own, of_policy = (
+            {name: x for name, x in settings.items() if name != "policy_settings"},
+            settings.get("policy_settings"),
+        )
         return own | (of_policy if isinstance(of_policy, dict) else {}) | {"ranks": self.config.get("ranks")}
 
     @cached_property
@@ -146,8 +152,11 @@ class Run:
         if episodes is None or not len(episodes) or not np.isfinite(episodes).all() or episodes[-1] < 1:
             return {}
         found = {what: self.column(what) for what in ("steps", "time")}
-        return {what: np.interp(numbers, [0.0, *episodes], [0.0, *column]) for what, column in found.items()
-                if column is not None and np.isfinite(column).all()}
+        return {
+            what: np.interp(numbers, [0.0, *episodes], [0.0, *column])
+            for what, column in found.items()
+            if column is not None and np.isfinite(column).all()
+        }
 
     @cached_property
     def curve(self):
@@ -158,7 +167,11 @@ class Run:
         """
         episodes = self.episodes
         if np.isfinite(episodes.returns).any():
-            axes = {"steps": np.cumsum(episodes.lengths, dtype=float), "time": episodes.times, "episodes": np.arange(1.0, len(episodes.returns) + 1)}
+            axes = {
+                "steps": np.cumsum(episodes.lengths, dtype=float),
+                "time": episodes.times,
+                "episodes": np.arange(1.0, len(episodes.returns) + 1),
+            }
             return Curve(episodes.returns, False, axes | self._axes_of_rows(axes["episodes"]), self.path)
         if not self.rows:
             return None
@@ -166,7 +179,9 @@ class Run:
         returns = columns.pop("return")
         if returns is None:
             raise UserError(f"{self.progress} has no column of returns; it takes one of {', '.join(COLUMNS['return'])}")
-        curve = Curve(returns, True, {what: column for what, column in columns.items() if column is not None}, self.progress)
+        curve = Curve(
+            returns, True, {what: column for what, column in columns.items() if column is not None}, self.progress
+        )
         return curve if np.isfinite(curve.returns).any() else None
 
 
@@ -186,7 +201,11 @@ def find_runs(path):
             found.append(Run(folder))
             inside.clear()  # what a run keeps inside are no runs
     if not found:
-        missing = "no run there: neither a progress.csv nor a *.monitor.csv, in it or below" if path.is_dir() else "there is no such file or folder"
+        missing = (
+            "no run there: neither a progress.csv nor a *.monitor.csv, in it or below"
+            if path.is_dir()
+            else "there is no such file or folder"
+        )
         raise UserError(f"{path}: {missing}")
     return found
 
@@ -209,18 +228,24 @@ def read_monitor(path):
         header = json.loads(first.removeprefix("#"))
         started = float(header["t_start"])
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no Monitor file: its first line is not #{{\"t_start\": ..., \"env_id\": ...}}; leave it out") from error
+        raise UserError(
+            f'{path} is no Monitor file: its first line is not #{{"t_start": ..., "env_id": ...}}; leave it out'
+        ) from error
     rows = _rows(path, rest)
     names = next(rows, (1, ["r", "l", "t"]))[1]
     if not {"r", "l", "t"} <= set(names):
-        raise UserError(f"{path} is no Monitor file: it has the columns {', '.join(names)[:60]} and not r, l, t; leave it out")
+        raise UserError(
+            f"{path} is no Monitor file: it has the columns {', '.join(names)[:60]} and not r, l, t; leave it out"
+        )
     r, l, t = (names.index(name) for name in "rlt")
     found = []
     for line, row in rows:
         try:
             found.append((float(row[r]), int(float(row[l])), float(row[t])))
         except (ValueError, IndexError, OverflowError) as error:
-            raise UserError(f"{path}, line {line_of_first + line}: {','.join(row)[:60]!r} is no episode; take the line out") from error
+            raise UserError(
+                f"{path}, line {line_of_first + line}: {','.join(row)[:60]!r} is no episode; take the line out"
+            ) from error
     return environment_named(header.get("env_id")), started, _as_episodes(found)
 
 
@@ -245,7 +270,9 @@ def read_progress(path):
         while len(row) > len(names) and not row[-1]:
             del row[-1]  # a comma behind the last cell
         if len(row) > len(names):
-            raise UserError(f"{path}, line {line}: {len(row)} cells under a header of {len(names)}; it is no progress.csv, or damaged")
+            raise UserError(
+                f"{path}, line {line}: {len(row)} cells under a header of {len(names)}; it is no progress.csv, or damaged"
+            )
         table.append([_number(cell) for cell in row] + [float("nan")] * (len(names) - len(row)))
     return dict(zip(names, np.array(table, float).reshape(len(table), len(names)).T))
 
@@ -259,7 +286,9 @@ def merged(files):
     files = [(started, episodes) for started, episodes in files if started is not None]
     if not files:
         return _as_episodes([])
-    returns, lengths = (np.concatenate([getattr(episodes, name) for _, episodes in files]) for name in ("returns", "lengths"))
+    returns, lengths = (
+        np.concatenate([getattr(episodes, name) for _, episodes in files]) for name in ("returns", "lengths")
+    )
     # a file that was gone on with may count its seconds anew; its own order is right all the same
     ended = np.concatenate([started + np.maximum.accumulate(episodes.times) for started, episodes in files])
     order = np.argsort(ended, kind="stable")
@@ -290,7 +319,7 @@ def _whole_lines(path):
         raise UserError(f"{path} is no text: it is damaged, or no Monitor or progress file") from error
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    return text[:text.rfind("\n") + 1]
+    return text[: text.rfind("\n") + 1]
 
 
 def _rows(path, text):

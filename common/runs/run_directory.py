@@ -1,4 +1,5 @@
 """A run's folder: `config.json`, logs, checkpoints, the final policy. Rank 0 writes it; every rank its own monitor files."""
+
 import contextlib
 import json
 import os
@@ -68,7 +69,9 @@ class RunFolder:
         """
         for path in (self.path / name for name in (*SUB_FOLDERS, ".lock")):
             if path.is_symlink():
-                raise UserError(f"{path} is a link, and a run writes into its own folder alone; put what it leads to in its place")
+                raise UserError(
+                    f"{path} is a link, and a run writes into its own folder alone; put what it leads to in its place"
+                )
         with as_asked_for(self.path):
             self.lock = FolderLock(self.path)
         self.check_writable()
@@ -144,7 +147,12 @@ class RunFolder:
             found = os.listdir(folder)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return [folder / name for name in sorted(filter(CHECKPOINT.fullmatch, found), key=lambda name: CHECKPOINT.fullmatch(name).group(1), reverse=True)]
+        return [
+            folder / name
+            for name in sorted(
+                filter(CHECKPOINT.fullmatch, found), key=lambda name: CHECKPOINT.fullmatch(name).group(1), reverse=True
+            )
+        ]
 
     def save_checkpoint(self, iteration, arrays, metadata, forced=False):
         """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
@@ -158,7 +166,7 @@ class RunFolder:
         """Of the scheduled checkpoints those beyond `keep`, and forced ones that are older than another."""
         found = self.checkpoints()
         scheduled = [path for path in found if "-forced" not in path.name]
-        for path in (*scheduled[self.keep:], *(path for path in found[1:] if "-forced" in path.name)):
+        for path in (*scheduled[self.keep :], *(path for path in found[1:] if "-forced" in path.name)):
             path.unlink()
 
     def latest_checkpoint(self, exact=False):
@@ -183,11 +191,15 @@ class RunFolder:
                     check_progress(path, arrays, metadata)
                     return arrays, metadata, path
                 except Unreadable as error:
-                    raise UserError(f"{error}; nothing was changed: mend that, or move the file away to go on without it") from error
+                    raise UserError(
+                        f"{error}; nothing was changed: mend that, or move the file away to go on without it"
+                    ) from error
                 except UserError as error:
                     self.passed_over[path] = str(error)
         except OSError as error:
-            raise UserError(f"cannot read {self.path}/checkpoints: {error.strerror}; nothing was changed: mend that") from error
+            raise UserError(
+                f"cannot read {self.path}/checkpoints: {error.strerror}; nothing was changed: mend that"
+            ) from error
         if self.passed_over:
             raise UserError(next(iter(self.passed_over.values())))
         return None
@@ -215,8 +227,14 @@ def check_progress(path, arrays, metadata):
     """Raises UserError unless a checkpoint's counters, log sizes, last episodes and parameters, as `common.training.loop` writes them, can be."""
     with about(path):
         counters, logs = metadata.get("counters"), metadata.get("logs")
-        if not isinstance(counters, dict) or not isinstance(logs, list) or not all(isinstance(sizes, dict) for sizes in logs):
-            raise UserError(f"counters={shown(counters)} and logs={shown(logs)} are not a run's; use an older checkpoint")
+        if (
+            not isinstance(counters, dict)
+            or not isinstance(logs, list)
+            or not all(isinstance(sizes, dict) for sizes in logs)
+        ):
+            raise UserError(
+                f"counters={shown(counters)} and logs={shown(logs)} are not a run's; use an older checkpoint"
+            )
         for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "seed"):
             whole(name, counters.get(name))
         number("elapsed", counters.get("elapsed"), 0, sys.float_info.max)
@@ -227,6 +245,10 @@ def check_progress(path, arrays, metadata):
         for name, dtype in (("rewbuffer", "float64"), ("lenbuffer", "int64")):
             x = arrays.get(name)
             if x is None or x.dtype != dtype or x.ndim != 1 or len(x) > 100:
-                raise UserError(f"{name} is {'not there' if x is None else f'{x.dtype} {x.shape}'}, not up to 100 {dtype}; use an older checkpoint")
-        if bad := first_not_finite("pi", {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}):
+                raise UserError(
+                    f"{name} is {'not there' if x is None else f'{x.dtype} {x.shape}'}, not up to 100 {dtype}; use an older checkpoint"
+                )
+        if bad := first_not_finite(
+            "pi", {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}
+        ):
             raise UserError(f"{bad}; use an older checkpoint")

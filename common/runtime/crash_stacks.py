@@ -5,6 +5,7 @@ is a pipe, and a shell at its other end, which outlives this process by as long 
 
 A handler of somebody else's is never replaced: pytest's, or that of another language's virtual machine in this process, which may live by such signals.
 """
+
 import atexit
 import contextlib
 import faulthandler
@@ -31,7 +32,9 @@ IFS= read -r line || [ -n "$line" ] || exit 0
     done
 } | cat >&2
 """
-CRASHES = {getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)}
+CRASHES = {
+    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
+}
 SHELL = "sh"
 PATIENCE = 1.0  # seconds for which an end of the shell is waited for: a child that the process has forked may have the pipe, too
 
@@ -48,7 +51,9 @@ class CrashStacks:
     """Where the stacks of this process go. There is one, `stacks`."""
 
     def __init__(self):
-        self.stderr = None  # a copy of the descriptor, which nothing redirects; None while somebody else may have the signals
+        self.stderr = (
+            None  # a copy of the descriptor, which nothing redirects; None while somebody else may have the signals
+        )
         self.kept, self.shell, self.lock = [], None, threading.RLock()
 
     def enable(self, ours=False):
@@ -80,7 +85,12 @@ class CrashStacks:
             a function () that ends it.
         """
         file = os.path.abspath(Path(folder) / f"{comm.rank}.stacks") if folder else ""
-        words = "; ".join(filter(None, (f"{comm.name} died of a signal", f"its stacks follow{f', and are in {file}' if file else ''}", way_on)))
+        words = "; ".join(
+            filter(
+                None,
+                (f"{comm.name} died of a signal", f"its stacks follow{f', and are in {file}' if file else ''}", way_on),
+            )
+        )
         what = words, file
         with self.lock:
             if not self.enable() or file and any(file == one for _, one in self.kept):
@@ -92,6 +102,7 @@ class CrashStacks:
             with self.lock:
                 self.kept.remove(what)
                 self._renew()
+
         return end
 
     def _renew(self, at_end=False):
@@ -124,8 +135,15 @@ class Shell:
             raise FileNotFoundError(SHELL)
         theirs, self.pipe = os.pipe()
         try:  # a session of its own: a terminal's signals, and those to a group, are not for it; / for it keeps no file system busy
-            self.process = subprocess.Popen([shell, "-c", HAND_ON, "crash stacks", words, file], stdin=theirs, stdout=subprocess.DEVNULL, stderr=stderr,
-                                            cwd="/", env={"PATH": os.environ.get("PATH", os.defpath)}, start_new_session=True)
+            self.process = subprocess.Popen(
+                [shell, "-c", HAND_ON, "crash stacks", words, file],
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                cwd="/",
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                start_new_session=True,
+            )
         except BaseException:
             os.close(self.pipe)
             raise
@@ -152,7 +170,11 @@ def handled():
     if faulthandler.is_enabled():
         return True
     with contextlib.suppress(OSError, StopIteration):  # Linux tells
-        caught = next(line for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines() if line.startswith("SigCgt:"))
+        caught = next(
+            line
+            for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+            if line.startswith("SigCgt:")
+        )
         return bool(int(caught.split()[1], 16) >> (signal.SIGSEGV - 1) & 1)
     return False
 

@@ -1,4 +1,5 @@
 """`clip(x, low, high, out)`: the ufunc behind np.clip, whose layers of Python cost more than the few numbers of an action."""
+
 import numpy as np
 
 try:

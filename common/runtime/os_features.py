@@ -3,6 +3,7 @@ exported on any system; a run does without what is missing, or says in one line 
 
 Imports no NumPy: `--help` answers at once.
 """
+
 import contextlib
 import errno
 import os
@@ -18,9 +19,13 @@ try:
 except ImportError:  # Windows
     resource = None
 
-OPENS_FOLDERS = hasattr(os, "O_DIRECTORY")  # as it opens files: to hold them, to look into them whatever their path leads to, to put them on the disk
+OPENS_FOLDERS = hasattr(
+    os, "O_DIRECTORY"
+)  # as it opens files: to hold them, to look into them whatever their path leads to, to put them on the disk
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # a flag of `os.open`: no link
-CUTS_LOGS = OPENS_FOLDERS and bool(NO_FOLLOW) and hasattr(os, "pread") and os.open in os.supports_dir_fd  # `common.runs.log_files`
+CUTS_LOGS = (
+    OPENS_FOLDERS and bool(NO_FOLLOW) and hasattr(os, "pread") and os.open in os.supports_dir_fd
+)  # `common.runs.log_files`
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what filesystems, and `lock`, say that have none
 yield_core = getattr(os, "sched_yield", None) or (lambda: time.sleep(0))  # to another process that wants it
 

@@ -1,4 +1,5 @@
 """Keeping the start-up chatter of libraries off the user's screen, without losing what they say when they fail."""
+
 import atexit
 import contextlib
 import functools
@@ -12,7 +13,9 @@ import threading
 import warnings
 
 _importing = threading.RLock()
-CHATTER = re.compile(rb"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: |[IWE]\d{4} \d\d:\d\d:\d\d")
+CHATTER = re.compile(
+    rb"WARNING: All log messages before absl::InitializeLog|To enable the following instructions: |[IWE]\d{4} \d\d:\d\d:\d\d"
+)
 CHATTER_FROM = "TF_CPP_MIN_LOG_LEVEL"  # which TensorFlow reads once
 
 
@@ -30,7 +33,9 @@ def quiet_stderr(chatter=None):
     except OSError:  # it is closed: there is nobody to hear
         yield
         return
-    with os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as file:  # where /tmp is full, too
+    with (
+        os.fdopen(os.memfd_create("stderr"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile() as file
+    ):  # where /tmp is full, too
         os.dup2(file.fileno(), 2)
         try:
             yield
@@ -118,6 +123,7 @@ def import_tfd():
     the first threads of a process may ask at once is imported once."""
     with without_warnings(), with_docstrings("tensorflow_probability", "tf_keras"):
         import tensorflow_probability as tfp
+
         dir(tfp.distributions)  # it is imported when it is first looked into
     return tfp.distributions
 
@@ -181,10 +187,13 @@ def import_tensorflow(threads, onednn=False, operations=1):
     if onednn:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault(CHATTER_FROM, "3")
-    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # several ranks may share a card, of which the first would take all memory
+    os.environ.setdefault(
+        "TF_FORCE_GPU_ALLOW_GROWTH", "true"
+    )  # several ranks may share a card, of which the first would take all memory
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(operations))
     with quiet_stderr(), without_keras(), without_collecting():
         import tensorflow as tf
+
         tf.constant(0.0)
     return tf

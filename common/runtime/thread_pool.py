@@ -1,4 +1,5 @@
 """Threads that run functions side by side, never hold up what failed elsewhere, nor the end of the process, and can be asked where they stand."""
+
 import atexit
 import os
 import queue
@@ -34,13 +35,19 @@ class Threads:
         _waits_for = self
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         if any(future.exception() for future in done):
-            done, _ = wait(futures, timeout=LEFT_ALONE)  # rather not under the hands of those that close what they work on
+            done, _ = wait(
+                futures, timeout=LEFT_ALONE
+            )  # rather not under the hands of those that close what they work on
         return [future.result() for future in futures if future in done]
 
     def where(self):
         """Where the threads stand that have not come to an end, in words."""
         frames = sys._current_frames()
-        return "; ".join(f"{place_of(frames[thread.ident])} ({thread.name})" for thread in self.threads if thread.busy and thread.ident in frames)
+        return "; ".join(
+            f"{place_of(frames[thread.ident])} ({thread.name})"
+            for thread in self.threads
+            if thread.busy and thread.ident in frames
+        )
 
 
 class Helper(threading.Thread):

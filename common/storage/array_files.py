@@ -2,6 +2,7 @@
 
 Nothing that is loaded here can run code: there is no pickle, and no SavedModel is ever read.
 """
+
 import contextlib
 import hashlib
 import json
@@ -62,8 +63,10 @@ def save_arrays(path, arrays, metadata):
     # one key: safetensors writes several in any order, and equal models shall be equal files
     header = json.dumps({"metadata": metadata, "sha256": _digest(arrays, metadata)})
     if len(header) > MAX_HEADER // 4:  # which JSON in JSON and the arrays' names lengthen
-        raise UserError(f"{path} would have {len(header):,} bytes of settings and spaces, which are not read back beyond {MAX_HEADER // 4:,}; "
-                        "give spaces whose bounds are the same everywhere")
+        raise UserError(
+            f"{path} would have {len(header):,} bytes of settings and spaces, which are not read back beyond {MAX_HEADER // 4:,}; "
+            "give spaces whose bounds are the same everywhere"
+        )
     write_atomically(path, save(arrays, metadata={"baselines_ppo": header}))
 
 
@@ -87,24 +90,33 @@ def load_arrays(path, *formats):
     except UserError as error:
         raise Unreadable(str(error)) from error
     except (OSError, ValueError, MemoryError) as error:
-        raise Unreadable(f"cannot read {path}: {getattr(error, 'strerror', None) or error or type(error).__name__}") from error
+        raise Unreadable(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
+        ) from error
     try:
         header = json.loads(_read_header(data)["baselines_ppo"])
         metadata = header["metadata"]
         if not isinstance(metadata, dict) or metadata.get("format") not in formats:
             found = shown(metadata.get("format") if isinstance(metadata, dict) else metadata)
-            kind, other = (Unreadable, "another version of this package wrote it") if found.strip("'").startswith(formats) \
+            kind, other = (
+                (Unreadable, "another version of this package wrote it")
+                if found.strip("'").startswith(formats)
                 else (UserError, "give the file of the right kind")
+            )
             raise kind(f"{path} is a {found}, not a {' or a '.join(map(repr, formats))}; {other}")
         arrays = load(data)
         if _digest(arrays, metadata) != header["sha256"]:
-            raise UserError(f"{path} is damaged: its contents do not have the hash that was written with them; use an older copy")
+            raise UserError(
+                f"{path} is damaged: its contents do not have the hash that was written with them; use an older copy"
+            )
     except UserError:
         raise
     except MemoryError as error:
         raise Unreadable(f"cannot read {path}: {type(error).__name__}") from error
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise UserError(f"{path} is not a whole file of this package ({type(error).__name__}); it may be truncated or foreign") from error
+        raise UserError(
+            f"{path} is not a whole file of this package ({type(error).__name__}); it may be truncated or foreign"
+        ) from error
     return arrays, metadata
 
 
@@ -115,7 +127,7 @@ def _read_header(data):
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(MAX_HEADER, len(data) - 8):
         raise ValueError("header longer than the file")
-    return json.loads(data[8:8 + length])["__metadata__"]
+    return json.loads(data[8 : 8 + length])["__metadata__"]
 
 
 def _listed(names):
@@ -126,9 +138,13 @@ def check_arrays(path, arrays, expected):
     """Raises UserError unless `arrays` has the names, shapes and dtypes of `expected` (arrays by name)."""
     missing, extra = sorted(expected.keys() - arrays.keys()), sorted(arrays.keys() - expected.keys())
     if missing or extra:
-        raise UserError(f"{path} holds another model: it lacks {_listed(missing)} and has {_listed(extra)} beside; "
-                        "load it with the settings it was trained with")
+        raise UserError(
+            f"{path} holds another model: it lacks {_listed(missing)} and has {_listed(extra)} beside; "
+            "load it with the settings it was trained with"
+        )
     for name, x in expected.items():
         if arrays[name].shape != x.shape or arrays[name].dtype != x.dtype:
-            raise UserError(f"{path} holds another model: {name} is {arrays[name].dtype} {arrays[name].shape}, here it is {x.dtype} {x.shape}; "
-                            "load it with the settings it was trained with")
+            raise UserError(
+                f"{path} holds another model: {name} is {arrays[name].dtype} {arrays[name].shape}, here it is {x.dtype} {x.shape}; "
+                "load it with the settings it was trained with"
+            )

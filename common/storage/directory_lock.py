@@ -1,4 +1,5 @@
 """A folder that one process has to itself for as long as it lives."""
+
 import contextlib
 import errno
 import os
@@ -35,14 +36,18 @@ class FolderLock:
             instead = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR}[what]
             raise UserError(f"{what} directory {path} is in use by a {what} that is still alive; {instead}") from error
         except OSError as error:
-            self.warning = f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
+            self.warning = (
+                f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
+            )
         self.folder, self._close_folder = os.stat(self.path), lambda: None
         if os_features.OPENS_FOLDERS:
             number = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
             self.folder, self._close_folder = os.fstat(number), weakref.finalize(self, os.close, number)
 
     def _open(self):
-        file = open(self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | os_features.NO_FOLLOW, 0o666))
+        file = open(
+            self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | os_features.NO_FOLLOW, 0o666)
+        )
         weakref.finalize(self, file.close)
         return file
 

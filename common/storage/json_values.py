@@ -1,4 +1,5 @@
 """Values as JSON has them. What goes into a file's metadata or into config.json passes here first, so that what is read again is what was written."""
+
 import json
 import math
 
@@ -44,7 +45,9 @@ def _as_json(x, name, numbers_as_keys):
             return kind(x)
     if isinstance(x, str):
         return str.__str__(x)
-    raise UserError(f"{name}={shown(x)} is of type {type(x).__name__}, which JSON has no form for; give numbers, text, or lists and dicts of them")
+    raise UserError(
+        f"{name}={shown(x)} is of type {type(x).__name__}, which JSON has no form for; give numbers, text, or lists and dicts of them"
+    )
 
 
 def _key(key, name, numbers_as_keys):
@@ -64,7 +67,9 @@ def survives(x):
     if type(x) is dict:
         return all(isinstance(key, str) for key in x) and all(map(survives, x.values()))
     if isinstance(x, np.generic):
-        return x.dtype.kind in "biufU" and type(x.item()) in (bool, int, float, str) and survives(x.item())  # a longdouble's item is one again
+        return (
+            x.dtype.kind in "biufU" and type(x.item()) in (bool, int, float, str) and survives(x.item())
+        )  # a longdouble's item is one again
     return x is None or type(x) in (bool, int, str) or type(x) is float and math.isfinite(x)
 
 

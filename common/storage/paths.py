@@ -1,4 +1,5 @@
 """Paths that users give: `~` is home, and a file that will be written at the end is tried at the start."""
+
 import errno
 import os
 import secrets
@@ -29,7 +30,9 @@ def user_path(path, name="path"):
         raise UserError(f"{name}={shown(path)} names no file or folder; give one, or leave it out")
     expanded = os.path.expanduser(text)
     if text.startswith("~") and expanded.startswith("~"):
-        raise UserError(f"{name}={shown(text)}: the home of {shown(text.split(os.sep)[0])} is not known; give the whole path, or ./~ for that name itself")
+        raise UserError(
+            f"{name}={shown(text)}: the home of {shown(text.split(os.sep)[0])} is not known; give the whole path, or ./~ for that name itself"
+        )
     try:
         os.lstat(expanded)
     except ValueError as error:  # a NUL
@@ -38,7 +41,9 @@ def user_path(path, name="path"):
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(f"{name}={text!r} cannot be: {error.strerror}; give a shorter one") from error
     found = Path(expanded)
-    return found.absolute() if found.parts and found.parts[0].startswith("~") else found  # from ./~, which a Path shortens to ~: home, the next time
+    return (
+        found.absolute() if found.parts and found.parts[0].startswith("~") else found
+    )  # from ./~, which a Path shortens to ~: home, the next time
 
 
 def beside(path, suffix=".part"):
@@ -60,7 +65,9 @@ def file_path(path, name="path"):
     if found.is_dir() or os.fsdecode(path).endswith(os.sep):
         raise UserError(f"{name} {found} is a folder; name a file in it")
     if found.exists() and not found.is_file():
-        raise UserError(f"{name} {found} is no file, but a device or a pipe; name a file")  # which the file would replace
+        raise UserError(
+            f"{name} {found} is no file, but a device or a pipe; name a file"
+        )  # which the file would replace
     make_folder(found.parent)
     return found
 
@@ -71,7 +78,9 @@ def writable_file(path, name="path"):
         found = file_path(path, name)
         try_folder(found.parent)
     except OSError as error:
-        raise UserError(f"{name} {os.fsdecode(path)} cannot be written: {error.strerror}; choose another place") from error
+        raise UserError(
+            f"{name} {os.fsdecode(path)} cannot be written: {error.strerror}; choose another place"
+        ) from error
     return found
 
 

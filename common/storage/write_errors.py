@@ -1,4 +1,5 @@
 """Writing a run's files: errors that name the file, and text files that grow by whole rows."""
+
 import contextlib
 import errno
 import gc
@@ -13,9 +14,18 @@ from common.storage.paths import make_folder, user_path
 
 ENDING = 10.0  # seconds that a writer is given to end: of a run that was killed, other ranks and worker processes live on for some
 OPEN = weakref.WeakValueDictionary()  # (device, inode) -> `RowFile`, of this process
-FIXES = {errno.ENOSPC: "make room", errno.EDQUOT: "make room", errno.EROFS: "make it writable", errno.EACCES: "make it writable",
-         errno.EPERM: "make it writable", errno.EMFILE: "allow more open files (ulimit -n)", errno.ENFILE: "close other files",
-         errno.EFBIG: "allow larger files (ulimit -f)", errno.ENOENT: "see where it has gone", errno.ESTALE: "see where it has gone"}
+FIXES = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "make it writable",
+    errno.EPERM: "make it writable",
+    errno.EMFILE: "allow more open files (ulimit -n)",
+    errno.ENFILE: "close other files",
+    errno.EFBIG: "allow larger files (ulimit -f)",
+    errno.ENOENT: "see where it has gone",
+    errno.ESTALE: "see where it has gone",
+}
 
 
 class CannotWrite(OSError):
@@ -42,7 +52,9 @@ class InUse(UserError):
     """
 
     def __init__(self, path, here):
-        super().__init__(f"{path} has another writer already, an environment, a log or a process; give each a file of its own, or close the other first")
+        super().__init__(
+            f"{path} has another writer already, an environment, a log or a process; give each a file of its own, or close the other first"
+        )
         self.path, self.here = path, here
 
 
@@ -74,8 +86,12 @@ class RowFile:
         self.path = user_path(path)
         with writing(self.path):
             make_folder(self.path.parent)
-            self.file = open(self.path, "ab", buffering=0)  # a buffer would keep what could not be written, and fail again when it is closed
-        self._close = weakref.finalize(self, self.file.close)  # where nobody does: Python would warn of a file left open
+            self.file = open(
+                self.path, "ab", buffering=0
+            )  # a buffer would keep what could not be written, and fail again when it is closed
+        self._close = weakref.finalize(
+            self, self.file.close
+        )  # where nobody does: Python would warn of a file left open
         status = os.fstat(self.file.fileno())
         self.key = status.st_dev, status.st_ino
         if not stat.S_ISREG(status.st_mode):

@@ -1,4 +1,5 @@
 """What a run calls between its iterations, on every rank: typed callbacks, and Baselines' `callback(locals, globals)`."""
+
 import sys
 
 import numpy as np
@@ -7,9 +8,21 @@ from common import tf_util
 from common.errors import StopTraining, UserError
 from common.validation import shown
 
-NAMES = ("pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart")
-AT_ONCE = ("a callback has returned True before the first iteration, which ends the run with an untrained policy; True stops: return None, where "
-           "Stable-Baselines 2 took True for going on")
+NAMES = (
+    "pi",
+    "oldpi",
+    "seg",
+    "rewbuffer",
+    "lenbuffer",
+    "timesteps_so_far",
+    "episodes_so_far",
+    "iters_so_far",
+    "tstart",
+)
+AT_ONCE = (
+    "a callback has returned True before the first iteration, which ends the run with an untrained policy; True stops: return None, where "
+    "Stable-Baselines 2 took True for going on"
+)
 
 
 class Callback:
@@ -42,8 +55,10 @@ class Locals(dict):
     """What a callback gets for `locals()`: the names that Baselines' users read. UserError for any other."""
 
     def __missing__(self, name):
-        raise UserError(f"the callback reads locals[{name!r}], which is not there; there are {', '.join(NAMES)}; "
-                        "take what else it needs from where learn() is called")
+        raise UserError(
+            f"the callback reads locals[{name!r}], which is not there; there are {', '.join(NAMES)}; "
+            "take what else it needs from where learn() is called"
+        )
 
 
 class BaselinesCallback(Callback):
@@ -78,7 +93,9 @@ def as_callbacks(callback):
     if isinstance(callback, Callback):
         return [callback]
     if not callable(callback) or isinstance(callback, type):
-        raise UserError(f"callback={callback!r} is no callback; give a function (locals, globals), a baselines_ppo.Callback, or a list of them")
+        raise UserError(
+            f"callback={callback!r} is no callback; give a function (locals, globals), a baselines_ppo.Callback, or a list of them"
+        )
     return [BaselinesCallback(callback)]
 
 
@@ -99,7 +116,9 @@ def is_true(answer):
     if x.dtype != bool:
         return False
     if x.size != 1:
-        raise UserError(f"a callback has returned {shown(answer)}, {x.size} bools; return one, such as x.all() or x.any(): True ends the run")
+        raise UserError(
+            f"a callback has returned {shown(answer)}, {x.size} bools; return one, such as x.all() or x.any(): True ends the run"
+        )
     return bool(x.item())
 
 

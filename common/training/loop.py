@@ -8,6 +8,7 @@ An algorithm writes its own steps between `collect` and `finish`:
             ...
             training.finish(seg, {"loss_...": ...})
 """
+
 import contextlib
 import functools
 import time
@@ -59,22 +60,54 @@ class Training:
         progress: how much of the run is done, 0 to 1.
     """
 
-    def __init__(self, env, pi, oldpi, *, horizon, limits, seed, comm, parts, callback=None, compile_ahead=(), whole_episodes=False,
-                 bootstrap_time_limits=True, env_threads=1, logger=None, folder=None, heartbeat=None, checkpoint_every=25):
+    def __init__(
+        self,
+        env,
+        pi,
+        oldpi,
+        *,
+        horizon,
+        limits,
+        seed,
+        comm,
+        parts,
+        callback=None,
+        compile_ahead=(),
+        whole_episodes=False,
+        bootstrap_time_limits=True,
+        env_threads=1,
+        logger=None,
+        folder=None,
+        heartbeat=None,
+        checkpoint_every=25,
+    ):
         if checkpoint_every < 1:
             raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
         self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
         self.parts, self.callbacks, self.logger = parts, as_callbacks(callback), logger
         self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
         self.heartbeat = heartbeat or Heartbeat(comm)
-        self.collector = Collector(env, pi, horizon, whole_episodes=whole_episodes, bootstrap_time_limits=bootstrap_time_limits,
-                                   threads=env_threads, heartbeat=self.heartbeat)
+        self.collector = Collector(
+            env,
+            pi,
+            horizon,
+            whole_episodes=whole_episodes,
+            bootstrap_time_limits=bootstrap_time_limits,
+            threads=env_threads,
+            heartbeat=self.heartbeat,
+        )
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
         self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
         self.tstart, self.elapsed_before = time.time(), 0.0
         self.seg, self.stop_requested = None, None
-        self.under_way, self.opened = {}, contextlib.ExitStack()  # the iteration's segment, for a post-mortem; what ends with the training
-        self.whole, self.saved = False, None  # whether all stands as an iteration has left it; the iterations that the newest checkpoint has
+        self.under_way, self.opened = (
+            {},
+            contextlib.ExitStack(),
+        )  # the iteration's segment, for a post-mortem; what ends with the training
+        self.whole, self.saved = (
+            False,
+            None,
+        )  # whether all stands as an iteration has left it; the iterations that the newest checkpoint has
 
     def __enter__(self):
         self.comm.last_words = None
@@ -101,9 +134,13 @@ class Training:
     def _post_mortem(self, error):
         """Write it; returns where it is, in words."""
         then = {f"{name}/{key}": x for name, part in self._state_parts() for key, x in part.state().items()}
-        pi, seg = (self.oldpi, self.under_way) if error.shared else (self.pi, {})  # else it happened to this rank while it acted
+        pi, seg = (
+            (self.oldpi, self.under_way) if error.shared else (self.pi, {})
+        )  # else it happened to this rank while it acted
         try:
-            return crash_dump.write(self.folder.path, error.iteration, error, pi.state(), then, seg, self.pi.description(), self.comm.rank)
+            return crash_dump.write(
+                self.folder.path, error.iteration, error, pi.state(), then, seg, self.pi.description(), self.comm.rank
+            )
         except Exception as failure:  # which must not hide what it is about
             return f"no post-mortem could be written ({type(failure).__name__}: {failure})"
 
@@ -118,7 +155,10 @@ class Training:
     @property
     def progress(self):
         """How much of the run is done, from 0 to 1, by what all ranks agree on: never by this rank's own clock."""
-        return min(self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.agreed_elapsed), 1.0)
+        return min(
+            self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.agreed_elapsed),
+            1.0,
+        )
 
     def request_stop(self, reason):
         """Finish the iteration under way on all ranks, write a checkpoint and end; safe in a signal handler."""
@@ -166,7 +206,9 @@ class Training:
         if not self.compile_ahead:
             self.under_way = self.collector.collect(rng)
             return self.under_way
-        compiling = Threads([f"compilation {i}" for i in range(len(self.compile_ahead))])  # XLA does without Python's lock, on cores that would idle
+        compiling = Threads(
+            [f"compilation {i}" for i in range(len(self.compile_ahead))]
+        )  # XLA does without Python's lock, on cores that would idle
         under_way, self.compile_ahead = compiling.start(self.compile_ahead), ()
         seg = self.collector.collect(rng)
         self.heartbeat.phase("compile", self.iters_so_far)
@@ -193,10 +235,20 @@ class Training:
         self.heartbeat.phase("statistics", self.iters_so_far)
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
-            self.pi.ob_rms.update(seg["ob"][valid])  # only now: the policy that acted must be the one that was optimised
+            self.pi.ob_rms.update(
+                seg["ob"][valid]
+            )  # only now: the policy that acted must be the one that was optimised
         self.check_synced()
-        self.check_finite(self.iters_so_far, everything=self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0)
-        own = (seg["ep_rets"], seg["ep_lens"], seg["steps"], explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]))
+        self.check_finite(
+            self.iters_so_far,
+            everything=self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0,
+        )
+        own = (
+            seg["ep_rets"],
+            seg["ep_lens"],
+            seg["steps"],
+            explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]),
+        )
         everyone = self.comm.gather(own)
         for ep_rets, ep_lens, steps, _ in everyone:
             self.rewbuffer.extend(ep_rets)
@@ -209,9 +261,13 @@ class Training:
         stats = {
             "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
             "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),
-            "EpThisIter": sum(len(rank[0]) for rank in everyone), "EpisodesSoFar": self.episodes_so_far,
-            "TimestepsSoFar": self.timesteps_so_far, "TimeElapsed": self.elapsed,
-            "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])), **{name: float(value) for name, value in terms.items()}}
+            "EpThisIter": sum(len(rank[0]) for rank in everyone),
+            "EpisodesSoFar": self.episodes_so_far,
+            "TimestepsSoFar": self.timesteps_so_far,
+            "TimeElapsed": self.elapsed,
+            "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])),
+            **{name: float(value) for name, value in terms.items()},
+        }
         if self.folder is not None:
             with writing(self.folder.path):
                 self.folder.check_ours()  # a row would go into a folder that has been removed, and be lost, or beside another run's
@@ -226,10 +282,19 @@ class Training:
     def check_finite(self, iteration, everything):
         """Raises NotFinite for statistics of `iteration` that are not finite, as those of huge numbers are; with `everything`, before a checkpoint, also
         for any other part of one. The same on all ranks, whose state is the same."""
-        parts = self._state_parts() if everything else [(name, part) for name, part in (("pi/ob_rms", self.pi.ob_rms), *self.parts.items())
-                                                        if isinstance(getattr(part, "rms", part), RunningMeanStd)]
+        parts = (
+            self._state_parts()
+            if everything
+            else [
+                (name, part)
+                for name, part in (("pi/ob_rms", self.pi.ob_rms), *self.parts.items())
+                if isinstance(getattr(part, "rms", part), RunningMeanStd)
+            ]
+        )
         if bad := next(filter(None, (crash_dump.first_not_finite(name, part.state()) for name, part in parts)), None):
-            error = NotFinite(f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size")
+            error = NotFinite(
+                f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size"
+            )
             error.iteration = iteration
             raise error
 
@@ -241,7 +306,9 @@ class Training:
 
     def _cut(self):
         """Reset every environment with seeds that the iteration decides."""
-        self.collector.reset(seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far))
+        self.collector.reset(
+            seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far)
+        )
 
     def _checkpoint(self, forced=False):
         self.check_synced()  # first, so that all ranks find the same below: a callback may have changed what it likes since the end of the iteration
@@ -252,9 +319,17 @@ class Training:
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
         if self.comm.rank != 0:
             return
-        arrays = self._arrays() | {"rewbuffer": np.array(self.rewbuffer, np.float64), "lenbuffer": np.array(self.lenbuffer, np.int64)}
-        counters = {name: getattr(self, name) for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")}
-        self.folder.save_checkpoint(self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced)
+        arrays = self._arrays() | {
+            "rewbuffer": np.array(self.rewbuffer, np.float64),
+            "lenbuffer": np.array(self.lenbuffer, np.int64),
+        }
+        counters = {
+            name: getattr(self, name)
+            for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")
+        }
+        self.folder.save_checkpoint(
+            self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced
+        )
         self.saved = self.iters_so_far
 
     def rescue(self):
@@ -288,6 +363,7 @@ class Training:
 
         def part(prefix):
             return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
+
         self.pi.restore(part("pi/"), path)
         for name, thing in self.parts.items():
             with about(path):

@@ -1,4 +1,5 @@
 """How long a run goes on, and how far it has come."""
+
 from dataclasses import dataclass, fields
 
 from common.errors import UserError
@@ -41,10 +42,14 @@ class Limits:
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
         if len(given) != 1:
             found = " and ".join(f"{name}={value}" for name, value in given.items()) or "none"
-            raise UserError(f"a run needs exactly one limit, here it has {found}; give one of {', '.join(f.name for f in fields(self))}")
-        (name, value), = given.items()
+            raise UserError(
+                f"a run needs exactly one limit, here it has {found}; give one of {', '.join(f.name for f in fields(self))}"
+            )
+        ((name, value),) = given.items()
         if not 0 < value < float("inf"):
-            raise UserError(f"{name}={value} is {'negative' if value < 0 else 'no number of them'}; give a positive number")
+            raise UserError(
+                f"{name}={value} is {'negative' if value < 0 else 'no number of them'}; give a positive number"
+            )
 
     def rounded_up(self, done, per_iteration):
         """The steps of a run of whole iterations when it has come to `max_timesteps`; `done` are made, and an iteration is `per_iteration`."""
@@ -52,5 +57,13 @@ class Limits:
 
     def progress(self, timesteps, episodes, iters, seconds):
         """How much of the run is done, from 0; 1 or more ends it."""
-        return max(done / limit for done, limit in
-                   ((timesteps, self.max_timesteps), (episodes, self.max_episodes), (iters, self.max_iters), (seconds, self.max_seconds)) if limit)
+        return max(
+            done / limit
+            for done, limit in (
+                (timesteps, self.max_timesteps),
+                (episodes, self.max_episodes),
+                (iters, self.max_iters),
+                (seconds, self.max_seconds),
+            )
+            if limit
+        )

@@ -1,4 +1,5 @@
 """Environments as the collector steps them: whatever their autoreset mode, episodes that end in the step that ended them."""
+
 import contextlib
 import copy
 
@@ -16,7 +17,13 @@ from common.validation import in_brief, shown
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.vector_env_checker import broken, check_observations, check_step, final_observation, layout_of
 
-NO_LIST = (gym.error.Error, TypeError, ValueError, AssertionError, AttributeError)  # what a list of seeds is answered with where one is expected
+NO_LIST = (
+    gym.error.Error,
+    TypeError,
+    ValueError,
+    AssertionError,
+    AttributeError,
+)  # what a list of seeds is answered with where one is expected
 
 
 class Encodings:
@@ -50,16 +57,27 @@ class Stepper:
         self.num_envs = self.layout.num_envs
         self.mode = (self.env.metadata or {}).get("autoreset_mode")
         if not isinstance(self.mode, AutoresetMode):
-            raise UserError(f"{type(env).__name__}.metadata['autoreset_mode'] is {self.mode!r}; set it to the AutoresetMode that the vector "
-                            "environment follows (NEXT_STEP, SAME_STEP or DISABLED)")
+            raise UserError(
+                f"{type(env).__name__}.metadata['autoreset_mode'] is {self.mode!r}; set it to the AutoresetMode that the vector "
+                "environment follows (NEXT_STEP, SAME_STEP or DISABLED)"
+            )
         self.encoder = encoder
         space = self.layout.ac_space
         self.low, self.high = (space.low, space.high) if isinstance(space, gym.spaces.Box) else (None, None)
         self.ours = hasattr(self.env, "step_into")
         self.dtype = space.dtype
-        self.choices = np.zeros(self.num_envs, self.dtype) if self.ours and isinstance(space, gym.spaces.Discrete) else None
-        self.waiting, self.any_waiting = np.zeros(self.num_envs, bool), False  # NEXT_STEP: the coming step only resets these
-        self.one_seed, self.looked_at, self.ends_are_bools = False, False, True  # what a `VectorEnv` of another's has turned out to be
+        self.choices = (
+            np.zeros(self.num_envs, self.dtype) if self.ours and isinstance(space, gym.spaces.Discrete) else None
+        )
+        self.waiting, self.any_waiting = (
+            np.zeros(self.num_envs, bool),
+            False,
+        )  # NEXT_STEP: the coming step only resets these
+        self.one_seed, self.looked_at, self.ends_are_bools = (
+            False,
+            False,
+            True,
+        )  # what a `VectorEnv` of another's has turned out to be
 
     def part(self, start, end):
         """A stepper of environments `start` to `end` - 1 alone."""
@@ -109,8 +127,12 @@ class Stepper:
             check_observations(obs, self.layout, method)
         except EnvironmentFault as fault:
             raise self._named(fault) from None
-        raise self._named(EnvironmentFault(f"returned from {method} what are no observations of {in_one_line(self.layout.ob_space)} ({why})",
-                                           "return a batch of them"))
+        raise self._named(
+            EnvironmentFault(
+                f"returned from {method} what are no observations of {in_one_line(self.layout.ob_space)} ({why})",
+                "return a batch of them",
+            )
+        )
 
     def step(self, actions, t, obs, rew, valid):
         """Steps all environments, from time step `t` of a segment to the next.
@@ -129,7 +151,9 @@ class Stepper:
         if self.low is not None:
             actions = clip(actions, self.low, self.high)
         if self.choices is not None:
-            self.choices[...] = actions  # two thirds of the time of a new array, and no environment gets hold of it, but of scalars
+            self.choices[...] = (
+                actions  # two thirds of the time of a new array, and no environment gets hold of it, but of scalars
+            )
             actions = self.choices
         elif self.dtype is not None and actions.dtype != self.dtype:
             actions = actions.astype(self.dtype)
@@ -139,14 +163,21 @@ class Stepper:
             ended = self.env.step_into(actions, obs, t + 1, rew, t)
         else:
             ended = self.env.step_into(actions, Encodings(self, obs), t + 1, rew, t)
-        return [(k, self._encoded(ob, k), terminated, truncated) for k, ob, _, terminated, truncated in ended] if ended else ended
+        return (
+            [(k, self._encoded(ob, k), terminated, truncated) for k, ob, _, terminated, truncated in ended]
+            if ended
+            else ended
+        )
 
     def _encoded(self, ob, k):
         try:
             return self.encoder.one(ob)
         except Exception as error:
-            fault = EnvironmentFault(f"returned the observation {shown(ob)}, which is not of its space {in_one_line(self.encoder.space)} "
-                                     f"({type(error).__name__}: {in_brief(str(error))})", "return one of its space")
+            fault = EnvironmentFault(
+                f"returned the observation {shown(ob)}, which is not of its space {in_one_line(self.encoder.space)} "
+                f"({type(error).__name__}: {in_brief(str(error))})",
+                "return one of its space",
+            )
             fault.environment, fault.env_id = k, getattr(self.env.spec, "id", None)
             raise fault from error
 
@@ -173,7 +204,10 @@ class Stepper:
             if not self.looked_at:  # from then on it is trusted
                 check_step(result, self.layout)
                 self._batch(result[0], "step")
-                self.looked_at, self.ends_are_bools = True, all(getattr(x, "dtype", None) == np.dtype(bool) for x in result[2:4])
+                self.looked_at, self.ends_are_bools = (
+                    True,
+                    all(getattr(x, "dtype", None) == np.dtype(bool) for x in result[2:4]),
+                )
             return self._take_in(result, obs, rew, valid)
         except EnvironmentFault as fault:
             raise self._named(fault) from fault.__cause__
@@ -190,7 +224,9 @@ class Stepper:
             return fault
         if isinstance(error, CannotHold):
             return cannot_hold(error, self.layout.ob_space)
-        return EnvironmentFault(f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})")
+        return EnvironmentFault(
+            f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})"
+        )
 
     def _take_in(self, result, obs, rew, valid):
         batch, rew[:], terminated, truncated, infos = result
@@ -200,14 +236,21 @@ class Stepper:
             terminated, truncated = np.asarray(terminated).astype(bool), np.asarray(truncated).astype(bool)
         ended = terminated | truncated
         if self.any_waiting and (again := np.flatnonzero(ended & self.waiting)).size:
-            raise broken("NEXT_STEP", "that the step after an episode's end does nothing but start the next, which this environment ended at once",
-                         "set metadata['autoreset_mode'] to what it does", int(again[0]))
+            raise broken(
+                "NEXT_STEP",
+                "that the step after an episode's end does nothing but start the next, which this environment ended at once",
+                "set metadata['autoreset_mode'] to what it does",
+                int(again[0]),
+            )
         if self.mode is AutoresetMode.NEXT_STEP:
             self.waiting[:], self.any_waiting = ended, bool(ended.any())
         if not ended.any():
             return ()
         same_step = self.mode is AutoresetMode.SAME_STEP
-        ends = [(k, self._final(infos, int(k)) if same_step else obs[k].copy(), bool(terminated[k]), bool(truncated[k])) for k in np.flatnonzero(ended)]
+        ends = [
+            (k, self._final(infos, int(k)) if same_step else obs[k].copy(), bool(terminated[k]), bool(truncated[k]))
+            for k in np.flatnonzero(ended)
+        ]
         if self.mode is AutoresetMode.DISABLED:
             self._reset_ended(ended, obs)
         return ends
@@ -226,8 +269,17 @@ class Stepper:
             raise self._of_one_of_them(error, "reset") from error
         first, others = self._batch(first, "reset"), ~ended
         # a wrapper may show the same state otherwise the second time, such as one with running statistics
-        if getattr(self.env, "unwrapped", None) is self.env and not np.array_equal(first[others], obs[others], equal_nan=first.dtype.kind == "f"):
-            k = np.flatnonzero([not np.array_equal(a, b, equal_nan=first.dtype.kind == "f") for a, b in zip(first, obs)] & others)[0]
-            raise broken("DISABLED", "that reset(options={'reset_mask': ...}) starts new episodes of those alone whose mask is True, which did something "
-                         f"to environment {k}, too", "leave the others as they are, and return their last observations", int(k))
+        if getattr(self.env, "unwrapped", None) is self.env and not np.array_equal(
+            first[others], obs[others], equal_nan=first.dtype.kind == "f"
+        ):
+            k = np.flatnonzero(
+                [not np.array_equal(a, b, equal_nan=first.dtype.kind == "f") for a, b in zip(first, obs)] & others
+            )[0]
+            raise broken(
+                "DISABLED",
+                "that reset(options={'reset_mask': ...}) starts new episodes of those alone whose mask is True, which did something "
+                f"to environment {k}, too",
+                "leave the others as they are, and return their last observations",
+                int(k),
+            )
         obs[:] = first

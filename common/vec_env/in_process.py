@@ -1,4 +1,5 @@
 """K environments at once in one process, stepped without anything that costs."""
+
 import copy
 
 import gymnasium as gym
@@ -72,8 +73,15 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         return InProcessVectorEnv(self.envs[start:end])
 
     def _batched(self, obs):
-        return self.obs if self.obs is not None else gym.vector.utils.concatenate(
-            self.single_observation_space, obs, gym.vector.utils.create_empty_array(self.single_observation_space, self.num_envs))
+        return (
+            self.obs
+            if self.obs is not None
+            else gym.vector.utils.concatenate(
+                self.single_observation_space,
+                obs,
+                gym.vector.utils.create_empty_array(self.single_observation_space, self.num_envs),
+            )
+        )
 
     def first(self, k, **kwargs):
         """The first observation of a new episode of environment `k`; `kwargs` are those of its `reset`."""
@@ -91,7 +99,11 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         fault = error
         if not isinstance(error, EnvironmentFault):
             inwards = error.__traceback__.tb_next  # none: it was raised here, by what the environment returned
-            fault = raised(error, method, inwards) if inwards or method == "reset" else unusable(result, self.single_observation_space, error)
+            fault = (
+                raised(error, method, inwards)
+                if inwards or method == "reset"
+                else unusable(result, self.single_observation_space, error)
+            )
             fault.__cause__ = error
         if fault.environment is None:
             fault.environment, fault.env_id = k, getattr(self.spec, "id", None)

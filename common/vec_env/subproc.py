@@ -1,5 +1,6 @@
 """Environments in processes of their own: for those whose step keeps Python's lock, as the emulator of Atari's games does. What those
 processes do is in `common.vec_env.worker`."""
+
 import multiprocessing
 import os
 import re
@@ -48,10 +49,14 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         self.single_observation_space, self.single_action_space = probe.observation_space, probe.action_space
         monitored, self.statistics_inside = find_monitor(probe) is not None, running_statistics(probe)
         probe.close()
-        context = multiprocessing.get_context("spawn")  # a fork would take TensorFlow's and MPI's threads and locks along
+        context = multiprocessing.get_context(
+            "spawn"
+        )  # a fork would take TensorFlow's and MPI's threads and locks along
         ends = even_bounds(num_envs, workers)
         self.workers = []
-        self._end = Finalize(self, end_workers, (self.workers,), exitpriority=10)  # the interpreter's own end would wait for processes
+        self._end = Finalize(
+            self, end_workers, (self.workers,), exitpriority=10
+        )  # the interpreter's own end would wait for processes
         for start, end in zip(ends, ends[1:]):
             self.workers.append(Worker(context, make, start, end, self.single_observation_space, monitored))
         for worker in self.workers:
@@ -85,7 +90,10 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
             rew[rew_row, start:end], own_ended, own_obs = worker.answer()
             for k, ob in enumerate(worker.observations(own_obs), start):
                 obs[ob_row, k] = ob
-            ended = (*ended, *((start + k, ob, None, terminated, truncated) for k, ob, terminated, truncated in own_ended))
+            ended = (
+                *ended,
+                *((start + k, ob, None, terminated, truncated) for k, ob, terminated, truncated in own_ended),
+            )
         return ended
 
     def close_extras(self, **kwargs):
@@ -104,13 +112,17 @@ def check_spawnable(make):
     try:
         pickled = bytes(ForkingPickler.dumps(make))
     except Exception as error:
-        raise UserError(f"make is {shown(make)}, which cannot be sent to another process ({in_brief(str(error))}); give a function of a module, or a "
-                        "functools.partial of one") from error
+        raise UserError(
+            f"make is {shown(make)}, which cannot be sent to another process ({in_brief(str(error))}); give a function of a module, or a "
+            "functools.partial of one"
+        ) from error
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None)
     if getattr(main, "__spec__", None) is None and (not os.path.isfile(script) if script else b"__main__" in pickled):
-        raise UserError(f"{'this program' if script else 'make'} is from an interactive session or standard input, which another process cannot import; "
-                        "put it into a file")
+        raise UserError(
+            f"{'this program' if script else 'make'} is from an interactive session or standard input, which another process cannot import; "
+            "put it into a file"
+        )
 
 
 class WorkerFailed(EnvironmentFault):
@@ -207,14 +219,20 @@ class Worker:
         self.process.join(PATIENCE)
         status = self.process.exitcode
         if status == UNGUARDED:
-            raise UserError(f"{getattr(sys.modules['__main__'], '__file__', 'this script')} starts environments in processes of their own, which import it "
-                            'again; put what it does under `if __name__ == "__main__":`') from None
+            raise UserError(
+                f"{getattr(sys.modules['__main__'], '__file__', 'this script')} starts environments in processes of their own, which import it "
+                'again; put what it does under `if __name__ == "__main__":`'
+            ) from None
         if status is None or status >= 0:
             fault = WorkerFailed(f"has died with status {status}", f"does the environment end its process? {GO_ON}")
         elif -status in CRASHES:
-            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", f"its stacks are above: mend what crashed, then {GO_ON}")
+            fault = WorkerFailed(
+                f"has died of signal {signal_name(-status)}", f"its stacks are above: mend what crashed, then {GO_ON}"
+            )
         else:
-            fault = WorkerFailed(f"has died of signal {signal_name(-status)}", f"was it killed, or out of memory? {GO_ON}")
+            fault = WorkerFailed(
+                f"has died of signal {signal_name(-status)}", f"was it killed, or out of memory? {GO_ON}"
+            )
         fault.who = self.name
         raise fault from error
 
@@ -227,6 +245,10 @@ def end_workers(workers):
     for worker in workers:
         worker.process.join(max(0.0, deadline - time.monotonic()))
         if worker.process.is_alive():
-            print(f"{called(worker.start, worker.start + worker.num_envs)} did not close in {PATIENCE} s: the process is killed", file=sys.stderr, flush=True)
+            print(
+                f"{called(worker.start, worker.start + worker.num_envs)} did not close in {PATIENCE} s: the process is killed",
+                file=sys.stderr,
+                flush=True,
+            )
             worker.process.kill()
             worker.process.join()

@@ -1,4 +1,5 @@
 """What a `VectorEnv` promises, and an `Env` does not: how many environments there are, and what their steps return."""
+
 from typing import NamedTuple
 
 import gymnasium as gym
@@ -26,22 +27,32 @@ def layout_of(env):
     """
     name, vector = type(env).__name__, isinstance(env, gym.vector.VectorEnv)
     if not vector and not isinstance(env, gym.Env):
-        how = f"{SEVERAL}, or build one with gymnasium.make_vec(...)" if hasattr(env, "num_envs") else \
-            "build it with gymnasium.make(...), and wrap an environment of old Gym (4-tuple step) with shimmy"
+        how = (
+            f"{SEVERAL}, or build one with gymnasium.make_vec(...)"
+            if hasattr(env, "num_envs")
+            else "build it with gymnasium.make(...), and wrap an environment of old Gym (4-tuple step) with shimmy"
+        )
         raise UserError(f"env is a {name}, not a gymnasium.Env or VectorEnv; {how}")
     names = ("single_observation_space", "single_action_space") if vector else ("observation_space", "action_space")
     spaces = [getattr(env, one, None) for one in names]
     if not all(isinstance(space, gym.Space) for space in spaces):
-        raise UserError(f"env is a {name} without {' and '.join(names)}, two spaces of gymnasium.spaces; set them, or build it with gymnasium.make(...)")
+        raise UserError(
+            f"env is a {name} without {' and '.join(names)}, two spaces of gymnasium.spaces; set them, or build it with gymnasium.make(...)"
+        )
     if not vector:
         return Layout(1, *spaces)
     number = getattr(env, "num_envs", None)
     if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
         raise UserError(f"env is a {name} with num_envs={shown(number)}; set it to the number of its environments")
     batched = gym.vector.utils.batch_space(spaces[0], number)
-    if not isinstance(getattr(env, "observation_space", None), gym.Space) or env.observation_space.shape != batched.shape:
-        raise UserError(f"{name}.observation_space is {shown(getattr(env, 'observation_space', None))}, where {number} environments of "
-                        f"{in_one_line(spaces[0])} have {in_one_line(batched)}; set it to gymnasium.vector.utils.batch_space(...) of these")
+    if (
+        not isinstance(getattr(env, "observation_space", None), gym.Space)
+        or env.observation_space.shape != batched.shape
+    ):
+        raise UserError(
+            f"{name}.observation_space is {shown(getattr(env, 'observation_space', None))}, where {number} environments of "
+            f"{in_one_line(spaces[0])} have {in_one_line(batched)}; set it to gymnasium.vector.utils.batch_space(...) of these"
+        )
     return Layout(int(number), *spaces)
 
 
@@ -51,8 +62,10 @@ def check_observations(obs, layout, method):
     if isinstance(layout.ob_space, gym.spaces.Box):
         wanted = (layout.num_envs, *layout.ob_space.shape)
         if np.shape(obs) != wanted or np.asarray(obs).dtype.kind not in NUMBERS:
-            raise EnvironmentFault(f"returned from {method} observations {of_shape(obs)}, where its {layout.num_envs} environments have {wanted}",
-                                   "return one row for each")
+            raise EnvironmentFault(
+                f"returned from {method} observations {of_shape(obs)}, where its {layout.num_envs} environments have {wanted}",
+                "return one row for each",
+            )
 
 
 def of_shape(x):
@@ -66,16 +79,26 @@ def of_shape(x):
 def check_step(result, layout):
     """Raises EnvironmentFault unless what `step` of a `VectorEnv` returned has an observation, a reward and two ends for each environment."""
     if not isinstance(result, tuple) or len(result) != 5:
-        raise EnvironmentFault(f"returned {shown(result)} from step, where Gymnasium has five things: observations, rewards, terminated, truncated, infos",
-                               "return all five, or wrap an environment of old Gym with shimmy")
+        raise EnvironmentFault(
+            f"returned {shown(result)} from step, where Gymnasium has five things: observations, rewards, terminated, truncated, infos",
+            "return all five, or wrap an environment of old Gym with shimmy",
+        )
     obs, rew, terminated, truncated, infos = result
     check_observations(obs, layout, "step")
-    for name, x, what in (("rewards", rew, "numbers"), ("terminated", terminated, "bools"), ("truncated", truncated, "bools")):
+    for name, x, what in (
+        ("rewards", rew, "numbers"),
+        ("terminated", terminated, "bools"),
+        ("truncated", truncated, "bools"),
+    ):
         if np.shape(x) != (layout.num_envs,) or np.asarray(x).dtype.kind not in NUMBERS:
-            raise EnvironmentFault(f"returned {name} {of_shape(x)}, where it has {layout.num_envs} environments",
-                                   f"return an array of {layout.num_envs} {what}")
+            raise EnvironmentFault(
+                f"returned {name} {of_shape(x)}, where it has {layout.num_envs} environments",
+                f"return an array of {layout.num_envs} {what}",
+            )
     if not isinstance(infos, dict):
-        raise EnvironmentFault(f"returned the infos {shown(infos)}, which are no dict", "return one dict for all environments")
+        raise EnvironmentFault(
+            f"returned the infos {shown(infos)}, which are no dict", "return one dict for all environments"
+        )
 
 
 def broken(mode, promise, fix, k=None):
@@ -93,18 +116,32 @@ def final_observation(infos, k, layout, batched_space):
     """
     if (final := infos.get("final_obs")) is None:
         old = ", but 'final_observation', as before Gymnasium 1.0" if "final_observation" in infos else ""
-        raise broken("SAME_STEP", f"infos['final_obs'], which this environment does not give{old}", "put the last observations of ended episodes there, or set "
-                     "metadata['autoreset_mode'] to what it does")
+        raise broken(
+            "SAME_STEP",
+            f"infos['final_obs'], which this environment does not give{old}",
+            "put the last observations of ended episodes there, or set metadata['autoreset_mode'] to what it does",
+        )
     space = layout.ob_space
-    if isinstance(space, gym.spaces.Dict) and isinstance(final, dict) or isinstance(space, gym.spaces.Tuple) and isinstance(final, tuple):
-        final = list(gym.vector.utils.iterate(batched_space, final))  # a batch like the observations; Gymnasium's own have an array of objects
+    if (
+        isinstance(space, gym.spaces.Dict)
+        and isinstance(final, dict)
+        or isinstance(space, gym.spaces.Tuple)
+        and isinstance(final, tuple)
+    ):
+        final = list(
+            gym.vector.utils.iterate(batched_space, final)
+        )  # a batch like the observations; Gymnasium's own have an array of objects
     try:
         ob = final[k]
     except (IndexError, KeyError, TypeError):
         ob = None
     if ob is None:
-        raise broken("SAME_STEP", f"infos['final_obs'][{k}] where environment {k} has ended, which is {'None' if np.ndim(final) else shown(final)}",
-                     "put the last observation of its episode there", k)
+        raise broken(
+            "SAME_STEP",
+            f"infos['final_obs'][{k}] where environment {k} has ended, which is {'None' if np.ndim(final) else shown(final)}",
+            "put the last observation of its episode there",
+            k,
+        )
     try:
         return usable(ob, space) if isinstance(space, gym.spaces.Box) else ob
     except EnvironmentFault as fault:

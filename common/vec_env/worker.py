@@ -1,4 +1,5 @@
 """What a process does that steps environments for its parent (`common.vec_env.subproc`)."""
+
 import faulthandler
 import multiprocessing.connection
 import os
@@ -22,7 +23,11 @@ STACK = next(iter(os_features.signals("SIGUSR2")), None)  # asks it where it sta
 
 def shared_observations(shared, num_envs, space):
     """[num_envs, *shape] in a shared array; None without one."""
-    return None if shared is None else np.frombuffer(shared, space.dtype)[:num_envs * int(np.prod(space.shape))].reshape(num_envs, *space.shape)
+    return (
+        None
+        if shared is None
+        else np.frombuffer(shared, space.dtype)[: num_envs * int(np.prod(space.shape))].reshape(num_envs, *space.shape)
+    )
 
 
 def serve(connection, stacks, start, end, shared):
@@ -32,7 +37,9 @@ def serve(connection, stacks, start, end, shared):
     if STACK is not None:
         faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
     threading.Thread(target=end_after_parent, name="end after parent", daemon=True).start()
-    for number in os_features.signals("SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"):  # a launcher or a terminal sends them to all: the parent decides
+    for number in os_features.signals(
+        "SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"
+    ):  # a launcher or a terminal sends them to all: the parent decides
         signal.signal(number, signal.SIG_IGN)
     envs = []
     try:
@@ -77,10 +84,15 @@ def make_all(envs, connection, start, end):
     """Make environments `start` to `end` - 1 into a list, by the function that comes through the pipe."""
     gym.logger.min_level = gym.logger.ERROR
     try:
-        make, = connection.recv()
-    except (AttributeError, ImportError) as error:  # what is defined under the guard of a script is not there when another process imports it
-        raise UserError(f"make cannot be found by another process ({error}); define it at the top of a module, and not under "
-                        '`if __name__ == "__main__":`') from error
+        (make,) = connection.recv()
+    except (
+        AttributeError,
+        ImportError,
+    ) as error:  # what is defined under the guard of a script is not there when another process imports it
+        raise UserError(
+            f"make cannot be found by another process ({error}); define it at the top of a module, and not under "
+            '`if __name__ == "__main__":`'
+        ) from error
     envs += [make(k) for k in range(start, end)]
 
 
@@ -95,7 +107,9 @@ def reset(env, obs, seeds, options):
 def step(env, obs, actions):
     """(rewards [K], what ended, observations or None where they are in shared memory)."""
     rew, row = np.empty((1, env.num_envs)), Copies(env.num_envs) if obs is None else obs[None]
-    ended = [(k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)]
+    ended = [
+        (k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)
+    ]
     return rew[0], ended, row[0] if obs is None else None
 
 

@@ -1,5 +1,6 @@
 """What holds over ranks, as one job: every rank runs it, rank 0 prints one JSON object that `test_ranks.py` reads. One start of
 TensorFlow a rank instead of one a test. What it writes goes into the folder that it is given."""
+
 import functools
 import hashlib
 import json
@@ -48,7 +49,9 @@ def with_scalar(name, ob_space, ac_space):
     """One with a variable of a single number, which starts as another on every rank."""
     pi = compiled(name, ob_space, ac_space)
     pi.temperature = tf.Variable(float(comm.rank), trainable=False)
-    pi.initialise(seeding.generator(7, seeding.INITIALISE))  # as `train` has the others drawn: a policy with more than its own variables is taken as it is
+    pi.initialise(
+        seeding.generator(7, seeding.INITIALISE)
+    )  # as `train` has the others drawn: a policy with more than its own variables is taken as it is
     return pi
 
 
@@ -70,7 +73,13 @@ def train(env=None, **kwargs):
     extra = kwargs.pop("extra", None)
     algorithm = kwargs.pop("algorithm", learn)
     own = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2} if algorithm is learn else {}
-    pi = algorithm(env or Ragged(), kwargs.pop("policy_fn", uncompiled), callback=callback, on_start=on_start, **{"max_iters": 3, "seed": 7} | own | kwargs)
+    pi = algorithm(
+        env or Ragged(),
+        kwargs.pop("policy_fn", uncompiled),
+        callback=callback,
+        on_start=on_start,
+        **{"max_iters": 3, "seed": 7} | own | kwargs,
+    )
     return pi, seen["digests"], seen["actions"], seen["training"]
 
 
@@ -84,8 +93,12 @@ def apart(one, other, start):
 
 
 started = []
-gathered, digests, actions, training = train(averaging="gather", policy_fn=compiled, extra=lambda local: started.append(flat(local["pi"])), **SMOOTH)
-results["identical_gather"] = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
+gathered, digests, actions, training = train(
+    averaging="gather", policy_fn=compiled, extra=lambda local: started.append(flat(local["pi"])), **SMOOTH
+)
+results["identical_gather"] = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(
+    digests
+)
 results["streams_differ"] = len(set(actions)) == comm.size
 results["timesteps"] = training.timesteps_so_far
 averaged, digests, _, _ = train(averaging="average", policy_fn=with_scalar, **SMOOTH)
@@ -96,10 +109,29 @@ results["moved_by"] = float(np.abs(flat(gathered) - started[0]).max())
 FAMILY = {
     "adaptive_kl": {"objective": "adaptive_kl", "kl_target": 0.1, **SMOOTH},
     # with a damping of 1, conjugate gradients magnify an error by no more than 1 + the Fisher matrix's largest eigenvalue, which is below 10 here
-    "trpo": {"algorithm": trpo_mpi.learn, "timesteps_per_batch": 64, "vf_batchsize": 16, "cg_damping": 1.0, "vf_stepsize": 1e-2},
-    "reinforce": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 64, "vf_batchsize": 16, "vf_stepsize": 1e-2, **SMOOTH},
-    "a2c": {"algorithm": vpg.learn, "timesteps_per_actorbatch": 16, "whole_episodes": False, "vf_iters": 0, "lam": 0.9, **SMOOTH,
-            "optim_stepsize": 0.1},
+    "trpo": {
+        "algorithm": trpo_mpi.learn,
+        "timesteps_per_batch": 64,
+        "vf_batchsize": 16,
+        "cg_damping": 1.0,
+        "vf_stepsize": 1e-2,
+    },
+    "reinforce": {
+        "algorithm": vpg.learn,
+        "timesteps_per_actorbatch": 64,
+        "vf_batchsize": 16,
+        "vf_stepsize": 1e-2,
+        **SMOOTH,
+    },
+    "a2c": {
+        "algorithm": vpg.learn,
+        "timesteps_per_actorbatch": 16,
+        "whole_episodes": False,
+        "vf_iters": 0,
+        "lam": 0.9,
+        **SMOOTH,
+        "optim_stepsize": 0.1,
+    },
 }
 results["family"] = {}
 for name, settings in FAMILY.items():
@@ -116,13 +148,34 @@ for name, settings in FAMILY.items():
 
 # TRPO's step of n ranks is that of one rank with everybody's rows
 rng = np.random.default_rng(comm.rank)
-batch = {name: rng.standard_normal((40, *shape)).astype(np.float32) for name, shape in (("x", (2,)), ("noise", (2,)), ("atarg", ()))}
+batch = {
+    name: rng.standard_normal((40, *shape)).astype(np.float32)
+    for name, shape in (("x", (2,)), ("noise", (2,)), ("atarg", ()))
+}
 steps = []
-for ranks, rows in ((comm, batch), (communicator.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()})):
-    learner = Learner(TRPOSettings, {"timesteps_per_batch": 40, "vf_iters": 0, "cg_damping": 1.0}, {"comm": ranks}, Limits(max_iters=1), Ragged(), uncompiled,
-                      3, None)
-    update, pd, before = trpo_mpi.TRPOUpdate(learner), learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0]), flat(learner.pi)
-    stats = update.step(rows | {"ac": pd.sample(rows["noise"]).numpy(), "flatparam": pd.flatparam().numpy()}, np.ones(len(rows["x"]), bool))
+for ranks, rows in (
+    (comm, batch),
+    (communicator.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()}),
+):
+    learner = Learner(
+        TRPOSettings,
+        {"timesteps_per_batch": 40, "vf_iters": 0, "cg_damping": 1.0},
+        {"comm": ranks},
+        Limits(max_iters=1),
+        Ragged(),
+        uncompiled,
+        3,
+        None,
+    )
+    update, pd, before = (
+        trpo_mpi.TRPOUpdate(learner),
+        learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0]),
+        flat(learner.pi),
+    )
+    stats = update.step(
+        rows | {"ac": pd.sample(rows["noise"]).numpy(), "flatparam": pd.flatparam().numpy()},
+        np.ones(len(rows["x"]), bool),
+    )
     steps.append(flat(learner.pi) - before)
 results["trpo_union_differs_by"] = float(np.linalg.norm(steps[0] - steps[1]) / np.linalg.norm(steps[1]))
 results["trpo_halvings"] = stats["linesearch_halvings"]
@@ -148,8 +201,14 @@ if "--short" not in sys.argv:
 with tempfile.TemporaryDirectory() as there:
     path, begun = Path(there) / "policy.safetensors", []
     gathered.save(path)
-    train(extra=lambda local: begun.append(local["pi"].state()), load_path=path if comm.rank == 0 else "nowhere", max_iters=1)
-    results["started_from"] = comm.gather(all((begun[0][name] == x).all() for name, x in gathered.state().items()) and begun[0].keys() == begun[1].keys())
+    train(
+        extra=lambda local: begun.append(local["pi"].state()),
+        load_path=path if comm.rank == 0 else "nowhere",
+        max_iters=1,
+    )
+    results["started_from"] = comm.gather(
+        all((begun[0][name] == x).all() for name, x in gathered.state().items()) and begun[0].keys() == begun[1].keys()
+    )
     results["filters_count"] = [float(state["ob_rms/count"].item()) for state in begun[:2]]
 try:
     train(load_path="nowhere" if comm.rank == 0 else path, max_iters=1)
@@ -160,8 +219,13 @@ except UserError as error:
 _, _, _, training = train(run_dir=FOLDER / "run" if comm.rank == 0 else None, max_iters=2)
 comm.barrier()  # rank 0 has written the policy
 found = Run(FOLDER / "run")
-results["recorded"] = {"files": sorted(path.name for path in found.path.glob("*.csv")), "ranks": found.settings["ranks"], "rows": len(found.rows["EpRewMean"]),
-                       "episodes": [len(found.episodes.returns), training.episodes_so_far], "policy": (found.path / "policy/policy.safetensors").exists()}
+results["recorded"] = {
+    "files": sorted(path.name for path in found.path.glob("*.csv")),
+    "ranks": found.settings["ranks"],
+    "rows": len(found.rows["EpRewMean"]),
+    "episodes": [len(found.episodes.returns), training.episodes_so_far],
+    "policy": (found.path / "policy/policy.safetensors").exists(),
+}
 try:
     train(run_dir=str(FOLDER / "run"), max_iters=2)
 except UserError as error:
@@ -203,8 +267,19 @@ def drift_in_a_run(averaging, when, name, what):
             return super().step(action)
 
     try:
-        learn(FlipsWhileItIsCollected(), uncompiled, callback=Flips(), averaging=averaging, timesteps_per_actorbatch=64, optim_batchsize=16, optim_epochs=1,
-              max_iters=3, seed=7, folder=folder, checkpoint_every=1)
+        learn(
+            FlipsWhileItIsCollected(),
+            uncompiled,
+            callback=Flips(),
+            averaging=averaging,
+            timesteps_per_actorbatch=64,
+            optim_batchsize=16,
+            optim_epochs=1,
+            max_iters=3,
+            seed=7,
+            folder=folder,
+            checkpoint_every=1,
+        )
         said = "not found"
     except RanksDrifted as error:
         said = str(error)
@@ -212,12 +287,16 @@ def drift_in_a_run(averaging, when, name, what):
     return said, [path.name for path in folder.checkpoints()]
 
 
-results["drift"] = {f"{averaging}, {when}, {name}": drift_in_a_run(averaging, when, name, what)
-                    for averaging, when, name, what in [("gather", "before", "weight", lambda pi: pi.get_trainable_variables()[0]),
-                                                        ("gather", "collect", "mean", lambda pi: pi.ob_rms.mean),
-                                                        ("gather", "after", "weight", lambda pi: pi.get_trainable_variables()[0]),
-                                                        ("average", "before", "mean", lambda pi: pi.ob_rms.mean),
-                                                        ("average", "collect", "weight", lambda pi: pi.get_trainable_variables()[0])]}
+results["drift"] = {
+    f"{averaging}, {when}, {name}": drift_in_a_run(averaging, when, name, what)
+    for averaging, when, name, what in [
+        ("gather", "before", "weight", lambda pi: pi.get_trainable_variables()[0]),
+        ("gather", "collect", "mean", lambda pi: pi.ob_rms.mean),
+        ("gather", "after", "weight", lambda pi: pi.get_trainable_variables()[0]),
+        ("average", "before", "mean", lambda pi: pi.ob_rms.mean),
+        ("average", "collect", "weight", lambda pi: pi.get_trainable_variables()[0]),
+    ]
+}
 
 v = tf.Variable(np.arange(5, dtype=np.float32))
 adam = MpiAdam([v], comm=comm)
@@ -240,7 +319,9 @@ rms = RunningMeanStd((3,), comm, min_std=0)
 
 rms.update(rows)
 everything = np.concatenate(comm.gather(rows))
-results["rms_error"] = float(max(np.abs(rms.mean - everything.mean(0)).max(), np.abs(rms.std - everything.std(0)).max()))
+results["rms_error"] = float(
+    max(np.abs(rms.mean - everything.mean(0)).max(), np.abs(rms.std - everything.std(0)).max())
+)
 
 # ranks that wait leave their cores to the one that does not
 began = time.process_time()

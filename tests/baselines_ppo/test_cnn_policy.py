@@ -1,4 +1,5 @@
 """CnnPolicy: what it takes, that it sees, and that what it learned survives a file."""
+
 import csv
 import functools
 import json
@@ -47,8 +48,8 @@ class Catch(gym.Env):
 
     def draw(self, block, row, paddle):
         image, size = np.zeros((84, 84), np.uint8), self.size
-        image[row * size:(row + 1) * size, block * size:(block + 1) * size] = 255
-        image[78:, paddle * size:(paddle + 1) * size] = 255
+        image[row * size : (row + 1) * size, block * size : (block + 1) * size] = 255
+        image[78:, paddle * size : (paddle + 1) * size] = 255
         return image[..., None]
 
     def reset(self, *, seed=None, options=None):
@@ -60,7 +61,13 @@ class Catch(gym.Env):
         self.row += 1
         self.paddle = min(max(self.paddle + int(action) - 1, 0), self.columns - 1)
         landed = self.row == self.columns - 1
-        return self.draw(self.block, self.row, self.paddle), float(landed and self.block == self.paddle), landed, False, {}
+        return (
+            self.draw(self.block, self.row, self.paddle),
+            float(landed and self.block == self.paddle),
+            landed,
+            False,
+            {},
+        )
 
 
 def share_caught(pi, env):
@@ -75,9 +82,21 @@ def share_caught(pi, env):
 def test_learns_to_catch_what_it_sees(tmp_path):
     """Seed 0, 8,192 steps, 0.9 of the catches. Blind: 0.2 exactly. Seeds 0, 1 and 2 stood at 0.97 or more by then, while still exploring."""
     envs = InProcessVectorEnv([Catch() for _ in range(8)])
-    pi = learn(envs, lambda *args: CnnPolicy(*args, kind="small", init="orthogonal"), timesteps_per_actorbatch=512, optim_batchsize=128,
-               optim_epochs=4, optim_stepsize=1e-3, entcoeff=0.01, vf_coef=0.5, max_grad_norm=0.5, gamma=0.95, schedule="linear",
-               max_timesteps=8192, seed=0)
+    pi = learn(
+        envs,
+        lambda *args: CnnPolicy(*args, kind="small", init="orthogonal"),
+        timesteps_per_actorbatch=512,
+        optim_batchsize=128,
+        optim_epochs=4,
+        optim_stepsize=1e-3,
+        entcoeff=0.01,
+        vf_coef=0.5,
+        max_grad_norm=0.5,
+        gamma=0.95,
+        schedule="linear",
+        max_timesteps=8192,
+        seed=0,
+    )
     assert share_caught(pi, Catch()) >= 0.9
     pi.save(tmp_path / "policy.safetensors")
     assert share_caught(load_policy(tmp_path / "policy.safetensors"), Catch()) == share_caught(pi, Catch())
@@ -88,7 +107,9 @@ def test_an_untrained_policy_does_not_catch():
     assert share_caught(CnnPolicy("pi", images(84, 84, 1), gym.spaces.Discrete(3), kind="small"), Catch()) <= 0.5
 
 
-@pytest.mark.parametrize("kind, parameters", [("large", LARGE + 512 * (6 + 1) + 7), ("small", SMALL + 256 * (6 + 1) + 7)])
+@pytest.mark.parametrize(
+    "kind, parameters", [("large", LARGE + 512 * (6 + 1) + 7), ("small", SMALL + 256 * (6 + 1) + 7)]
+)
 def test_networks_have_the_published_sizes(kind, parameters):
     pi = CnnPolicy("pi", images(*ATARI), DISCRETE, kind=kind)
     assert sum(int(tf.size(v)) for v in pi.get_trainable_variables()) == parameters
@@ -129,7 +150,7 @@ def test_output_answers_to_every_part_of_the_image():
     base = pi.vpred(blank)
     for row, column in [(0, 0), (0, 76), (38, 38), (76, 0), (76, 76)]:
         patched = blank.copy()
-        patched[0, :, row:row + 8, column:column + 8] = 255
+        patched[0, :, row : row + 8, column : column + 8] = 255
         assert pi.vpred(patched) != base
 
 
@@ -170,40 +191,62 @@ def test_what_the_actor_kept_makes_the_first_ratio_one(monkeypatch):
     class Recorder(pposgd_simple.PPOUpdate):
         def __call__(self, seg, rng, progress):
             bounds.append(exact_networks.cnn(self.pi, seg["all_x"][:64]))
-            updates.append((self, {name: seg[name].copy() for name in ("flatparam", "vpred")}, self.evaluate.outputs(seg["all_x"])))
+            updates.append(
+                (self, {name: seg[name].copy() for name in ("flatparam", "vpred")}, self.evaluate.outputs(seg["all_x"]))
+            )
             return super().__call__(seg, rng, progress)
 
     monkeypatch.setattr(pposgd_simple, "PPOUpdate", Recorder)
     env = InProcessVectorEnv([Catch() for _ in range(4)])
-    pposgd_simple.learn(env, lambda *args: CnnPolicy(*args, kind="small"), timesteps_per_actorbatch=64, optim_batchsize=16, optim_epochs=2,
-                        max_iters=2, seed=0, optim_stepsize=1e-2)
+    pposgd_simple.learn(
+        env,
+        lambda *args: CnnPolicy(*args, kind="small"),
+        timesteps_per_actorbatch=64,
+        optim_batchsize=16,
+        optim_epochs=2,
+        max_iters=2,
+        seed=0,
+        optim_stepsize=1e-2,
+    )
     for _, kept, (flat, vpred) in updates:
-        for acted, compiled, exact in zip((kept["flatparam"], kept["vpred"].reshape(-1)), (flat[:64], vpred[:64]), bounds.pop(0)):
+        for acted, compiled, exact in zip(
+            (kept["flatparam"], kept["vpred"].reshape(-1)), (flat[:64], vpred[:64]), bounds.pop(0)
+        ):
             exact_networks.assert_within(acted, exact)
             exact_networks.assert_within(compiled, exact)
-    kl, clipfrac = (updates[-1][0].minibatch_terms[:, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac"))
+    kl, clipfrac = (
+        updates[-1][0].minibatch_terms[:, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac")
+    )
     # a KL of three actions is a sum of p (log p - log q), of logarithms near log(1 / 3), each rounded a few times; the steps move it to 1e-4
     assert abs(kl[0]) < 2 * ulps(4, np.log(3)) < kl[-1] / 5 and clipfrac[0] == 0
 
 
-@pytest.mark.parametrize("space, message", [
-    (gym.spaces.Box(0, 1, ATARI, np.float32), "dtype uint8"),
-    (gym.spaces.Box(0, 255, (84, 84), np.uint8), "rank 3"),
-    (gym.spaces.Discrete(4), "needs images"),
-    (images(4, 35, 84), "at least 36 x 36"),
-])
+@pytest.mark.parametrize(
+    "space, message",
+    [
+        (gym.spaces.Box(0, 1, ATARI, np.float32), "dtype uint8"),
+        (gym.spaces.Box(0, 255, (84, 84), np.uint8), "rank 3"),
+        (gym.spaces.Discrete(4), "needs images"),
+        (images(4, 35, 84), "at least 36 x 36"),
+    ],
+)
 def test_observations_that_are_no_such_images_are_refused(space, message):
     with pytest.raises(UserError, match=message):
         CnnPolicy("pi", space, DISCRETE)
 
 
 def test_the_small_network_takes_smaller_images():
-    assert CnnPolicy("pi", images(20, 20, 3), DISCRETE, kind="small").shapes(images(20, 20, 3), DISCRETE, "small")["conv2/w"] == [4, 4, 16, 32]
+    assert CnnPolicy("pi", images(20, 20, 3), DISCRETE, kind="small").shapes(images(20, 20, 3), DISCRETE, "small")[
+        "conv2/w"
+    ] == [4, 4, 16, 32]
     with pytest.raises(UserError, match="give at least 20 x 20 pixels, or use MlpPolicy"):
         CnnPolicy("pi", images(19, 20, 3), DISCRETE, kind="small")
 
 
-@pytest.mark.parametrize("settings, message", [({"kind": "huge"}, "choose one of large, small"), ({"init": "zeros"}, "choose one of normc, orthogonal")])
+@pytest.mark.parametrize(
+    "settings, message",
+    [({"kind": "huge"}, "choose one of large, small"), ({"init": "zeros"}, "choose one of normc, orthogonal")],
+)
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         CnnPolicy("pi", images(*ATARI), DISCRETE, **settings)
@@ -217,24 +260,56 @@ def test_an_image_of_another_shape_is_refused():
 
 def test_command_line_trains_a_game_and_saves_a_policy_that_plays(tmp_path):
     path = tmp_path / "run"
-    done = run(1, RUN, "--env", "BreakoutNoFrameskip-v4", "--num-timesteps", 768, "--num-envs", 2, "--timesteps-per-actorbatch", 384,
-               "--optim-batchsize", 64, "--optim-epochs", 1, "--kind", "small", "--run-dir", path, "--report", "false")
+    done = run(
+        1,
+        RUN,
+        "--env",
+        "BreakoutNoFrameskip-v4",
+        "--num-timesteps",
+        768,
+        "--num-envs",
+        2,
+        "--timesteps-per-actorbatch",
+        384,
+        "--optim-batchsize",
+        64,
+        "--optim-epochs",
+        1,
+        "--kind",
+        "small",
+        "--run-dir",
+        path,
+        "--report",
+        "false",
+    )
     assert done.returncode == 0, done.stderr
     games = []
     for file in sorted(path.glob("*.monitor.csv")):
-        games += [(float(row["r"]), int(row["l"])) for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()[1:])]
-    assert len(games) >= 2 and min(length for _, length in games) > 100  # whole games: a single life of five lasts some 35 steps
+        games += [
+            (float(row["r"]), int(row["l"]))
+            for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()[1:])
+        ]
+    assert (
+        len(games) >= 2 and min(length for _, length in games) > 100
+    )  # whole games: a single life of five lasts some 35 steps
     progress = list(csv.DictReader((path / "progress.csv").read_text(encoding="utf-8").splitlines()))
     assert int(float(progress[-1]["EpisodesSoFar"])) == len(games)
-    assert float(progress[-1]["EpRewMean"]) == pytest.approx(np.mean([score for score, _ in games]), rel=1e-12)  # float64 sums of a few whole numbers
+    assert float(progress[-1]["EpRewMean"]) == pytest.approx(
+        np.mean([score for score, _ in games]), rel=1e-12
+    )  # float64 sums of a few whole numbers
     pi = load_policy(path / "policy" / "policy.safetensors")
     assert pi.act(True, random_images(pi.ob_space, 1)[0])[0] in range(4)
     played = run(1, RUN, "--play", "--load-path", path, "--eval-episodes", 1, "--json")
-    assert (played.returncode, done.stderr, played.stderr) == (0, "", "")  # ALE's bindings would tell of games that were never freed
+    assert (played.returncode, done.stderr, played.stderr) == (
+        0,
+        "",
+        "",
+    )  # ALE's bindings would tell of games that were never freed
     assert json.loads(played.stdout)["episodes"] == 1
 
 
 # ---- dtypes of what it sees
+
 
 class OwnNetwork(Policy):
     """A policy of a user's own, which prepares nothing."""
@@ -244,18 +319,30 @@ class OwnNetwork(Policy):
         return x, x[:, 0]
 
 
-SEEN = {"uint8": lambda x: x, "float32": lambda x: x.astype(np.float32), "float64": lambda x: x * 1.0, "int64": lambda x: x.astype(np.int64),
-        "list": lambda x: x.tolist(), "tensor": tf.constant, "float tensor": lambda x: tf.constant(x, tf.float32)}
+SEEN = {
+    "uint8": lambda x: x,
+    "float32": lambda x: x.astype(np.float32),
+    "float64": lambda x: x * 1.0,
+    "int64": lambda x: x.astype(np.int64),
+    "list": lambda x: x.tolist(),
+    "tensor": tf.constant,
+    "float tensor": lambda x: tf.constant(x, tf.float32),
+}
 
 
 @pytest.mark.parametrize("policy", [CnnPolicy, OwnNetwork, MlpPolicy], ids=lambda one: one.__name__)
 def test_images_of_any_dtype_are_seen_alike_whatever_came_before(policy):
     space = images(40, 40, 3)
-    img, settings = random_images(space, 1)[0], {"hid_size": 4} if policy is MlpPolicy else {"kind": "small"} if policy is CnnPolicy else {}
+    img, settings = (
+        random_images(space, 1)[0],
+        {"hid_size": 4} if policy is MlpPolicy else {"kind": "small"} if policy is CnnPolicy else {},
+    )
     expected = [policy("pi", space, DISCRETE, **settings).vpred(img[None])]
     for first in SEEN:
         pi = policy("pi", space, DISCRETE, **settings)
-        with pytest.raises(UserError, match="give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255"):
+        with pytest.raises(
+            UserError, match="give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255"
+        ):
             pi.act(False, img / 255.0)
         for way in (first, *SEEN):
             np.testing.assert_array_equal(pi.act(False, SEEN[way](img))[1], expected[0][0])
@@ -274,37 +361,74 @@ def test_a_callback_may_ask_with_another_dtype_while_training_goes_on():
         seen.append([names["pi"].act(False, way(img))[1] for way in SEEN.values()])
         with pytest.raises(UserError, match="looks divided by 255"):
             names["pi"].act(False, img / 255.0)
-    learn(env, lambda *args: CnnPolicy(*args, kind="small"), timesteps_per_actorbatch=32, optim_batchsize=16, optim_epochs=1, max_iters=2, seed=0,
-          callback=callback)
+
+    learn(
+        env,
+        lambda *args: CnnPolicy(*args, kind="small"),
+        timesteps_per_actorbatch=32,
+        optim_batchsize=16,
+        optim_epochs=1,
+        max_iters=2,
+        seed=0,
+        callback=callback,
+    )
     assert len(seen) == 3 and all(len(set(map(float, one))) == 1 for one in seen)
 
 
 # ---- which axis has the channels
 
-@pytest.mark.parametrize("shape, kind, first", [((84, 84, 4), "large", False), ((4, 84, 84), "large", True), ((210, 160, 3), "large", False),
-                                                ((3, 84, 84), "large", True), ((84, 84, 12), "large", False), ((96, 64, 3), "large", False),
-                                                ((35, 84, 84), "large", True), ((40, 36, 35), "large", False), ((1, 20, 20), "small", True)])
+
+@pytest.mark.parametrize(
+    "shape, kind, first",
+    [
+        ((84, 84, 4), "large", False),
+        ((4, 84, 84), "large", True),
+        ((210, 160, 3), "large", False),
+        ((3, 84, 84), "large", True),
+        ((84, 84, 12), "large", False),
+        ((96, 64, 3), "large", False),
+        ((35, 84, 84), "large", True),
+        ((40, 36, 35), "large", False),
+        ((1, 20, 20), "small", True),
+    ],
+)
 def test_the_axis_that_is_too_short_for_pixels_has_the_channels(shape, kind, first):
     pi = CnnPolicy("pi", images(*shape), DISCRETE, kind=kind)
     assert pi.settings()["channels"] == ("first" if first else "last")
     assert pi.weights["conv1/w"].shape[2] == (shape[0] if first else shape[2])
 
 
-@pytest.mark.parametrize("shape, kind", [((64, 40, 40), "large"), ((36, 36, 48), "large"), ((84, 84, 84), "large"), ((40, 60, 64), "large"),
-                                         ((24, 84, 84), "small")])
+@pytest.mark.parametrize(
+    "shape, kind",
+    [
+        ((64, 40, 40), "large"),
+        ((36, 36, 48), "large"),
+        ((84, 84, 84), "large"),
+        ((40, 60, 64), "large"),
+        ((24, 84, 84), "small"),
+    ],
+)
 def test_where_either_axis_could_have_them_the_setting_says_which(shape, kind):
-    with pytest.raises(UserError, match=rf"may have {shape[0]} channels first or {shape[2]} channels last; give channels='first' or channels='last'"):
+    with pytest.raises(
+        UserError,
+        match=rf"may have {shape[0]} channels first or {shape[2]} channels last; give channels='first' or channels='last'",
+    ):
         CnnPolicy("pi", images(*shape), DISCRETE, kind=kind)
     for channels, axis in (("first", 0), ("last", 2)):
         if min(shape[1:] if axis == 0 else shape[:2]) >= (36 if kind == "large" else 20):
             pi = CnnPolicy("pi", images(*shape), DISCRETE, kind=kind, channels=channels)
-            assert pi.weights["conv1/w"].shape[2] == shape[axis] and pi.act(False, random_images(pi.ob_space, 1)[0])[1].shape == ()
+            assert (
+                pi.weights["conv1/w"].shape[2] == shape[axis]
+                and pi.act(False, random_images(pi.ob_space, 1)[0])[1].shape == ()
+            )
 
 
 def test_channels_first_by_the_setting_sees_what_channels_last_sees():
     """Channels that are more than the pixels of a side."""
-    first, last = (CnnPolicy("pi", images(*shape), DISCRETE, kind="small", channels=channels)
-                   for shape, channels in (((64, 40, 40), "first"), ((40, 40, 64), "last")))
+    first, last = (
+        CnnPolicy("pi", images(*shape), DISCRETE, kind="small", channels=channels)
+        for shape, channels in (((64, 40, 40), "first"), ((40, 40, 64), "last"))
+    )
     obs = random_images(first.ob_space, 2)
     for x, y in zip(first.forward(obs), last.forward(obs.transpose(0, 2, 3, 1))):
         np.testing.assert_array_equal(x, y)
@@ -351,8 +475,23 @@ class Wide(Catch):
 @pytest.fixture
 def wide():
     gym.register("Wide-v0", entry_point=Wide)
-    yield ("--env", "Wide-v0", "--kind", "small", "--timesteps-per-actorbatch", "16", "--optim-batchsize", "8", "--optim-epochs", "1", "--num-envs", "1",
-           "--report", "false", "--quiet")
+    yield (
+        "--env",
+        "Wide-v0",
+        "--kind",
+        "small",
+        "--timesteps-per-actorbatch",
+        "16",
+        "--optim-batchsize",
+        "8",
+        "--optim-epochs",
+        "1",
+        "--num-envs",
+        "1",
+        "--report",
+        "false",
+        "--quiet",
+    )
     del gym.registry["Wide-v0"]
 
 
@@ -365,7 +504,11 @@ def test_the_command_line_names_the_flag_and_goes_on_with_runs_from_before_it(wi
     assert (done.returncode, done.stderr) == (0, "")
     config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
     assert config["settings"]["policy_settings"].pop("channels") == "last" and config["typed"].pop("channels") == "last"
-    (tmp_path / "run/config.json").write_text(json.dumps(config), encoding="utf-8")  # 36 of rows, 40 of channels: the guess took the rows
+    (tmp_path / "run/config.json").write_text(
+        json.dumps(config), encoding="utf-8"
+    )  # 36 of rows, 40 of channels: the guess took the rows
     old = cli_here("--resume", "--run-dir", tmp_path / "run", "--max-iters", "2")
-    assert old.returncode == 2 and "holds another model" in old.stderr  # as it always was: the guess would have made another network of it
+    assert (
+        old.returncode == 2 and "holds another model" in old.stderr
+    )  # as it always was: the guess would have made another network of it
     assert "not a setting of the mlp policy" in cli_here("--env", "CartPole-v1", "--channels", "last").stderr

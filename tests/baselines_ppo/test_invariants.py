@@ -1,4 +1,5 @@
 """Invariants 1, 4 and 7 of the design, and when the observation filter learns, in one process."""
+
 import exact_networks
 import gymnasium as gym
 import numpy as np
@@ -20,7 +21,7 @@ class Recorder(pposgd_simple.PPOUpdate):
         Recorder.last = self
         batch = self._batch(seg, seg["valid"].reshape(-1))
         pdtype = self.pi.pdtype
-        flat = self.evaluate.outputs(seg["all_x"])[0][:len(batch["x"])]
+        flat = self.evaluate.outputs(seg["all_x"])[0][: len(batch["x"])]
         new, old = pdtype.pdfromflat(flat), pdtype.pdfromflat(seg["flatparam"])
         self.ratios = np.exp((new.logp(batch["ac"]) - old.logp(batch["ac"])).numpy())
         self.batch = batch
@@ -41,7 +42,9 @@ def train(env, init_logstd=0.0, **kwargs):
 @pytest.mark.parametrize("init_logstd", [0.0, -5.0])
 def test_ratio_is_one_and_kl_zero_on_the_first_minibatch(recorder, init_logstd):
     train(gym.make("Pendulum-v1"), init_logstd)
-    kl, clipfrac = (recorder.last.minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac"))
+    kl, clipfrac = (
+        recorder.last.minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac")
+    )
     assert (recorder.last.ratios == 1).all()  # one compiled function, of one shape, gave both: to the bit
     # the minibatch's graph is another one: its means may be off by their error, which makes a KL of half its square in deviations;
     # a filter that learned between acting and optimising makes 0.01 at a deviation of exp(-5)
@@ -58,7 +61,9 @@ def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
     # by definition: the mean over old samples of log p_old - log p_new, on a grid of quantiles
     quantiles = (np.arange(4000) + 0.5) / 4000
     x = scipy.stats.norm.ppf(quantiles)[None] * np.exp(old_logstd) + old_mean
-    kl = (scipy.stats.norm.logpdf(x, old_mean, np.exp(old_logstd)) - scipy.stats.norm.logpdf(x, mean, np.exp(logstd))).mean()
+    kl = (
+        scipy.stats.norm.logpdf(x, old_mean, np.exp(old_logstd)) - scipy.stats.norm.logpdf(x, mean, np.exp(logstd))
+    ).mean()
     terms = recorder.last.descent.evaluate(batch, np.full(256, 1 / 256, np.float32), [0.2, 1.0])
     # the grid leaves out the outermost 1/8000 on each side, whose part of the second moment is 1e-3; float32's part is below that
     assert terms[pposgd_simple.TERMS.index("loss_kl")] == pytest.approx(kl, rel=5e-3)
@@ -84,16 +89,24 @@ def test_the_filter_has_seen_every_segment_but_the_one_that_it_acts_on(uncompile
 
     pi = train(InProcessVectorEnv([FarAway()]), callback=callback)
     assert counts == [0, 256, 512, 768]  # before each of three iterations, and after the last
-    shift = 2 * gamma(768 + 10, np.float64) * 1001  # of two float64 means of up to 768 numbers near 1,000; deviations are above 0.3
-    for n in (1, 2):  # what is optimised is what acted: normalised by the segments before it; at an offset of 1,000 they clip at 5 without
+    shift = (
+        2 * gamma(768 + 10, np.float64) * 1001
+    )  # of two float64 means of up to 768 numbers near 1,000; deviations are above 0.3
+    for n in (
+        1,
+        2,
+    ):  # what is optimised is what acted: normalised by the segments before it; at an offset of 1,000 they clip at 5 without
         seen = np.concatenate(obs[:n])
-        np.testing.assert_allclose(x[n], np.clip((obs[n] - seen.mean(axis=0)) / seen.std(axis=0), -5, 5), atol=ulps(1, 5) + shift / 0.3)
+        np.testing.assert_allclose(
+            x[n], np.clip((obs[n] - seen.mean(axis=0)) / seen.std(axis=0), -5, 5), atol=ulps(1, 5) + shift / 0.3
+        )
     np.testing.assert_allclose(pi.ob_rms.mean, np.concatenate(obs).mean(axis=0), rtol=0, atol=shift)
     np.testing.assert_allclose(pi.ob_rms.std, np.concatenate(obs).std(axis=0), rtol=0, atol=2 * shift)
 
 
 class Once(gym.Env):
     """One step, reward 0, ended by a death or by a time limit."""
+
     observation_space = action_space = gym.spaces.Box(-1, 1, (1,))
 
     def __init__(self, died):
@@ -114,7 +127,12 @@ def test_time_limits_bootstrap_and_deaths_do_not():
         pposgd_simple.add_vtarg_and_adv(seg, 0.9, 0.95)
         final = exact_networks.mlp(pi, np.ones((1, 1)))[1]
         # the advantage is rounded once, and the target once: of numbers below twice the values
-        np.testing.assert_allclose(seg["tdlamret"], 0.0 if died else 0.9 * final.value[0], rtol=0, atol=final.error[0] + ulps(2, np.abs(seg["vpred"]).max()))
+        np.testing.assert_allclose(
+            seg["tdlamret"],
+            0.0 if died else 0.9 * final.value[0],
+            rtol=0,
+            atol=final.error[0] + ulps(2, np.abs(seg["vpred"]).max()),
+        )
         assert np.abs(final.value[0]) > 0.1
 
 
@@ -122,4 +140,8 @@ def test_time_limits_bootstrap_and_deaths_do_not():
 def test_learn_takes_a_time_limit_for_a_death_only_where_it_is_told_to(recorder, uncompiled_here, bootstrap):
     train(Once(died=False), timesteps_per_actorbatch=8, optim_batchsize=8, bootstrap_time_limits=bootstrap, max_iters=1)
     # reward 0, one step: A + V is gamma V(final) or 0, to the rounding of a float32 sum of numbers below 1
-    assert (np.abs(recorder.last.batch["ret"]) > 1e-4).all() if bootstrap else np.abs(recorder.last.batch["ret"]).max() < 1e-6
+    assert (
+        (np.abs(recorder.last.batch["ret"]) > 1e-4).all()
+        if bootstrap
+        else np.abs(recorder.last.batch["ret"]).max() < 1e-6
+    )

@@ -1,4 +1,5 @@
 """Arguments of `learn`, of the policies and of an evaluation: numbers of any type are Python's own afterwards; else one line with the name."""
+
 import json
 from decimal import Decimal
 from fractions import Fraction
@@ -31,11 +32,34 @@ def refusal(algorithm=learn, policy=uncompiled, **arguments):
     return str(error.value)
 
 
-COUNTS = ("max_timesteps", "max_iters", "max_episodes", "timesteps_per_actorbatch", "optim_batchsize", "optim_epochs", "checkpoint_every", "env_threads",
-          "seed")
-NO_COUNTS = {"text": "1e5", "True": True, "NumPy's True": np.True_, "a fraction": 1.5, "NaN": float("nan"), "infinity": float("inf"), "complex": 1j,
-             "Decimal": Decimal(2), "array": np.array(128), "array of one": np.array([128]), "tensor": tf.constant(128), "list": [2], "beyond int64": 2**63,
-             "beyond every float": 10**400, "function": len}
+COUNTS = (
+    "max_timesteps",
+    "max_iters",
+    "max_episodes",
+    "timesteps_per_actorbatch",
+    "optim_batchsize",
+    "optim_epochs",
+    "checkpoint_every",
+    "env_threads",
+    "seed",
+)
+NO_COUNTS = {
+    "text": "1e5",
+    "True": True,
+    "NumPy's True": np.True_,
+    "a fraction": 1.5,
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "complex": 1j,
+    "Decimal": Decimal(2),
+    "array": np.array(128),
+    "array of one": np.array([128]),
+    "tensor": tf.constant(128),
+    "list": [2],
+    "beyond int64": 2**63,
+    "beyond every float": 10**400,
+    "function": len,
+}
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -48,16 +72,31 @@ NUMBERS = ("gamma", "lam", "clip_param", "optim_stepsize", "entcoeff", "vf_coef"
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-@pytest.mark.parametrize("x", ["0.99", True, float("nan"), np.array([0.99]), tf.constant(0.99), 1j, 10**400,
-                               lambda f: f * 0.2],
-                         ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "x",
+    ["0.99", True, float("nan"), np.array([0.99]), tf.constant(0.99), 1j, 10**400, lambda f: f * 0.2],
+    ids=lambda x: type(x).__name__,
+)
 def test_what_is_no_number_is_refused_by_its_name(name, x):
     assert f"{name}=" in refusal(**{name: x})
 
 
-@pytest.mark.parametrize("name, x", [("progress", "no"), ("progress", 2), ("scale_returns", "false"), ("schedule", None), ("schedule", lambda f: f),
-                                     ("objective", 3), ("averaging", None), ("run_dir", 3), ("load_path", 3.0), ("comm", 8),
-                                     ("callback", 3)])
+@pytest.mark.parametrize(
+    "name, x",
+    [
+        ("progress", "no"),
+        ("progress", 2),
+        ("scale_returns", "false"),
+        ("schedule", None),
+        ("schedule", lambda f: f),
+        ("objective", 3),
+        ("averaging", None),
+        ("run_dir", 3),
+        ("load_path", 3.0),
+        ("comm", 8),
+        ("callback", 3),
+    ],
+)
 def test_an_option_of_another_type_is_refused_by_its_name(name, x):
     assert f"{name}=" in refusal(**{name: x})
 
@@ -71,29 +110,63 @@ def test_the_other_algorithms_check_alike():
 
 def test_a_function_for_a_schedule_is_told_what_to_give():
     assert "give a number, and clip_schedule='linear'" in refusal(clip_param=lambda f: f * 0.2)
-    assert "give a number, and schedule='linear'" in refusal(optim_stepsize=tf.keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9))
+    assert "give a number, and schedule='linear'" in refusal(
+        optim_stepsize=tf.keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
+    )
     assert "policy_fn='MlpPolicy' is no function" in refusal(policy="MlpPolicy")
 
 
-@pytest.mark.parametrize("x", [128, 128.0, np.int64(128), np.uint8(128), np.float64(128), np.float16(128), Fraction(128)], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "x",
+    [128, 128.0, np.int64(128), np.uint8(128), np.float64(128), np.float16(128), Fraction(128)],
+    ids=lambda x: type(x).__name__,
+)
 def test_whole_numbers_of_any_type_become_ints(x):
     found = PPOSettings(timesteps_per_actorbatch=x, optim_batchsize=x)
-    assert (found.timesteps_per_actorbatch, type(found.timesteps_per_actorbatch), type(found.optim_batchsize)) == (128, int, int)
+    assert (found.timesteps_per_actorbatch, type(found.timesteps_per_actorbatch), type(found.optim_batchsize)) == (
+        128,
+        int,
+        int,
+    )
     assert type(Limits(max_timesteps=x).max_timesteps) is int
 
 
 def test_floats_and_bools_of_any_type_become_pythons_own():
-    found = PPOSettings(gamma=np.float64(0.5), lam=np.float32(0.5), clip_param=Fraction(1, 4), vf_coef=np.int64(1), scale_returns=np.True_, entcoeff=0)
-    assert [(x, type(x)) for x in (found.gamma, found.lam, found.clip_param, found.vf_coef, found.scale_returns, found.entcoeff)] == [
-        (0.5, float), (0.5, float), (0.25, float), (1.0, float), (True, bool), (0, int)]
+    found = PPOSettings(
+        gamma=np.float64(0.5),
+        lam=np.float32(0.5),
+        clip_param=Fraction(1, 4),
+        vf_coef=np.int64(1),
+        scale_returns=np.True_,
+        entcoeff=0,
+    )
+    assert [
+        (x, type(x))
+        for x in (found.gamma, found.lam, found.clip_param, found.vf_coef, found.scale_returns, found.entcoeff)
+    ] == [(0.5, float), (0.5, float), (0.25, float), (1.0, float), (True, bool), (0, int)]
     assert Limits(max_iters=3, max_timesteps=None) == Limits(max_iters=3)
 
 
 def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path):
     """Baselines' users write max_timesteps=1e6; the bits and the config are those of ints and floats."""
-    own = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_timesteps": 128, "seed": 3, "gamma": 0.5, "lam": 0.75}
-    other = {"timesteps_per_actorbatch": np.int32(64), "optim_batchsize": 32.0, "optim_epochs": np.float32(1), "max_timesteps": 128.0, "seed": np.int64(3),
-             "gamma": np.float32(0.5), "lam": Fraction(3, 4)}
+    own = {
+        "timesteps_per_actorbatch": 64,
+        "optim_batchsize": 32,
+        "optim_epochs": 1,
+        "max_timesteps": 128,
+        "seed": 3,
+        "gamma": 0.5,
+        "lam": 0.75,
+    }
+    other = {
+        "timesteps_per_actorbatch": np.int32(64),
+        "optim_batchsize": 32.0,
+        "optim_epochs": np.float32(1),
+        "max_timesteps": 128.0,
+        "seed": np.int64(3),
+        "gamma": np.float32(0.5),
+        "lam": Fraction(3, 4),
+    }
     found = []
     for arguments in (own, other):
         found.append(Rows())
@@ -103,28 +176,61 @@ def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path)
     assert len(one) == 2
     learn(gym.make("CartPole-v1"), uncompiled, run_dir=tmp_path / "run", checkpoint_every=np.float64(1), **other)
     settings = json.loads(Path(tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["settings"]
-    assert {name: settings[name] for name in own if name != "max_timesteps"} == {name: x for name, x in own.items() if name != "max_timesteps"}
-    assert type(settings["num_timesteps"]) is type(settings["optim_batchsize"]) is type(settings["checkpoint_every"]) is int
+    assert {name: settings[name] for name in own if name != "max_timesteps"} == {
+        name: x for name, x in own.items() if name != "max_timesteps"
+    }
+    assert (
+        type(settings["num_timesteps"])
+        is type(settings["optim_batchsize"])
+        is type(settings["checkpoint_every"])
+        is int
+    )
 
 
-@pytest.mark.parametrize("setting", [{"hid_size": "64"}, {"hid_size": True}, {"num_hid_layers": 1.5}, {"vf_hid_size": tf.constant(8)}, {"ob_clip": "5"},
-                                     {"gaussian_fixed_var": "no"}, {"normalise_ob": 1}, {"init_logstd": None}, {"ob_min_std": np.array([0.1])}],
-                         ids=lambda x: next(iter(x)))
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"hid_size": "64"},
+        {"hid_size": True},
+        {"num_hid_layers": 1.5},
+        {"vf_hid_size": tf.constant(8)},
+        {"ob_clip": "5"},
+        {"gaussian_fixed_var": "no"},
+        {"normalise_ob": 1},
+        {"init_logstd": None},
+        {"ob_min_std": np.array([0.1])},
+    ],
+    ids=lambda x: next(iter(x)),
+)
 def test_a_policys_setting_of_another_type_is_refused_by_its_name(setting):
     with pytest.raises(UserError, match=f"{next(iter(setting))}="):
         MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2), **setting)
 
 
 def test_a_policy_takes_whole_numbers_of_any_type():
-    pi = MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2), hid_size=8.0, num_hid_layers=np.int64(1), vf_hid_size=np.float32(4))
-    assert [(pi.settings()[name], type(pi.settings()[name])) for name in ("hid_size", "num_hid_layers", "vf_hid_size")] == [(8, int), (1, int), (4, int)]
+    pi = MlpPolicy(
+        "pi",
+        gym.spaces.Box(-1, 1, (2,)),
+        gym.spaces.Discrete(2),
+        hid_size=8.0,
+        num_hid_layers=np.int64(1),
+        vf_hid_size=np.float32(4),
+    )
+    assert [
+        (pi.settings()[name], type(pi.settings()[name])) for name in ("hid_size", "num_hid_layers", "vf_hid_size")
+    ] == [(8, int), (1, int), (4, int)]
 
 
 def test_an_evaluation_and_a_generator_of_segments_check_alike():
     env = gym.make("CartPole-v1")
     pi = uncompiled("pi", env.observation_space, env.action_space)
-    for call in (lambda: evaluate(pi, env, "3", True), lambda: evaluate(pi, env, 1.5, True), lambda: evaluate(pi, env, 1, True, seed="0"),
-                 lambda: next(traj_segment_generator(pi, env, "8", True)), lambda: next(traj_segment_generator(pi, env, 8, True, seed=0.5))):
+    for call in (
+        lambda: evaluate(pi, env, "3", True),
+        lambda: evaluate(pi, env, 1.5, True),
+        lambda: evaluate(pi, env, 1, True, seed="0"),
+        lambda: next(traj_segment_generator(pi, env, "8", True)),
+        lambda: next(traj_segment_generator(pi, env, 8, True, seed=0.5)),
+    ):
         with pytest.raises(UserError, match="(episodes|seed|horizon)="):
             call()
     assert len(evaluate(pi, env, 2.0, True, seed=np.int64(1))[0]) == 2

@@ -1,4 +1,5 @@
 """It learns: tasks whose best return is known, trained with the preset for small tasks within a budget, and held to a bar."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -14,10 +15,18 @@ CLASSIC = PRESETS["classic"]
 
 def train(make_env, timesteps, seed, **kwargs):
     env = InProcessVectorEnv([make_env() for _ in range(CLASSIC.num_envs)])
-    return learn(env, lambda *args: MlpPolicy(*args, **CLASSIC.policy["mlp"]), max_timesteps=timesteps, seed=seed, **CLASSIC.learn | kwargs)
+    return learn(
+        env,
+        lambda *args: MlpPolicy(*args, **CLASSIC.policy["mlp"]),
+        max_timesteps=timesteps,
+        seed=seed,
+        **CLASSIC.learn | kwargs,
+    )
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(10), gym.spaces.MultiDiscrete([3, 3]), gym.spaces.MultiBinary(3)], ids=str)
+@pytest.mark.parametrize(
+    "space", [gym.spaces.Discrete(10), gym.spaces.MultiDiscrete([3, 3]), gym.spaces.MultiBinary(3)], ids=str
+)
 def test_identity_task_earns_95_percent_within_30k_steps(space):
     pi = train(lambda: Identity(space), 30_000, seed=0)
     returns, _ = evaluate(pi, Identity(space), 20, stochastic=False, seed=100)

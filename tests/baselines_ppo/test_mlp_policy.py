@@ -1,4 +1,5 @@
 """MlpPolicy: its forward pass by hand, acting as forward does, its sizes, what it refuses, and files."""
+
 import exact_networks
 import gymnasium as gym
 import numpy as np
@@ -7,8 +8,14 @@ import pytest
 from baselines_ppo import MlpPolicy, UserError, load_policy
 
 HOPPER = gym.spaces.Box(-np.inf, np.inf, (11,), np.float64), gym.spaces.Box(-1, 1, (3,), np.float32)
-KINDS = {"plain": {}, "wide value": {"vf_hid_size": 96}, "one trunk": {"shared_trunk": True}, "linear": {"num_hid_layers": 0},
-         "deviation by state": {"gaussian_fixed_var": False}, "three layers": {"num_hid_layers": 3, "hid_size": 7, "vf_hid_size": 5}}
+KINDS = {
+    "plain": {},
+    "wide value": {"vf_hid_size": 96},
+    "one trunk": {"shared_trunk": True},
+    "linear": {"num_hid_layers": 0},
+    "deviation by state": {"gaussian_fixed_var": False},
+    "three layers": {"num_hid_layers": 3, "hid_size": 7, "vf_hid_size": 5},
+}
 
 
 def policy(**settings):
@@ -25,7 +32,9 @@ def test_forward_is_tanh_layers_over_normalised_observations(settings):
     pi, ob = policy(**settings), 5 + 3 * np.random.default_rng(1).standard_normal((50, 11))
     ob[0] *= 10  # beyond the clip
     for found, exact in zip(pi.forward(pi.prepare(ob)), exact_networks.mlp(pi, ob)):
-        exact_networks.assert_within(found, exact)  # a bias that is left out, or an observation that is not clipped, moves an output by 0.1 or more
+        exact_networks.assert_within(
+            found, exact
+        )  # a bias that is left out, or an observation that is not clipped, moves an output by 0.1 or more
         assert exact.error.max() < 0.01
 
 
@@ -39,11 +48,16 @@ def test_acting_is_the_forward_pass_and_its_noise(settings):
     exact_networks.assert_within(pi.actor(4, None)(ob, 0), mean)
     exact_networks.assert_within(pi.actor(4, noise)(ob, 0), sampled)
     exact_networks.assert_within(pi.actor(1, noise[:, :1])(ob[:1], 0), sampled.at(slice(1)))
-    assert mean.error.max() < 0.01 and (sampled.error < 0.01 * (1 + np.exp(flat.value[:, 3:]))).all()  # noise that is left out: some 1 of a deviation
+    assert (
+        mean.error.max() < 0.01 and (sampled.error < 0.01 * (1 + np.exp(flat.value[:, 3:]))).all()
+    )  # noise that is left out: some 1 of a deviation
 
 
 def test_sizes_are_those_that_are_asked_for():
-    count = {name: sum(np.prod(v.shape) for v in MlpPolicy("pi", *HOPPER, **settings).get_trainable_variables()) for name, settings in KINDS.items()}
+    count = {
+        name: sum(np.prod(v.shape) for v in MlpPolicy("pi", *HOPPER, **settings).get_trainable_variables())
+        for name, settings in KINDS.items()
+    }
     pol, value = 11 * 64 + 64 + 64 * 64 + 64 + 64 * 3 + 3 + 3, 11 * 64 + 64 + 64 * 64 + 64 + 64 + 1
     assert count["plain"] == pol + value == 10_119
     assert count["wide value"] == pol + 11 * 96 + 96 + 96 * 96 + 96 + 96 + 1
@@ -51,10 +65,18 @@ def test_sizes_are_those_that_are_asked_for():
     assert count["linear"] == 11 * 3 + 3 + 3 + 11 + 1
 
 
-@pytest.mark.parametrize("settings, part", [
-    ({"vf_hid_size": 0}, "vf_hid_size=0"), ({"vf_hid_size": "64"}, "vf_hid_size='64'"), ({"vf_hid_size": 10**9}, "vf_hid_size=1000000000.* memory"),
-    ({"vf_hid_size": 32, "shared_trunk": True}, "vf_hid_size=32, but with shared_trunk"), ({"ob_clip": 0}, "ob_clip=0 .* above 0"),
-    ({"ob_min_std": -0.1}, "ob_min_std=-0.1"), ({"ob_clip": -1}, "ob_clip=-1")])
+@pytest.mark.parametrize(
+    "settings, part",
+    [
+        ({"vf_hid_size": 0}, "vf_hid_size=0"),
+        ({"vf_hid_size": "64"}, "vf_hid_size='64'"),
+        ({"vf_hid_size": 10**9}, "vf_hid_size=1000000000.* memory"),
+        ({"vf_hid_size": 32, "shared_trunk": True}, "vf_hid_size=32, but with shared_trunk"),
+        ({"ob_clip": 0}, "ob_clip=0 .* above 0"),
+        ({"ob_min_std": -0.1}, "ob_min_std=-0.1"),
+        ({"ob_clip": -1}, "ob_clip=-1"),
+    ],
+)
 def test_what_cannot_be_is_refused_in_one_line(settings, part):
     with pytest.raises(UserError, match=part) as caught:
         MlpPolicy("pi", *HOPPER, **settings)
@@ -72,7 +94,11 @@ def test_a_file_gives_the_policy_again(settings, tmp_path):
 
 def test_a_file_from_before_the_value_had_a_width_of_its_own_loads(tmp_path, monkeypatch):
     before = MlpPolicy.settings
-    monkeypatch.setattr(MlpPolicy, "settings", lambda self: {name: value for name, value in before(self).items() if name != "vf_hid_size"})
+    monkeypatch.setattr(
+        MlpPolicy,
+        "settings",
+        lambda self: {name: value for name, value in before(self).items() if name != "vf_hid_size"},
+    )
     pi = policy()
     pi.save(tmp_path / "policy.safetensors")
     monkeypatch.undo()

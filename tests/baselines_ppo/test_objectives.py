@@ -1,4 +1,5 @@
 """The objectives and what they drive: gradients against finite differences in float64, and against each other; the losses by hand; the rule on beta."""
+
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -46,7 +47,10 @@ def test_gradient_is_the_finite_difference(name, space):
         up, down = new.copy(), new.copy()
         up[index] += h
         down[index] -= h
-        difference = (objective(name, pdtype, old, tf.constant(up), ac, atarg) - objective(name, pdtype, old, tf.constant(down), ac, atarg)) / (2 * h)
+        difference = (
+            objective(name, pdtype, old, tf.constant(up), ac, atarg)
+            - objective(name, pdtype, old, tf.constant(down), ac, atarg)
+        ) / (2 * h)
         # float64: a value of some 10 rounded, over the step, makes 1e-9 and more where it cancels; a gradient is some 0.1 to 10
         assert grad[index] == pytest.approx(float(difference), rel=1e-5, abs=1e-7)
 
@@ -54,15 +58,21 @@ def test_gradient_is_the_finite_difference(name, space):
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_ratio_that_overflows_has_a_finite_gradient_wherever_the_objective_is_finite(name, compiled):
-    logp, atarg = tf.constant([-200.0, 0.0, 88.0, 200.0, -200.0, 0.0, 200.0]), tf.constant([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0])
+    logp, atarg = (
+        tf.constant([-200.0, 0.0, 88.0, 200.0, -200.0, 0.0, 200.0]),
+        tf.constant([1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0]),
+    )
 
     def both(logp):
         with tf.GradientTape() as tape:
             tape.watch(logp)
             value = OBJECTIVES[name](probability_ratio(logp, tf.zeros(7)), atarg, tf.zeros(7), Coefficients(0.2, 0.7))
         return value, tape.gradient(value, logp)
+
     value, gradient = (x.numpy() for x in (tf.function(both, jit_compile=True) if compiled else both)(logp))
-    assert np.isfinite(value).tolist() == [True] * 3 + [name == "clip"] + [True] * 2 + [False]  # the last, which cannot be pulled back, stops the run
+    assert np.isfinite(value).tolist() == [True] * 3 + [name == "clip"] + [True] * 2 + [
+        False
+    ]  # the last, which cannot be pulled back, stops the run
     assert np.isfinite(gradient).all()
     if name == "clip":
         np.testing.assert_allclose(value[:4], [0, 1, 1.2, 1.2], rtol=ulps(LIBM, 1))  # exp(0), and 1 + 0.2
@@ -70,7 +80,11 @@ def test_a_ratio_that_overflows_has_a_finite_gradient_wherever_the_objective_is_
 
 
 def test_objectives_are_their_equations():
-    ratio, atarg, kl = np.array([0.5, 0.9, 1.1, 1.5, 0.5, 1.5]), np.array([1, 1, 1, 1, -1, -1.0]), np.array([0.1, 0.2, 0, 0.3, 0.4, 0.5])
+    ratio, atarg, kl = (
+        np.array([0.5, 0.9, 1.1, 1.5, 0.5, 1.5]),
+        np.array([1, 1, 1, 1, -1, -1.0]),
+        np.array([0.1, 0.2, 0, 0.3, 0.4, 0.5]),
+    )
     assert OBJECTIVES["clip"](ratio, atarg, kl, C).numpy() == pytest.approx([0.5, 0.9, 1.1, 1.2, -0.8, -1.5])
     assert OBJECTIVES["unclipped"](ratio, atarg, kl, C) == pytest.approx([0.5, 0.9, 1.1, 1.5, -0.5, -1.5])
     for name in ("fixed_kl", "adaptive_kl"):
@@ -83,14 +97,24 @@ def test_where_pi_is_oldpi_clip_unclipped_penalised_and_actor_critic_have_one_gr
     pi.initialise(rng)
     x = rng.standard_normal((32, 3)).astype(np.float32)
     flat, vpred = pi.forward(x)
-    batch = {"x": x, "ac": rng.standard_normal((32, 2)).astype(np.float32), "flatparam": flat, "vpred": vpred,
-             "atarg": rng.standard_normal(32).astype(np.float32), "ret": rng.standard_normal(32).astype(np.float32)}
+    batch = {
+        "x": x,
+        "ac": rng.standard_normal((32, 2)).astype(np.float32),
+        "flatparam": flat,
+        "vpred": vpred,
+        "atarg": rng.standard_normal(32).astype(np.float32),
+        "ret": rng.standard_normal(32).astype(np.float32),
+    }
     gradients = {}
-    losses = {name: ppo_losses(pi, PPOSettings(objective=name)) for name in OBJECTIVES} | {"actor-critic": vpg_losses(pi, VPGSettings(vf_coef=1.0), True)}
+    losses = {name: ppo_losses(pi, PPOSettings(objective=name)) for name in OBJECTIVES} | {
+        "actor-critic": vpg_losses(pi, VPGSettings(vf_coef=1.0), True)
+    }
+
     def gradient_of(loss, weights):
         with tf.GradientTape() as tape:
             value, _ = loss(batch, tf.constant(weights, tf.float32), tf.constant([0.2, 1.0]))
         return np.concatenate([g.numpy().ravel() for g in tape.gradient(value, pi.get_trainable_variables())])
+
     for name, loss in losses.items():
         gradients[name] = gradient_of(loss, np.full(32, 1 / 32))
     assert np.abs(gradients["clip"]).max() > 1e-3
@@ -98,38 +122,69 @@ def test_where_pi_is_oldpi_clip_unclipped_penalised_and_actor_critic_have_one_gr
     rows = np.mean([np.abs(gradient_of(losses["clip"], row)) for row in np.eye(32)], axis=0)
     assert rows.max() < 30 * np.abs(gradients["clip"]).max()
     for name, gradient in gradients.items():
-        np.testing.assert_allclose(gradient, gradients["clip"], rtol=0, atol=gamma(32 + 4 * (8 + LIBM)) * rows.max(), err_msg=name)
+        np.testing.assert_allclose(
+            gradient, gradients["clip"], rtol=0, atol=gamma(32 + 4 * (8 + LIBM)) * rows.max(), err_msg=name
+        )
 
 
 # Two rows of a policy over two actions, whose first is taken in both: its probability was 0.5 and 0.5, and is 0.75 and 0.45.
 # Ratios 1.5 and 0.9, advantages 1 and -2; values 1 and 0 for returns of 3 and -1.
-TWO_ROWS = {"x": np.zeros((2, 1), np.float32), "ac": np.array([0, 0]), "flatparam": np.log(np.float32([[0.5, 0.5], [0.5, 0.5]])),
-            "vpred": np.float32([0, 0]), "atarg": np.float32([1, -2]), "ret": np.float32([3, -1])}
-NEW = SimpleNamespace(pdtype=make_pdtype(gym.spaces.Discrete(2)),
-                      forward=lambda x: (tf.constant(np.log(np.float32([[0.75, 0.25], [0.45, 0.55]]))), tf.constant([1.0, 0.0])))
+TWO_ROWS = {
+    "x": np.zeros((2, 1), np.float32),
+    "ac": np.array([0, 0]),
+    "flatparam": np.log(np.float32([[0.5, 0.5], [0.5, 0.5]])),
+    "vpred": np.float32([0, 0]),
+    "atarg": np.float32([1, -2]),
+    "ret": np.float32([3, -1]),
+}
+NEW = SimpleNamespace(
+    pdtype=make_pdtype(gym.spaces.Discrete(2)),
+    forward=lambda x: (tf.constant(np.log(np.float32([[0.75, 0.25], [0.45, 0.55]]))), tf.constant([1.0, 0.0])),
+)
 SURR = 0.3  # -(min(1.5, 1.2) 1 + 0.9 (-2)) / 2
 VF = 2.5  # ((1 - 3)^2 + (0 + 1)^2) / 2
 ENT = (0.5623351 + 0.6881388) / 2  # -0.75 ln 0.75 - 0.25 ln 0.25, and -0.45 ln 0.45 - 0.55 ln 0.55
 KL = (0.1438410 + 0.0050252) / 2  # -(ln 1.5 + ln 0.5) / 2, and -(ln 0.9 + ln 1.1) / 2
-BY_HAND = ulps(LIBM + 8, 4) + 2e-7  # sums of a few float32 numbers up to 4, some of them logarithms; and the last digit of those above. The other KL is 0.07
+BY_HAND = (
+    ulps(LIBM + 8, 4) + 2e-7
+)  # sums of a few float32 numbers up to 4, some of them logarithms; and the last digit of those above. The other KL is 0.07
 
 
 def test_the_loss_is_equation_9_by_hand():
-    loss, terms = ppo_losses(NEW, PPOSettings(entcoeff=0.1, vf_coef=0.5))(TWO_ROWS, tf.constant([0.5, 0.5]), tf.constant([0.2, 1.0]))
-    by_hand = {"loss_pol_surr": SURR, "loss_pol_entpen": -0.1 * ENT, "loss_vf_loss": VF, "loss_kl": KL, "loss_ent": ENT, "clipfrac": 0.5}
+    loss, terms = ppo_losses(NEW, PPOSettings(entcoeff=0.1, vf_coef=0.5))(
+        TWO_ROWS, tf.constant([0.5, 0.5]), tf.constant([0.2, 1.0])
+    )
+    by_hand = {
+        "loss_pol_surr": SURR,
+        "loss_pol_entpen": -0.1 * ENT,
+        "loss_vf_loss": VF,
+        "loss_kl": KL,
+        "loss_ent": ENT,
+        "clipfrac": 0.5,
+    }
     assert dict(zip(TERMS, terms.numpy())) == pytest.approx(by_hand, rel=0, abs=BY_HAND)
     assert float(loss) == pytest.approx(SURR + 0.5 * VF - 0.1 * ENT, rel=0, abs=BY_HAND)
 
 
 def test_the_policy_gradients_loss_is_its_own_by_hand():
-    loss, _ = vpg_losses(NEW, VPGSettings(entcoeff=0.1, vf_coef=0.5), True)(TWO_ROWS, tf.constant([0.5, 0.5]), tf.constant([]))
+    loss, _ = vpg_losses(NEW, VPGSettings(entcoeff=0.1, vf_coef=0.5), True)(
+        TWO_ROWS, tf.constant([0.5, 0.5]), tf.constant([])
+    )
     # -(ln 0.75 - 2 ln 0.45) / 2 + 0.5 VF - 0.1 S
     assert float(loss) == pytest.approx(-(-0.2876821 + 2 * 0.7985077) / 2 + 0.5 * VF - 0.1 * ENT, rel=0, abs=BY_HAND)
 
 
 def test_beta_follows_a_script():
     penalty = KLPenalty(PPOSettings(objective="adaptive_kl", kl_target=0.03))
-    script = [(0.019, 0.5), (0.021, 0.5), (0.044, 0.5), (0.046, 1.0), (0.5, 2.0), (0.03, 2.0), (0.0, 1.0)]  # 0.02 and 0.045 are the edges
+    script = [
+        (0.019, 0.5),
+        (0.021, 0.5),
+        (0.044, 0.5),
+        (0.046, 1.0),
+        (0.5, 2.0),
+        (0.03, 2.0),
+        (0.0, 1.0),
+    ]  # 0.02 and 0.045 are the edges
     for kl, beta in script:
         penalty.update(kl)
         assert penalty.beta == beta

@@ -1,4 +1,5 @@
 """`learn` in processes that are not the tests': warnings that are errors, no docstrings, threads, pytest around it. It is silent, and the same to the bit."""
+
 import subprocess
 import sys
 
@@ -34,8 +35,10 @@ def test_trainings_side_by_side_are_each_alone():
         for name, x in train(*which).items():
             np.testing.assert_array_equal(found[which][name], x)
 """
-CHECK = "import gymnasium as gym; from baselines_ppo import learn, MlpPolicy; " \
-        "learn(gym.make('CartPole-v1'), MlpPolicy, max_iters=2, timesteps_per_actorbatch=64, optim_batchsize=32)"
+CHECK = (
+    "import gymnasium as gym; from baselines_ppo import learn, MlpPolicy; "
+    "learn(gym.make('CartPole-v1'), MlpPolicy, max_iters=2, timesteps_per_actorbatch=64, optim_batchsize=32)"
+)
 
 
 def python(*words, cwd=None):
@@ -50,15 +53,23 @@ def test_learn_is_silent_where_warnings_are_errors_and_without_docstrings(tmp_pa
 
 def test_trainings_in_threads_under_pytest_with_warnings_as_errors_are_each_alone(tmp_path):
     (tmp_path / "test_threads.py").write_text(THREADS)
-    done = python("-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-q", "test_threads.py", cwd=tmp_path)
-    assert done.returncode == 0 and "1 passed" in done.stdout and "warning" not in done.stdout and done.stderr == "", done.stdout + done.stderr
+    done = python(
+        "-W", "error", "-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "-q", "test_threads.py", cwd=tmp_path
+    )
+    assert done.returncode == 0 and "1 passed" in done.stdout and "warning" not in done.stdout and done.stderr == "", (
+        done.stdout + done.stderr
+    )
 
 
 def test_what_other_threads_write_while_tensorflow_is_imported_is_not_lost(capfd):
     import os
 
     from common.runtime.tf_import import CHATTER, quiet_stderr
+
     with quiet_stderr(CHATTER):
-        os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\nmine\n"
-                    b"I0000 00:00:1795979424.063963   22334 cudart_stub.cc:31] Could not find cuda drivers\n")
+        os.write(
+            2,
+            b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\nmine\n"
+            b"I0000 00:00:1795979424.063963   22334 cudart_stub.cc:31] Could not find cuda drivers\n",
+        )
     assert capfd.readouterr().err == "mine\n"

@@ -1,4 +1,5 @@
 """`learn` as a Python caller meets it: limits, callbacks, options, refusals; twice in one process."""
+
 import exact_networks
 import gymnasium as gym
 import numpy as np
@@ -32,7 +33,10 @@ class Linear(Policy):
         return out[:, :-1], out[:, -1]
 
 
-@pytest.mark.parametrize("limit, name, expected", [({"max_timesteps": 130}, "TimestepsSoFar", 192), ({"max_iters": 2}, "TimestepsSoFar", 128)])
+@pytest.mark.parametrize(
+    "limit, name, expected",
+    [({"max_timesteps": 130}, "TimestepsSoFar", 192), ({"max_iters": 2}, "TimestepsSoFar", 128)],
+)
 def test_ends_with_the_iteration_that_reaches_its_limit(limit, name, expected):
     log = Rows()
     learn(Ragged(), uncompiled, logger=Logger([log]), **SMALL, **limit)
@@ -67,11 +71,27 @@ def test_a_callback_reads_baselines_names_and_stops_the_run():
     seen = []
 
     def callback(local, _):
-        assert {"pi", "oldpi", "seg", "rewbuffer", "lenbuffer", "timesteps_so_far", "episodes_so_far", "iters_so_far", "tstart"} <= local.keys()
+        assert {
+            "pi",
+            "oldpi",
+            "seg",
+            "rewbuffer",
+            "lenbuffer",
+            "timesteps_so_far",
+            "episodes_so_far",
+            "iters_so_far",
+            "tstart",
+        } <= local.keys()
         seen.append(local["iters_so_far"])
         if local["seg"] is not None:
-            assert local["seg"]["ob"].shape == (64, 2) and local["seg"]["ac"].shape == (64, 2)  # no environment axis for an Env
-            assert local["seg"]["x"].shape == (64, 2) and local["seg"]["flatparam"].shape == (64, 4)  # which these never had
+            assert local["seg"]["ob"].shape == (64, 2) and local["seg"]["ac"].shape == (
+                64,
+                2,
+            )  # no environment axis for an Env
+            assert local["seg"]["x"].shape == (64, 2) and local["seg"]["flatparam"].shape == (
+                64,
+                4,
+            )  # which these never had
         return local["iters_so_far"] == 2
 
     learn(Ragged(), uncompiled, callback=callback, max_iters=10, **SMALL)
@@ -89,9 +109,24 @@ def test_a_callback_reads_baselines_names_and_stops_the_run():
 def test_every_option_trains_together_with_the_others():
     log = Rows()
     env = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
-    learn(env, lambda *args: MlpPolicy(*args, hid_size=8, init="orthogonal", init_logstd=-0.5, shared_trunk=True, gaussian_fixed_var=False),
-          logger=Logger([log]), max_timesteps=256, schedule="linear", clip_schedule="linear", vf_coef=0.5, vf_clip=0.2, max_grad_norm=0.5,
-          target_kl=0.01, recompute_adv=True, scale_returns=True, entcoeff=0.01, **SMALL)
+    learn(
+        env,
+        lambda *args: MlpPolicy(
+            *args, hid_size=8, init="orthogonal", init_logstd=-0.5, shared_trunk=True, gaussian_fixed_var=False
+        ),
+        logger=Logger([log]),
+        max_timesteps=256,
+        schedule="linear",
+        clip_schedule="linear",
+        vf_coef=0.5,
+        vf_clip=0.2,
+        max_grad_norm=0.5,
+        target_kl=0.01,
+        recompute_adv=True,
+        scale_returns=True,
+        entcoeff=0.01,
+        **SMALL,
+    )
     assert len(log.rows) == 4
     assert np.isfinite([value for row in log.rows for value in row.values()]).all()
     assert [row["stepsize"] for row in log.rows] == pytest.approx([3e-4, 2.25e-4, 1.5e-4, 0.75e-4], rel=gamma(4))
@@ -104,29 +139,47 @@ def test_recomputed_advantages_leave_what_was_before_the_update_as_it_was(monkey
     def sweep(self, batch, *args):
         batches.append(batch)
         return swept(self, batch, *args)
+
     monkeypatch.setattr(MinibatchDescent, "sweep", sweep)
     logs = {}
     for recompute in (True, False):
         batches.clear()
         logs[recompute] = Rows()
-        learn(Ragged(), uncompiled, logger=logs[recompute], max_iters=1, recompute_adv=recompute, vf_clip=0.1, **SMALL | {"optim_stepsize": 1e-2})
+        learn(
+            Ragged(),
+            uncompiled,
+            logger=logs[recompute],
+            max_iters=1,
+            recompute_adv=recompute,
+            vf_clip=0.1,
+            **SMALL | {"optim_stepsize": 1e-2},
+        )
         if recompute:
             assert len(batches) == SMALL["optim_epochs"] > 1
-            assert all((batch["vpred"] == batches[0]["vpred"]).all() for batch in batches) and (batches[-1]["ret"] != batches[0]["ret"]).any()
+            assert (
+                all((batch["vpred"] == batches[0]["vpred"]).all() for batch in batches)
+                and (batches[-1]["ret"] != batches[0]["ret"]).any()
+            )
     assert logs[True].rows[0]["ev_tdlam_before"] == logs[False].rows[0]["ev_tdlam_before"]
 
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_vf_stepsize_moves_what_v_alone_depends_on_and_nothing_else(shared):
     """Adam's first step is the step size against the sign of the gradient; the moments are the same whatever the step size."""
+
     def weights_of(pi):
         return {x.name: x.numpy() for x in pi.get_trainable_variables()}
 
     def moved(**options):
         start = {}
-        pi = learn(Ragged(), lambda *args: uncompiled(*args, shared_trunk=shared), max_iters=1,
-                   callback=lambda local, _: start or start.update(weights_of(local["pi"])),
-                   **SMALL | {"optim_epochs": 1, "optim_batchsize": None}, **options)
+        pi = learn(
+            Ragged(),
+            lambda *args: uncompiled(*args, shared_trunk=shared),
+            max_iters=1,
+            callback=lambda local, _: start or start.update(weights_of(local["pi"])),
+            **SMALL | {"optim_epochs": 1, "optim_batchsize": None},
+            **options,
+        )
         return {name: x - start[name] for name, x in weights_of(pi).items()}
 
     plain, own = moved(), moved(vf_stepsize=3e-3)  # the policy's is 3e-4
@@ -144,9 +197,18 @@ def test_vf_stepsize_needs_variables_of_vs_own():
 
 def test_target_kl_ends_the_epochs_early():
     log = Rows()
-    learn(Ragged(), uncompiled, logger=Logger([log]), max_iters=1, **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01}, target_kl=1e-3)
+    learn(
+        Ragged(),
+        uncompiled,
+        logger=Logger([log]),
+        max_iters=1,
+        **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01},
+        target_kl=1e-3,
+    )
     free = Rows()
-    learn(Ragged(), uncompiled, logger=Logger([free]), max_iters=1, **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01})
+    learn(
+        Ragged(), uncompiled, logger=Logger([free]), max_iters=1, **SMALL | {"optim_epochs": 40, "optim_stepsize": 0.01}
+    )
     assert log.rows[0]["loss_kl"] < free.rows[0]["loss_kl"] / 2
 
 
@@ -154,16 +216,29 @@ def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
     learn(Ragged(), uncompiled, max_iters=1, **SMALL | {"optim_batchsize": None})
 
 
-@pytest.mark.parametrize("wrong, part", [
-    ({"max_iters": 1, "max_timesteps": 5}, "exactly one limit"), ({}, "none"), ({"max_iters": -1}, "negative"),
-    ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"), ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
-    ({"max_iters": 1, "schedule": "cosine"}, "cosine"), ({"max_iters": 1, "clip_parm": 0.1}, "clip_parm"),
-    ({"max_iters": 1, "averaging": "best"}, "best"), ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"),
-    ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"), ({"max_iters": 1, "standardise_adv": "false"}, "standardise_adv='false'.* true or false"),
-    ({"max_iters": 1, "optim_epochs": 2.5}, "optim_epochs=2.5.* whole number"), ({"max_iters": 1, "gamma": "0.9"}, "gamma='0.9'.* give a number"),
-    ({"max_iters": 1, "checkpoint_every": 2.5}, "checkpoint_every=2.5"), ({"max_iters": 1, "env_threads": 0}, "env_threads=0"),
-    ({"max_iters": 1, "seed": -1}, "seed=-1"), ({"max_iters": 1, "seed": 1.7}, "seed=1.7"), ({"max_iters": 1, "target_kl": True}, "target_kl=True"),
-])
+@pytest.mark.parametrize(
+    "wrong, part",
+    [
+        ({"max_iters": 1, "max_timesteps": 5}, "exactly one limit"),
+        ({}, "none"),
+        ({"max_iters": -1}, "negative"),
+        ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"),
+        ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
+        ({"max_iters": 1, "schedule": "cosine"}, "cosine"),
+        ({"max_iters": 1, "clip_parm": 0.1}, "clip_parm"),
+        ({"max_iters": 1, "averaging": "best"}, "best"),
+        ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"),
+        ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
+        ({"max_iters": 1, "standardise_adv": "false"}, "standardise_adv='false'.* true or false"),
+        ({"max_iters": 1, "optim_epochs": 2.5}, "optim_epochs=2.5.* whole number"),
+        ({"max_iters": 1, "gamma": "0.9"}, "gamma='0.9'.* give a number"),
+        ({"max_iters": 1, "checkpoint_every": 2.5}, "checkpoint_every=2.5"),
+        ({"max_iters": 1, "env_threads": 0}, "env_threads=0"),
+        ({"max_iters": 1, "seed": -1}, "seed=-1"),
+        ({"max_iters": 1, "seed": 1.7}, "seed=1.7"),
+        ({"max_iters": 1, "target_kl": True}, "target_kl=True"),
+    ],
+)
 def test_a_wrong_setting_is_refused_before_the_first_step(wrong, part):
     class Untouched(Ragged):
         def step(self, action):
@@ -193,8 +268,13 @@ def test_what_is_no_environment_or_no_policy_is_refused_with_the_fix():
         learn(env, uncompiled, max_iters=1, **SMALL)
 
 
-SPACES = [gym.spaces.Discrete(3, start=2), gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiBinary(2), gym.spaces.Box(-1, 1, (2, 2), np.float32),
-          gym.spaces.Box(-1, 1, (), np.float32)]
+SPACES = [
+    gym.spaces.Discrete(3, start=2),
+    gym.spaces.MultiDiscrete([2, 3]),
+    gym.spaces.MultiBinary(2),
+    gym.spaces.Box(-1, 1, (2, 2), np.float32),
+    gym.spaces.Box(-1, 1, (), np.float32),
+]
 
 
 @pytest.mark.parametrize("space", SPACES, ids=str)
@@ -208,7 +288,9 @@ def test_every_kind_of_space_trains_saves_and_loads(space, tmp_path):
     obs = [env.reset(seed=i)[0] for i in range(5)]
     for ob in obs:
         ac, vpred = pi.act(False, ob)
-        assert env.action_space.contains(np.asarray(ac).astype(space.dtype) if ac.shape else space.dtype.type(ac)) or isinstance(space, gym.spaces.Box)
+        assert env.action_space.contains(
+            np.asarray(ac).astype(space.dtype) if ac.shape else space.dtype.type(ac)
+        ) or isinstance(space, gym.spaces.Box)
         np.testing.assert_array_equal(ac, loaded.act(False, ob)[0])
         assert vpred == loaded.act(False, ob)[1] and np.ndim(vpred) == 0
     batch, values = pi.act(True, np.stack([np.asarray(ob) for ob in obs]))
@@ -242,7 +324,11 @@ def test_a_policy_of_ones_own_needs_variables_and_forward():
 def test_mlp_policy_starts_as_baselines_does():
     pi = MlpPolicy("pi", Ragged.observation_space, Ragged.action_space, hid_size=64, num_hid_layers=2)
     w = {name: v.numpy() for name, v in pi.weights.items()}
-    for name, norm in (("pol/fc1/w", 1), ("pol/final/w", 0.01), ("vf/final/w", 1)):  # float32 squares of up to 64 rows, and their root
+    for name, norm in (
+        ("pol/fc1/w", 1),
+        ("pol/final/w", 0.01),
+        ("vf/final/w", 1),
+    ):  # float32 squares of up to 64 rows, and their root
         np.testing.assert_allclose(np.linalg.norm(w[name], axis=0), norm, rtol=gamma(64 + 4))
     assert all((x == 0).all() for name, x in w.items() if name.endswith("/b") or name == "pol/logstd")
 

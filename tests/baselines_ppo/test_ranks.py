@@ -1,4 +1,5 @@
 """Invariants 2, 3 and 6 of the design, on two and on four ranks."""
+
 import fcntl
 import json
 import re
@@ -25,7 +26,9 @@ def results(request, tmp_path_factory, worker_id):
         found.seek(0)
         if text := found.read():
             return json.loads(text)
-        finished = jobs.run(request.param, SCRIPT, tmp_path_factory.mktemp("ranks"), *(["--short"] if request.param > 2 else []))
+        finished = jobs.run(
+            request.param, SCRIPT, tmp_path_factory.mktemp("ranks"), *(["--short"] if request.param > 2 else [])
+        )
         assert finished.returncode == 0, finished.stderr  # all of it: stacks of a rank that died of a signal are long
         line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULTS "))
         found.write(line.removeprefix("RESULTS "))
@@ -59,7 +62,9 @@ def test_the_whole_family_gathers_and_averages_alike(results, name):
     _, differ_by = results["family"][name]
     if differ_by is None:
         pytest.skip("checked on two ranks")
-    assert differ_by < THE_WAY * (4 if name == "trpo" else 1)  # the condition of the damped Fisher matrix: its eigenvalues are from 1 to 1 + 2.2
+    assert differ_by < THE_WAY * (
+        4 if name == "trpo" else 1
+    )  # the condition of the damped Fisher matrix: its eigenvalues are from 1 to 1 + 2.2
 
 
 def test_beta_is_the_same_on_all_ranks_and_has_moved(results):
@@ -67,7 +72,9 @@ def test_beta_is_the_same_on_all_ranks_and_has_moved(results):
 
 
 def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
-    assert results["trpo_halvings"] == 0  # the KL is half of its limit, for the damping is as large as the Fisher matrix: no rounding decides it
+    assert (
+        results["trpo_halvings"] == 0
+    )  # the KL is half of its limit, for the damping is as large as the Fisher matrix: no rounding decides it
     # both products and gradients are off, and the matrix's condition is 4 at the most; a row that is left out of 80 makes 0.02 or so
     assert results["trpo_union_differs_by"] < 4 * 2 * GRADIENT
 
@@ -75,24 +82,41 @@ def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
 def test_a_policy_that_only_rank_0_can_read_is_where_all_ranks_start(results):
     assert results["started_from"] == [True] * results["size"]
     assert results["filters_count"] == [3 * 64 * results["size"], 4 * 64 * results["size"]]
-    assert results["refused"] == ["nowhere: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"] * results["size"]
+    assert (
+        results["refused"]
+        == ["nowhere: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"]
+        * results["size"]
+    )
 
 
 def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all(results):
     found, n = results["recorded"], results["size"]
     assert found["files"] == [*(f"{rank}.0.monitor.csv" for rank in range(n)), "progress.csv"]
-    assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found["episodes"][1] > n
+    assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found[
+        "episodes"
+    ][1] > n
     assert found["refused"] == ["run already holds a run; choose another run_dir"] * n
 
 
-@pytest.mark.parametrize("averaging, when, name, array", [
-    ("gather", "before", "weight", "pi/000/pol/fc1/b"), ("gather", "collect", "mean", "pi/ob_rms/mean"), ("gather", "after", "weight", "pi/000/pol/fc1/b"),
-    ("average", "before", "mean", "pi/ob_rms/mean"), ("average", "collect", "weight", "pi/000/pol/fc1/b")])
-def test_one_flipped_bit_is_found_before_a_checkpoint_and_its_rank_and_array_are_named(results, averaging, when, name, array):
+@pytest.mark.parametrize(
+    "averaging, when, name, array",
+    [
+        ("gather", "before", "weight", "pi/000/pol/fc1/b"),
+        ("gather", "collect", "mean", "pi/ob_rms/mean"),
+        ("gather", "after", "weight", "pi/000/pol/fc1/b"),
+        ("average", "before", "mean", "pi/ob_rms/mean"),
+        ("average", "collect", "weight", "pi/000/pol/fc1/b"),
+    ],
+)
+def test_one_flipped_bit_is_found_before_a_checkpoint_and_its_rank_and_array_are_named(
+    results, averaging, when, name, array
+):
     said, checkpoints = results["drift"][f"{averaging}, {when}, {name}"]
     last, size = results["size"] - 1, results["size"]
     # of two that disagree, the one that is not rank 0 is named
-    assert re.search(rf": rank {last} of {size} on host \S+ holds another {re.escape(array)} than the rest; ", said), said
+    assert re.search(rf": rank {last} of {size} on host \S+ holds another {re.escape(array)} than the rest; ", said), (
+        said
+    )
     assert checkpoints[0] == "ckpt-00000002.safetensors"  # the newest: it drifted in the third iteration
 
 
@@ -101,7 +125,9 @@ def test_adam_alone_finds_one_flipped_bit(results):
 
 
 def test_adam_steps_by_the_mean_gradient_of_the_ranks(results):
-    assert results["mean_gradient"] == pytest.approx((results["size"] + 1) / 2, rel=gamma(8))  # a sum of up to 4, 1 - 0.9, and two products
+    assert results["mean_gradient"] == pytest.approx(
+        (results["size"] + 1) / 2, rel=gamma(8)
+    )  # a sum of up to 4, 1 - 0.9, and two products
 
 
 def test_running_statistics_are_those_of_all_ranks_rows(results):

@@ -1,4 +1,5 @@
 """TRPO: Fisher-vector products, the trust region, the line search, learning."""
+
 import exact_networks
 import gymnasium as gym
 import numpy as np
@@ -26,8 +27,16 @@ class Still(gym.Env):
 
 
 def update_for(space, **settings):
-    learner = Learner(TRPOSettings, {"timesteps_per_batch": 64, "vf_batchsize": 16} | settings, {}, Limits(max_iters=1), Still(space),
-                      lambda *args: MlpPolicy(*args, hid_size=5, normalise_ob=False), 0, None)
+    learner = Learner(
+        TRPOSettings,
+        {"timesteps_per_batch": 64, "vf_batchsize": 16} | settings,
+        {},
+        Limits(max_iters=1),
+        Still(space),
+        lambda *args: MlpPolicy(*args, hid_size=5, normalise_ob=False),
+        0,
+        None,
+    )
     return trpo_mpi.TRPOUpdate(learner)
 
 
@@ -35,8 +44,14 @@ def batch_for(pi, space, rng, n=64):
     x = rng.standard_normal((n, 3)).astype(np.float32)
     flat, vpred = pi.forward(x)
     ac = rng.integers(0, 3, n).astype(np.int32) if space is DISCRETE else pi.pdtype.pdfromflat(flat).sample().numpy()
-    return {"x": x, "ac": ac, "flatparam": flat.numpy(), "vpred": vpred.numpy(), "atarg": rng.standard_normal(n).astype(np.float32),
-            "ret": rng.standard_normal(n).astype(np.float32)}
+    return {
+        "x": x,
+        "ac": ac,
+        "flatparam": flat.numpy(),
+        "vpred": vpred.numpy(),
+        "atarg": rng.standard_normal(n).astype(np.float32),
+        "ret": rng.standard_normal(n).astype(np.float32),
+    }
 
 
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
@@ -46,13 +61,17 @@ def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
     batch = batch_for(update.pi, space, rng)
     with tf.GradientTape() as tape:
         flat = update.pi.forward(batch["x"])[0]
-    jacobian = np.concatenate([j.numpy().reshape(64, flat.shape[1], -1) for j in tape.jacobian(flat, update.variables)], axis=2).astype(np.float64)
+    jacobian = np.concatenate(
+        [j.numpy().reshape(64, flat.shape[1], -1) for j in tape.jacobian(flat, update.variables)], axis=2
+    ).astype(np.float64)
     flat = flat.numpy().astype(np.float64)
     if space is DISCRETE:  # Fisher matrix of a categorical in its logits: diag(p) - p p'
         p = np.exp(flat) / np.exp(flat).sum(axis=1, keepdims=True)
         inner = np.einsum("ni,ij->nij", p, np.eye(3)) - np.einsum("ni,nj->nij", p, p)
     else:  # of a Gaussian in mean and log std: 1 / var, and 2
-        inner = np.einsum("ni,ij->nij", np.concatenate([np.exp(-2 * flat[:, 2:]), np.full((64, 2), 2.0)], axis=1), np.eye(4))
+        inner = np.einsum(
+            "ni,ij->nij", np.concatenate([np.exp(-2 * flat[:, 2:]), np.full((64, 2), 2.0)], axis=1), np.eye(4)
+        )
     fisher = np.einsum("nia,nij,njb->ab", jacobian, inner, jacobian) / 64
     tensors = update._tensors(batch, np.ones(64, bool))
     # the Jacobian, here, and the product, there, go through two layers of 5 two and four times, the product sums 64 rows: roundings relative to |J|' |inner|
@@ -81,7 +100,10 @@ def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, 
     assert surr > batch["atarg"].mean()
     # a mean of 64 ratios times advantages, of which each has the rounding of logarithms up to 8: 1e-5, where the least improvement is 0.005
     error = (gamma(64) + ulps(LIBM, 8)) * np.abs(batch["atarg"]).mean() * 2
-    assert stats["improvement"] == pytest.approx(surr - batch["atarg"].mean(), rel=0, abs=error) and error < stats["improvement"] / 20
+    assert (
+        stats["improvement"] == pytest.approx(surr - batch["atarg"].mean(), rel=0, abs=error)
+        and error < stats["improvement"] / 20
+    )
 
 
 def test_where_no_step_is_good_none_is_made(monkeypatch):
@@ -92,7 +114,10 @@ def test_where_no_step_is_good_none_is_made(monkeypatch):
     stats = update.step(batch, np.ones(64, bool))
     # two graphs give the means, of deviation 1, and half the square of what they differ by is the KL; a step would make 0.005 or more
     error = exact_networks.mlp(update.pi, batch["x"])[0].error
-    assert stats["linesearch_halvings"] == trpo_mpi.MAX_HALVINGS and abs(stats["loss_kl"]) <= np.square(2 * error).sum(axis=1).max() / 2 < 1e-6
+    assert (
+        stats["linesearch_halvings"] == trpo_mpi.MAX_HALVINGS
+        and abs(stats["loss_kl"]) <= np.square(2 * error).sum(axis=1).max() / 2 < 1e-6
+    )
     np.testing.assert_array_equal(get_flat(update.variables).numpy(), before)
 
 
@@ -100,7 +125,9 @@ def test_a_step_that_is_too_long_is_halved(monkeypatch):
     update = update_for(BOX, max_kl=0.01, cg_iters=1, cg_damping=0.0)
     batch = batch_for(update.pi, BOX, np.random.default_rng(4))
     product = update._product_graph
-    update._product = tf.function(lambda *args: product(*args) / 16)  # a model of the KL that is 16 times too small: steps 4 times too long
+    update._product = tf.function(
+        lambda *args: product(*args) / 16
+    )  # a model of the KL that is 16 times too small: steps 4 times too long
     stats = update.step(batch, np.ones(64, bool))
     assert 1 <= stats["linesearch_halvings"] < trpo_mpi.MAX_HALVINGS and 0 < stats["loss_kl"] <= 0.01
 
@@ -117,13 +144,21 @@ def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
     trpo_mpi.learn(gym.make("CartPole-v1"), MlpPolicy, timesteps_per_batch=512, max_iters=20, seed=0, logger=log)
     rows = log.rows
     update = updates[0]
-    functions = [update._gradient, update._product, update._objective, update.value_fit.descent._sweep, update.evaluate._outputs]
+    functions = [
+        update._gradient,
+        update._product,
+        update._objective,
+        update.value_fit.descent._sweep,
+        update.evaluate._outputs,
+    ]
     assert [function.experimental_get_tracing_count() for function in functions] == [1] * 5
     assert rows[-1]["EpRewMean"] > 60 > rows[0]["EpRewMean"]
     assert all(row["loss_kl"] <= 0.01 for row in rows)
 
 
-@pytest.mark.parametrize("setting", [{"max_kl": 0.0}, {"cg_iters": 0}, {"cg_damping": -1.0}, {"vf_batchsize": 4096}, {"clip_param": 0.1}])
+@pytest.mark.parametrize(
+    "setting", [{"max_kl": 0.0}, {"cg_iters": 0}, {"cg_damping": -1.0}, {"vf_batchsize": 4096}, {"clip_param": 0.1}]
+)
 def test_settings_that_cannot_be_are_refused_before_the_first_step(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
         trpo_mpi.learn(Still(BOX), MlpPolicy, max_iters=1, **setting)

@@ -1,4 +1,5 @@
 """REINFORCE and the actor-critic: whole episodes, returns, baselines, one step."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -39,12 +40,16 @@ def policy(*args):
 
 def whole_segment(lengths, horizon):
     env = InProcessVectorEnv([Count(one) for one in lengths])
-    collector = Collector(env, policy("pi", env.single_observation_space, env.single_action_space), horizon, whole_episodes=True)
+    collector = Collector(
+        env, policy("pi", env.single_observation_space, env.single_action_space), horizon, whole_episodes=True
+    )
     collector.reset()
     return collector.collect(np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("lengths, horizon", [([[7]], 10), ([[5]], 10), ([[30]], 10), ([[3], [11]], 8), ([[4, 9], [2], [25]], 12)])
+@pytest.mark.parametrize(
+    "lengths, horizon", [([[7]], 10), ([[5]], 10), ([[30]], 10), ([[3], [11]], 8), ([[4, 9], [2], [25]], 12)]
+)
 def test_a_batch_of_whole_episodes_cuts_none(lengths, horizon):
     seg = whole_segment(lengths, horizon)
     share, ended = horizon // len(lengths), seg["terminated"] | seg["truncated"]
@@ -66,18 +71,27 @@ def test_an_episode_that_never_ends_is_refused(monkeypatch):
         whole_segment([[10**9]], 16)
 
 
-@pytest.mark.parametrize("reward_to_go, baseline, expected", [
-    (True, "none", [1 + 0.5 * 2 + 0.25 * 3, 2 + 0.5 * 3, 3, 1 + 0.5 * 2, 2]),
-    (False, "none", [2.75] * 3 + [2.0] * 2),
-])
+@pytest.mark.parametrize(
+    "reward_to_go, baseline, expected",
+    [
+        (True, "none", [1 + 0.5 * 2 + 0.25 * 3, 2 + 0.5 * 3, 3, 1 + 0.5 * 2, 2]),
+        (False, "none", [2.75] * 3 + [2.0] * 2),
+    ],
+)
 def test_returns_by_hand(reward_to_go, baseline, expected):
-    seg = whole_segment([[3, 2]], 5) | {"vpred": np.full((5, 1), 9.0, np.float32), "nextvpred": np.zeros(1), "final_vpred": np.full((5, 1), 7.0)}
+    seg = whole_segment([[3, 2]], 5) | {
+        "vpred": np.full((5, 1), 9.0, np.float32),
+        "nextvpred": np.zeros(1),
+        "final_vpred": np.full((5, 1), 7.0),
+    }
     settings = VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline=baseline, standardise_adv=False)
     settings.check()
     vpg.add_advantages(seg, settings, Communicator(None))
     assert seg["adv"][:, 0] == pytest.approx(expected)
     vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline="mean"), Communicator(None))
-    assert seg["adv"][:, 0] == pytest.approx(np.array(expected) - np.mean(expected), rel=0, abs=ulps(1, 3))  # float64, and one rounding
+    assert seg["adv"][:, 0] == pytest.approx(
+        np.array(expected) - np.mean(expected), rel=0, abs=ulps(1, 3)
+    )  # float64, and one rounding
 
 
 @pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode))
@@ -88,13 +102,19 @@ def test_whole_returns_by_hand_in_all_autoreset_modes(mode):
     seg = collector.collect(np.random.default_rng(0))
     vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=False, baseline="mean"), Communicator(None))
     returns = seg["tdlamret"][seg["valid"]]
-    assert len(returns) in (8, 10) and returns == pytest.approx([2.75, 2.75, 2.75, 2.0, 2.0, 2.75, 2.75, 2.75, 2.0, 2.0][:len(returns)])
+    assert len(returns) in (8, 10) and returns == pytest.approx(
+        [2.75, 2.75, 2.75, 2.0, 2.0, 2.75, 2.75, 2.75, 2.0, 2.0][: len(returns)]
+    )
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(3, start=5), gym.spaces.MultiDiscrete([3, 2], start=[4, -3])], ids=str)
+@pytest.mark.parametrize(
+    "space", [gym.spaces.Discrete(3, start=5), gym.spaces.MultiDiscrete([3, 2], start=[4, -3])], ids=str
+)
 def test_rows_behind_the_last_episode_are_none_whose_action_does_not_exist(space):
     rows = Rows()
-    vpg.learn(Identity(space), policy, timesteps_per_actorbatch=150, vf_iters=1, max_iters=2, seed=0, logger=rows)  # 200 rows of 300
+    vpg.learn(
+        Identity(space), policy, timesteps_per_actorbatch=150, vf_iters=1, max_iters=2, seed=0, logger=rows
+    )  # 200 rows of 300
     assert len(rows.rows) == 2 and np.isfinite([row["loss_pol_surr"] for row in rows.rows]).all()
 
 
@@ -106,10 +126,16 @@ def test_with_a_learned_baseline_lambda_one_is_the_return_less_the_value():
     assert seg["tdlamret"][:, 0] == pytest.approx([2.75, 3.5, 3, 2, 2])
 
 
-@pytest.mark.parametrize("settings", [
-    {}, {"baseline": "mean"}, {"baseline": "none", "standardise_adv": False}, {"baseline": "none", "standardise_adv": False, "reward_to_go": False},
-    {"whole_episodes": False, "lam": 0.9, "vf_iters": 0, "timesteps_per_actorbatch": 64},
-])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"baseline": "mean"},
+        {"baseline": "none", "standardise_adv": False},
+        {"baseline": "none", "standardise_adv": False, "reward_to_go": False},
+        {"whole_episodes": False, "lam": 0.9, "vf_iters": 0, "timesteps_per_actorbatch": 64},
+    ],
+)
 def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
     updates, log = [], Rows()
 
@@ -120,7 +146,14 @@ def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
 
     monkeypatch.setattr(vpg, "VPGUpdate", Recorder)
     env = InProcessVectorEnv([Count([3, 40, 8, 90]) for _ in range(2)])
-    vpg.learn(env, policy, max_iters=20, seed=0, logger=log, **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings)
+    vpg.learn(
+        env,
+        policy,
+        max_iters=20,
+        seed=0,
+        logger=log,
+        **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings,
+    )
     # segments of 128 to 2 * (64 + 89) rows, and more of them simulated: padded to 128, 256 or 512
     assert updates[0].descent._sweep.experimental_get_tracing_count() <= 3
     assert len(log.rows) == 20 and all(np.isfinite(row["loss_pol_surr"]) for row in log.rows)
@@ -129,15 +162,32 @@ def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
 def test_the_actor_critic_learns():
     log = Rows()
     env = InProcessVectorEnv([gym.make("CartPole-v1") for _ in range(8)])
-    vpg.learn(env, MlpPolicy, timesteps_per_actorbatch=128, whole_episodes=False, lam=0.95, vf_iters=0, optim_stepsize=3e-3, max_timesteps=30_000,
-              seed=0, logger=log)
+    vpg.learn(
+        env,
+        MlpPolicy,
+        timesteps_per_actorbatch=128,
+        whole_episodes=False,
+        lam=0.95,
+        vf_iters=0,
+        optim_stepsize=3e-3,
+        max_timesteps=30_000,
+        seed=0,
+        logger=log,
+    )
     assert log.rows[-1]["EpRewMean"] > 60
 
 
-@pytest.mark.parametrize("setting, message", [
-    ({"baseline": "none"}, "standardis"), ({"baseline": "mean", "lam": 0.9}, "lam"), ({"reward_to_go": False}, "value"),
-    ({"baseline": "mean", "whole_episodes": False}, "whole_episodes"), ({"vf_batchsize": 4096}, "vf_batchsize"), ({"optim_epochs": 2}, "optim_epochs"),
-])
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ({"baseline": "none"}, "standardis"),
+        ({"baseline": "mean", "lam": 0.9}, "lam"),
+        ({"reward_to_go": False}, "value"),
+        ({"baseline": "mean", "whole_episodes": False}, "whole_episodes"),
+        ({"vf_batchsize": 4096}, "vf_batchsize"),
+        ({"optim_epochs": 2}, "optim_epochs"),
+    ],
+)
 def test_settings_that_contradict_each_other_are_refused(setting, message):
     with pytest.raises(UserError, match=message):
         vpg.learn(Count([3]), policy, max_iters=1, **setting)

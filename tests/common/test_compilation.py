@@ -1,4 +1,5 @@
 """Compiled functions are shared by trainings that differ in nothing but the values of their variables."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ class Own(MlpPolicy):
 
 def policy_of(cls, **settings):
     """A `policy_fn` without XLA, whose seconds of compiling are no part of what is tested."""
+
     def policy_fn(*args):
         pi = cls(*args, hid_size=8, **settings)
         pi.xla = False
         return pi
+
     return policy_fn
 
 
@@ -39,17 +42,29 @@ def traces(monkeypatch):
         def traced(*args):
             found.append(getattr(graph, "__qualname__", str(graph)))
             return graph(*args)
+
         return trace(traced, **kwargs)
+
     monkeypatch.setattr(compilation.tf, "function", counting)
     return found
 
 
-@pytest.mark.parametrize("train", [
-    lambda **kwargs: learn(Ragged(), policy_of(MlpPolicy), **SMALL | kwargs),
-    lambda **kwargs: learn(Ragged(), policy_of(MlpPolicy), **SMALL | {"averaging": "average", "objective": "adaptive_kl"} | kwargs),
-    lambda **kwargs: trpo_mpi.learn(Ragged(), policy_of(MlpPolicy), **{"timesteps_per_batch": 64, "max_iters": 2, "seed": 3} | kwargs),
-    lambda **kwargs: vpg.learn(Ragged(), policy_of(MlpPolicy), **{"timesteps_per_actorbatch": 64, "max_iters": 2, "seed": 3} | kwargs),
-], ids=["ppo", "ppo-average", "trpo", "vpg"])
+@pytest.mark.parametrize(
+    "train",
+    [
+        lambda **kwargs: learn(Ragged(), policy_of(MlpPolicy), **SMALL | kwargs),
+        lambda **kwargs: learn(
+            Ragged(), policy_of(MlpPolicy), **SMALL | {"averaging": "average", "objective": "adaptive_kl"} | kwargs
+        ),
+        lambda **kwargs: trpo_mpi.learn(
+            Ragged(), policy_of(MlpPolicy), **{"timesteps_per_batch": 64, "max_iters": 2, "seed": 3} | kwargs
+        ),
+        lambda **kwargs: vpg.learn(
+            Ragged(), policy_of(MlpPolicy), **{"timesteps_per_actorbatch": 64, "max_iters": 2, "seed": 3} | kwargs
+        ),
+    ],
+    ids=["ppo", "ppo-average", "trpo", "vpg"],
+)
 def test_a_second_training_traces_nothing_and_has_the_bits_that_it_has_alone(traces, train):
     first = train(seed=4)
     kept, count = weights(first), len(traces)
@@ -62,9 +77,16 @@ def test_a_second_training_traces_nothing_and_has_the_bits_that_it_has_alone(tra
     assert len(traces) == 2 * count
 
 
-@pytest.mark.parametrize("other", [
-    {"objective": "unclipped"}, {"entcoeff": 0.01}, {"max_grad_norm": 0.5}, {"adam_epsilon": 1e-8}, {"vf_stepsize": 1e-3},
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"objective": "unclipped"},
+        {"entcoeff": 0.01},
+        {"max_grad_norm": 0.5},
+        {"adam_epsilon": 1e-8},
+        {"vf_stepsize": 1e-3},
+    ],
+)
 def test_a_training_with_another_setting_has_a_sweep_of_its_own(traces, other):
     learn(Ragged(), policy_of(MlpPolicy), **SMALL)
     shared = weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL | other))
@@ -78,12 +100,17 @@ def test_policies_of_other_settings_or_classes_share_nothing(traces):
         before = len(traces)
         learn(Ragged(), policy_fn, **SMALL)
         assert len(traces) >= before + 3  # evaluation, sweep, terms
-    assert Own("pi", Ragged().observation_space, gym.spaces.Discrete(2)).shared("any", lambda network: network.forward) is None
+    assert (
+        Own("pi", Ragged().observation_space, gym.spaces.Discrete(2)).shared("any", lambda network: network.forward)
+        is None
+    )
 
 
 def test_code_that_is_edited_between_two_trainings_counts(monkeypatch):
     before = weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL))
-    monkeypatch.setattr(objectives.value_loss, "__code__", (lambda vpred, ret: 0.0 * vpred).__code__)  # as a notebook's autoreload does
+    monkeypatch.setattr(
+        objectives.value_loss, "__code__", (lambda vpred, ret: 0.0 * vpred).__code__
+    )  # as a notebook's autoreload does
     edited = learn(Ragged(), policy_of(MlpPolicy), **SMALL)
     assert (weights(edited) != before).any()
     monkeypatch.undo()
@@ -95,6 +122,7 @@ def test_a_shared_function_moves_the_variables_that_it_is_given():
         def add(x):
             variables[0].assign_add(x)
             return variables[0] * 2.0
+
         return add
 
     results = []

@@ -1,4 +1,5 @@
 """Sampling, shapes and what is refused: NumPy acting and TensorFlow draw the same actions, and those with the right frequencies."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -39,12 +40,15 @@ def test_numpy_and_tensorflow_sample_the_same_action_from_the_same_noise(space, 
 
     def draw(flat, noise):
         return pdtype.pdfromflat(flat).sample(noise)
+
     by_tf = (tf.function(draw, jit_compile=True) if compiled else draw)(tf.constant(flat), tf.constant(noise)).numpy()
     by_np = pdtype.sample(NumpyOperators, flat, noise)
     assert by_tf.shape == by_np.shape and by_tf.dtype == by_np.dtype == pdtype.sample_dtype().as_numpy_dtype
     if by_np.dtype == np.float32:
         # exp differs by a few ulp, and is multiplied by noise: 8 ulp of a term that may cancel with the mean
-        np.testing.assert_allclose(by_tf, by_np, atol=8 * EPS * float(np.abs(flat).max() + np.exp(flat.max()) * np.abs(noise).max()))
+        np.testing.assert_allclose(
+            by_tf, by_np, atol=8 * EPS * float(np.abs(flat).max() + np.exp(flat.max()) * np.abs(noise).max())
+        )
     else:
         np.testing.assert_array_equal(by_tf, by_np)  # one addition and a comparison: IEEE arithmetic leaves no freedom
 
@@ -54,7 +58,12 @@ def test_numpy_and_tensorflow_sample_the_same_action_from_the_same_noise(space, 
 def test_results_have_the_batchs_and_the_spaces_shapes(space, batch):
     pdtype, flat, noise = drawn(space, batch)
     pd = pdtype.pdfromflat(flat)
-    for action in (pdtype.sample(NumpyOperators, flat, noise), pdtype.mode(NumpyOperators, flat), pd.sample().numpy(), pd.mode().numpy()):
+    for action in (
+        pdtype.sample(NumpyOperators, flat, noise),
+        pdtype.mode(NumpyOperators, flat),
+        pd.sample().numpy(),
+        pd.mode().numpy(),
+    ):
         assert np.shape(action) == (*batch, *space.shape)
         assert pd.logp(action).shape == batch
     assert pd.entropy().shape == pd.kl(pd).shape == batch
@@ -64,7 +73,10 @@ def test_results_have_the_batchs_and_the_spaces_shapes(space, batch):
 @every_space
 def test_samples_and_modes_lie_in_the_space(space):
     pdtype, flat, noise = drawn(space, (200,))
-    for action in (*pdtype.sample(NumpyOperators, flat, noise), *pdtype.mode(TensorFlowOperators, tf.constant(flat)).numpy()):
+    for action in (
+        *pdtype.sample(NumpyOperators, flat, noise),
+        *pdtype.mode(TensorFlowOperators, tf.constant(flat)).numpy(),
+    ):
         unbounded = gym.spaces.Box(-np.inf, np.inf, space.shape) if isinstance(space, gym.spaces.Box) else space
         assert np.asarray(action, unbounded.dtype) in unbounded
 
@@ -107,7 +119,9 @@ def test_multidiscrete_samples_have_the_joint_frequencies_of_a_product():
     space, rng = gym.spaces.MultiDiscrete([2, 3], start=[1, -1]), np.random.default_rng(9)
     pdtype, logits = make_pdtype(space), np.float32([0.3, -0.4, 1.0, 0.0, -1.0])
     x = pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,)))
-    joint = np.outer(scipy.special.softmax(np.float64(logits[:2])), scipy.special.softmax(np.float64(logits[2:]))).ravel()
+    joint = np.outer(
+        scipy.special.softmax(np.float64(logits[:2])), scipy.special.softmax(np.float64(logits[2:]))
+    ).ravel()
     assert frequencies_fit((x[:, 0] - 1) * 3 + x[:, 1] + 1, joint, 0)
 
 
@@ -120,7 +134,9 @@ def test_multibinary_samples_have_the_joint_frequencies_of_sigmoids():
     assert frequencies_fit(x[:, 0] * 2 + x[:, 1], joint, 0)
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([3, 3]), gym.spaces.MultiBinary(3)], ids=str)
+@pytest.mark.parametrize(
+    "space", [gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([3, 3]), gym.spaces.MultiBinary(3)], ids=str
+)
 def test_samples_at_extreme_logits_are_the_certain_action(space):
     pdtype = make_pdtype(space)
     signs = np.resize([-1, 1, -1], pdtype.param_shape())
@@ -143,14 +159,23 @@ def test_sample_without_noise_is_drawn_afresh_inside_a_compiled_function():
 BOX = gym.spaces.Box(-1, 1, (2,))
 
 
-@pytest.mark.parametrize("space", [
-    gym.spaces.Text(5), gym.spaces.Dict(a=BOX), gym.spaces.Tuple([BOX]), gym.spaces.Sequence(BOX),
-    gym.spaces.Graph(BOX, None),
-    gym.spaces.Box(0, 9, (2,), np.int64), gym.spaces.Box(0, 255, (2,), np.uint8),
-    gym.spaces.Box(-1, 1, (0,)), gym.spaces.Box(-1, 1, (2, 0)),
-    gym.spaces.Box(np.arange(4).reshape(2, 2), 9 + np.arange(4).reshape(2, 2), dtype=np.int32),
-    gym.spaces.Dict(a=gym.spaces.Box(np.arange(4.0).reshape(2, 2), np.full((2, 2), 9.0), dtype=np.float64)),
-], ids=lambda space: " ".join(str(space).split()))
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Text(5),
+        gym.spaces.Dict(a=BOX),
+        gym.spaces.Tuple([BOX]),
+        gym.spaces.Sequence(BOX),
+        gym.spaces.Graph(BOX, None),
+        gym.spaces.Box(0, 9, (2,), np.int64),
+        gym.spaces.Box(0, 255, (2,), np.uint8),
+        gym.spaces.Box(-1, 1, (0,)),
+        gym.spaces.Box(-1, 1, (2, 0)),
+        gym.spaces.Box(np.arange(4).reshape(2, 2), 9 + np.arange(4).reshape(2, 2), dtype=np.int32),
+        gym.spaces.Dict(a=gym.spaces.Box(np.arange(4.0).reshape(2, 2), np.full((2, 2), 9.0), dtype=np.float64)),
+    ],
+    ids=lambda space: " ".join(str(space).split()),
+)
 def test_other_spaces_are_refused_in_one_line(space):
     with pytest.raises(UserError) as error:
         make_pdtype(space)

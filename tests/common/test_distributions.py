@@ -3,6 +3,7 @@
 The references are SciPy's densities and entropies. The Gaussian KL is Gauss-Hermite quadrature of log p - log q, which is exact for
 polynomials of degree 2, and shares no formula with the code.
 """
+
 import functools
 import itertools
 
@@ -32,9 +33,18 @@ SPACES = {
 }
 BATCH = 8
 # XLA takes its time
-COMPILED = ("box", "box_rank_0", "box_matrix_unbounded", "discrete_start", "multidiscrete_matrix_start", "multibinary_matrix")
+COMPILED = (
+    "box",
+    "box_rank_0",
+    "box_matrix_unbounded",
+    "discrete_start",
+    "multidiscrete_matrix_start",
+    "multibinary_matrix",
+)
 every_space = pytest.mark.parametrize("name", SPACES)
-eager_and_compiled = pytest.mark.parametrize(("name", "compiled"), [(name, False) for name in SPACES] + [(name, True) for name in COMPILED])
+eager_and_compiled = pytest.mark.parametrize(
+    ("name", "compiled"), [(name, False) for name in SPACES] + [(name, True) for name in COMPILED]
+)
 every_discrete_space = pytest.mark.parametrize("name", [name for name in SPACES if not name.startswith("box")])
 ordinary_or_extreme = pytest.mark.parametrize("regime", ["ordinary", "extreme"])
 
@@ -44,7 +54,7 @@ class GaussianReference:
         self.size = int(np.prod(space.shape))
 
     def split(self, flat):
-        return flat[:, :self.size], np.exp(flat[:, self.size:])
+        return flat[:, : self.size], np.exp(flat[:, self.size :])
 
     def logp(self, flat, x):
         mean, std = self.split(flat)
@@ -74,14 +84,19 @@ class CategoricalReference:
 
     def logp(self, flat, x):
         columns = x.reshape(len(x), -1) - self.start
-        return sum(scipy.special.log_softmax(part, axis=1)[np.arange(len(x)), column] for part, column in zip(self.parts(flat), columns.T))
+        return sum(
+            scipy.special.log_softmax(part, axis=1)[np.arange(len(x)), column]
+            for part, column in zip(self.parts(flat), columns.T)
+        )
 
     def entropy(self, flat):
         return sum(scipy.stats.entropy(scipy.special.softmax(part, axis=1), axis=1) for part in self.parts(flat))
 
     def kl(self, flat, other):
-        return sum(scipy.stats.entropy(scipy.special.softmax(a, axis=1), scipy.special.softmax(b, axis=1), axis=1)
-                   for a, b in zip(self.parts(flat), self.parts(other)))
+        return sum(
+            scipy.stats.entropy(scipy.special.softmax(a, axis=1), scipy.special.softmax(b, axis=1), axis=1)
+            for a, b in zip(self.parts(flat), self.parts(other))
+        )
 
 
 class BernoulliReference:
@@ -92,14 +107,20 @@ class BernoulliReference:
         return scipy.special.log_expit((2 * x.reshape(flat.shape) - 1) * flat).sum(axis=1)
 
     def entropy(self, flat):
-        return (scipy.special.entr(scipy.special.expit(flat)) + scipy.special.entr(scipy.special.expit(-flat))).sum(axis=1)
+        return (scipy.special.entr(scipy.special.expit(flat)) + scipy.special.entr(scipy.special.expit(-flat))).sum(
+            axis=1
+        )
 
     def kl(self, flat, other):
-        return sum(scipy.special.rel_entr(scipy.special.expit(s * flat), scipy.special.expit(s * other)) for s in (1, -1)).sum(axis=1)
+        return sum(
+            scipy.special.rel_entr(scipy.special.expit(s * flat), scipy.special.expit(s * other)) for s in (1, -1)
+        ).sum(axis=1)
 
 
 def reference_of(space):
-    kind = {gym.spaces.Box: GaussianReference, gym.spaces.MultiBinary: BernoulliReference}.get(type(space), CategoricalReference)
+    kind = {gym.spaces.Box: GaussianReference, gym.spaces.MultiBinary: BernoulliReference}.get(
+        type(space), CategoricalReference
+    )
     return kind(space)
 
 
@@ -129,11 +150,17 @@ def evaluator(name, compiled):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch((flat, other))
             p, q = pdtype.pdfromflat(flat), pdtype.pdfromflat(other)
-            out = {"logp": p.logp(x), "neglogp": p.neglogp(x), "entropy": p.entropy(), "kl": p.kl(q),
-                   "kl_self": p.kl(pdtype.pdfromflat(flat))}
+            out = {
+                "logp": p.logp(x),
+                "neglogp": p.neglogp(x),
+                "entropy": p.entropy(),
+                "kl": p.kl(q),
+                "kl_self": p.kl(pdtype.pdfromflat(flat)),
+            }
         out |= {f"d{value}": tape.gradient(out[value], flat) for value in ("logp", "entropy", "kl", "kl_self")}
         out["dkl_other"] = tape.gradient(out["kl"], other)
         return out | {"mode": p.mode()}
+
     return tf.function(evaluate, jit_compile=True) if compiled else evaluate
 
 
@@ -155,7 +182,9 @@ def assert_rounding(actual, expected, flat):
 @ordinary_or_extreme
 def test_logp_is_scipys(name, regime, compiled):
     flat, _, x = inputs(name, regime)
-    expected = reference_of(SPACES[name]).logp(flat.astype(np.float64), x.astype(np.float64) if x.dtype == np.float32 else x)
+    expected = reference_of(SPACES[name]).logp(
+        flat.astype(np.float64), x.astype(np.float64) if x.dtype == np.float32 else x
+    )
     assert_rounding(results(name, regime, compiled)["logp"], expected, flat)
 
 
@@ -169,7 +198,9 @@ def test_neglogp_is_minus_logp(name, compiled):
 @ordinary_or_extreme
 def test_entropy_is_scipys(name, regime, compiled):
     flat, _, _ = inputs(name, regime)
-    assert_rounding(results(name, regime, compiled)["entropy"], reference_of(SPACES[name]).entropy(flat.astype(np.float64)), flat)
+    assert_rounding(
+        results(name, regime, compiled)["entropy"], reference_of(SPACES[name]).entropy(flat.astype(np.float64)), flat
+    )
 
 
 @eager_and_compiled
@@ -209,12 +240,17 @@ def test_gradients_agree_with_finite_differences(name, compiled):
     flat, other, x = inputs(name, "ordinary")
     ref, out = reference_of(SPACES[name]), results(name, "ordinary", compiled)
     flat, other = flat.astype(np.float64), other.astype(np.float64)
-    expected = {"dlogp": finite_difference(lambda p: ref.logp(p, x), flat), "dentropy": finite_difference(ref.entropy, flat),
-                "dkl": finite_difference(lambda p: ref.kl(p, other), flat),
-                "dkl_other": finite_difference(lambda q: ref.kl(flat, q), other)}
+    expected = {
+        "dlogp": finite_difference(lambda p: ref.logp(p, x), flat),
+        "dentropy": finite_difference(ref.entropy, flat),
+        "dkl": finite_difference(lambda p: ref.kl(p, other), flat),
+        "dkl_other": finite_difference(lambda q: ref.kl(flat, q), other),
+    }
     for key, gradient in expected.items():
         # a product of some ten float32 factors, of which three are exponentials off by up to 8 ulps: 40 ulps, 5e-6, of the largest entry, twice for sums
-        np.testing.assert_allclose(out[key], gradient, rtol=1e-5, atol=1e-5 * max(1, np.abs(gradient).max()), err_msg=key)
+        np.testing.assert_allclose(
+            out[key], gradient, rtol=1e-5, atol=1e-5 * max(1, np.abs(gradient).max()), err_msg=key
+        )
 
 
 def every_action(space):
@@ -230,15 +266,21 @@ def every_action(space):
 def log_probabilities(space, flat):
     """log p of every action [actions, BATCH]."""
     pd = make_pdtype(space).pdfromflat(flat)
-    return np.stack([pd.logp(tf.constant(np.broadcast_to(action, (BATCH, *space.shape)), tf.int32)).numpy()
-                     for action in every_action(space)])
+    return np.stack(
+        [
+            pd.logp(tf.constant(np.broadcast_to(action, (BATCH, *space.shape)), tf.int32)).numpy()
+            for action in every_action(space)
+        ]
+    )
 
 
 @every_discrete_space
 def test_probabilities_of_all_actions_sum_to_one(name):
     flat, _, _ = inputs(name, "ordinary")
     # each of at most 48 probabilities is off by 32 ulp of its logits, as assert_rounding has it, relative to itself: they sum to 1
-    np.testing.assert_allclose(np.exp(log_probabilities(SPACES[name], flat).astype(np.float64)).sum(axis=0), 1, atol=32 * EPS * 30)
+    np.testing.assert_allclose(
+        np.exp(log_probabilities(SPACES[name], flat).astype(np.float64)).sum(axis=0), 1, atol=32 * EPS * 30
+    )
 
 
 @every_discrete_space
@@ -255,9 +297,9 @@ def test_mode_is_the_most_likely_action(name):
 @pytest.mark.parametrize("name", [name for name in SPACES if name.startswith("box")])
 def test_mode_of_a_gaussian_is_its_mean(name):
     flat, _, _ = inputs(name, "ordinary")
-    mean = flat[:, :flat.shape[1] // 2].reshape(BATCH, *SPACES[name].shape)
+    mean = flat[:, : flat.shape[1] // 2].reshape(BATCH, *SPACES[name].shape)
     np.testing.assert_array_equal(results(name, "ordinary", False)["mode"], mean)
-    np.testing.assert_array_equal(make_pdtype(SPACES[name]).mode(NumpyOperators, flat[:, :flat.shape[1] // 2]), mean)
+    np.testing.assert_array_equal(make_pdtype(SPACES[name]).mode(NumpyOperators, flat[:, : flat.shape[1] // 2]), mean)
 
 
 @pytest.mark.parametrize("compiled", [False, True])
@@ -269,6 +311,7 @@ def test_gaussian_two_ulp_from_the_mean_at_log_std_minus_20_is_scipys(compiled):
 
     def logp(flat, x):
         return make_pdtype(gym.spaces.Box(-1, 1, (1,))).pdfromflat(flat).logp(x)
+
     logp = tf.function(logp, jit_compile=True) if compiled else logp
     actual = logp(tf.constant([[mean, -20.0]], tf.float32), tf.constant([[x]])).numpy()[0]
     # x - mean is exact, exp(20) is off by up to 7 ulp, z squared by twice that
@@ -298,14 +341,21 @@ def operations(space):
             p = pdtype.pdfromflat(flat)
             total = p.logp(x) + p.entropy() + p.kl(pdtype.pdfromflat(tf.stop_gradient(flat)))
         return total, tape.gradient(total, flat), p.mode(), p.sample(noise)
+
     flat = np.zeros((3, *pdtype.param_shape()), np.float32)
-    return len(tf.function(everything).get_concrete_function(flat, pdtype.mode(NumpyOperators, flat), flat).graph.get_operations())
+    return len(
+        tf.function(everything)
+        .get_concrete_function(flat, pdtype.mode(NumpyOperators, flat), flat)
+        .graph.get_operations()
+    )
 
 
 def test_a_hundred_factors_make_no_larger_a_graph_than_three():
     """XLA compiled a hundred categoricals for minutes."""
     assert operations(gym.spaces.MultiDiscrete([3] * 100)) == operations(gym.spaces.MultiDiscrete([3] * 3))
-    assert operations(gym.spaces.MultiDiscrete([2, 300, 3, 200] * 50)) == operations(gym.spaces.MultiDiscrete([2, 300, 3, 200]))
+    assert operations(gym.spaces.MultiDiscrete([2, 300, 3, 200] * 50)) == operations(
+        gym.spaces.MultiDiscrete([2, 300, 3, 200])
+    )
 
 
 def test_factors_of_very_different_sizes_take_little_more_room_than_their_logits():

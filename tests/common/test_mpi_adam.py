@@ -1,4 +1,5 @@
 """Adam against the algorithm as the paper prints it, in NumPy float64."""
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -56,8 +57,7 @@ def test_fifty_steps_are_the_papers(compiled, stepsize, beta1, beta2, epsilon):
 
 def test_the_first_step_is_the_step_size_against_the_sign():
     """m / sqrt(v) is the gradient's sign at t = 1, whatever its length: Kingma and Ba 2015, section 2.1."""
-    params, _, _ = adam_step(tf.zeros(2), tf.zeros(2), tf.zeros(2), 1, np.float32([5, -0.01]),
-                             0.1, 0.9, 0.999, 0.0)
+    params, _, _ = adam_step(tf.zeros(2), tf.zeros(2), tf.zeros(2), 1, np.float32([5, -0.01]), 0.1, 0.9, 0.999, 0.0)
     # 1 - 0.999 in float32: half an ulp, of eps / 2, in 0.999 and 3 of its power, over 1e-3, and the root halves it
     np.testing.assert_allclose(params, [-0.1, 0.1], rtol=EPS / 1e-3)
 
@@ -105,7 +105,9 @@ def test_each_variable_has_the_step_size_that_its_factor_makes(compiled):
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in SHAPES)])
     for factor, begin, end in zip(factors, ends, ends[1:]):
         own = slice(begin, end)
-        *_, expected = paper_adam(start[own].astype(np.float64), grads[:, own].astype(np.float64), factor * 1e-3, 0.9, 0.999, 1e-5)
+        *_, expected = paper_adam(
+            start[own].astype(np.float64), grads[:, own].astype(np.float64), factor * 1e-3, 0.9, 0.999, 1e-5
+        )
         found = (get_flat(var_list).numpy()[own], adam.m.numpy()[own], adam.v.numpy()[own])
         assert_is_adams(found, expected, grads[:, own], factor * 1e-3, start[own])
 
@@ -136,8 +138,10 @@ def test_set_from_flat_is_the_inverse_of_get_flat():
         assert a.shape == b.shape
 
 
-@pytest.mark.parametrize(("grad", "max_norm", "expected"), [
-    ([3, 4], 1.0, [0.6, 0.8]), ([3, 4], 10.0, [3, 4]), ([3, 4], 5.0, [3, 4]), ([0, 0], 0.5, [0, 0])])
+@pytest.mark.parametrize(
+    ("grad", "max_norm", "expected"),
+    [([3, 4], 1.0, [0.6, 0.8]), ([3, 4], 10.0, [3, 4]), ([3, 4], 5.0, [3, 4]), ([0, 0], 0.5, [0, 0])],
+)
 def test_gradients_are_scaled_down_to_the_norm_and_never_up(grad, max_norm, expected):
     clipped, norm = clip_by_norm(tf.constant(grad, tf.float32), max_norm)
     np.testing.assert_allclose(clipped, expected, rtol=8 * EPS)

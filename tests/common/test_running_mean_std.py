@@ -1,4 +1,5 @@
 """Running moments against NumPy on all the data at once."""
+
 import numpy as np
 import pytest
 from tolerance import gamma
@@ -33,7 +34,9 @@ def test_merged_moments_are_those_of_the_concatenated_data(offset, std, sizes):
     error = gamma(max(sizes) + 5, np.float64) * (abs(offset) + 4 * std)
     np.testing.assert_allclose(mean, exact.mean(axis=0).astype(float), rtol=0, atol=error)
     # that shifts delta, of up to 8 deviations, by twice as much, beside the roundings of the variance's own sum; float32 would make 1e7 times as much
-    np.testing.assert_allclose(var, exact.var(axis=0).astype(float), rtol=gamma(2 * max(sizes) + 20, np.float64), atol=4 * error * 8 * std)
+    np.testing.assert_allclose(
+        var, exact.var(axis=0).astype(float), rtol=gamma(2 * max(sizes) + 20, np.float64), atol=4 * error * 8 * std
+    )
 
 
 def test_merging_with_an_empty_set_changes_nothing():
@@ -66,7 +69,9 @@ def test_float32_rows_are_accumulated_in_float64():
     mean, var = from_sums(x)
     error = gamma(100_000 + 10, np.float64)  # of a float64 sum; float32 sums would be off by 1e-4 and more
     assert rms.mean == pytest.approx(float(mean), rel=error)
-    assert rms.var == pytest.approx(float(var), rel=2 * error + 2 * error * 1000)  # the mean's error in deviations, which are of 1
+    assert rms.var == pytest.approx(
+        float(var), rel=2 * error + 2 * error * 1000
+    )  # the mean's error in deviations, which are of 1
 
 
 def test_count_goes_on_past_a_billion_samples():
@@ -124,7 +129,9 @@ def test_normalise_is_mean_and_std_then_clip_in_float32():
     rms.restore({"count": np.ones(1), "mean": np.float64([1e8, 0]), "var": np.float64([4.0, 0.0])})
     out = rms.normalise(np.float64([[1e8 + 1, 0.05], [1e8 - 100, -0.3]]), clip=5.0)
     assert out.dtype == np.float32
-    np.testing.assert_allclose(out, [[0.5, 0.5], [-5, -3]], rtol=gamma(1))  # (1 / 2, 0.05 / floor 0.1), (-50 clipped, -0.3 / 0.1)
+    np.testing.assert_allclose(
+        out, [[0.5, 0.5], [-5, -3]], rtol=gamma(1)
+    )  # (1 / 2, 0.05 / floor 0.1), (-50 clipped, -0.3 / 0.1)
 
 
 def test_moments_of_one_process_are_numpys():

@@ -1,4 +1,5 @@
 """Streams of randomness: a function of their path, and no two alike."""
+
 import itertools
 
 import numpy as np
@@ -15,7 +16,9 @@ def test_purposes_are_different_numbers():
 
 def test_streams_of_every_seed_purpose_rank_and_iteration_are_distinct():
     paths = list(itertools.product((0, 1, 2**31, 2**32, 2**64 + 1), PURPOSES, (0, 1, 7), (0, 1, 2, 1000)))
-    first = {seeding.generator(seed, purpose, rank, iteration).integers(2**63) for seed, purpose, rank, iteration in paths}
+    first = {
+        seeding.generator(seed, purpose, rank, iteration).integers(2**63) for seed, purpose, rank, iteration in paths
+    }
     assert len(first) == len(paths)  # 300 draws of 63 bits coincide once in 2e14
 
 

@@ -1,4 +1,5 @@
 """Baselines' `tf_util` without a session: variables come back from their files, and what needs a session says what to write instead."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -48,10 +49,20 @@ def test_in_a_callback_a_state_is_the_trainings_policy(tmp_path):
     assert_same(pi, other)
 
 
-@pytest.mark.parametrize("function, instead", [("save_state", "pi.save"), ("load_state", "load_policy"), ("save_variables", "pi.save"),
-                                               ("load_variables", "load_policy")])
+@pytest.mark.parametrize(
+    "function, instead",
+    [
+        ("save_state", "pi.save"),
+        ("load_state", "load_policy"),
+        ("save_variables", "pi.save"),
+        ("load_variables", "load_policy"),
+    ],
+)
 def test_without_a_session_it_says_what_to_write(function, instead, tmp_path):
-    with pytest.raises(UserError, match=rf"{function}: there is no session .*write .*{instead}\(path\), or U\.{function[:4]}_variables\(path, variables=pi"):
+    with pytest.raises(
+        UserError,
+        match=rf"{function}: there is no session .*write .*{instead}\(path\), or U\.{function[:4]}_variables\(path, variables=pi",
+    ):
         getattr(U, function)(tmp_path / "model")
 
 
@@ -59,13 +70,20 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed(tmp_path):
     pi, before = policy(hid_size=4), policy(hid_size=4)
     U.save_variables(tmp_path / "policy", policy().get_variables())
     U.save_variables(tmp_path / "list", list(policy().get_variables()))
-    for path, variables in ((tmp_path / "policy", pi.get_variables()), (tmp_path / "list", list(pi.get_variables())),
-                            (tmp_path / "list", pi.get_variables()), (tmp_path / "policy", list(pi.get_variables())), (tmp_path / "none", pi.get_variables())):
+    for path, variables in (
+        (tmp_path / "policy", pi.get_variables()),
+        (tmp_path / "list", list(pi.get_variables())),
+        (tmp_path / "list", pi.get_variables()),
+        (tmp_path / "policy", list(pi.get_variables())),
+        (tmp_path / "none", pi.get_variables()),
+    ):
         with pytest.raises(UserError, match=path.name):
             U.load_variables(path, variables)
     assert_same(before, pi)
 
 
 def test_what_belongs_to_a_session_says_that_there_is_none():
-    with pytest.raises(AttributeError, match="no make_session, as there is no session: leave it out.*docs/migration.md"):
+    with pytest.raises(
+        AttributeError, match="no make_session, as there is no session: leave it out.*docs/migration.md"
+    ):
         U.make_session(num_cpu=1)

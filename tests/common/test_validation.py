@@ -1,4 +1,5 @@
 """What errors show of a value."""
+
 from common.validation import LONGEST_SHOWN, shown
 
 

@@ -1,4 +1,5 @@
 """Every command of the documentation is run, made small, or says why it is not; and those that are not are understood."""
+
 import argparse
 import importlib
 import re
@@ -15,13 +16,17 @@ from baselines_ppo.config.resolve import LIMITS, settings_for
 
 BASH = [block for block in BLOCKS if block.language == "bash" and not block.changed]
 RUN = [block for block in BASH if block.not_run is None and commands(block)]
-NOT_RUN = [one for block in BASH if block.not_run is not None for one in commands(block)] + [one for page in PAGES for one in inline_commands(page)]
+NOT_RUN = [one for block in BASH if block.not_run is not None for one in commands(block)] + [
+    one for page in PAGES for one in inline_commands(page)
+]
 
 
 def test_a_block_that_is_not_run_says_why():
     assert all(block.not_run is None or len(block.not_run.split()) >= 2 for block in BLOCKS)
     for page in PAGES:  # a note that stands before no block would leave the block behind it running
-        assert page.read_text(encoding="utf-8").count("<!-- not run") == sum(block.not_run is not None for block in blocks(page))
+        assert page.read_text(encoding="utf-8").count("<!-- not run") == sum(
+            block.not_run is not None for block in blocks(page)
+        )
 
 
 def test_a_line_of_bash_is_a_command_of_this_project_or_its_block_says_why_it_is_not_run():
@@ -29,6 +34,7 @@ def test_a_line_of_bash_is_a_command_of_this_project_or_its_block_says_why_it_is
 
 
 # ---- understood
+
 
 class Understood(Exception):
     """Raised where a command would begin its work."""
@@ -47,6 +53,7 @@ def test_commands_are_understood_as_they_stand(command, page_folder, monkeypatch
         def parse_args(self, argv=None, namespace=None):
             original(self, argv)
             raise Understood
+
         monkeypatch.setattr("baselines_ppo.cli.parser.Parser.parse_args", parse_args)
         with pytest.raises(Understood):
             importlib.import_module(f"baselines_ppo.{command.module}.__main__").main(list(command.words))
@@ -67,8 +74,11 @@ def understand(command):
 
 # ---- made small
 
-SMALL = {"ppo": {"--timesteps-per-actorbatch": "256", "--optim-batchsize": "64", "--optim-epochs": "1"},
-         "trpo": {"--timesteps-per-batch": "256"}, "vpg": {"--timesteps-per-actorbatch": "256"}}
+SMALL = {
+    "ppo": {"--timesteps-per-actorbatch": "256", "--optim-batchsize": "64", "--optim-epochs": "1"},
+    "trpo": {"--timesteps-per-batch": "256"},
+    "vpg": {"--timesteps-per-actorbatch": "256"},
+}
 LONG = tuple(f"--{name.replace('_', '-')}" for name in LIMITS)
 
 
@@ -85,14 +95,27 @@ def smaller(command):
     """A command's words with its length, segments and epochs taken down; of several values of a sweep's setting the first."""
     words = list(command.words)
     if command.module == "sweep":
-        words = [re.sub(r"^(\d+)-\d+$", r"\1", word) for word, before in zip(words, ("", *words)) if word.startswith("--") or before.startswith("--")]
-        return words if "--env" not in words else without(words, LONG) + ["--max-iters", "1", "--report", "false", *pairs(SMALL["ppo"] | {"--num-envs": "1"})]
+        words = [
+            re.sub(r"^(\d+)-\d+$", r"\1", word)
+            for word, before in zip(words, ("", *words))
+            if word.startswith("--") or before.startswith("--")
+        ]
+        return (
+            words
+            if "--env" not in words
+            else without(words, LONG)
+            + ["--max-iters", "1", "--report", "false", *pairs(SMALL["ppo"] | {"--num-envs": "1"})]
+        )
     if command.module != "run":
         return words
     if "--play" in words or "--video" in words:
         return without(words, ["--eval-episodes"]) + (["--eval-episodes", "1"] if "--eval-episodes" in words else [])
     if "--resume" in words:
-        return without(words, LONG) + ["--report", "false"] + (["--max-iters", "2"] if len(without(words, LONG)) < len(words) else [])
+        return (
+            without(words, LONG)
+            + ["--report", "false"]
+            + (["--max-iters", "2"] if len(without(words, LONG)) < len(words) else [])
+        )
     settings = understand(command)
     if settings is None or "--print-config" in words:
         return words
@@ -116,7 +139,16 @@ def base(tmp_path_factory, monkeypatch):
     """A small run on Pendulum, to stand for what a block reads and none of its commands makes."""
     folder = tmp_path_factory.getbasetemp() / "base"
     if not folder.exists():
-        words = ["--env", "Pendulum-v1", "--max-iters", "1", "--quiet", "--report", "false", *pairs(SMALL["ppo"] | {"--num-envs": "1"})]
+        words = [
+            "--env",
+            "Pendulum-v1",
+            "--max-iters",
+            "1",
+            "--quiet",
+            "--report",
+            "false",
+            *pairs(SMALL["ppo"] | {"--num-envs": "1"}),
+        ]
         assert jobs.main_here(*words, "--run-dir", folder) == 0
     return folder
 
@@ -125,14 +157,20 @@ def makes(command):
     """What a command writes, where it says so."""
     if command.module == "export":
         return command.words[-1]
-    return None if "--resume" in command.words else option(command.words, {"run": "--run-dir", "sweep": "--sweep-dir", "plot": "--out"}.get(command.module))
+    return (
+        None
+        if "--resume" in command.words
+        else option(command.words, {"run": "--run-dir", "sweep": "--sweep-dir", "plot": "--out"}.get(command.module))
+    )
 
 
 def carry_out(command, folder):
     """Run a command in the working directory; returns the exit status. The first that a launcher starts has two ranks, the others one."""
     words = smaller(command)
     if command == LAUNCHED:
-        finished = subprocess.run(jobs.command(2, jobs.RUN_UNCOMPILED, *words), cwd=folder, capture_output=True, text=True, timeout=240)
+        finished = subprocess.run(
+            jobs.command(2, jobs.RUN_UNCOMPILED, *words), cwd=folder, capture_output=True, text=True, timeout=240
+        )
         assert finished.returncode == 0, finished.stderr[-2000:]
         return 0
     if command.module == "run":
@@ -184,8 +222,21 @@ def test_an_equation_is_changed_as_the_recipe_says(tmp_path):
     train, sweep, plot = (list(one.words) for block in blocks(page) if block.changed for one in commands(block))
     folder = plot[0]
     small = pairs(SMALL["ppo"] | {"--max-iters": "1", "--report": "false", "--run-dir": f"{folder}/run"})
-    done = subprocess.run([sys.executable, "-c", DRIVER, repr([["run", *train, *small], ["sweep", *sweep[:-1], "runs/planned", "--dry-run"], ["plot", *plot]])],
-                          cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            DRIVER,
+            repr([["run", *train, *small], ["sweep", *sweep[:-1], "runs/planned", "--dry-run"], ["plot", *plot]]),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    assert f"ppo ({option(train, '--objective')})" in done.stdout and done.stdout.count(f"--objective {option(train, '--objective')}") == 5
+    assert (
+        f"ppo ({option(train, '--objective')})" in done.stdout
+        and done.stdout.count(f"--objective {option(train, '--objective')}") == 5
+    )
     assert f"{plot[2]}={option(train, '--objective')}" in done.stdout

@@ -1,4 +1,5 @@
 """The documentation is true: its Python runs, its tables are the code's, its links and names lead somewhere. `test_doc_commands.py` has its commands."""
+
 import inspect
 import re
 from dataclasses import fields
@@ -16,6 +17,7 @@ named_by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.ste
 
 
 # ---- links and names
+
 
 @named_by_page
 def test_links_lead_somewhere(page):
@@ -40,6 +42,7 @@ def test_functions_that_are_named_exist(page):
 
 # ---- the table of settings
 
+
 def value(text):
     """A value as the tables write it."""
     words = {"none": None, "true": True, "false": False}
@@ -60,7 +63,14 @@ def default_in_code(name):
         return [run[name]]
     if name in POLICY_SETTINGS:
         from baselines_ppo import CnnPolicy, MlpPolicy
-        return list({inspect.signature(cls).parameters[name].default: None for cls in (MlpPolicy, CnnPolicy) if name in inspect.signature(cls).parameters})
+
+        return list(
+            {
+                inspect.signature(cls).parameters[name].default: None
+                for cls in (MlpPolicy, CnnPolicy)
+                if name in inspect.signature(cls).parameters
+            }
+        )
     defaults = [one.default for one in algorithm_fields()[name].values()]
     return defaults[:1] if len(set(defaults)) == 1 else defaults
 
@@ -69,8 +79,14 @@ def presets_in_code(name):
     """{preset: its value} where that is not the default."""
     found = {}
     for preset, one in PRESETS.items():
-        own = {"num_timesteps": one.num_timesteps, "num_envs": one.num_envs, "alg": one.alg, "checkpoint_every": one.checkpoint_every, "stagger": one.stagger,
-               "batch": "per-rank" if one.per_rank else "total"}
+        own = {
+            "num_timesteps": one.num_timesteps,
+            "num_envs": one.num_envs,
+            "alg": one.alg,
+            "checkpoint_every": one.checkpoint_every,
+            "stagger": one.stagger,
+            "batch": "per-rank" if one.per_rank else "total",
+        }
         own |= one.learn | one.policy.get("cnn", {}) | one.policy.get("mlp", {})
         base = {"num_envs": 1, "alg": "ppo", "batch": "total", "checkpoint_every": 25, "stagger": False}.get(name)
         if base is None and name in algorithm_fields():
@@ -93,24 +109,38 @@ def test_every_setting_has_a_row_with_meaning_unit_and_advice(settings_rows):
 
 
 def test_every_flag_that_is_no_setting_has_a_row():
-    flags = {name for action in build_parser()._actions if action.dest not in setting_names() for name in action.option_strings if name.startswith("--")}
+    flags = {
+        name
+        for action in build_parser()._actions
+        if action.dest not in setting_names()
+        for name in action.option_strings
+        if name.startswith("--")
+    }
     assert {row["flag"].strip("`") for row in rows(SETTINGS, "flag")} == flags
 
 
 @pytest.mark.parametrize("name", sorted(setting_names()))
 def test_the_tables_default_and_presets_are_the_codes(settings_rows, name):
     row = settings_rows[name]
-    assert [value(text) for text in re.findall(r"`([^`]+)`", row["default"])] == [same(one) for one in default_in_code(name)]
-    found = dict(part.strip().replace("`", "").split(" ", 1) for part in row["presets with another"].split(";") if part.strip())
+    assert [value(text) for text in re.findall(r"`([^`]+)`", row["default"])] == [
+        same(one) for one in default_in_code(name)
+    ]
+    found = dict(
+        part.strip().replace("`", "").split(" ", 1) for part in row["presets with another"].split(";") if part.strip()
+    )
     assert {preset: value(text) for preset, text in found.items()} == presets_in_code(name)
 
 
 def test_the_bases_that_presets_are_compared_with_are_the_codes():
-    assert [(one.name, one.default) for one in fields(Preset) if one.name in ("num_envs", "alg", "per_rank", "stagger", "checkpoint_every")] == \
-        [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("stagger", False), ("checkpoint_every", 25)]
+    assert [
+        (one.name, one.default)
+        for one in fields(Preset)
+        if one.name in ("num_envs", "alg", "per_rank", "stagger", "checkpoint_every")
+    ] == [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("stagger", False), ("checkpoint_every", 25)]
 
 
 # ---- the table of returns
+
 
 def test_the_readmes_returns_are_the_benchmarks():
     measured = {row["task"]: row for row in rows(jobs.ROOT / "benchmarks" / "results" / "returns-table.md", "task")}
@@ -118,17 +148,27 @@ def test_the_readmes_returns_are_the_benchmarks():
     assert shown.keys() == measured.keys()
     for env, row in shown.items():
         bars = [measured[env][name].split(" ")[0] for name in ("best published", "aim")]
-        assert row["final policy, seeds 0 to 4"].replace("*", "") == measured[env]["100 deterministic episodes, mean ± deviation over seeds"]
+        assert (
+            row["final policy, seeds 0 to 4"].replace("*", "")
+            == measured[env]["100 deterministic episodes, mean ± deviation over seeds"]
+        )
         assert row["final policy, seeds 0 to 4"].startswith("**") == measured[env]["best published"].endswith("reached")
         assert [row["best published PPO"], row["our aim"]] == bars and measured[env]["seeds"] == "5"
 
 
 # ---- blocks of Python
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(block.language == "python" for block in blocks(page))], ids=lambda page: page.stem)
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if any(block.language == "python" for block in blocks(page))],
+    ids=lambda page: page.stem,
+)
 def test_python_runs_as_it_stands(page, page_folder, monkeypatch):
     page_folder(page)
-    monkeypatch.setattr("common.policies.base.Policy.xla", False)  # whose compilation would take three quarters of the time
+    monkeypatch.setattr(
+        "common.policies.base.Policy.xla", False
+    )  # whose compilation would take three quarters of the time
     namespace = {"__name__": "__main__"}
     for block in blocks(page):
         if block.language == "python":

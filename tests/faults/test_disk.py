@@ -1,4 +1,5 @@
 """What happens to a run whose files cannot be written: one line that says what is left, status 1, and a resume that ends with the same bits."""
+
 import json
 import os
 import resource
@@ -37,9 +38,15 @@ def small_disk():
 
     def mount(folder):
         folder.mkdir(parents=True)
-        if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
+        if (
+            os.geteuid()
+            or subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True
+            ).returncode
+        ):
             pytest.skip("may not mount")
         mounted.append(folder)
+
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "-l", folder], check=True)
@@ -66,16 +73,35 @@ def goes_on(run, whole):
 
 
 # what a writer is refused, and what the run says; each goes on from what the one before has left
-REFUSALS = [(("open", "config.json", 1, "EACCES"), "config.json: Permission denied; there is no checkpoint; make it writable and start again"),
-            (("open", "config.json", 2, "ENOSPC"), "config.json: No space left on device; there is no checkpoint yet; make room and start again with --resume"),
-            (("write", "0.1.monitor.csv", 2, "EDQUOT"), "0.1.monitor.csv: Disk quota exceeded; "
-             "there is no checkpoint yet; make room and start again with --resume"),
-            (("fsync", "ckpt-00000006", 1, "ENOSPC"), "checkpoints/ckpt-00000006.safetensors: No space left on device; "
-             "the last whole checkpoint is ckpt-00000003.safetensors; make room and go on with --resume"),
-            (("open", "ckpt-00000006", 1, "all files"), "checkpoints/ckpt-00000006.safetensors: Too many open files; "
-             "the last whole checkpoint is ckpt-00000003.safetensors; allow more open files (ulimit -n) and go on with --resume"),
-            (("rename", "policy/.policy", 1, "EROFS"), "policy/policy.safetensors: Read-only file system; "
-             "the last whole checkpoint is ckpt-00000014-forced.safetensors; make it writable and go on with --resume")]
+REFUSALS = [
+    (
+        ("open", "config.json", 1, "EACCES"),
+        "config.json: Permission denied; there is no checkpoint; make it writable and start again",
+    ),
+    (
+        ("open", "config.json", 2, "ENOSPC"),
+        "config.json: No space left on device; there is no checkpoint yet; make room and start again with --resume",
+    ),
+    (
+        ("write", "0.1.monitor.csv", 2, "EDQUOT"),
+        "0.1.monitor.csv: Disk quota exceeded; there is no checkpoint yet; make room and start again with --resume",
+    ),
+    (
+        ("fsync", "ckpt-00000006", 1, "ENOSPC"),
+        "checkpoints/ckpt-00000006.safetensors: No space left on device; "
+        "the last whole checkpoint is ckpt-00000003.safetensors; make room and go on with --resume",
+    ),
+    (
+        ("open", "ckpt-00000006", 1, "all files"),
+        "checkpoints/ckpt-00000006.safetensors: Too many open files; "
+        "the last whole checkpoint is ckpt-00000003.safetensors; allow more open files (ulimit -n) and go on with --resume",
+    ),
+    (
+        ("rename", "policy/.policy", 1, "EROFS"),
+        "policy/policy.safetensors: Read-only file system; "
+        "the last whole checkpoint is ckpt-00000014-forced.safetensors; make it writable and go on with --resume",
+    ),
+]
 
 
 def go_on_to_the_end(run, whole):
@@ -101,7 +127,8 @@ def test_tensorboards_events_that_cannot_be_written_are_told_alike(whole, tmp_pa
     """They are the first to grow over 6,500 bytes; a checkpoint has 6,100."""
     run = tmp_path / "run"
     assert refused(words_for(run), tmp_path, None, small_files) == (
-        "tb: File too large; the last whole checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and go on with --resume")
+        "tb: File too large; the last whole checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and go on with --resume"
+    )
     go_on_to_the_end(run, whole)
 
 
@@ -110,14 +137,28 @@ def test_a_full_disk_and_one_that_is_remounted_read_only(whole, tmp_path, small_
     run = tmp_path / "run"
     for name in ("checkpoints", "tb"):
         small_disk(run / name)
-    room, fill = ("No space left on device", "make room"), f"head -c 1M /dev/zero > {run}/{{}}/filler 2> {tmp_path}/said || true"
+    room, fill = (
+        ("No space left on device", "make room"),
+        f"head -c 1M /dev/zero > {run}/{{}}/filler 2> {tmp_path}/said || true",
+    )
     for fault, (why, fix), file, mend in (
-            (("open", "ckpt-00000006", 1, fill.format("checkpoints")), room, "checkpoints/ckpt-00000006.safetensors", f"rm {run}/checkpoints/filler"),
-            (("write", "progress.csv", 1, fill.format("tb")), room, "tb", f"rm {run}/tb/filler"),
-            (("open", "ckpt-00000006", 1, f"mount -o remount,ro {run}/checkpoints"), ("Read-only file system", "make it writable"),
-             "checkpoints/ckpt-00000006.safetensors", f"mount -o remount,rw {run}/checkpoints")):
+        (
+            ("open", "ckpt-00000006", 1, fill.format("checkpoints")),
+            room,
+            "checkpoints/ckpt-00000006.safetensors",
+            f"rm {run}/checkpoints/filler",
+        ),
+        (("write", "progress.csv", 1, fill.format("tb")), room, "tb", f"rm {run}/tb/filler"),
+        (
+            ("open", "ckpt-00000006", 1, f"mount -o remount,ro {run}/checkpoints"),
+            ("Read-only file system", "make it writable"),
+            "checkpoints/ckpt-00000006.safetensors",
+            f"mount -o remount,rw {run}/checkpoints",
+        ),
+    ):
         assert refused(words_for(run), tmp_path, fault) == (
-            f"{file}: {why}; the last whole checkpoint is ckpt-00000003.safetensors; {fix} and go on with --resume")
+            f"{file}: {why}; the last whole checkpoint is ckpt-00000003.safetensors; {fix} and go on with --resume"
+        )
         subprocess.run(mend, shell=True, check=True)
     go_on_to_the_end(run, whole)
 
@@ -127,15 +168,29 @@ def test_a_read_only_folder_is_refused_before_anything_is_made(tmp_path, small_d
     subprocess.run(["mount", "-o", "remount,ro", tmp_path / "disk"], check=True)
     ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "disk/run"], tmp_path)
     assert ended.returncode == 2
-    assert ended.stderr == f"run.py: error: cannot write to run directory {tmp_path}/disk/run: Read-only file system; choose another --run-dir\n"
+    assert (
+        ended.stderr
+        == f"run.py: error: cannot write to run directory {tmp_path}/disk/run: Read-only file system; choose another --run-dir\n"
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row", "file"), [(2, "{0}"), (3, "checkpoints/ckpt-00000003.safetensors")])  # before an evaluation, and a checkpoint
-@pytest.mark.parametrize(("command", "why"), [
-    ("rm -r {0}", "No such file or directory"),
-    ("mv {0} {0}-gone && mkdir -p {0}/checkpoints {0}/best {0}/tb", "the run's folder has been replaced by another")])
-def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_is_left_alone(row, file, command, why, tmp_path):
+@pytest.mark.parametrize(
+    ("row", "file"), [(2, "{0}"), (3, "checkpoints/ckpt-00000003.safetensors")]
+)  # before an evaluation, and a checkpoint
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("rm -r {0}", "No such file or directory"),
+        (
+            "mv {0} {0}-gone && mkdir -p {0}/checkpoints {0}/best {0}/tb",
+            "the run's folder has been replaced by another",
+        ),
+    ],
+)
+def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_is_left_alone(
+    row, file, command, why, tmp_path
+):
     run = tmp_path / "run"
     says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
     assert says == f"{file.format(run)}: {why}; there is no checkpoint; see where it has gone and start again"
@@ -148,7 +203,10 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
     try:
         if root:  # who may write everywhere
             os.seteuid(65534)
-        with pytest.raises(UserError, match=f"^cannot write to run directory {tmp_path}/run: Permission denied; choose another run_dir$"):
+        with pytest.raises(
+            UserError,
+            match=f"^cannot write to run directory {tmp_path}/run: Permission denied; choose another run_dir$",
+        ):
             RunFolder(tmp_path / "run")
     finally:
         if root:
@@ -157,8 +215,13 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command, why", [("rm -r {0}", "No such file or directory"),
-                                          ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the run's folder has been replaced by another")])
+@pytest.mark.parametrize(
+    "command, why",
+    [
+        ("rm -r {0}", "No such file or directory"),
+        ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the run's folder has been replaced by another"),
+    ],
+)
 def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):
     folder, log = RunFolder(tmp_path / "run"), Rows()
     folder.claim()
@@ -166,9 +229,20 @@ def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, w
     def take_away(names, _):
         if names["iters_so_far"] == 2:
             subprocess.run(command.format(folder.path), shell=True, check=True)
+
     with pytest.raises(CannotWrite, match=f"^cannot write {folder.path}: {why}$"):
-        pposgd_simple.learn(Identity(gym.spaces.Discrete(2)), uncompiled, timesteps_per_actorbatch=16, optim_batchsize=16, optim_epochs=1, max_iters=9,
-                            seed=0, logger=log, folder=folder, callback=take_away)
+        pposgd_simple.learn(
+            Identity(gym.spaces.Discrete(2)),
+            uncompiled,
+            timesteps_per_actorbatch=16,
+            optim_batchsize=16,
+            optim_epochs=1,
+            max_iters=9,
+            seed=0,
+            logger=log,
+            folder=folder,
+            callback=take_away,
+        )
     folder.release()
     assert len(log.rows) == 2 and not [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
 
@@ -176,7 +250,9 @@ def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, w
 @pytest.mark.slow
 def test_an_environments_own_oserror_is_not_taken_for_ours(tmp_path):
     environ = os.environ | {"PYTHONPATH": str(Path(file_faults.__file__).parent)}
-    ended = jobs.run(1, jobs.RUN, "--env", "odd_envs:Oserror-v0", "--max-iters", "3", "--run-dir", tmp_path / "run", env=environ)
+    ended = jobs.run(
+        1, jobs.RUN, "--env", "odd_envs:Oserror-v0", "--max-iters", "3", "--run-dir", tmp_path / "run", env=environ
+    )
     assert ended.returncode == 1 and "No space left on device" in ended.stderr and "cannot write" not in ended.stderr
 
 
@@ -184,12 +260,17 @@ def test_an_environments_own_oserror_is_not_taken_for_ours(tmp_path):
 def test_two_ranks_of_which_one_cannot_write_end_both_in_one_line_and_go_on(tmp_path):
     assert jobs.run(2, jobs.RUN, *SHORT, "--run-dir", tmp_path / "whole").returncode == 0
     run = tmp_path / "run"
-    for rank, fault, file in ((1, ("write", "1.0.monitor.csv", 8, "ENOSPC"), "1.0.monitor.csv"),
-                              (0, ("fsync", "ckpt-00000009", 1, "ENOSPC"), "checkpoints/ckpt-00000009.safetensors")):
+    for rank, fault, file in (
+        (1, ("write", "1.0.monitor.csv", 8, "ENOSPC"), "1.0.monitor.csv"),
+        (0, ("fsync", "ckpt-00000009", 1, "ENOSPC"), "checkpoints/ckpt-00000009.safetensors"),
+    ):
         ended = jobs.run(2, file_faults.__file__, json.dumps([rank, fault]), *words_for(run))
         assert ended.returncode == 1
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("rank "))
-        assert line.startswith(f"rank {rank} on host ") and f"cannot write {run}/{file}: No space left on device; the last whole checkpoint is ckpt-0" in line
+        assert (
+            line.startswith(f"rank {rank} on host ")
+            and f"cannot write {run}/{file}: No space left on device; the last whole checkpoint is ckpt-0" in line
+        )
         assert "Traceback" not in ended.stderr
         jobs.wait_gone(run)
     assert jobs.run(2, jobs.RUN, *words_for(run)).returncode == 0
@@ -211,11 +292,15 @@ def no_screen():
 def test_a_screen_that_takes_no_more_does_not_end_the_run(whole, tmp_path):
     ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "run"], tmp_path, prepare=no_screen)
     assert ended.returncode == 0
-    assert ended.stderr == "baselines_ppo: standard output takes no more (No space left on device): nothing further is shown, the run goes on\n"
+    assert (
+        ended.stderr
+        == "baselines_ppo: standard output takes no more (No space left on device): nothing further is shown, the run goes on\n"
+    )
     assert_same_run(tmp_path / "run", whole)
 
 
 # ---- the parts
+
 
 @pytest.fixture
 def file_size():

@@ -1,4 +1,5 @@
 """A few hundred damaged and forged files through every loader, in a process of its own; `benchmarks/robustness/fuzz_loads.py` has the hundred thousand."""
+
 import json
 import os
 import sys
@@ -39,19 +40,40 @@ IN_TURN = """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="its limits are Linux's")
-@pytest.mark.parametrize("broken, says", [
-    (IN_TURN, ["KeyError", "MemoryError", "Touched", "pickle.find_class", "made longer", "died of SIGABRT"]),
-    ("\n            while True: pass\n", ["took too long"])])
+@pytest.mark.parametrize(
+    "broken, says",
+    [
+        (IN_TURN, ["KeyError", "MemoryError", "Touched", "pickle.find_class", "made longer", "died of SIGABRT"]),
+        ("\n            while True: pass\n", ["took too long"]),
+    ],
+)
 def test_loaders_that_go_wrong_are_caught_and_their_files_kept(broken, says, tmp_path):
     """What the check above is worth: the loaders of a copy of the benchmark are broken, each time in another way."""
     copy = tmp_path / "benchmarks" / "robustness"
     copy.mkdir(parents=True)
-    for name in ("__init__.py", "paths.py", *(f"robustness/{name}.py" for name in ("__init__", "fuzz_loads", "fuzz_child", "fuzz_mutations"))):
+    for name in (
+        "__init__.py",
+        "paths.py",
+        *(f"robustness/{name}.py" for name in ("__init__", "fuzz_loads", "fuzz_child", "fuzz_mutations")),
+    ):
         code = (jobs.ROOT / "benchmarks" / name).read_text()
-        code = code.replace("    def read(self, path):\n", f"    def read(self, path):\n        if self.watching:{broken}")
+        code = code.replace(
+            "    def read(self, path):\n", f"    def read(self, path):\n        if self.watching:{broken}"
+        )
         (tmp_path / "benchmarks" / name).write_text(code)
-    done = jobs.run(1, *FUZZ, "--inputs", len(says), "--seconds", 2, "--keep", tmp_path / "failures", timeout=400, cwd=tmp_path,
-                    env=os.environ | {"PYTHONPATH": str(jobs.ROOT)})
+    done = jobs.run(
+        1,
+        *FUZZ,
+        "--inputs",
+        len(says),
+        "--seconds",
+        2,
+        "--keep",
+        tmp_path / "failures",
+        timeout=400,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(jobs.ROOT)},
+    )
     assert done.returncode == 1, done.stderr
     failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED ")]
     assert len(failed) == len(says) == len(list((tmp_path / "failures").iterdir())), failed
@@ -62,8 +84,11 @@ def test_mutations_keep_what_they_do_not_touch_and_make_a_right_file_of_it(tmp_p
     import numpy as np
 
     from common.storage.array_files import load_arrays, save_arrays
+
     path = tmp_path / "whole.safetensors"
-    save_arrays(path, {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"format": "test", "settings": {"a": [1, 2]}})
+    save_arrays(
+        path, {"w": np.arange(6, dtype=np.float32).reshape(2, 3)}, {"format": "test", "settings": {"a": [1, 2]}}
+    )
     entries, metadata, body = taken_apart(path.read_bytes())
     for op in NODES:
         changed = json.loads(json.dumps(metadata))

@@ -1,4 +1,5 @@
 """Several hosts: the same bits as on one, and an end with a reason when the link between them is cut."""
+
 import itertools
 import subprocess
 import sys
@@ -27,8 +28,33 @@ def pair(tmp_path):
 
 
 def words(run_dir, iterations, averaging, *more):
-    return [RUN, "--env", "CartPole-v1", "--run-dir", run_dir, "--max-iters", iterations, "--num-envs", 1, "--batch", "per-rank", "--timesteps-per-actorbatch",
-            128, "--optim-batchsize", 64, "--averaging", averaging, "--checkpoint-every", 5, "--report", "false", "--quiet", "--stall-timeout", STALL, *more]
+    return [
+        RUN,
+        "--env",
+        "CartPole-v1",
+        "--run-dir",
+        run_dir,
+        "--max-iters",
+        iterations,
+        "--num-envs",
+        1,
+        "--batch",
+        "per-rank",
+        "--timesteps-per-actorbatch",
+        128,
+        "--optim-batchsize",
+        64,
+        "--averaging",
+        averaging,
+        "--checkpoint-every",
+        5,
+        "--report",
+        "false",
+        "--quiet",
+        "--stall-timeout",
+        STALL,
+        *more,
+    ]
 
 
 def weights(run_dir):
@@ -42,14 +68,21 @@ def test_two_hosts_learn_what_one_does(averaging, pair, tmp_path):
     asked = (3, "gather") if averaging == "gather" else (1, "average", "--adam-epsilon", 1, "--optim-stepsize", 0.01)
     assert run(4, *words(tmp_path / "one", *asked)).returncode == 0
     before = pair.packets()
-    done = subprocess.run(pair.command(mpirun(), 4, sys.executable, *words(tmp_path / "two", *asked)), capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        pair.command(mpirun(), 4, sys.executable, *words(tmp_path / "two", *asked)),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
     assert done.returncode == 0, done.stderr
     assert pair.packets() - before > 100  # it went by the network
     assert {record["host"] for record in read_heartbeats(tmp_path / "two" / "ranks").values()} == set(pair.names)
     if averaging == "gather":
         assert np.array_equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
     else:  # 20 steps of 0.01 times the error of a gradient: a mean of 256 rows through three layers of 64, of a size of 40 (V's targets are some 20)
-        np.testing.assert_allclose(weights(tmp_path / "one"), weights(tmp_path / "two"), rtol=0, atol=2 * 20 * 0.01 * gamma(256 + 6 * 64) * 40)
+        np.testing.assert_allclose(
+            weights(tmp_path / "one"), weights(tmp_path / "two"), rtol=0, atol=2 * 20 * 0.01 * gamma(256 + 6 * 64) * 40
+        )
 
 
 def test_a_cut_link_ends_the_job_with_a_reason_and_the_run_goes_on_when_it_is_mended(pair, tmp_path):
@@ -70,5 +103,7 @@ def test_a_cut_link_ends_the_job_with_a_reason_and_the_run_goes_on_when_it_is_me
     pair.link("up")
     reached = max(int(path.name[5:13]) for path in (tmp_path / "run" / "checkpoints").glob("ckpt-*"))
     more = ["--resume", "--run-dir", tmp_path / "run", "--max-iters", reached + 10]
-    done = subprocess.run(pair.command(mpirun(), 2, sys.executable, RUN, *more), capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        pair.command(mpirun(), 2, sys.executable, RUN, *more), capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 """Killed at any moment, also within any operation on a file: what is resumed ends with the same bits, and nothing is torn, doubled, lost or left over."""
+
 import json
 import os
 import random
@@ -16,27 +17,39 @@ from run_files import SHORT, assert_same_run
 from common.runs.run_directory import RunFolder
 
 # in the order in which one run meets them; each but the first goes on from what the one before has left
-FEW = [("rename", "config.json", 1, "kill"),        # nothing but .lock and half of a config.json: started again
-       ("write", "progress.json", 2, "half"),       # no checkpoint yet
-       ("fsync", "ckpt-00000006", 1, "half"),
-       ("truncate", "progress.csv", 1, "kill"),     # while logs are being taken back
-       ("remove", "ckpt-00000003", 1, "kill"),      # the third checkpoint is whole, the first not yet dropped
-       ("fsync", "policy/.policy", 1, "half")]      # after the last checkpoint
-MANY = [("open", "config.json", 1, "kill"), *FEW[:2],
-        ("rename", "config.json", 2, "kill"),       # that a resume writes, for the second time: with what was chosen automatically
-        ("write", "0.1.monitor.csv", 2, "half"),
-        ("open", "best/", 1, "kill"),
-        ("rename", "ckpt-00000003", 1, "kill"),
-        ("fsync", "checkpoints$", 1, "kill"),       # renamed, and not yet told to the disk
-        ("open", "ckpt-00000006", 1, "kill"),
-        *FEW[2:4],
-        ("write", "evaluations.csv", 1, "half"),
-        ("fsync", "monitor.csv", 1, "kill"),
-        ("rename", "ckpt-00000009", 1, "kill"),
-        *FEW[4:5],
-        ("write", "progress.csv", 2, "kill"),
-        ("fsync", "ckpt-00000014-forced", 1, "half"),
-        ("mkdir", "policy$", 1, "kill"), ("rename", "policy/.policy", 1, "kill"), *FEW[5:]]
+FEW = [
+    ("rename", "config.json", 1, "kill"),  # nothing but .lock and half of a config.json: started again
+    ("write", "progress.json", 2, "half"),  # no checkpoint yet
+    ("fsync", "ckpt-00000006", 1, "half"),
+    ("truncate", "progress.csv", 1, "kill"),  # while logs are being taken back
+    ("remove", "ckpt-00000003", 1, "kill"),  # the third checkpoint is whole, the first not yet dropped
+    ("fsync", "policy/.policy", 1, "half"),
+]  # after the last checkpoint
+MANY = [
+    ("open", "config.json", 1, "kill"),
+    *FEW[:2],
+    (
+        "rename",
+        "config.json",
+        2,
+        "kill",
+    ),  # that a resume writes, for the second time: with what was chosen automatically
+    ("write", "0.1.monitor.csv", 2, "half"),
+    ("open", "best/", 1, "kill"),
+    ("rename", "ckpt-00000003", 1, "kill"),
+    ("fsync", "checkpoints$", 1, "kill"),  # renamed, and not yet told to the disk
+    ("open", "ckpt-00000006", 1, "kill"),
+    *FEW[2:4],
+    ("write", "evaluations.csv", 1, "half"),
+    ("fsync", "monitor.csv", 1, "kill"),
+    ("rename", "ckpt-00000009", 1, "kill"),
+    *FEW[4:5],
+    ("write", "progress.csv", 2, "kill"),
+    ("fsync", "ckpt-00000014-forced", 1, "half"),
+    ("mkdir", "policy$", 1, "kill"),
+    ("rename", "policy/.policy", 1, "kill"),
+    *FEW[5:],
+]
 
 
 @pytest.fixture(scope="module")
@@ -90,15 +103,32 @@ def shim(tmp_path_factory):
     if compiler is None or sys.platform != "linux":
         pytest.skip("needs Linux and a C compiler")
     path = tmp_path_factory.mktemp("shim") / "kill_in_fwrite.so"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", path, Path(file_faults.__file__).with_name("kill_in_fwrite.c"), "-ldl"], check=True)
+    subprocess.run(
+        [
+            compiler,
+            "-shared",
+            "-fPIC",
+            "-O1",
+            "-o",
+            path,
+            Path(file_faults.__file__).with_name("kill_in_fwrite.c"),
+            "-ldl",
+        ],
+        check=True,
+    )
     return path
 
 
 @pytest.mark.slow
 def test_killed_within_writes_that_python_does_not_make(whole, shim, tmp_path):
-    run, same = tmp_path / "run", {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")}  # as `whole` was compiled
+    run, same = (
+        tmp_path / "run",
+        {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")},
+    )  # as `whole` was compiled
     for count, half in NATIVE.items():
-        fault = {"LD_PRELOAD": str(shim), "KILL_IN": f"{run}/tb/", "KILL_AT": str(count)} | ({"KILL_HALF": "1"} if half else {})
+        fault = {"LD_PRELOAD": str(shim), "KILL_IN": f"{run}/tb/", "KILL_AT": str(count)} | (
+            {"KILL_HALF": "1"} if half else {}
+        )
         killed = jobs.run(1, jobs.RUN, *words_for(run), env=os.environ | same | fault)
         assert killed.returncode == -signal.SIGKILL, (count, killed.stderr)
         assert_checkpoints_are_whole(run)
@@ -139,8 +169,12 @@ def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits
     run, moments = tmp_path / "run", random.Random(0)
     for _ in range(6):
         row = moments.randint(1, 13)
-        jobs.kill_when(4, [jobs.RUN, *words_for(run)], run, lambda row=row: (run / "progress.csv").exists() and
-                       (run / "progress.csv").read_bytes().count(b"\n") > row)
+        jobs.kill_when(
+            4,
+            [jobs.RUN, *words_for(run)],
+            run,
+            lambda row=row: (run / "progress.csv").exists() and (run / "progress.csv").read_bytes().count(b"\n") > row,
+        )
         assert_checkpoints_are_whole(run)
     ended = jobs.run(4, jobs.RUN, *words_for(run))
     assert ended.returncode == 0, ended.stderr
@@ -151,8 +185,14 @@ def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits
 @pytest.mark.timeout(1800)
 def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(whole_of_four, tmp_path):
     script, run = Path(file_faults.__file__), tmp_path / "broken"
-    for rank, fault in ((0, FEW[0]), (3, ("write", "3.0.monitor.csv", 2, "half")), (0, FEW[2]), (2, ("truncate", "2.1.monitor.csv", 1, "kill")),
-                        (1, ("fsync", "1.0.monitor.csv", 1, "kill")), (0, FEW[5])):
+    for rank, fault in (
+        (0, FEW[0]),
+        (3, ("write", "3.0.monitor.csv", 2, "half")),
+        (0, FEW[2]),
+        (2, ("truncate", "2.1.monitor.csv", 1, "kill")),
+        (1, ("fsync", "1.0.monitor.csv", 1, "kill")),
+        (0, FEW[5]),
+    ):
         killed = jobs.run(4, script, json.dumps([rank, fault]), *words_for(run))
         assert killed.returncode not in (0, 1, 2), (fault, killed.stderr)
         jobs.wait_gone(run)
@@ -168,12 +208,21 @@ def test_resume_of_a_run_that_was_killed_before_its_config_says_to_start_it(tmp_
     assert sorted(path.name for path in run.iterdir()) == [".lock", "checkpoints"]
     refused = file_faults.run(["--run-dir", run, "--resume"], tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr == f"run.py: error: --resume: there is no run in {run}; check --run-dir, or leave --resume out to start one\n"
+    assert (
+        refused.stderr
+        == f"run.py: error: --resume: there is no run in {run}; check --run-dir, or leave --resume out to start one\n"
+    )
 
 
 def test_what_killed_writers_left_half_done_is_removed_by_the_next_run(tmp_path):
     folder = RunFolder(tmp_path)
-    left = [".config.json.7.part", ".probe.7.part", ".film.7.part.gif", "checkpoints/.ckpt-00000003.safetensors.7.part", "best/.policy.safetensors.7.part"]
+    left = [
+        ".config.json.7.part",
+        ".probe.7.part",
+        ".film.7.part.gif",
+        "checkpoints/.ckpt-00000003.safetensors.7.part",
+        "best/.policy.safetensors.7.part",
+    ]
     kept = [".part", ".notes.part.txt", "mine.7.part", "best/policy.safetensors"]
     (tmp_path / "best").mkdir()
     for name in (*left, *kept):
@@ -187,5 +236,8 @@ def test_logs_are_taken_back_only_once_newer_checkpoints_are_gone(whole, tmp_pat
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     killed = file_faults.run(["--run-dir", run, "--resume", "exact"], tmp_path, ("truncate", "progress.csv", 1, "kill"))
-    assert killed.returncode == -signal.SIGKILL and (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
+    assert (
+        killed.returncode == -signal.SIGKILL
+        and (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
+    )
     assert RunFolder(run).checkpoints()[0].name == "ckpt-00000012.safetensors"

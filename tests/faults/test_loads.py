@@ -1,4 +1,5 @@
 """Policies that are damaged, foreign or made to attack are refused in one line before anything is built, also where their hash is right."""
+
 import json
 import os
 import pickle
@@ -26,10 +27,12 @@ def saved(tmp_path_factory):
 
 def put(*keys, value):
     """A change that puts a value deep into the metadata."""
+
     def change(arrays, metadata):
         for key in keys[:-1]:
             metadata = metadata[key]
         metadata[keys[-1]] = value
+
     return change
 
 
@@ -59,7 +62,10 @@ SAID = {
     "an int beyond floats": (put("settings", "ob_clip", value=10**400), ["ob_clip=1000"]),
     "a bool that is 1": (put("settings", "normalise_ob", value=1), ["normalise_ob=1"]),
     "an init of another version": (put("settings", "init", value=["normc"]), ["init=['normc']", "orthogonal"]),
-    "a setting of another version": (put("settings", "dropout", value=0.1), ["does not say how to build its MlpPolicy", "dropout"]),
+    "a setting of another version": (
+        put("settings", "dropout", value=0.1),
+        ["does not say how to build its MlpPolicy", "dropout"],
+    ),
     "a setting that is an argument": (put("settings", "ob_space", value=1), ["does not say how to build"]),
     "settings that are a list": (put("settings", value=[1]), ["does not say how to build"]),
     "no settings": (lose("settings"), ["does not say how to build", "settings"]),
@@ -67,23 +73,38 @@ SAID = {
     "a class that is a list": (put("class", value=[["\x1b[31m"]]), ["holds a [['\\x1b[31m']]"]),
     "the other class": (put("class", value="CnnPolicy"), ["images"]),
     "no class": (lose("class"), ["holds a None"]),
-    "another version of the format": (put("format", value="baselines_ppo.policy.2"), ["another version of this package"]),
+    "another version of the format": (
+        put("format", value="baselines_ppo.policy.2"),
+        ["another version of this package"],
+    ),
     "no format": (lose("format"), ["is a None"]),
     "another environment's observations": (put("ob_space", value=BOX | {"shape": [4]}), ["(3, 8)", "(4, 8)"]),
     "another environment's actions": (put("ac_space", value=DISCRETE), ["pol/final/w", "pol/final/b", "logstd"][:1]),
     "10^12 entries": (put("ob_space", value=BOX | {"shape": [10**6, 10**6]}), ["1000000000000 entries", "1,000,000"]),
-    "10^12 entries in parts": (put("ob_space", value={"kind": "Tuple", "spaces": [BOX | {"shape": [10**6]}] * 900}), ["900000000 entries"]),
+    "10^12 entries in parts": (
+        put("ob_space", value={"kind": "Tuple", "spaces": [BOX | {"shape": [10**6]}] * 900}),
+        ["900000000 entries"],
+    ),
     "10^12 places": (put("ob_space", value=DISCRETE | {"n": 10**12}), ["1000000000000 entries"]),
     "10^12 actions": (put("ac_space", value=DISCRETE | {"n": 10**12}), ["1000000000000 entries"]),
     "actions beyond 32 bits": (put("ac_space", value=DISCRETE | {"start": 2**40}), ["32 bits"]),
-    "100,000 factors": (put("ac_space", value={"kind": "MultiDiscrete", "nvec": [2] * 10**5, "start": [0] * 10**5}), ["100,000 parts"]),
-    "5,000 parts": (put("ob_space", value={"kind": "Tuple", "spaces": [DISCRETE] * 5000}), ["no description of a space"]),
+    "100,000 factors": (
+        put("ac_space", value={"kind": "MultiDiscrete", "nvec": [2] * 10**5, "start": [0] * 10**5}),
+        ["100,000 parts"],
+    ),
+    "5,000 parts": (
+        put("ob_space", value={"kind": "Tuple", "spaces": [DISCRETE] * 5000}),
+        ["no description of a space"],
+    ),
     "spaces in spaces": (put("ob_space", value=deep(100, BOX)), ["no description of a space"]),
     "a shape below 0": (put("ob_space", value=BOX | {"shape": [-3]}), ["shape=-3"]),
     "a shape of rank 60": (put("ob_space", value=BOX | {"shape": [1] * 60}), ["no description of a space"]),
     "a shape of 0 times much": (put("ob_space", value=BOX | {"shape": [0, 2**62]}), ["policy.safetensors"]),
     "a type of objects": (put("ob_space", value=BOX | {"dtype": "O"}), ["no description of a space"]),
-    "a type of many numbers": (put("ob_space", value=BOX | {"dtype": "(1000000,1000)f4"}), ["no description of a space"]),
+    "a type of many numbers": (
+        put("ob_space", value=BOX | {"dtype": "(1000000,1000)f4"}),
+        ["no description of a space"],
+    ),
     "a type of much text": (put("ob_space", value=BOX | {"dtype": "S1000000000"}), ["no description of a space"]),
     "bounds of text": (put("ob_space", value=BOX | {"low": "-8"}), ["no description of a space"]),
     "bounds of NaN": (put("ob_space", value=BOX | {"low": float("nan")}), ["no description of a space"]),
@@ -100,10 +121,18 @@ def test_a_policy_that_lies_about_itself_is_refused_before_it_is_built(case, sav
         load_policy(path)
 
 
-@pytest.mark.parametrize("name, x", [
-    ("000/pol/fc1/b", np.zeros(9, np.float32)), ("000/pol/fc1/b", np.zeros(8)), ("ob_rms/mean", np.zeros(4)), ("ob_rms/var", -np.ones(3)),
-    ("../../../etc/passwd", np.zeros(1)), ("x\n" * 10**5, np.zeros(1, np.float32)), ("ob_rms/count", np.float64([np.nan])),
-])
+@pytest.mark.parametrize(
+    "name, x",
+    [
+        ("000/pol/fc1/b", np.zeros(9, np.float32)),
+        ("000/pol/fc1/b", np.zeros(8)),
+        ("ob_rms/mean", np.zeros(4)),
+        ("ob_rms/var", -np.ones(3)),
+        ("../../../etc/passwd", np.zeros(1)),
+        ("x\n" * 10**5, np.zeros(1, np.float32)),
+        ("ob_rms/count", np.float64([np.nan])),
+    ],
+)
 def test_arrays_of_another_shape_type_or_name_are_refused(name, x, saved, tmp_path):
     path = forged.forge(saved, lambda arrays, metadata: arrays.update({name: x}), tmp_path / "policy.safetensors")
     with forged.refused(str(path)):
@@ -134,12 +163,19 @@ class Evil:
 
 
 FILES = {
-    "a pickle": pickle.dumps(Evil()), "a zip": b"PK\x03\x04" + bytes(500), "deep JSON": raw(b"[" * 10**6), "deep objects": raw(b'{"a":' * 10**5),
-    "a huge int": raw(b'{"__metadata__": ' + b"9" * 10**5 + b"}"), "an array of 2^60": raw(one("F32", [2**60], [0, 4])),
-    "none times 2^64": raw(one("F32", [0, 2**64 - 1], [0, 0])), "offsets below 0": raw(one("F32", [1], [-4, 0])),
+    "a pickle": pickle.dumps(Evil()),
+    "a zip": b"PK\x03\x04" + bytes(500),
+    "deep JSON": raw(b"[" * 10**6),
+    "deep objects": raw(b'{"a":' * 10**5),
+    "a huge int": raw(b'{"__metadata__": ' + b"9" * 10**5 + b"}"),
+    "an array of 2^60": raw(one("F32", [2**60], [0, 4])),
+    "none times 2^64": raw(one("F32", [0, 2**64 - 1], [0, 0])),
+    "offsets below 0": raw(one("F32", [1], [-4, 0])),
     "a shape below 0": raw(one("F32", [-1], [0, 4])),
-    "a wide offset": raw(one("F32", [1], [0, 2**63]), bytes(4)), "a type of a later version": raw(one("F8_E4M3", [4], [0, 4]), bytes(4)),
-    "rank 1000": raw(one("F32", [1] * 1000, [0, 4]), bytes(4)), "a header as long as 2^63": (2**63).to_bytes(8, "little") + bytes(99),
+    "a wide offset": raw(one("F32", [1], [0, 2**63]), bytes(4)),
+    "a type of a later version": raw(one("F8_E4M3", [4], [0, 4]), bytes(4)),
+    "rank 1000": raw(one("F32", [1] * 1000, [0, 4]), bytes(4)),
+    "a header as long as 2^63": (2**63).to_bytes(8, "little") + bytes(99),
 }
 
 
@@ -177,7 +213,9 @@ class Own(Policy):
 def test_a_class_of_ones_own_that_cannot_be_built_is_named_with_its_reason(saved, tmp_path):
     for width, reason in ((3, "RuntimeError: 'a\\nb'"), (4, "MemoryError")):
         own = {"class": "Own", "settings": {"width": width}}
-        path = forged.forge(saved, lambda arrays, metadata, own=own: metadata.update(own), tmp_path / "policy.safetensors")
+        path = forged.forge(
+            saved, lambda arrays, metadata, own=own: metadata.update(own), tmp_path / "policy.safetensors"
+        )
         with forged.refused(str(path), "Own", reason):
             Own.load(path)
 
@@ -189,10 +227,17 @@ def test_a_policys_file_does_not_choose_what_is_imported(saved, tmp_path):
     assert env_named_in({"env": "odd_envs:Nan-v0"}, path, tmp_path) == "odd_envs:Nan-v0"  # a run's own folder may
 
 
-@pytest.mark.parametrize("change, parts", [(put("env", value=["x"]), ["['x']"]), (put("env", value=""), ["unknown environment ''"]),
-                                           (put("env", value="..x:Y-v0\0"), ["--env"]), (put("env_kwargs", value=[1]), ["[1]", "--env-kwargs"]),
-                                           (put("env_kwargs", value={"gravity": "x"}), ["cannot make Pendulum-v1"]),
-                                           (put("env", value="CartPole-v1"), ["was trained for"])])
+@pytest.mark.parametrize(
+    "change, parts",
+    [
+        (put("env", value=["x"]), ["['x']"]),
+        (put("env", value=""), ["unknown environment ''"]),
+        (put("env", value="..x:Y-v0\0"), ["--env"]),
+        (put("env_kwargs", value=[1]), ["[1]", "--env-kwargs"]),
+        (put("env_kwargs", value={"gravity": "x"}), ["cannot make Pendulum-v1"]),
+        (put("env", value="CartPole-v1"), ["was trained for"]),
+    ],
+)
 def test_a_policys_environment_is_checked(change, parts, saved, tmp_path):
     path = forged.forge(saved, change, tmp_path / "policy.safetensors")
     with forged.refused(*parts):

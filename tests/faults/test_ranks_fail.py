@@ -1,4 +1,5 @@
 """One rank raises, leaves, dies or stalls: the job ends on all of them, soon, and says which rank it was and where it stood."""
+
 import json
 import os
 import re
@@ -21,9 +22,30 @@ SEGMENT, AT = 64, 300  # the fault comes in iteration 4, at step 43
 
 def words(fault, run_dir, *more, bad_rank=0):
     kwargs = json.dumps({"fault": fault, "bad_rank": bad_rank, "at": AT})
-    return [RUN_UNCOMPILED, "--env", "failing_ranks:FailsOnOneRank-v0", "--env-kwargs", kwargs, "--run-dir", run_dir, "--num-timesteps", "1e7", "--batch",
-            "per-rank", "--num-envs", "1", "--timesteps-per-actorbatch", SEGMENT, "--optim-batchsize", "32", "--checkpoint-every", "2", "--report", "false",
-            *more]
+    return [
+        RUN_UNCOMPILED,
+        "--env",
+        "failing_ranks:FailsOnOneRank-v0",
+        "--env-kwargs",
+        kwargs,
+        "--run-dir",
+        run_dir,
+        "--num-timesteps",
+        "1e7",
+        "--batch",
+        "per-rank",
+        "--num-envs",
+        "1",
+        "--timesteps-per-actorbatch",
+        SEGMENT,
+        "--optim-batchsize",
+        "32",
+        "--checkpoint-every",
+        "2",
+        "--report",
+        "false",
+        *more,
+    ]
 
 
 def ended(ranks, fault, run_dir, *more, bad_rank=0):
@@ -39,8 +61,11 @@ def test_an_environment_that_never_returns_is_named_with_its_rank_and_line(ranks
     status, said, seconds = ended(ranks, "hang", tmp_path / "run", "--stall-timeout", TIMEOUT, bad_rank=bad_rank)
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 10
-    assert re.search(rf"rank {bad_rank} on host {HOST}: no progress for \d+ s in collect, iteration 4, step 43, "
-                     r"at .*failing_ranks\.py:\d+ in hang\(\); .*--resume", said)
+    assert re.search(
+        rf"rank {bad_rank} on host {HOST}: no progress for \d+ s in collect, iteration 4, step 43, "
+        r"at .*failing_ranks\.py:\d+ in hang\(\); .*--resume",
+        said,
+    )
     assert read_heartbeats(tmp_path / "run" / "ranks")[bad_rank]["phase"] == "stalled in collect"
 
 
@@ -71,7 +96,10 @@ def test_a_file_system_that_hangs_is_named_and_the_rank_ends_when_the_system_let
         wait_for(lambda: (disk / "log").exists() and (disk / "log").stat().st_size > 30, process)
         subprocess.run(["fsfreeze", "-f", disk], check=True)
         try:
-            assert re.search(rf"^rank 0 on host {HOST}: no progress for 2 s in checkpoint, iteration \d+, at ", process.stderr.readline())
+            assert re.search(
+                rf"^rank 0 on host {HOST}: no progress for 2 s in checkpoint, iteration \d+, at ",
+                process.stderr.readline(),
+            )
         finally:
             subprocess.run(["fsfreeze", "-u", disk], check=True)
         assert process.wait(20) == 1
@@ -85,42 +113,69 @@ def test_a_rank_that_cannot_even_look_is_named_by_those_that_wait_for_it(tmp_pat
     status, said, seconds = ended(2, "hang_with_the_lock", tmp_path / "run", "--stall-timeout", TIMEOUT, bad_rank=1)
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 20
-    assert re.search(rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step", said)
+    assert re.search(
+        rf"rank 0 on host {HOST}: has waited \d+ s for other ranks: rank 1 on host {HOST}: collect, iteration 4, step",
+        said,
+    )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how, place", [("--env-workers", r"in the process of environment 0 \(pid \d+\), at .*failing_ranks\.py:\d+ in hang\(\)"),
-                                        ("--env-threads", r"at .*failing_ranks\.py:\d+ in hang\(\) \(environment 0\); at .* \(environment 1\)")])
+@pytest.mark.parametrize(
+    "how, place",
+    [
+        ("--env-workers", r"in the process of environment 0 \(pid \d+\), at .*failing_ranks\.py:\d+ in hang\(\)"),
+        ("--env-threads", r"at .*failing_ranks\.py:\d+ in hang\(\) \(environment 0\); at .* \(environment 1\)"),
+    ],
+)
 def test_an_environment_in_a_process_or_a_thread_that_never_returns_is_named_with_its_line(how, place, tmp_path):
     status, said, seconds = ended(1, "hang", tmp_path / "run", "--stall-timeout", TIMEOUT, "--num-envs", 2, how, 2)
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 10
-    assert re.search(rf"rank 0 on host {HOST}: no progress for \d+ s in collect, iteration 9, step 11, {place}; .*--resume", said), said
+    assert re.search(
+        rf"rank 0 on host {HOST}: no progress for \d+ s in collect, iteration 9, step 11, {place}; .*--resume", said
+    ), said
 
 
 def test_an_environment_that_hangs_in_its_constructor_is_named(tmp_path):
-    done = run(1, *words("hang_in_constructor", tmp_path / "run", "--stall-timeout", 1), env=support_path(), timeout=START)
+    done = run(
+        1, *words("hang_in_constructor", tmp_path / "run", "--stall-timeout", 1), env=support_path(), timeout=START
+    )
     assert done.returncode == 1
-    assert re.search(rf"rank 0 on host {HOST}: no progress for \d+ s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)", done.stderr)
+    assert re.search(
+        rf"rank 0 on host {HOST}: no progress for \d+ s in start, iteration 0, at .*failing_ranks\.py:\d+ in hang\(\)",
+        done.stderr,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (4, 2)])
-def test_an_environment_that_does_not_close_holds_up_neither_the_reason_of_a_failure_nor_the_end(ranks, bad_rank, tmp_path):
+def test_an_environment_that_does_not_close_holds_up_neither_the_reason_of_a_failure_nor_the_end(
+    ranks, bad_rank, tmp_path
+):
     status, said, seconds = ended(ranks, "raise_and_hang_in_close", tmp_path / "run", bad_rank=bad_rank)
     assert status not in (0, 2)
     assert seconds < 10
-    reason, closing = said.index("the simulator broke, at step 43 of the segment of iteration 4"), said.index("in hang()")
+    reason, closing = (
+        said.index("the simulator broke, at step 43 of the segment of iteration 4"),
+        said.index("in hang()"),
+    )
     assert reason < closing and said.count("the simulator broke, at") == 1
-    assert re.search(rf"rank {bad_rank} on host {HOST}: failed in collect, and has not closed what it had open in \d s, at .* in hang\(\)", said), said
+    assert re.search(
+        rf"rank {bad_rank} on host {HOST}: failed in collect, and has not closed what it had open in \d s, at .* in hang\(\)",
+        said,
+    ), said
 
 
 @pytest.mark.slow
 def test_a_run_that_ended_well_keeps_its_policy_though_an_environment_does_not_close(tmp_path):
-    status, said, seconds = ended(1, "hang_in_close", tmp_path / "run", "--num-timesteps", SEGMENT, "--stall-timeout", TIMEOUT)
+    status, said, seconds = ended(
+        1, "hang_in_close", tmp_path / "run", "--num-timesteps", SEGMENT, "--stall-timeout", TIMEOUT
+    )
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 10
-    assert re.search(r"no progress for \d+ s in closing, .* in hang\(\); the run had come to its end, and the policy is saved", said), said
+    assert re.search(
+        r"no progress for \d+ s in closing, .* in hang\(\); the run had come to its end, and the policy is saved", said
+    ), said
     load_policy(tmp_path / "run" / "policy")
 
 
@@ -129,11 +184,17 @@ def test_a_rank_whose_parameters_drift_ends_the_job_with_its_name_and_without_a_
     status, said, seconds = ended(2, "flip", tmp_path / "run", "--averaging", averaging, bad_rank=1)
     assert status not in (0, 2)
     assert seconds < 10
-    assert re.search(rf"drifted apart: rank 1 of 2 on host {HOST} holds another pi/000/pol/fc1/b than the rest; .* --resume", said)
-    assert max(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == "ckpt-00000004.safetensors"  # it drifts in the fifth iteration
+    assert re.search(
+        rf"drifted apart: rank 1 of 2 on host {HOST} holds another pi/000/pol/fc1/b than the rest; .* --resume", said
+    )
+    assert (
+        max(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == "ckpt-00000004.safetensors"
+    )  # it drifts in the fifth iteration
 
 
-@pytest.mark.parametrize("fault, reason", [("raise", "the simulator broke"), pytest.param("exit", "SystemExit: 3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "fault, reason", [("raise", "the simulator broke"), pytest.param("exit", "SystemExit: 3", marks=pytest.mark.slow)]
+)
 def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tmp_path):
     status, said, seconds = ended(4, fault, tmp_path / "run", bad_rank=2)
     assert status not in (0, 2)
@@ -143,8 +204,13 @@ def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tm
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault, said", [("exit", "waits for rank 2 on host {0}, which has ended: SystemExit: 3"),
-                                         ("raise", "rank 2 on host {0}: EnvironmentFault: .*the simulator broke")])
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        ("exit", "waits for rank 2 on host {0}, which has ended: SystemExit: 3"),
+        ("raise", "rank 2 on host {0}: EnvironmentFault: .*the simulator broke"),
+    ],
+)
 def test_a_rank_that_raises_or_exits_in_a_script_of_ones_own_ends_the_job(fault, said):
     done = run(4, ROOT / "tests" / "support" / "learn_alone.py", fault, 2, env=support_path(), timeout=START)
     assert done.returncode != 0
@@ -162,7 +228,10 @@ def test_a_rank_that_is_killed_ends_the_job_and_its_last_phase_is_on_disk(tmp_pa
 
 STACKS = r"rank {0} on host {1} died of a signal; its stacks follow, and are in {2}.*\nFatal Python error: Segmentation fault\n(.|\n)* in crash\n"
 
-DIED = {1: (-signal.SIGSEGV,), 2: (signal.SIGSEGV, 128 + signal.SIGSEGV)}  # statuses by ranks: MPICH's mpirun adds 128 where there is a core
+DIED = {
+    1: (-signal.SIGSEGV,),
+    2: (signal.SIGSEGV, 128 + signal.SIGSEGV),
+}  # statuses by ranks: MPICH's mpirun adds 128 where there is a core
 
 
 @pytest.mark.parametrize("ranks, bad_rank", [(1, 0), (2, 1)])
@@ -174,13 +243,23 @@ def test_a_rank_that_dies_of_a_signal_leaves_its_stacks_on_stderr_and_in_ranks(r
     for text in (said, left.read_text()):
         assert re.search(STACKS.format(bad_rank, HOST, re.escape(str(left))), text), text
     assert f"; go on with: {resume_command(run_dir, ranks)}\n" in said
-    assert sorted(path.name for path in left.parent.glob("*.stacks")) == [left.name]  # none of those that the launcher ended
+    assert sorted(path.name for path in left.parent.glob("*.stacks")) == [
+        left.name
+    ]  # none of those that the launcher ended
     assert read_heartbeats(left.parent)[bad_rank]["phase"] == "collect"
 
 
 @pytest.mark.parametrize("ranks, bad_rank", [(1, 0), pytest.param(2, 1, marks=pytest.mark.slow)])
 def test_so_does_one_in_a_script_of_ones_own(ranks, bad_rank, tmp_path):
-    done = run(ranks, ROOT / "tests" / "support" / "learn_alone.py", "crash", bad_rank, tmp_path / "run", env=support_path(), timeout=START)
+    done = run(
+        ranks,
+        ROOT / "tests" / "support" / "learn_alone.py",
+        "crash",
+        bad_rank,
+        tmp_path / "run",
+        env=support_path(),
+        timeout=START,
+    )
     assert done.returncode in DIED[ranks]
     left = tmp_path / "run" / "ranks" / f"{bad_rank}.stacks"
     for text in (done.stderr, left.read_text()):
@@ -189,8 +268,13 @@ def test_so_does_one_in_a_script_of_ones_own(ranks, bad_rank, tmp_path):
 
 
 def test_a_rank_that_was_only_stopped_for_a_while_has_not_stalled(tmp_path):
-    process = subprocess.Popen(command(1, *words("none", tmp_path / "run", "--stall-timeout", TIMEOUT)), env=support_path(), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(1, *words("none", tmp_path / "run", "--stall-timeout", TIMEOUT)),
+        env=support_path(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     try:
         wait_for(lambda: last_iteration(tmp_path / "run") > 1, process)
         process.send_signal(signal.SIGSTOP)
@@ -211,11 +295,15 @@ def wait_for(condition, process):
 
 
 @pytest.mark.parametrize("ranks", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_schedulers_warnings_write_a_checkpoint_in_time_and_one_line_in_a_job_script_starts_and_goes_on(ranks, tmp_path):
+def test_a_schedulers_warnings_write_a_checkpoint_in_time_and_one_line_in_a_job_script_starts_and_goes_on(
+    ranks, tmp_path
+):
     run_dir = tmp_path / "run"
     script = command(ranks, *words("none", run_dir, "--resume", "auto"))
     for attempt, begun, number in ((0, "", signal.SIGUSR1), (1, "resume: goes on from ckpt-", signal.SIGTERM)):
-        process = subprocess.Popen(script, env=support_path(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(
+            script, env=support_path(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         iterations = last_iteration(run_dir)
         wait_for(lambda least=iterations + 3: last_iteration(run_dir) >= least, process)
         process.send_signal(number)
@@ -225,7 +313,9 @@ def test_a_schedulers_warnings_write_a_checkpoint_in_time_and_one_line_in_a_job_
         assert process.returncode == 128 + number, said
         assert begun in said and ("resume:" in said) == bool(attempt)
         newest = max((run_dir / "checkpoints").glob("*.safetensors")).name
-        assert newest >= f"ckpt-{iterations + 3:08d}" and (newest.endswith("-forced.safetensors") or int(newest[5:13]) % 2 == 0), newest
+        assert newest >= f"ckpt-{iterations + 3:08d}" and (
+            newest.endswith("-forced.safetensors") or int(newest[5:13]) % 2 == 0
+        ), newest
     wait_gone(run_dir)
 
 

@@ -1,4 +1,5 @@
 """One folder, one run: the second is refused and touches nothing, whatever the filesystem; a dead run's folder is free."""
+
 import errno
 import fcntl
 import os
@@ -21,7 +22,10 @@ from common.runs.run_directory import RunFolder
 
 def seen(folder):
     """Everything that could have been touched."""
-    return {path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.stat().st_size, path.stat().st_ino) for path in (folder, *folder.rglob("*"))}
+    return {
+        path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.stat().st_size, path.stat().st_ino)
+        for path in (folder, *folder.rglob("*"))
+    }
 
 
 @pytest.mark.parametrize("words", [["--resume"], SHORT])
@@ -33,7 +37,10 @@ def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words
     before = seen(run)
     refused = file_faults.run([*words, "--run-dir", run], tmp_path)
     assert refused.returncode == 2
-    assert refused.stderr == f"run.py: error: run directory {run} is in use by a run that is still alive; choose another --run-dir\n"
+    assert (
+        refused.stderr
+        == f"run.py: error: run directory {run} is in use by a run that is still alive; choose another --run-dir\n"
+    )
     assert seen(run) == before
     folder.release()
 
@@ -54,7 +61,10 @@ def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch
     before.claim()
     monkeypatch.setattr(resume.time, "sleep", lambda _: before.release())
     assert resume.read_previous(tmp_path, Communicator(None), may_start=True) is None
-    assert capsys.readouterr().err == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
+    assert (
+        capsys.readouterr().err
+        == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
+    )
     RunFolder(tmp_path).claim()
 
 
@@ -62,7 +72,9 @@ def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
     folder = RunFolder(tmp_path)
     folder.claim()
     monkeypatch.setattr(resume, "ENDING", 0.3)
-    assert resume.read_previous(tmp_path, Communicator(None), may_start=True) is None  # and is refused when it claims the folder
+    assert (
+        resume.read_previous(tmp_path, Communicator(None), may_start=True) is None
+    )  # and is refused when it claims the folder
     folder.release()
 
 
@@ -84,19 +96,29 @@ def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost
 def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monkeypatch, capsys):
     def flock(file, operation):
         raise OSError(number, os.strerror(number))
+
     monkeypatch.setattr(fcntl, "flock", flock)
     (tmp_path / ".config.json.7.part").touch()
     claim_folder(tmp_path, Communicator(None), False, 3)
-    assert capsys.readouterr().err == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
+    assert (
+        capsys.readouterr().err
+        == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
+    )
     assert (tmp_path / ".config.json.7.part").exists()  # another may be writing it
     sweep = SweepFolder(tmp_path / "sweep")
-    assert sweep.claim() == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); see to it that no other sweep uses it"
+    assert (
+        sweep.claim()
+        == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); see to it that no other sweep uses it"
+    )
     (sweep.path / "run").mkdir()
     (sweep.path / "run/.lock").touch()
     assert not sweep.is_busy(SimpleNamespace(name="run"))
 
 
-@pytest.mark.parametrize("name", ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv", "1.0.monitor.csv", "tb/events.out"])
+@pytest.mark.parametrize(
+    "name",
+    ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv", "1.0.monitor.csv", "tb/events.out"],
+)
 def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("kept")

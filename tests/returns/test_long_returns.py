@@ -1,6 +1,6 @@
 """A million steps earn what they did: three seeds of each of nine tasks against the seeds that benchmarks/returns/final_policies.py has trained.
 
-    python -m pytest -m slow tests/returns/test_long_returns.py      an hour and a half of two cores
+python -m pytest -m slow tests/returns/test_long_returns.py      an hour and a half of two cores
 """
 
 import pytest
@@ -20,8 +20,10 @@ def reference(env):
     """A task's reference; the test that asks for it is skipped where it has too few seeds."""
     found = len(REFERENCES[env]["scores"]) if env in REFERENCES else 0
     if found < ENOUGH:
-        pytest.skip(f"{env} has a reference of {found} seeds, and a bound takes {ENOUGH}: "
-                    f"python -m benchmarks.returns.final_policies --group references --env {env}, then python -m benchmarks.returns.references --million")
+        pytest.skip(
+            f"{env} has a reference of {found} seeds, and a bound takes {ENOUGH}: "
+            f"python -m benchmarks.returns.final_policies --group references --env {env}, then python -m benchmarks.returns.references --million"
+        )
     return REFERENCES[env]
 
 
@@ -31,13 +33,20 @@ def reference(env):
 def test_the_best_of_three_seeds_is_no_worse_than_the_others_let_expect(env, tmp_path):
     bound = prediction_bound(values_of(reference(env)), len(SEEDS), ALARMS)
     scores = [policy_score(train(job, tmp_path, alone=False)) for job in final_policies.jobs("nine", [env], SEEDS)]
-    assert max(scores) >= bound, f"{scores}; {REFERENCES[env]['mean']:.4g} ± {REFERENCES[env]['deviation']:.3g} over the seeds of the reference"
+    assert max(scores) >= bound, (
+        f"{scores}; {REFERENCES[env]['mean']:.4g} ± {REFERENCES[env]['deviation']:.3g} over the seeds of the reference"
+    )
 
 
-@pytest.mark.skipif(not REFERENCES, reason="there are no references of a million steps yet: python -m benchmarks.returns.references --million")
+@pytest.mark.skipif(
+    not REFERENCES,
+    reason="there are no references of a million steps yet: python -m benchmarks.returns.references --million",
+)
 def test_references_are_of_other_seeds_and_of_the_settings_that_are_trained():
     for env, found in REFERENCES.items():
         job, *_ = final_policies.jobs("nine", [env], SEEDS)
         assert not set(SEEDS) & set(map(int, found["scores"]))
-        assert same_settings(found["settings"], job.settings) and found["steps"] == job.steps, f"{env} is trained otherwise than its reference: train it anew"
+        assert same_settings(found["settings"], job.settings) and found["steps"] == job.steps, (
+            f"{env} is trained otherwise than its reference: train it anew"
+        )
         assert "+" not in found["git_commit"]

@@ -1,4 +1,5 @@
 """A `VectorEnv` that keeps the promises of its autoreset mode, for tests that take one away."""
+
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -17,14 +18,23 @@ class BatchEnv(gym.vector.VectorEnv):
         self.mode, self.num_envs, self.metadata, self.seeds = mode, num_envs, {"autoreset_mode": mode}, []
         space = space or gym.spaces.Box(-1, 99, (2,), np.float32)
         self.single_observation_space, self.single_action_space = space, gym.spaces.Discrete(2)
-        self.observation_space, self.action_space = batch_space(space, num_envs), batch_space(gym.spaces.Discrete(2), num_envs)
+        self.observation_space, self.action_space = (
+            batch_space(space, num_envs),
+            batch_space(gym.spaces.Discrete(2), num_envs),
+        )
         self.t = np.zeros(num_envs, int)
 
     def one(self, k):
         """The observation of environment k."""
         ob = np.full(2, self.t[k], np.float32)
         space = self.single_observation_space
-        return {name: ob for name in space} if isinstance(space, gym.spaces.Dict) else (ob,) * len(space) if isinstance(space, gym.spaces.Tuple) else ob
+        return (
+            {name: ob for name in space}
+            if isinstance(space, gym.spaces.Dict)
+            else (ob,) * len(space)
+            if isinstance(space, gym.spaces.Tuple)
+            else ob
+        )
 
     def observed(self):
         """The batch of all."""
@@ -42,7 +52,11 @@ class BatchEnv(gym.vector.VectorEnv):
         if self.mode is AutoresetMode.NEXT_STEP:
             self.t[ends] = -1
         if self.mode is AutoresetMode.SAME_STEP and ends.any():
-            infos = {"final_obs": np.array([self.one(k) if ends[k] else None for k in range(self.num_envs)] + [None], object)[:-1]}
+            infos = {
+                "final_obs": np.array(
+                    [self.one(k) if ends[k] else None for k in range(self.num_envs)] + [None], object
+                )[:-1]
+            }
             self.t[ends] = 0
             obs = self.observed()
         return obs, np.ones(self.num_envs), np.zeros(self.num_envs, bool), ends, infos

@@ -1,4 +1,5 @@
 """What the documentation's pages hold: fenced blocks, commands, tables, links, names of code."""
+
 import ast
 import re
 import shlex
@@ -8,7 +9,10 @@ from pathlib import Path
 from jobs import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-FENCE = re.compile(r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+FENCE = re.compile(
+    r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.M | re.S,
+)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`([\w/]+\.py): ([\w.]+)`")
 COMMENT = re.compile(r"<!--.*?-->", re.S)
@@ -63,7 +67,9 @@ def blocks(page):
     found = []
     for match in FENCE.finditer(page.read_text(encoding="utf-8")):
         said = {match["note"]: match["said"]}
-        found.append(Block(page, match["language"], match["text"], said.get("not run"), said.get("file"), "changed" in said))
+        found.append(
+            Block(page, match["language"], match["text"], said.get("not run"), said.get("file"), "changed" in said)
+        )
     return found
 
 
@@ -83,7 +89,9 @@ def commands(block):
 
 def strangers(block):
     """What a bash block does by other programs than this project's."""
-    return [part for part in parts(block) if command(part, block.page) is None and not part.strip().startswith(ELSEWHERE)]
+    return [
+        part for part in parts(block) if command(part, block.page) is None and not part.strip().startswith(ELSEWHERE)
+    ]
 
 
 def command(line, page, not_run=None):
@@ -95,7 +103,7 @@ def command(line, page, not_run=None):
     ranks = 1
     if words and words[0] in LAUNCHERS:
         counts = [int(after) for word, after in zip(words, words[1:]) if word in ("-n", "-np")]
-        ranks, words = counts[0] if counts else 2, words[words.index("python"):] if "python" in words else []
+        ranks, words = counts[0] if counts else 2, words[words.index("python") :] if "python" in words else []
     if words and words[0] in ("baselines-ppo", "./run.py"):
         return Command(page, "run", tuple(words[1:]), ranks, not_run)
     if not words or words[0] != "python" or len(words) < 2:
@@ -112,7 +120,9 @@ def edits(block):
     found = []
     for part in re.split(r"^\+\+\+ ", block.text, flags=re.M)[1:]:
         path, _, lines = part.partition("\n")
-        old, new = ("".join(line[1:] for line in lines.splitlines(keepends=True) if line[0] in signs) for signs in (" -", " +"))
+        old, new = (
+            "".join(line[1:] for line in lines.splitlines(keepends=True) if line[0] in signs) for signs in (" -", " +")
+        )
         found.append((path.strip(), old, new))
     return found
 
@@ -125,12 +135,18 @@ def put_in(block):
 def inline_commands(page):
     """The commands of this project in a page's text, between backticks."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
-    return [one for span in re.findall(r"`((?:mpirun [^`\n]*?)?python [^`\n]+)`", text) if (one := command(span, page)) and one.words]
+    return [
+        one
+        for span in re.findall(r"`((?:mpirun [^`\n]*?)?python [^`\n]+)`", text)
+        if (one := command(span, page)) and one.words
+    ]
 
 
 def relative_links(page):
     """The targets of a page's links into this repository."""
-    return [link for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))) if not re.match(r"[a-z]+:", link)]
+    return [
+        link for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))) if not re.match(r"[a-z]+:", link)
+    ]
 
 
 def anchors(page):

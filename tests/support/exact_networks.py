@@ -1,4 +1,5 @@
 """Networks' outputs in float64 from their weights by name, each with a bound of what float32 may make of it on any processor."""
+
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ def long_sum(x, product, w, b, count):
     """product(x, w) + b, of `count` products: as `dense`, but for errors that are independent. Their squares add up, and `likely` takes partial sums
     for as large as those of |x| |w|, some ten times what they are, which leaves room for errors that are not quite independent."""
     size = product(np.abs(x.value), np.abs(w)) + np.abs(b)
-    return Bounded(product(x.value, w) + b, np.sqrt(product(x.error ** 2, w ** 2)) + likely(count + 1 + PERTURBED) * size)
+    return Bounded(product(x.value, w) + b, np.sqrt(product(x.error**2, w**2)) + likely(count + 1 + PERTURBED) * size)
 
 
 def tanh(x):
@@ -56,9 +57,15 @@ def mlp(pi, ob, prepared=False, input_ulps=0.5):
         for i in range(1, pi.num_hid_layers + 1):
             h = tanh(dense(h, w[f"{net}/fc{i}/w"], w[f"{net}/fc{i}/b"]))
         return h
+
     flat = dense(hidden("pol"), w["pol/final/w"], w["pol/final/b"])
     if "pol/logstd" in w:  # as it is
-        flat = Bounded(*(np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1) for part, own in zip(flat, (w["pol/logstd"], 0.0))))
+        flat = Bounded(
+            *(
+                np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1)
+                for part, own in zip(flat, (w["pol/logstd"], 0.0))
+            )
+        )
     return flat, dense(hidden("pol" if pi.shared_trunk else "vf"), w["vf/final/w"], w["vf/final/b"]).at(slice(None), 0)
 
 
@@ -70,12 +77,25 @@ def cnn(pi, obs):
     x = Bounded(x, ulps(0.5, x))
     for i, (_, _, stride) in enumerate(pi.convolutions, 1):
         kernel = w[f"conv{i}/w"]
-        x = relu(long_sum(x, lambda x, w, stride=stride: tf.nn.conv2d(x, w, stride, "VALID").numpy(), kernel, w[f"conv{i}/b"], kernel[..., 0].size))
+        x = relu(
+            long_sum(
+                x,
+                lambda x, w, stride=stride: tf.nn.conv2d(x, w, stride, "VALID").numpy(),
+                kernel,
+                w[f"conv{i}/b"],
+                kernel[..., 0].size,
+            )
+        )
     x = Bounded(*(part.reshape(len(obs), -1) for part in x))
     x = relu(long_sum(x, np.matmul, w["fc/w"], w["fc/b"], len(w["fc/w"])))
     flat = long_sum(x, np.matmul, w["pol/final/w"], w["pol/final/b"], len(w["pol/final/w"]))
     if "pol/logstd" in w:
-        flat = Bounded(*(np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1) for part, own in zip(flat, (w["pol/logstd"], 0.0))))
+        flat = Bounded(
+            *(
+                np.concatenate([part, np.broadcast_to(own, part.shape)], axis=1)
+                for part, own in zip(flat, (w["pol/logstd"], 0.0))
+            )
+        )
     return flat, long_sum(x, np.matmul, w["vf/final/w"], w["vf/final/b"], len(w["vf/final/w"])).at(slice(None), 0)
 
 
@@ -89,4 +109,6 @@ def gaussian_sample(pdtype, flat, noise):
 
 def assert_within(found, bounded, beside=0.0):
     """`found` is the bounded value in float32; `beside` is more that it may be off by, such as another float32 number's own error."""
-    np.testing.assert_array_less(np.abs(np.asarray(found, np.float64) - bounded.value), bounded.error + beside + np.finfo(np.float32).tiny)
+    np.testing.assert_array_less(
+        np.abs(np.asarray(found, np.float64) - bounded.value), bounded.error + beside + np.finfo(np.float32).tiny
+    )

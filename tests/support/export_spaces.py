@@ -1,11 +1,19 @@
 """Observation and action spaces of exported policies, and observations drawn from them."""
+
 import gymnasium as gym
 import numpy as np
 
 ROWS = 1000
-TASK = gym.spaces.Dict({"arm": gym.spaces.Tuple([gym.spaces.Box(-np.inf, np.inf, (2, 2), np.float64), gym.spaces.Discrete(3, start=-1)]),
-                        "grip": gym.spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, 0]]), "lamp on": gym.spaces.MultiBinary(3),
-                        "eye": gym.spaces.Box(0, 255, (2, 2, 3), np.uint8)})
+TASK = gym.spaces.Dict(
+    {
+        "arm": gym.spaces.Tuple(
+            [gym.spaces.Box(-np.inf, np.inf, (2, 2), np.float64), gym.spaces.Discrete(3, start=-1)]
+        ),
+        "grip": gym.spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, 0]]),
+        "lamp on": gym.spaces.MultiBinary(3),
+        "eye": gym.spaces.Box(0, 255, (2, 2, 3), np.uint8),
+    }
+)
 BOX = gym.spaces.Box(-np.inf, np.inf, (5,), np.float64)
 BOX32 = gym.spaces.Box(-np.inf, np.inf, (2, 3), np.float32)
 IMAGES = gym.spaces.Box(0, 255, (4, 36, 36), np.uint8)

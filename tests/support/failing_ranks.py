@@ -1,4 +1,5 @@
 """An environment that goes wrong on one rank at one step: `--env failing_ranks:FailsOnOneRank-v0 --env-kwargs '{"fault": "hang", ...}'`."""
+
 import ctypes
 import os
 import signal

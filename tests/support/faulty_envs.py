@@ -1,4 +1,5 @@
 """Environments that go wrong where and how they are told: `--env faulty_envs:Faulty-v0 --env-kwargs '{"fault": "raises_in_step"}'`."""
+
 import os
 
 import gymnasium as gym
@@ -9,14 +10,39 @@ from common.envs.monitor import Monitor
 BOX = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
 
 # fault -> what step returns instead of the observation, or of the reward
-OBSERVATIONS = {"ob_nan": np.float32([0, np.nan]), "ob_inf": np.float32([-np.inf, 0]), "ob_shape": np.zeros(3, np.float32), "ob_one": np.zeros(1, np.float32),
-                "ob_number": 1.0, "ob_text": "ab", "ob_texts": np.array(["1", "2"]), "ob_none": None, "ob_object": np.array([1, 2], object),
-                "ob_complex": np.array([1j, 2]), "ob_list": [0.5, 0.5], "ob_float64": np.zeros(2), "ob_ragged": [[1.0], [1.0, 2.0]]}
-REWARDS = {"rew_nan": np.nan, "rew_inf": np.inf, "rew_none": None, "rew_two": np.zeros(2), "rew_text": "1.0", "rew_complex": 1j,
-           "rew_huge": 1e38}
+OBSERVATIONS = {
+    "ob_nan": np.float32([0, np.nan]),
+    "ob_inf": np.float32([-np.inf, 0]),
+    "ob_shape": np.zeros(3, np.float32),
+    "ob_one": np.zeros(1, np.float32),
+    "ob_number": 1.0,
+    "ob_text": "ab",
+    "ob_texts": np.array(["1", "2"]),
+    "ob_none": None,
+    "ob_object": np.array([1, 2], object),
+    "ob_complex": np.array([1j, 2]),
+    "ob_list": [0.5, 0.5],
+    "ob_float64": np.zeros(2),
+    "ob_ragged": [[1.0], [1.0, 2.0]],
+}
+REWARDS = {
+    "rew_nan": np.nan,
+    "rew_inf": np.inf,
+    "rew_none": None,
+    "rew_two": np.zeros(2),
+    "rew_text": "1.0",
+    "rew_complex": 1j,
+    "rew_huge": 1e38,
+}
 # fault -> how it says False and True; NumPy's and numbers can be taken for it
-ENDS = {"end_numpy": (np.False_, np.True_), "end_int": (0, 1), "end_array": (np.array(False), np.array(True)), "end_none": (None, True),
-        "end_text": ("False", "True"), "end_list": ([False], [True])}
+ENDS = {
+    "end_numpy": (np.False_, np.True_),
+    "end_int": (0, 1),
+    "end_array": (np.array(False), np.array(True)),
+    "end_none": (None, True),
+    "end_text": ("False", "True"),
+    "end_list": ([False], [True]),
+}
 
 
 class Faulty(gym.Env):
@@ -30,7 +56,18 @@ class Faulty(gym.Env):
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
     observation_space = BOX
 
-    def __init__(self, fault="none", at=25, on_rank=None, scale=1.0, reward=1.0, length=10, dies=False, wide=False, render_mode=None):
+    def __init__(
+        self,
+        fault="none",
+        at=25,
+        on_rank=None,
+        scale=1.0,
+        reward=1.0,
+        length=10,
+        dies=False,
+        wide=False,
+        render_mode=None,
+    ):
         self.fault, self.at, self.scale, self.reward, self.length, self.dies = fault, at, scale, reward, length, dies
         if on_rank is not None and os.environ.get("PMI_RANK") != str(on_rank):
             self.fault = "none"
@@ -66,7 +103,11 @@ class Faulty(gym.Env):
             return self._observed(), 1.0, False, {}
         ob = OBSERVATIONS.get(self.fault) if bad and self.fault in OBSERVATIONS else self._observed()
         rew = REWARDS.get(self.fault) if bad and self.fault in REWARDS else self.reward
-        over = self.steps == self.length or bad and (self.fault == "ends_again" or self.fault == "ends_change" and self.total % 2 == 0)
+        over = (
+            self.steps == self.length
+            or bad
+            and (self.fault == "ends_again" or self.fault == "ends_change" and self.total % 2 == 0)
+        )
         no, yes = ENDS.get(self.fault, (False, True)) if bad else (False, True)
         return ob, rew, yes if over and self.dies else no, yes if over and not self.dies else no, {}
 

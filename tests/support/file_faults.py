@@ -3,6 +3,7 @@
 `run` forks them from a server that has imported TensorFlow and not started it, so that one costs a second less than a process of its own. As a
 script, under mpirun: `python file_faults.py JSON WORDS`, JSON being [rank, fault].
 """
+
 import errno
 import json
 import multiprocessing
@@ -19,8 +20,16 @@ from types import SimpleNamespace
 ROOT = Path(__file__).parents[2]
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 EVENTS = {"os.rename": "rename", "os.remove": "remove", "os.truncate": "truncate", "os.mkdir": "mkdir"}
-PRELOAD = ["tensorflow", "gymnasium", "tensorboard.plugins.hparams.summary_v2", "baselines_ppo.train.runner", "baselines_ppo.experiment.callbacks",
-           "baselines_ppo.pposgd_simple", "baselines_ppo.mlp_policy", "common.envs"]
+PRELOAD = [
+    "tensorflow",
+    "gymnasium",
+    "tensorboard.plugins.hparams.summary_v2",
+    "baselines_ppo.train.runner",
+    "baselines_ppo.experiment.callbacks",
+    "baselines_ppo.pposgd_simple",
+    "baselines_ppo.mlp_policy",
+    "common.envs",
+]
 
 
 def path_of(file):
@@ -69,7 +78,7 @@ def inject(operation, pattern, count, action):
     def write(file, data, whole=os.write):
         if reached("write", file):
             if action == "half":
-                whole(file, data[:len(data) // 2])
+                whole(file, data[: len(data) // 2])
             act()
         return whole(file, data)
 
@@ -79,6 +88,7 @@ def inject(operation, pattern, count, action):
                 os.ftruncate(file, os.fstat(file).st_size // 2)
             act()
         return whole(file)
+
     sys.addaudithook(hook)
     os.write, os.fsync = write, fsync
 
@@ -93,6 +103,7 @@ def child(words, fault, prepare, folder):
     if fault is not None:
         inject(*fault)
     from baselines_ppo.__main__ import main
+
     sys.exit(main(words))
 
 
@@ -119,8 +130,12 @@ def run(words, folder, fault=None, prepare=None, kill_after=None):
     process.join(120)
     if process.is_alive():
         process.kill()
-        raise AssertionError(f"still running after 120 s: {(folder / 'stdout').read_text()}{(folder / 'stderr').read_text()}")
-    return SimpleNamespace(returncode=process.exitcode, **{name: (folder / name).read_text() for name in ("stdout", "stderr")})
+        raise AssertionError(
+            f"still running after 120 s: {(folder / 'stdout').read_text()}{(folder / 'stderr').read_text()}"
+        )
+    return SimpleNamespace(
+        returncode=process.exitcode, **{name: (folder / name).read_text() for name in ("stdout", "stderr")}
+    )
 
 
 if __name__ == "__main__":
@@ -128,4 +143,5 @@ if __name__ == "__main__":
     if os.environ.get("PMI_RANK", "0") == str(fault_rank):
         inject(*fault)
     from baselines_ppo.__main__ import main
+
     sys.exit(main(sys.argv[2:]))

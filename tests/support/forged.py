@@ -1,4 +1,5 @@
 """Files that an attacker, another version or a bad disk makes of real ones, with a hash that is right."""
+
 import contextlib
 import resource
 

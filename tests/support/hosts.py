@@ -1,4 +1,5 @@
 """Hosts for MPI on one machine: namespaces, each with a network, an address, a host name and shared memory of its own. Needs root and iproute2."""
+
 import json
 import os
 import shutil
@@ -55,8 +56,29 @@ exec ip netns exec $name unshare --uts --ipc sh -c "hostname $name; $*"
     def command(self, mpirun, ranks, *words):
         """The words of a command on both hosts, ranks shared out evenly."""
         hosts = ",".join(f"{address}:{ranks // 2}" for address in self.addresses)
-        return ["ip", "netns", "exec", self.names[0], "unshare", "--uts", "--ipc", "sh", "-c", f'hostname {self.names[0]}; exec "$@"', "sh",
-                mpirun, "-hosts", hosts, "-launcher", "ssh", "-launcher-exec", str(self.launcher), "-n", str(ranks), *map(str, words)]
+        return [
+            "ip",
+            "netns",
+            "exec",
+            self.names[0],
+            "unshare",
+            "--uts",
+            "--ipc",
+            "sh",
+            "-c",
+            f'hostname {self.names[0]}; exec "$@"',
+            "sh",
+            mpirun,
+            "-hosts",
+            hosts,
+            "-launcher",
+            "ssh",
+            "-launcher-exec",
+            str(self.launcher),
+            "-n",
+            str(ranks),
+            *map(str, words),
+        ]
 
     def link(self, state):
         """Cut the link ('down') or mend it ('up')."""

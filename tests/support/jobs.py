@@ -1,4 +1,5 @@
 """Running the command line and jobs of several ranks as a user would, bounded in time."""
+
 import os
 import shutil
 import signal
@@ -27,12 +28,15 @@ def command(ranks, *words):
 
 def run(ranks, *words, timeout=240, **kwargs):
     """A finished `subprocess.CompletedProcess` of `python WORDS` on `ranks` ranks."""
-    return subprocess.run(command(ranks, *words), capture_output=True, text=True, timeout=timeout, cwd=kwargs.pop("cwd", ROOT), **kwargs)
+    return subprocess.run(
+        command(ranks, *words), capture_output=True, text=True, timeout=timeout, cwd=kwargs.pop("cwd", ROOT), **kwargs
+    )
 
 
 def main_here(*words):
     """The exit status of the command line in this process, whose environment variables stay what they are."""
     from baselines_ppo.__main__ import main
+
     with mock.patch.dict(os.environ):
         return main([str(word) for word in words])
 

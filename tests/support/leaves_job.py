@@ -1,10 +1,16 @@
 """A script of one's own, without TensorFlow, whose ranks come together again and again: rank `sys.argv[2]` leaves in the way of `sys.argv[1]`."""
+
 import sys
 import time
 
 from common.distributed import communicator
 
-WAYS = {"raises": lambda: int("no number"), "exits": lambda: sys.exit(3), "just ends": lambda: sys.exit(), "stays": lambda: None}
+WAYS = {
+    "raises": lambda: int("no number"),
+    "exits": lambda: sys.exit(3),
+    "just ends": lambda: sys.exit(),
+    "stays": lambda: None,
+}
 
 if __name__ == "__main__":
     comm = communicator.world()

@@ -1,4 +1,5 @@
 """A system that has nothing of what POSIX alone has, as far as that can be had here: to be imported before anything else."""
+
 import builtins
 import faulthandler
 import io
@@ -7,9 +8,45 @@ import signal
 import sys
 
 MODULES = ("resource", "fcntl", "termios", "tty", "pty", "pwd", "grp", "curses")
-SIGNALS = ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGKILL", "SIGALRM", "SIGCHLD", "SIGPIPE", "SIGQUIT", "pthread_sigmask", "pthread_kill", "setitimer", "alarm")
-FUNCTIONS = ("O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK", "O_NOCTTY", "sched_yield", "sched_getaffinity", "sched_setaffinity", "sysconf", "memfd_create", "pread",
-             "pwrite", "geteuid", "getuid", "getgid", "killpg", "getpgid", "setsid", "statvfs", "uname", "fchmod", "mkfifo", "getloadavg", "nice")
+SIGNALS = (
+    "SIGHUP",
+    "SIGUSR1",
+    "SIGUSR2",
+    "SIGKILL",
+    "SIGALRM",
+    "SIGCHLD",
+    "SIGPIPE",
+    "SIGQUIT",
+    "pthread_sigmask",
+    "pthread_kill",
+    "setitimer",
+    "alarm",
+)
+FUNCTIONS = (
+    "O_NOFOLLOW",
+    "O_DIRECTORY",
+    "O_NONBLOCK",
+    "O_NOCTTY",
+    "sched_yield",
+    "sched_getaffinity",
+    "sched_setaffinity",
+    "sysconf",
+    "memfd_create",
+    "pread",
+    "pwrite",
+    "geteuid",
+    "getuid",
+    "getgid",
+    "killpg",
+    "getpgid",
+    "setsid",
+    "statvfs",
+    "uname",
+    "fchmod",
+    "mkfifo",
+    "getloadavg",
+    "nice",
+)
 
 for name in MODULES:
     sys.modules[name] = None

@@ -1,4 +1,5 @@
 """Environments that go wrong, registered for the command line: `--env odd_envs:TextAction-v0`."""
+
 import errno
 import os
 

@@ -4,6 +4,7 @@
 The same operands of the same shapes give the same bits, as on any real machine, so that what is promised to the bit still holds; the same row in a batch
 of another size does not, as on some real ones. What other processes compute is not touched, but for those that call `install_if_asked` themselves.
 """
+
 import os
 
 import numpy as np
@@ -50,9 +51,15 @@ def install(seed):
             if y.dtype != tf.float32:
                 return y
             bits, place = tf.bitcast(y, tf.int32), tf.reshape(tf.range(tf.size(y)), tf.shape(y))
-            h = tf.bitwise.bitwise_xor(tf.bitwise.bitwise_xor(bits, place * 668_265_263), tf.bitwise.bitwise_xor(tf.size(y), seed)) * 374_761_393
+            h = (
+                tf.bitwise.bitwise_xor(
+                    tf.bitwise.bitwise_xor(bits, place * 668_265_263), tf.bitwise.bitwise_xor(tf.size(y), seed)
+                )
+                * 374_761_393
+            )
             h = tf.bitwise.bitwise_xor(h, tf.bitwise.right_shift(h, 15)) * -2_048_144_777
             return y * tf.stop_gradient(tf.where(h < 0, 1 + ULP, 1 - ULP))
+
         return call
 
     tf.matmul, tf.nn.conv2d = perturbed(tf.matmul), perturbed(tf.nn.conv2d)

@@ -5,6 +5,7 @@ from one distribution, whichever it is, all orders of them are as likely, so tha
 below the r-th lowest of the n, with probability C(r + m - 1, m) / C(n + m, m) at most: Wilks 1942, "Statistical prediction with special reference to
 the problem of tolerance limits". Nothing is taken for normal: a task at which one seed in twenty fails is as quiet as any other.
 """
+
 import json
 import math
 from pathlib import Path
@@ -14,7 +15,9 @@ import numpy as np
 FOLDER = Path(__file__).parents[1] / "reference"
 MILLION = FOLDER / "million"  # of the tasks of a million steps
 FALSE_ALARMS = 0.01  # of a whole suite
-SLACK = 0.005  # of the median: where all seeds earn the same, rounding in another version of a library must not be an alarm
+SLACK = (
+    0.005  # of the median: where all seeds earn the same, rounding in another version of a library must not be an alarm
+)
 
 
 def chance(rank, n, runs):
@@ -44,7 +47,9 @@ def prediction_bound(scores, runs, alarms):
     scores = np.sort(np.asarray(scores, np.float64))
     rank = rank_of(len(scores), runs, alarms)
     if not rank:
-        raise ValueError(f"{len(scores)} seeds are too few for a bound on {runs} new ones; it takes {enough(runs, alarms)}")
+        raise ValueError(
+            f"{len(scores)} seeds are too few for a bound on {runs} new ones; it takes {enough(runs, alarms)}"
+        )
     middle = np.median(scores)
     return float(min(scores[rank - 1], middle - SLACK * abs(middle)))
 
@@ -52,8 +57,13 @@ def prediction_bound(scores, runs, alarms):
 def reference(task, scores, **made_by):
     """A reference as it is written: `scores` is {seed: score}; `made_by` has `settings`, `git_commit` and what else made them."""
     values = list(scores.values())
-    return {"task": task, **made_by, "mean": float(np.mean(values)), "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
-            "scores": {str(seed): scores[seed] for seed in sorted(scores)}}
+    return {
+        "task": task,
+        **made_by,
+        "mean": float(np.mean(values)),
+        "deviation": float(np.std(values, ddof=1)) if len(values) > 1 else 0.0,
+        "scores": {str(seed): scores[seed] for seed in sorted(scores)},
+    }
 
 
 def write(reference, folder=FOLDER):

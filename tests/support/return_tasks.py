@@ -1,4 +1,5 @@
 """Small tasks, trained for seconds, whose returns are held to what the same program earned on a hundred other seeds."""
+
 import json
 from dataclasses import dataclass, field
 from functools import partial
@@ -47,13 +48,25 @@ TASKS = {
     "Pendulum-v1": Task(partial(gym.make, "Pendulum-v1"), "classic", 40_000, {"gamma": 0.95}, compiled=True),
     "InvertedPendulum-v4": Task(partial(gym.make, "InvertedPendulum-v4"), "mujoco", 30_720, compiled=True),
     "identity, Discrete 10": Task(partial(Identity, gym.spaces.Discrete(10)), "classic", 8_192, stochastic=True),
-    "identity, MultiDiscrete [3, 3]": Task(partial(Identity, gym.spaces.MultiDiscrete([3, 3])), "classic", 6_144, stochastic=True),
+    "identity, MultiDiscrete [3, 3]": Task(
+        partial(Identity, gym.spaces.MultiDiscrete([3, 3])), "classic", 6_144, stochastic=True
+    ),
     "identity, MultiBinary 3": Task(partial(Identity, gym.spaces.MultiBinary(3)), "classic", 6_144, stochastic=True),
     "identity, Box 1": Task(partial(Identity, gym.spaces.Box(-1, 1, (1,), np.float32)), "classic", 10_000),
     # what a mutation must show on: the observation filter, bootstrapping at time limits, the entropy bonus
-    "far away": Task(FarAway, "mujoco", 6_144, {"optim_stepsize": 1e-3, "timesteps_per_actorbatch": 1024}, stochastic=True),
+    "far away": Task(
+        FarAway, "mujoco", 6_144, {"optim_stepsize": 1e-3, "timesteps_per_actorbatch": 1024}, stochastic=True
+    ),
     "ring": Task(Ring, "classic", 8_192, stochastic=True, evaluated_in=partial(Ring, limit=100)),
-    "bandit": Task(Bandit, "classic", 6_144, {"entcoeff": 0.5}, stochastic=True, episodes=100, evaluated_in=partial(Bandit, fresh=True)),
+    "bandit": Task(
+        Bandit,
+        "classic",
+        6_144,
+        {"entcoeff": 0.5},
+        stochastic=True,
+        episodes=100,
+        evaluated_in=partial(Bandit, fresh=True),
+    ),
 }
 
 
@@ -61,8 +74,15 @@ def settings_of(name):
     """What a task is trained and scored with beyond the defaults, as JSON holds it: a reference is of these alone."""
     task = TASKS[name]
     preset = PRESETS[task.preset]
-    own = {"preset": task.preset, "steps": task.steps, "num_envs": preset.num_envs, "learn": preset.learn | task.settings,
-           "policy": preset.policy["mlp"] | task.policy, "stochastic": task.stochastic, "episodes": task.episodes}
+    own = {
+        "preset": task.preset,
+        "steps": task.steps,
+        "num_envs": preset.num_envs,
+        "learn": preset.learn | task.settings,
+        "policy": preset.policy["mlp"] | task.policy,
+        "stochastic": task.stochastic,
+        "episodes": task.episodes,
+    }
     return json.loads(json.dumps(own))
 
 
@@ -75,7 +95,10 @@ def score(name, seed):
         pi.xla = task.compiled
         return pi
 
-    env, test_env = InProcessVectorEnv([task.make() for _ in range(settings["num_envs"])]), (task.evaluated_in or task.make)()
+    env, test_env = (
+        InProcessVectorEnv([task.make() for _ in range(settings["num_envs"])]),
+        (task.evaluated_in or task.make)(),
+    )
     pi = learn(env, policy, max_timesteps=task.steps, seed=seed, **settings["learn"])
     returns, _ = evaluate(pi, test_env, task.episodes, task.stochastic, EVALUATION_SEED)
     env.close()

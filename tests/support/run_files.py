@@ -1,20 +1,46 @@
 """What a run left in its folder, to compare with what another left."""
+
 import csv
 import json
 from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-SHORT = ["--env", "CartPole-v1", "--hid-size", "8", "--batch", "per-rank", "--num-envs", "2", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32",
-         "--optim-epochs", "1", "--max-iters", "14", "--checkpoint-every", "3", "--keep-checkpoints", "2", "--eval-every", "2", "--eval-episodes", "1",
-         "--report", "false"]
+SHORT = [
+    "--env",
+    "CartPole-v1",
+    "--hid-size",
+    "8",
+    "--batch",
+    "per-rank",
+    "--num-envs",
+    "2",
+    "--timesteps-per-actorbatch",
+    "64",
+    "--optim-batchsize",
+    "32",
+    "--optim-epochs",
+    "1",
+    "--max-iters",
+    "14",
+    "--checkpoint-every",
+    "3",
+    "--keep-checkpoints",
+    "2",
+    "--eval-every",
+    "2",
+    "--eval-episodes",
+    "1",
+    "--report",
+    "false",
+]
 
 
 def rows(path):
     """A csv log's rows without what tells the time. Every row is whole: as many cells as the header has, and the line's end."""
     text = path.read_text()
     assert text.endswith("\n"), path
-    lines = list(csv.reader(text.splitlines()[path.name.endswith("monitor.csv"):]))
+    lines = list(csv.reader(text.splitlines()[path.name.endswith("monitor.csv") :]))
     assert all(len(line) == len(lines[0]) for line in lines), path
     timeless = [i for i, name in enumerate(lines[0]) if name not in ("TimeElapsed", "t")]
     return [[line[i] for i in timeless] for line in lines]
@@ -22,20 +48,28 @@ def rows(path):
 
 def objects(path):
     """progress.json's objects without what tells the time."""
-    return [{name: value for name, value in json.loads(line).items() if name != "TimeElapsed"} for line in path.read_text().splitlines()]
+    return [
+        {name: value for name, value in json.loads(line).items() if name != "TimeElapsed"}
+        for line in path.read_text().splitlines()
+    ]
 
 
 def scalars(folder):
     """{tag: [(step, value)]} of TensorBoard events, in order, without what tells the time; evaluations have files of their own."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
-    return {tag: sorted((event.step, event.tensor_proto.SerializeToString()) for event in events.Tensors(tag))
-            for tag in events.Tags()["tensors"] if tag != "TimeElapsed" and not tag.startswith("_hparams")}
+    return {
+        tag: sorted((event.step, event.tensor_proto.SerializeToString()) for event in events.Tensors(tag))
+        for tag in events.Tags()["tensors"]
+        if tag != "TimeElapsed" and not tag.startswith("_hparams")
+    }
 
 
 def names(folder):
     """Every file of a run but TensorBoard's, whose names tell the time."""
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file() and path.parent.name != "tb")
+    return sorted(
+        str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file() and path.parent.name != "tb"
+    )
 
 
 def assert_same_run(found, expected):

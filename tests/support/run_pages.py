@@ -1,4 +1,5 @@
 """Folders of runs as training leaves them, written by hand, and the page that is drawn of one."""
+
 import json
 from html.parser import HTMLParser
 
@@ -9,8 +10,10 @@ from baselines_ppo.config.resolve import resolve
 from baselines_ppo.report import command as report
 
 VOID = {"meta", "link", "source", "img", "br"}
-PROGRESS = ("EpLenMean,EpRewMean,EpThisIter,EpisodesSoFar,TimestepsSoFar,TimeElapsed,ev_tdlam_before,loss_pol_surr,loss_pol_entpen,loss_vf_loss,"
-            "loss_kl,loss_ent,clipfrac,stepsize\n")
+PROGRESS = (
+    "EpLenMean,EpRewMean,EpThisIter,EpisodesSoFar,TimestepsSoFar,TimeElapsed,ev_tdlam_before,loss_pol_surr,loss_pol_entpen,loss_vf_loss,"
+    "loss_kl,loss_ent,clipfrac,stepsize\n"
+)
 EVALUATIONS = "TimestepsSoFar,Iteration,Episodes,EvalRewMean,EvalRewStd,EvalRewMin,EvalRewMax,EvalLenMean\n"
 
 
@@ -18,9 +21,18 @@ def config_of(folder, **typed):
     """What `config.json` of a run on two ranks holds."""
     typed = {"env": "Pendulum-v1", "num_timesteps": 30_000, "run_dir": str(folder)} | typed
     settings = resolve(typed, 2, "classic", typed["env"], False)
-    return {"format": "baselines_ppo.config", "typed": typed, "settings": settings, "ranks": 2, "seed": settings["seed"],
-            "versions": {"python": "3.11.7", "mujoco": None}, "git_commit": "abc123+", "argv": ["run.py", "--env", typed["env"]],
-            "started": "2024-05-06T07:08:09+0000", "platform": "Linux"}
+    return {
+        "format": "baselines_ppo.config",
+        "typed": typed,
+        "settings": settings,
+        "ranks": 2,
+        "seed": settings["seed"],
+        "versions": {"python": "3.11.7", "mujoco": None},
+        "git_commit": "abc123+",
+        "argv": ["run.py", "--env", typed["env"]],
+        "started": "2024-05-06T07:08:09+0000",
+        "platform": "Linux",
+    }
 
 
 def write_run(folder, iterations=12, episodes=240, evaluations=12, film=True, **typed):
@@ -29,11 +41,19 @@ def write_run(folder, iterations=12, episodes=240, evaluations=12, film=True, **
     (folder / "config.json").write_text(json.dumps(config_of(folder, **typed)))
     for rank in range(2):
         rows = "".join(f"{-1500 + 5 * i},200,{0.1 * i}\n" for i in range(rank, episodes, 2))
-        (folder / f"{rank}.0.monitor.csv").write_text('#{"t_start": 1700000000.0, "env_id": "Pendulum-v1"}\nr,l,t\n' + rows)
-    (folder / "progress.csv").write_text(PROGRESS + "".join(
-        f"200,{-1500 + 80 * i},20,{20 * i},{4000 * i},{2.0 * i},{1 - 5 / i},-0.01,-0.0,0.1,0.005,{1.4 - i / 100},0.1,{0.001 / i}\n"
-        for i in range(1, iterations + 1)))
-    (folder / "evaluations.csv").write_text(EVALUATIONS + "".join(f"{4000 * i},{i},10,{78 - i},3.5,60,99,200\n" for i in range(1, evaluations + 1)))
+        (folder / f"{rank}.0.monitor.csv").write_text(
+            '#{"t_start": 1700000000.0, "env_id": "Pendulum-v1"}\nr,l,t\n' + rows
+        )
+    (folder / "progress.csv").write_text(
+        PROGRESS
+        + "".join(
+            f"200,{-1500 + 80 * i},20,{20 * i},{4000 * i},{2.0 * i},{1 - 5 / i},-0.01,-0.0,0.1,0.005,{1.4 - i / 100},0.1,{0.001 / i}\n"
+            for i in range(1, iterations + 1)
+        )
+    )
+    (folder / "evaluations.csv").write_text(
+        EVALUATIONS + "".join(f"{4000 * i},{i},10,{78 - i},3.5,60,99,200\n" for i in range(1, evaluations + 1))
+    )
     if film:
         frames = [Image.fromarray(np.full((8, 12, 3), shade, np.uint8)) for shade in (0, 128, 255)]
         frames[0].save(folder / "film.gif", save_all=True, append_images=frames[1:])

@@ -1,4 +1,5 @@
 """A scripted environment with deaths and time limits, whose every observation and reward says what it belongs to, and a policy for it."""
+
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv

@@ -1,4 +1,5 @@
 """Environments small enough to learn, or to know everything about."""
+
 import gymnasium as gym
 import numpy as np
 

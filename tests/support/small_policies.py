@@ -1,4 +1,5 @@
 """Policies for tests of what does not depend on how the update is compiled."""
+
 import gymnasium as gym
 import numpy as np
 
@@ -17,4 +18,8 @@ def trained(rows):
     """(policy that has learned CartPole for a second, observations [rows, 4] that it sees there, noise for as many actions)."""
     env = gym.make("CartPole-v1")
     pi = learn(env, uncompiled, timesteps_per_actorbatch=256, optim_epochs=4, optim_stepsize=3e-3, max_iters=4, seed=0)
-    return pi, next(traj_segment_generator(pi, env, rows, stochastic=True, seed=1))["ob"], pi.pdtype.noise(np.random.default_rng(1), (rows,))
+    return (
+        pi,
+        next(traj_segment_generator(pi, env, rows, stochastic=True, seed=1))["ob"],
+        pi.pdtype.noise(np.random.default_rng(1), (rows,)),
+    )

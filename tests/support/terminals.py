@@ -1,4 +1,5 @@
 """Terminals without anybody before them: what is written on one, and what would be seen there."""
+
 import contextlib
 import fcntl
 import os
@@ -33,7 +34,7 @@ def seen(text):
     for part in re.split(r"(\x1b\[\??\d*[A-Za-z]|\r|\n)", text):
         control = CONTROL.fullmatch(part)
         if control is None:
-            lines[y] = lines[y][:x].ljust(x) + part + lines[y][x + len(part):]
+            lines[y] = lines[y][:x].ljust(x) + part + lines[y][x + len(part) :]
             x += len(part)
         elif control[3]:
             x = 0
@@ -59,6 +60,7 @@ class Terminal:
         def become_its_own():
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background
+
         self.ours, theirs = opened()
         streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs} | kwargs
         streams["env"] = streams.get("env", os.environ) | {"TERM": "xterm"}

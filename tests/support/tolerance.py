@@ -4,6 +4,7 @@ The bounds hold for any order of summation, with or without fused multiply-adds,
 conspire, a sum of n terms is off by about the root of n of them, so that a right result is far inside, and a wrong one has to be a hundred times
 or more outside, which the tests that use them say.
 """
+
 import numpy as np
 
 LIBM = 8  # ulps of an elementary function's result: the rational approximations of Eigen and XLA have up to 5, vendors' vector libraries 4
@@ -31,4 +32,4 @@ def likely(n, dtype=np.float32):
     Roundings that are independent and of mean 0 stay within it but with a probability of 2 n exp(-lambda^2 / 2), once in a million for the ten
     million of a convolutional network: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", section 3.
     """
-    return 8 * n ** 0.5 * float(np.finfo(dtype).eps) / 2
+    return 8 * n**0.5 * float(np.finfo(dtype).eps) / 2

@@ -1,4 +1,5 @@
 """Environments of a given size: `--env wide_envs:Wide-v0 --env-kwargs '{"observations": 10000, "actions": 100}'`."""
+
 import gymnasium as gym
 import numpy as np
 

@@ -1,4 +1,5 @@
 """Completion in a real bash, installed as the documentation says: what people type is completed."""
+
 import os
 import shlex
 import subprocess
@@ -27,18 +28,25 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     program = home / "bin" / "baselines-ppo"
     program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(jobs.ROOT))} exec {shlex.quote(sys.executable)} -m baselines_ppo "$@"\n')
+    program.write_text(
+        f'#!/bin/sh\nPYTHONPATH={shlex.quote(str(jobs.ROOT))} exec {shlex.quote(sys.executable)} -m baselines_ppo "$@"\n'
+    )
     program.chmod(0o755)
     (home / "runs").mkdir()
     (home / "run.json").touch()
-    bash(home, next(block.text for block in blocks(PAGE) if block.language == "bash" and "bash" in commands(block)[0].words))
+    bash(
+        home,
+        next(block.text for block in blocks(PAGE) if block.language == "bash" and "bash" in commands(block)[0].words),
+    )
     return home
 
 
 def bash(home, script):
     """What bash prints of a script in a home, its working directory."""
     environment = os.environ | {"HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "--norc", "-c", script], cwd=home, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script], cwd=home, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

@@ -1,4 +1,5 @@
 """Messages of `learn` speak of its arguments, those of the command line of its flags."""
+
 import ast
 import re
 
@@ -30,7 +31,9 @@ def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "policy.safetensors"
     space = gym.spaces.Box(-1, 1, (1,))
     MlpPolicy("pi", Faulty.observation_space, space, hid_size=8).save(path)
-    CnnPolicy("pi", gym.spaces.Box(0, 255, (40, 40, 3), np.uint8), space, kind="small").save(path.with_name("pixels.safetensors"))
+    CnnPolicy("pi", gym.spaces.Box(0, 255, (40, 40, 3), np.uint8), space, kind="small").save(
+        path.with_name("pixels.safetensors")
+    )
     return path.parent
 
 
@@ -51,20 +54,50 @@ def in_a_folder(name, text, tmp_path):
 
 # what is asked of learn -> (options; what it says; what the command line says in its place)
 ASKED = {
-    "a folder with a run": (lambda path, _: {"run_dir": in_a_folder("config.json", "{}", path)}, "choose another run_dir", "or choose another --run-dir"),
-    "a folder with rows": (lambda path, _: {"run_dir": in_a_folder("progress.csv", "a\n", path)}, "choose another run_dir", "choose another --run-dir"),
-    "a folder in use": (lambda path, _: held(path), "still alive; choose another run_dir", "still alive; choose another --run-dir"),
-    "a file": (lambda path, _: {"run_dir": in_a_folder("x", "", path) / "x"}, "choose another run_dir", "choose another --run-dir"),
-    "another network": (lambda _, trained: {"load_path": trained / "policy.safetensors"}, "this run one of hid_size=4; give hid_size=8 to the policy", None),
-    "another class": (lambda _, trained: {"load_path": trained / "pixels.safetensors"}, "has one of class MlpPolicy; use CnnPolicy", "use --policy cnn"),
+    "a folder with a run": (
+        lambda path, _: {"run_dir": in_a_folder("config.json", "{}", path)},
+        "choose another run_dir",
+        "or choose another --run-dir",
+    ),
+    "a folder with rows": (
+        lambda path, _: {"run_dir": in_a_folder("progress.csv", "a\n", path)},
+        "choose another run_dir",
+        "choose another --run-dir",
+    ),
+    "a folder in use": (
+        lambda path, _: held(path),
+        "still alive; choose another run_dir",
+        "still alive; choose another --run-dir",
+    ),
+    "a file": (
+        lambda path, _: {"run_dir": in_a_folder("x", "", path) / "x"},
+        "choose another run_dir",
+        "choose another --run-dir",
+    ),
+    "another network": (
+        lambda _, trained: {"load_path": trained / "policy.safetensors"},
+        "this run one of hid_size=4; give hid_size=8 to the policy",
+        None,
+    ),
+    "another class": (
+        lambda _, trained: {"load_path": trained / "pixels.safetensors"},
+        "has one of class MlpPolicy; use CnnPolicy",
+        "use --policy cnn",
+    ),
     "no policy": (lambda path, _: {"load_path": path}, "no policy there", None),
-    "a schedule": (lambda *_: {"schedule": "linear", "max_iters": 0, "max_seconds": 1}, "limit it by max_timesteps", "limit it by --num-timesteps"),
+    "a schedule": (
+        lambda *_: {"schedule": "linear", "max_iters": 0, "max_seconds": 1},
+        "limit it by max_timesteps",
+        "limit it by --num-timesteps",
+    ),
     "no images": (lambda *_: {"policy_fn": CnnPolicy}, "use MlpPolicy", "use --policy mlp"),
 }
 
 
 @pytest.mark.parametrize("asked", ASKED)
-def test_what_learn_refuses_is_said_by_its_arguments_and_by_flags_on_the_command_line(asked, tmp_path, trained, uncompiled_here):
+def test_what_learn_refuses_is_said_by_its_arguments_and_by_flags_on_the_command_line(
+    asked, tmp_path, trained, uncompiled_here
+):
     options, here, there = ASKED[asked]
     found = {"policy_fn": lambda *args: uncompiled(*args, hid_size=4)} | SHORT | options(tmp_path, trained)
     hold = found.pop("held", None)
@@ -93,7 +126,11 @@ def test_a_fault_of_an_environment_says_how_learn_goes_on(fault, uncompiled_here
 
 def test_rewards_that_are_too_large_are_scaled_by_learns_own_means():
     why, fix = what_went_wrong({"ret": np.float32([np.inf])}, 1.0)
-    assert "scale_returns=True" in fix and not FLAGS.search(fix) and "--reward-scale X" in complaint(NotFinite(f"x, {why}", fix))
+    assert (
+        "scale_returns=True" in fix
+        and not FLAGS.search(fix)
+        and "--reward-scale X" in complaint(NotFinite(f"x, {why}", fix))
+    )
 
 
 def test_a_stall_is_told_in_the_words_of_whoever_started_the_watch():
@@ -115,10 +152,23 @@ def test_nothing_below_the_command_line_speaks_of_its_flags():
         if path.name in ("hints.py", "results.py"):  # its words; and those of plot's files
             continue
         tree = ast.parse(path.read_text())
-        own = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "way_on" and path.name == "run_directory.py"]
+        own = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name == "way_on" and path.name == "run_directory.py"
+        ]
         skipped = {id(node) for function in own for node in ast.walk(function)}
-        documented = [node.body[0].value for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
-                      and isinstance(node.body[0], ast.Expr)]
-        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
-                 and node not in documented and id(node) not in skipped]
+        documented = [
+            node.body[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and isinstance(node.body[0], ast.Expr)
+        ]
+        texts = [
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and node not in documented
+            and id(node) not in skipped
+        ]
         assert not [text for text in texts if FLAGS.search(text)], path

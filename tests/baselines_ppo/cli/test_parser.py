@@ -1,4 +1,5 @@
 """Bad input: one clear line, exit status 2, no traceback, before the first step; and the help that needs no TensorFlow."""
+
 import os
 import shlex
 import subprocess
@@ -25,51 +26,69 @@ def assert_refused(finished, *parts, status=2):
         assert part in lines[0]
 
 
-@pytest.mark.parametrize("words, parts", [
-    (["--env", "Hoper-v4"], ["'Hoper-v4'", "Hopper-v4"]),
-    (["--env", "CartPole-v1", "--clip-parm", "0.1"], ["--clip-parm", "--clip-param"]),
-    ([], ["--env"]),
-    (["--env", "CartPole-v1", "--optim-batchsize", "4096"], ["4096", "1024"]),
-    (["--env", "CartPole-v1", "--num-timesteps", "100", "--max-iters", "3"], ["num_timesteps=100", "max_iters=3"]),
-    (["--env", "CartPole-v1", "--num-timesteps", "0"], ["none"]),
-    (["--env", "CartPole-v1", "--num-timesteps", "-5"], ["-5", "negative"]),
-    (["--env", "CartPole-v1", "--optim-epochs", "0"], ["optim_epochs=0"]),
-    (["--env", "CartPole-v1", "--num-envs", "-1"], ["num_envs=-1"]),
-    (["--env", "CartPole-v1", "--seed", "-1"], ["seed=-1"]),
-    (["--env", "CartPole-v1", "--gamma", "1.5"], ["gamma=1.5"]),
-    (["--env", "CartPole-v1", "--num-timesteps", "many"], ["'many'", "whole number"]),
-    (["--env", "CartPole-v1", "--env-kwargs", "[1]"], ["JSON object"]),
-    (["--env", "CartPole-v1", "--env-kwargs", '{"rank": 3}'], ["cannot make CartPole-v1", "'rank': 3"]),
-    (["--env", "PongNoFrameskip-v4", "--env-kwargs", '{"training": false}'], ["cannot make PongNoFrameskip-v4", "'training': False"]),
-    (["--env", "CartPole-v1", "--preset", "best"], ["best", "mujoco"]),
-    (["--env", "CartPole-v1", "--alg", "trpo", "--clip-param", "0.1"], ["clip-param", "trpo", "--alg ppo"]),
-    (["--env", "CartPole-v1", "--alg", "vpg", "--preset", "ppo1"], ["ppo1", "vpg"]),
-    (["--env", "CartPole-v1", "--objective", "clipped"], ["clipped", "adaptive_kl"]),
-    (["--env", "CartPole-v1", "--objective", "adaptive_kl", "--kl-min", "0.1"], ["kl_min=0.1", "both"]),
-    (["--env", "CartPole-v1", "--preset", "reinforce", "--baseline", "none"], ["baseline='none'", "standardise_adv"]),
-    (["--env", "CartPole-v1", "--env-threads", "0"], ["env_threads=0"]),
-    (["--env", "CartPole-v1", "--film", "--report", "false"], ["--film with --report false"]),
-    (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "above 0"]),
-    (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
-    (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "--num-timesteps"]),
-    (["--env", "CartPole-v1", "--run-dir", "/proc/nowhere"], ["/proc/nowhere"]),
-    (["--resume"], ["--run-dir"]),
-    (["--resume", "--run-dir", "/nonexistent"], ["/nonexistent", "no run"]),
-    (["--play"], ["--load-path"]),
-    (["--env", "CartPole-v1", "--json"], ["--json is for --play"]),
-    (["--env", "CartPole-v1", "--load-path", "run", "--deterministic"], ["--deterministic is for --play"]),
-    (["--env", "CartPole-v1", "--video", "a.gif"], ["--load-path", "--film"]),
-    (["--env", "CartPole-v1", "--eval-episodes", "5"], ["--eval-episodes", "--eval-every"]),
-    (["--play", "--load-path", "/nonexistent"], ["/nonexistent"]),
-])
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["--env", "Hoper-v4"], ["'Hoper-v4'", "Hopper-v4"]),
+        (["--env", "CartPole-v1", "--clip-parm", "0.1"], ["--clip-parm", "--clip-param"]),
+        ([], ["--env"]),
+        (["--env", "CartPole-v1", "--optim-batchsize", "4096"], ["4096", "1024"]),
+        (["--env", "CartPole-v1", "--num-timesteps", "100", "--max-iters", "3"], ["num_timesteps=100", "max_iters=3"]),
+        (["--env", "CartPole-v1", "--num-timesteps", "0"], ["none"]),
+        (["--env", "CartPole-v1", "--num-timesteps", "-5"], ["-5", "negative"]),
+        (["--env", "CartPole-v1", "--optim-epochs", "0"], ["optim_epochs=0"]),
+        (["--env", "CartPole-v1", "--num-envs", "-1"], ["num_envs=-1"]),
+        (["--env", "CartPole-v1", "--seed", "-1"], ["seed=-1"]),
+        (["--env", "CartPole-v1", "--gamma", "1.5"], ["gamma=1.5"]),
+        (["--env", "CartPole-v1", "--num-timesteps", "many"], ["'many'", "whole number"]),
+        (["--env", "CartPole-v1", "--env-kwargs", "[1]"], ["JSON object"]),
+        (["--env", "CartPole-v1", "--env-kwargs", '{"rank": 3}'], ["cannot make CartPole-v1", "'rank': 3"]),
+        (
+            ["--env", "PongNoFrameskip-v4", "--env-kwargs", '{"training": false}'],
+            ["cannot make PongNoFrameskip-v4", "'training': False"],
+        ),
+        (["--env", "CartPole-v1", "--preset", "best"], ["best", "mujoco"]),
+        (["--env", "CartPole-v1", "--alg", "trpo", "--clip-param", "0.1"], ["clip-param", "trpo", "--alg ppo"]),
+        (["--env", "CartPole-v1", "--alg", "vpg", "--preset", "ppo1"], ["ppo1", "vpg"]),
+        (["--env", "CartPole-v1", "--objective", "clipped"], ["clipped", "adaptive_kl"]),
+        (["--env", "CartPole-v1", "--objective", "adaptive_kl", "--kl-min", "0.1"], ["kl_min=0.1", "both"]),
+        (
+            ["--env", "CartPole-v1", "--preset", "reinforce", "--baseline", "none"],
+            ["baseline='none'", "standardise_adv"],
+        ),
+        (["--env", "CartPole-v1", "--env-threads", "0"], ["env_threads=0"]),
+        (["--env", "CartPole-v1", "--film", "--report", "false"], ["--film with --report false"]),
+        (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "above 0"]),
+        (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
+        (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "--num-timesteps"]),
+        (["--env", "CartPole-v1", "--run-dir", "/proc/nowhere"], ["/proc/nowhere"]),
+        (["--resume"], ["--run-dir"]),
+        (["--resume", "--run-dir", "/nonexistent"], ["/nonexistent", "no run"]),
+        (["--play"], ["--load-path"]),
+        (["--env", "CartPole-v1", "--json"], ["--json is for --play"]),
+        (["--env", "CartPole-v1", "--load-path", "run", "--deterministic"], ["--deterministic is for --play"]),
+        (["--env", "CartPole-v1", "--video", "a.gif"], ["--load-path", "--film"]),
+        (["--env", "CartPole-v1", "--eval-episodes", "5"], ["--eval-episodes", "--eval-every"]),
+        (["--play", "--load-path", "/nonexistent"], ["/nonexistent"]),
+    ],
+)
 def test_refused_in_one_line(words, parts, cli_here):
     assert_refused(cli_here(*words), *parts)
 
 
-@pytest.mark.parametrize("words, parts", [
-    (["--batch", "per-rank", "--timesteps-per-actorbatch", "100", "--optim-batchsize", "10", "--num-envs", "64"],
-     ["timesteps_per_actorbatch=100 cannot be shared out over 64 environments; give a multiple of 64"]),
-    (["--alg", "trpo", "--batch", "per-rank", "--timesteps-per-batch", "100", "--num-envs", "3"], ["timesteps_per_batch=100", "multiple of 3"])])
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (
+            ["--batch", "per-rank", "--timesteps-per-actorbatch", "100", "--optim-batchsize", "10", "--num-envs", "64"],
+            ["timesteps_per_actorbatch=100 cannot be shared out over 64 environments; give a multiple of 64"],
+        ),
+        (
+            ["--alg", "trpo", "--batch", "per-rank", "--timesteps-per-batch", "100", "--num-envs", "3"],
+            ["timesteps_per_batch=100", "multiple of 3"],
+        ),
+    ],
+)
 def test_a_segment_that_cannot_be_shared_out_is_refused_before_there_is_a_folder(words, parts, tmp_path, cli_here):
     assert_refused(cli_here("--env", "CartPole-v1", "--run-dir", tmp_path / "run", *words), *parts)
     assert not (tmp_path / "run").exists()
@@ -81,8 +100,14 @@ def test_a_process_of_its_own_says_no_more_and_exits_with_2():
     assert_refused(cli("--env", "odd_envs:Text-v0"), "Text", "Box, Discrete")
 
 
-@pytest.mark.parametrize("env, parts", [("odd_envs:Text-v0", ["Text", "Box, Discrete"]), ("odd_envs:Nothing-v0", ["no entries"]),
-                                        ("CartPole-v1 --policy cnn", ["CnnPolicy needs images"])])
+@pytest.mark.parametrize(
+    "env, parts",
+    [
+        ("odd_envs:Text-v0", ["Text", "Box, Discrete"]),
+        ("odd_envs:Nothing-v0", ["no entries"]),
+        ("CartPole-v1 --policy cnn", ["CnnPolicy needs images"]),
+    ],
+)
 def test_unsupported_spaces_are_refused(env, parts, tmp_path, cli_here):
     assert_refused(cli_here("--env", *env.split(), "--run-dir", tmp_path / "run"), *parts)
 
@@ -122,12 +147,17 @@ def test_a_run_ends_with_the_whole_command_that_plays_it(tmp_path, cli_here, unc
 
 
 def test_help_needs_no_tensorflow_gymnasium_or_mpi():
-    code = ("import sys; from baselines_ppo.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-            "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'numpy'} & set(sys.modules); assert not heavy, heavy")
+    code = (
+        "import sys; from baselines_ppo.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'numpy'} & set(sys.modules); assert not heavy, heavy"
+    )
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
     assert finished.returncode == 0, finished.stderr
     assert "--clip-param" in finished.stdout
-    assert finished.stdout.index("--env ID") < finished.stdout.index("what to run:") and len(finished.stdout.partition("\n\n")[0].splitlines()) == 4
+    assert (
+        finished.stdout.index("--env ID") < finished.stdout.index("what to run:")
+        and len(finished.stdout.partition("\n\n")[0].splitlines()) == 4
+    )
 
 
 def test_the_version_is_the_packages_own(capsys):

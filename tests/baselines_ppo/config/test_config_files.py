@@ -1,4 +1,5 @@
 """Settings from the command line, from files, and printed: --config, --print-config, `none`, bare flags, the help."""
+
 import inspect
 import json
 import re
@@ -55,15 +56,26 @@ def test_runs_go_into_the_folder_that_the_environment_variable_names(tmp_path, m
     assert found.startswith(f"{tmp_path}/elsewhere/CartPole-v1/") and found.endswith("-seed3")
 
 
-def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own_though_none_has_begun_yet(tmp_path, monkeypatch):
+def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own_though_none_has_begun_yet(
+    tmp_path, monkeypatch
+):
     monkeypatch.setenv("BASELINES_PPO_RUNS", str(tmp_path))
     monkeypatch.setattr("time.strftime", lambda form: "20200101-000000")
-    folders = [tmp_path / "CartPole-v1" / name for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3")]
+    folders = [
+        tmp_path / "CartPole-v1" / name
+        for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3")
+    ]
     assert [default_folder(resolved()) for _ in folders] == [str(folder) for folder in folders]
     assert [claim_folder(folder, Communicator(None), False, 3).path for folder in folders] == folders
 
 
-@pytest.mark.parametrize("make, why", [(lambda runs: runs.touch(), "Not a directory"), (lambda runs: runs.symlink_to("nowhere"), "No such file or directory")])
+@pytest.mark.parametrize(
+    "make, why",
+    [
+        (lambda runs: runs.touch(), "Not a directory"),
+        (lambda runs: runs.symlink_to("nowhere"), "No such file or directory"),
+    ],
+)
 def test_a_folder_for_runs_that_cannot_be_one_is_refused_in_one_line(make, why, tmp_path, monkeypatch, cli_here):
     monkeypatch.setenv("BASELINES_PPO_RUNS", f"{tmp_path}/runs")
     make(tmp_path / "runs")
@@ -72,43 +84,74 @@ def test_a_folder_for_runs_that_cannot_be_one_is_refused_in_one_line(make, why, 
     assert done.returncode == 2 and re.fullmatch(said, done.stderr)
 
 
-@pytest.mark.parametrize("words, status", [(["--print-config"], 0), (["--load-path", "nowhere"], 2), (["--hid-size", "1000000000"], 2)])
+@pytest.mark.parametrize(
+    "words, status", [(["--print-config"], 0), (["--load-path", "nowhere"], 2), (["--hid-size", "1000000000"], 2)]
+)
 def test_no_folder_is_made_for_what_is_no_run(words, status, tmp_path, monkeypatch, cli_here):
     monkeypatch.setenv("BASELINES_PPO_RUNS", str(tmp_path / "runs"))
     assert cli_here("--env", "CartPole-v1", *words).returncode == status
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("words, why", [
-    (("--bootstrap-time-limits", "false"),
-     "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; give --stagger false"),
-    (("--preset", "reinforce"), "whole_episodes=True cannot be: an episode that is ended early is not whole; give --stagger false")])
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (
+            ("--bootstrap-time-limits", "false"),
+            "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; give --stagger false",
+        ),
+        (
+            ("--preset", "reinforce"),
+            "whole_episodes=True cannot be: an episode that is ended early is not whole; give --stagger false",
+        ),
+    ],
+)
 def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
     assert resolved(*words)["stagger"] is False and resolved("--stagger", "true")["stagger"] is True
     with pytest.raises(UserError, match=f"^--stagger with {why}$"):
         resolved(*words, "--stagger", "true")
 
 
-@pytest.mark.parametrize("words, names", [
-    (("--kl-target", "0.1", "--beta", "3", "--clip-param", "0.1"), ["kl_target", "beta"]),
-    (("--objective", "adaptive_kl", "--kl-target", "0.1", "--beta", "3"), []),
-    (("--preset", "reinforce", "--vf-coef", "0.1", "--vf-iters", "2"), ["vf_coef"]),
-    (("--preset", "a2c", "--vf-coef", "0.1", "--vf-stepsize", "0.1"), ["vf_stepsize"]),
-    (("--objective", "adaptive_kl", "--kl-target", "0.1", "--kl-min", "0.1", "--kl-max", "0.2"), ["kl_target"]),
-    (("--alg", "trpo", "--vf-iters", "0", "--vf-stepsize", "0.1", "--vf-batchsize", "32"), ["vf_stepsize", "vf_batchsize"]),
-    (("--preset", "reinforce", "--baseline", "mean", "--vf-iters", "2"), ["vf_iters"]), (("--alg", "trpo", "--vf-iters", "2", "--vf-stepsize", "0.1"), []),
-    (("--ob-clip", "3"), ["ob_clip"]), (("--ob-clip", "3", "--normalise-ob", "true"), [])])
+@pytest.mark.parametrize(
+    "words, names",
+    [
+        (("--kl-target", "0.1", "--beta", "3", "--clip-param", "0.1"), ["kl_target", "beta"]),
+        (("--objective", "adaptive_kl", "--kl-target", "0.1", "--beta", "3"), []),
+        (("--preset", "reinforce", "--vf-coef", "0.1", "--vf-iters", "2"), ["vf_coef"]),
+        (("--preset", "a2c", "--vf-coef", "0.1", "--vf-stepsize", "0.1"), ["vf_stepsize"]),
+        (("--objective", "adaptive_kl", "--kl-target", "0.1", "--kl-min", "0.1", "--kl-max", "0.2"), ["kl_target"]),
+        (
+            ("--alg", "trpo", "--vf-iters", "0", "--vf-stepsize", "0.1", "--vf-batchsize", "32"),
+            ["vf_stepsize", "vf_batchsize"],
+        ),
+        (("--preset", "reinforce", "--baseline", "mean", "--vf-iters", "2"), ["vf_iters"]),
+        (("--alg", "trpo", "--vf-iters", "2", "--vf-stepsize", "0.1"), []),
+        (("--ob-clip", "3"), ["ob_clip"]),
+        (("--ob-clip", "3", "--normalise-ob", "true"), []),
+    ],
+)
 def test_a_run_says_which_of_what_was_typed_changes_nothing(words, names, capsys):
     typed, _ = parse(["--env", "CartPole-v1", *words])
     assert [name for name, _ in without_effect(settings_for(typed, 1, 2), typed)] == names
     announce(settings_for(typed, 1, 2), typed, Communicator(None), None, None, {})
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines() if " changes nothing here: it takes " in line] == names
+    assert [
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if " changes nothing here: it takes " in line
+    ] == names
 
 
-@pytest.mark.parametrize("words, said", [
-    ((), ""), (("--stagger", "false", "--bootstrap-time-limits", "false"), ""), (("--stagger", "false"), ""),
-    (("--bootstrap-time-limits", "false"), "preset mujoco would end first episodes early (--stagger); not with bootstrap_time_limits=False: "
-                                           "an episode that is ended early would count as a death\n")])
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ((), ""),
+        (("--stagger", "false", "--bootstrap-time-limits", "false"), ""),
+        (("--stagger", "false"), ""),
+        (
+            ("--bootstrap-time-limits", "false"),
+            "preset mujoco would end first episodes early (--stagger); not with bootstrap_time_limits=False: "
+            "an episode that is ended early would count as a death\n",
+        ),
+    ],
+)
 def test_a_run_says_that_its_presets_early_ends_are_left_out(words, said, capsys):
     typed, _ = parse(["--env", "CartPole-v1", "--preset", "mujoco", *words])
     announce(settings_for(typed, 1, 2), typed, Communicator(None), None, None, {})
@@ -144,14 +187,30 @@ def test_a_bare_flag_is_true_and_false_can_be_said():
 
 
 def test_the_config_of_a_run_gives_its_settings_again_and_what_is_typed_wins(tmp_path):
-    words = ("--clip-param", "0.1", "--max-grad-norm", "none", "--hid-size", "32", "--max-iters", "3", "--schedule", "constant")
+    words = (
+        "--clip-param",
+        "0.1",
+        "--max-grad-norm",
+        "none",
+        "--hid-size",
+        "32",
+        "--max-iters",
+        "3",
+        "--schedule",
+        "constant",
+    )
     settings = resolved(*words) | {"run_dir": "runs/there"}
     path = written(tmp_path, config_of(settings, 1, {}))
     again = settings_for(typed_from(path, {}, 1)[0], 1, 2)
     assert again | {"batch": None, "run_dir": None} == settings | {"batch": None, "run_dir": None}
     assert again["run_dir"] is None  # that folder is the other run's
     other = settings_for(typed_from(path, {"seed": 5, "num_timesteps": 100_000}, 1)[0], 1, 2)
-    assert other["seed"] == 5 and other["num_timesteps"] == 100_000 and other["max_iters"] == 0 and other["clip_param"] == 0.1
+    assert (
+        other["seed"] == 5
+        and other["num_timesteps"] == 100_000
+        and other["max_iters"] == 0
+        and other["clip_param"] == 0.1
+    )
 
 
 def test_the_config_of_a_run_has_no_policy_setting_that_did_not_exist_then_though_its_preset_gives_it_now(tmp_path):
@@ -162,14 +221,20 @@ def test_the_config_of_a_run_has_no_policy_setting_that_did_not_exist_then_thoug
     defaults = {"init_logstd": 0.0, "ob_min_std": 0.1}
     assert not {*defaults.items()} & {*settings["policy_settings"].items()}
     assert settings_for(given, 1, 2)["policy_settings"] == of_policy | defaults
-    assert settings_for(typed_from(path, {"init_logstd": -2.0}, 1)[0], 1, 2)["policy_settings"] == of_policy | defaults | {"init_logstd": -2.0}
+    assert settings_for(typed_from(path, {"init_logstd": -2.0}, 1)[0], 1, 2)[
+        "policy_settings"
+    ] == of_policy | defaults | {"init_logstd": -2.0}
     again, _ = parse(as_words(given))  # as a sweep's trainings are told
     assert settings_for(again, 1, 2) == settings_for(given, 1, 2)
 
 
 def test_the_policies_defaults_are_those_of_their_classes():
     for name, value in POLICY_DEFAULTS.items():
-        of_classes = [inspect.signature(cls).parameters[name].default for cls in (MlpPolicy, CnnPolicy) if name in inspect.signature(cls).parameters]
+        of_classes = [
+            inspect.signature(cls).parameters[name].default
+            for cls in (MlpPolicy, CnnPolicy)
+            if name in inspect.signature(cls).parameters
+        ]
         assert of_classes and set(of_classes) == {value}
     assert POLICY_DEFAULTS.keys() == POLICY_SETTINGS.keys()
 
@@ -192,27 +257,53 @@ def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
 
 
 @pytest.mark.parametrize("ranks", [1, 3, 100])
-@pytest.mark.parametrize("typed", [
-    {"preset": "mujoco"}, {"batch": "per-rank"}, {"preset": "ppo1", "clip_param": 0.1}, {"policy": "cnn", "num_envs": 3}, {"optim_batchsize": None},
-    {"preset": "mujoco", "optim_batchsize": 2048, "hid_size": 8}, {"timesteps_per_actorbatch": 64, "optim_batchsize": 32},
-    {"alg": "trpo", "timesteps_per_batch": 100, "vf_batchsize": 100}])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        {"preset": "mujoco"},
+        {"batch": "per-rank"},
+        {"preset": "ppo1", "clip_param": 0.1},
+        {"policy": "cnn", "num_envs": 3},
+        {"optim_batchsize": None},
+        {"preset": "mujoco", "optim_batchsize": 2048, "hid_size": 8},
+        {"timesteps_per_actorbatch": 64, "optim_batchsize": 32},
+        {"alg": "trpo", "timesteps_per_batch": 100, "vf_batchsize": 100},
+    ],
+)
 def test_what_a_run_was_started_with_may_be_typed_again_and_a_limit_replaces_its_own(typed, ranks):
     typed = {"env": "Pendulum-v1", "max_iters": 2} | typed
     before = settings_for(typed, ranks, 1)
     assert resumed_settings(typed, before, ranks, "run") == resumed_settings({}, before, ranks, "run") == before
-    assert resumed_settings({"num_timesteps": 5000}, before, ranks, "run") == before | {"num_timesteps": 5000, "max_iters": 0}
+    assert resumed_settings({"num_timesteps": 5000}, before, ranks, "run") == before | {
+        "num_timesteps": 5000,
+        "max_iters": 0,
+    }
 
 
-@pytest.mark.parametrize("typed, then", [({"bootstrap_time_limits": False}, True), ({"alg": "trpo"}, "'ppo'"), ({"policy": "cnn"}, "'mlp'"),
-                                         ({"preset": "trpo"}, "'mujoco'"), ({"cg_iters": 5}, None), ({"hid_size": 9}, 8)])
+@pytest.mark.parametrize(
+    "typed, then",
+    [
+        ({"bootstrap_time_limits": False}, True),
+        ({"alg": "trpo"}, "'ppo'"),
+        ({"policy": "cnn"}, "'mlp'"),
+        ({"preset": "trpo"}, "'mujoco'"),
+        ({"cg_iters": 5}, None),
+        ({"hid_size": 9}, 8),
+    ],
+)
 def test_what_may_not_change_is_refused_by_its_own_name(typed, then):
     before = settings_for({"env": "Pendulum-v1", "preset": "mujoco", "hid_size": 8}, 1, 1)
-    (name, value), = typed.items()
-    with pytest.raises(UserError, match=f"^--resume: {name}={value!r}, but the run in run has {then}; leave it out, or start a new run$"):
+    ((name, value),) = typed.items()
+    with pytest.raises(
+        UserError,
+        match=f"^--resume: {name}={value!r}, but the run in run has {then}; leave it out, or start a new run$",
+    ):
         resumed_settings(typed, before, 1, "run")
 
 
-@pytest.mark.parametrize("others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)])
+@pytest.mark.parametrize(
+    "others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)]
+)
 def test_cores_are_shared_with_the_ranks_that_may_run_on_the_same(others, cores, monkeypatch):
     monkeypatch.setattr("baselines_ppo.train.runner.allowed_cores", lambda: list(range(8)))
     assert cores_of_a_rank(SimpleNamespace(gather_on_host=lambda own: [own, *others], minimum=lambda x: x)) == cores
@@ -244,7 +335,10 @@ def test_a_presets_early_ends_are_left_out_of_a_config_too_and_typed_ones_refuse
     assert settings_for(typed_from(path, {}, ranks)[0], ranks, 2)["stagger"] is True
     assert settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)["stagger"] is False
     old = config_of(settings_for(typed | {"stagger": False}, 2, 2), 2, typed)  # of a preset that had it not
-    assert settings_for(typed_from(written(tmp_path, old), {"bootstrap_time_limits": True}, 2)[0], 2, 2)["stagger"] is False
+    assert (
+        settings_for(typed_from(written(tmp_path, old), {"bootstrap_time_limits": True}, 2)[0], 2, 2)["stagger"]
+        is False
+    )
     path = written(tmp_path, config_of(settings_for(typed | {"stagger": True}, 2, 2), 2, typed | {"stagger": True}))
     with pytest.raises(UserError, match="give --stagger false"):
         settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)
@@ -256,16 +350,32 @@ def test_names_that_are_null_are_not_given(tmp_path):
 
 
 def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path):
-    path = written(tmp_path, {"env": "CartPole-v1", "clip-param": 0.3, "optim_epochs": 4, "scale_returns": False, "env_kwargs": {"sutton_barto_reward": True}})
+    path = written(
+        tmp_path,
+        {
+            "env": "CartPole-v1",
+            "clip-param": 0.3,
+            "optim_epochs": 4,
+            "scale_returns": False,
+            "env_kwargs": {"sutton_barto_reward": True},
+        },
+    )
     settings = settings_for(typed_from(path, {}, 1)[0], 1, 2)
     assert (settings["clip_param"], settings["optim_epochs"], settings["scale_returns"]) == (0.3, 4, False)
     assert settings["env_kwargs"] == {"sutton_barto_reward": True}
 
 
-@pytest.mark.parametrize("content, parts", [
-    ("not json", ["cannot be read"]), ("[1]", ["no JSON object"]), ('{"clip_parm": 1}', ["clip_parm", "no setting"]),
-    ('{"optim_epochs": "many"}', ["optim_epochs", "whole number"]), ('{"preset": "best"}', ["preset", "best", "mujoco"]),
-    ('{"format": "baselines_ppo.config"}', ["no whole config.json"])])
+@pytest.mark.parametrize(
+    "content, parts",
+    [
+        ("not json", ["cannot be read"]),
+        ("[1]", ["no JSON object"]),
+        ('{"clip_parm": 1}', ["clip_parm", "no setting"]),
+        ('{"optim_epochs": "many"}', ["optim_epochs", "whole number"]),
+        ('{"preset": "best"}', ["preset", "best", "mujoco"]),
+        ('{"format": "baselines_ppo.config"}', ["no whole config.json"]),
+    ],
+)
 def test_a_config_that_cannot_be_used_is_refused_naming_why(content, parts, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(content)
@@ -275,8 +385,10 @@ def test_a_config_that_cannot_be_used_is_refused_naming_why(content, parts, tmp_
 
 
 def test_print_config_is_json_and_needs_no_tensorflow():
-    code = ("import sys; from baselines_ppo.__main__ import main; status = main(['--env', 'CartPole-v1', '--clip-param', '0.1', '--print-config'])\n"
-            "assert 'tensorflow' not in sys.modules and status == 0")
+    code = (
+        "import sys; from baselines_ppo.__main__ import main; status = main(['--env', 'CartPole-v1', '--clip-param', '0.1', '--print-config'])\n"
+        "assert 'tensorflow' not in sys.modules and status == 0"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)

@@ -1,4 +1,5 @@
 """Evaluation while training and the best policy: their files, and that they change no bit of the training."""
+
 import csv
 import json
 import os
@@ -16,8 +17,22 @@ from baselines_ppo.experiment.callbacks import Evaluations, too_seldom
 from common.runs.run_directory import FORMAT
 from common.storage.array_files import load_arrays
 
-WORDS = ("--env", "CartPole-v1", "--max-iters", "4", "--num-envs", "1", "--schedule", "constant", "--timesteps-per-actorbatch", "256",
-         "--checkpoint-every", "2", "--report", "false")
+WORDS = (
+    "--env",
+    "CartPole-v1",
+    "--max-iters",
+    "4",
+    "--num-envs",
+    "1",
+    "--schedule",
+    "constant",
+    "--timesteps-per-actorbatch",
+    "256",
+    "--checkpoint-every",
+    "2",
+    "--report",
+    "false",
+)
 
 
 def train(folder, *words):
@@ -50,14 +65,25 @@ def test_tensorboard_has_every_setting_and_the_histograms_that_were_asked_for(ev
     events = EventAccumulator(str(evaluated / "tb"), size_guidance={"tensors": 0})
     events.Reload()
     plugin = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
-    found = {name: getattr(value, value.WhichOneof("kind")) for name, value in plugin.session_start_info.hparams.items()}
+    found = {
+        name: getattr(value, value.WhichOneof("kind")) for name, value in plugin.session_start_info.hparams.items()
+    }
     settings = json.loads((evaluated / "config.json").read_text())["settings"]
-    assert found == {name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value) for name, value in settings.items()}
+    assert found == {
+        name: value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
+        for name, value in settings.items()
+    }
     pi = load_policy(evaluated)
-    sizes = {f"weights/{v.name.split(':')[0]}": v.numpy().size for v in pi.get_variables()} | {"segment/actions": 256, "segment/advantages": 256}
+    sizes = {f"weights/{v.name.split(':')[0]}": v.numpy().size for v in pi.get_variables()} | {
+        "segment/actions": 256,
+        "segment/advantages": 256,
+    }
     for name, size in sizes.items():
         histograms = events.Tensors(name)
-        assert [event.step for event in histograms] == [512, 1024]  # checkpoints, after two and four iterations of 256 steps
+        assert [event.step for event in histograms] == [
+            512,
+            1024,
+        ]  # checkpoints, after two and four iterations of 256 steps
         for event in histograms:
             counts = tensor_util.make_ndarray(event.tensor_proto)[:, 2]  # a bucket is (left, right, count)
             assert counts.sum() == size
@@ -78,6 +104,7 @@ def test_without_evaluations_the_best_is_the_highest_mean_return_at_a_checkpoint
 
 def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path, cli_here):
     import shutil
+
     folder = tmp_path / "run"
     shutil.copytree(evaluated, folder)
     done = cli_here("--run-dir", folder, "--resume", "--max-iters", "6")
@@ -88,7 +115,10 @@ def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path,
 
 
 def test_the_final_policy_is_evaluated_and_a_run_that_goes_on_forgets_that(tmp_path, cli_here, uncompiled_here):
-    folder, rows = tmp_path / "run", lambda: [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())]
+    folder, rows = (
+        tmp_path / "run",
+        lambda: [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())],
+    )
     done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "3", "--eval-episodes", "2")
     assert done.returncode == 0 and "--eval-every" not in done.stdout
     assert rows() == ["3", "4"]
@@ -96,29 +126,57 @@ def test_the_final_policy_is_evaluated_and_a_run_that_goes_on_forgets_that(tmp_p
     assert done.returncode == 0 and rows() == ["3", "5"]
 
 
-def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_its_final_policy(tmp_path, cli_here, uncompiled_here):
+def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_its_final_policy(
+    tmp_path, cli_here, uncompiled_here
+):
     folder = tmp_path / "run"
     done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "50", "--eval-episodes", "2", "--max-iters", "1")
-    assert "--eval-every 50 iterations: the run is over after about 1, so only its final policy is evaluated\n" in done.stdout
+    assert (
+        "--eval-every 50 iterations: the run is over after about 1, so only its final policy is evaluated\n"
+        in done.stdout
+    )
     (row,) = csv.DictReader((folder / "evaluations.csv").open())
     assert row["Iteration"] == "1"
-    assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == float(row["EvalRewMean"])
+    assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == float(
+        row["EvalRewMean"]
+    )
 
 
-@pytest.mark.parametrize("changed, said", [
-    ({}, []), ({"eval_every": 9}, ["--eval-every 9 iterations: the run is over after about 8, so only its final policy is evaluated"]),
-    ({"checkpoint_every": 9}, []), ({"checkpoint_every": 8, "histograms": True}, []),
-    ({"checkpoint_every": 9, "histograms": True}, ["--checkpoint-every 9 iterations: the run is over after about 8, so --histograms writes none"]),
-    ({"num_timesteps": None, "max_seconds": 5.0, "eval_every": 9}, []), ({"max_iters": 20, "eval_every": 9}, [])])
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({}, []),
+        (
+            {"eval_every": 9},
+            ["--eval-every 9 iterations: the run is over after about 8, so only its final policy is evaluated"],
+        ),
+        ({"checkpoint_every": 9}, []),
+        ({"checkpoint_every": 8, "histograms": True}, []),
+        (
+            {"checkpoint_every": 9, "histograms": True},
+            ["--checkpoint-every 9 iterations: the run is over after about 8, so --histograms writes none"],
+        ),
+        ({"num_timesteps": None, "max_seconds": 5.0, "eval_every": 9}, []),
+        ({"max_iters": 20, "eval_every": 9}, []),
+    ],
+)
 def test_what_a_run_is_too_short_for_is_said_at_its_start(changed, said):
-    settings = {"alg": "ppo", "timesteps_per_actorbatch": 256, "num_timesteps": 4096, "max_iters": 0, "eval_every": 8, "checkpoint_every": 25,
-                "histograms": False}
+    settings = {
+        "alg": "ppo",
+        "timesteps_per_actorbatch": 256,
+        "num_timesteps": 4096,
+        "max_iters": 0,
+        "eval_every": 8,
+        "checkpoint_every": 25,
+        "histograms": False,
+    }
     assert too_seldom(settings | changed, ranks=2) == said
 
 
 def test_a_signal_leaves_no_time_for_a_last_evaluation():
     def never():
         raise AssertionError
+
     evaluations = Evaluations(never, 2, 1, never, best=None)
     evaluations.at_end(SimpleNamespace(iters_so_far=3, stop_requested=15))
     evaluations.at_end(SimpleNamespace(iters_so_far=4, stop_requested=None))  # has been evaluated
@@ -127,7 +185,9 @@ def test_a_signal_leaves_no_time_for_a_last_evaluation():
 
 
 def test_two_ranks_evaluate_once(tmp_path):
-    done = jobs.run(2, jobs.RUN_UNCOMPILED, *WORDS, "--run-dir", tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2")
+    done = jobs.run(
+        2, jobs.RUN_UNCOMPILED, *WORDS, "--run-dir", tmp_path / "run", "--eval-every", "2", "--eval-episodes", "2"
+    )
     assert done.returncode == 0, done.stderr
     assert [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())] == ["2", "4"]
 
@@ -135,7 +195,9 @@ def test_two_ranks_evaluate_once(tmp_path):
 def test_a_checkpoint_is_played_as_a_policy_is(evaluated, cli_here):
     found = {}
     for path in (evaluated, evaluated / "checkpoints/ckpt-00000004.safetensors", evaluated / "policy"):
-        done = cli_here("--play", "--load-path", path, "--eval-episodes", "5", "--deterministic", "--json", "--env", "CartPole-v1")
+        done = cli_here(
+            "--play", "--load-path", path, "--eval-episodes", "5", "--deterministic", "--json", "--env", "CartPole-v1"
+        )
         assert done.returncode == 0, done.stderr
         found[path] = json.loads(done.stdout)
     first, *others = (one["returns"] for one in found.values())
@@ -144,6 +206,7 @@ def test_a_checkpoint_is_played_as_a_policy_is(evaluated, cli_here):
 
 def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoint(evaluated, tmp_path, cli_here):
     import shutil
+
     folder = tmp_path / "run"
     shutil.copytree(evaluated, folder)
     shutil.rmtree(folder / "policy")
@@ -154,7 +217,10 @@ def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoin
 
 def test_playing_without_a_display_leaves_a_film(evaluated, tmp_path):
     from PIL import Image
+
     headless = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
-    done = jobs.run(1, jobs.RUN, "--play", "--load-path", evaluated / "best/policy.safetensors", cwd=tmp_path, env=headless)
+    done = jobs.run(
+        1, jobs.RUN, "--play", "--load-path", evaluated / "best/policy.safetensors", cwd=tmp_path, env=headless
+    )
     assert done.returncode == 0 and "10 stochastic episodes" in done.stdout, done.stderr
     assert Image.open(tmp_path / "play.gif").n_frames > 3

@@ -1,4 +1,5 @@
 """Home is meant by `~` wherever this package takes a path, and what cannot be written in the end is refused at the start."""
+
 import json
 
 import gymnasium as gym
@@ -21,8 +22,25 @@ from common.loggers.logger import CsvOutput, TensorBoardOutput
 from common.runs.results import find_runs
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1, "seed": 0}
-TYPED = ["--env", "CartPole-v1", "--hid-size", "4", "--num-envs", "1", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1",
-         "--max-iters", "1", "--report", "false", "--quiet"]
+TYPED = [
+    "--env",
+    "CartPole-v1",
+    "--hid-size",
+    "4",
+    "--num-envs",
+    "1",
+    "--timesteps-per-actorbatch",
+    "64",
+    "--optim-batchsize",
+    "32",
+    "--optim-epochs",
+    "1",
+    "--max-iters",
+    "1",
+    "--report",
+    "false",
+    "--quiet",
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +73,10 @@ def test_the_command_line_trains_in_it(home, cli_here, uncompiled_here):
     assert (home / "qa/pol.safetensors").read_bytes() == (home / "qa/run/policy/policy.safetensors").read_bytes()
     config = json.loads((home / "qa/run/config.json").read_text())
     for part in ("settings", "typed"):
-        assert (config[part]["run_dir"], config[part]["save_policy"]) == (str(home / "qa/run"), str(home / "qa/pol.safetensors"))
+        assert (config[part]["run_dir"], config[part]["save_policy"]) == (
+            str(home / "qa/run"),
+            str(home / "qa/pol.safetensors"),
+        )
     assert cli_here("--run-dir=~/qa/run", "--resume", "--print-config").returncode == 0
     assert cli_here("--config=~/qa/run/config.json", "--print-config").returncode == 0
 
@@ -63,7 +84,9 @@ def test_the_command_line_trains_in_it(home, cli_here, uncompiled_here):
 def test_every_other_command_and_every_setting_reads_it(home, monkeypatch):
     _, args = cli.parse(["--play", "--load-path=~/run", "--video=~/film/a.gif"])
     assert (args.load_path, args.video) == (str(home / "run"), home / "film/a.gif")
-    values, args = sweep_cli.parse(["--env", "CartPole-v1", "--load-path", "~/run", "--sweep-dir=~/sweep", "--config=~/c.json"])
+    values, args = sweep_cli.parse(
+        ["--env", "CartPole-v1", "--load-path", "~/run", "--sweep-dir=~/sweep", "--config=~/c.json"]
+    )
     assert (values["load_path"], args.sweep_dir, args.config) == ([str(home / "run")], home / "sweep", home / "c.json")
     (home / "c.json").write_text('{"load_path": "~/run"}')
     assert config_files.typed_from(home / "c.json", {}, 1)[0]["load_path"] == str(home / "run")
@@ -94,9 +117,16 @@ def test_python_saves_loads_exports_and_logs_there(home, pi):
 
 @pytest.mark.parametrize("given", ["", "~nobody-has-this-name/x", "a\0b", "x" * 300])
 def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
-    for ask in (lambda: learn(gym.make("CartPole-v1"), uncompiled, run_dir=given, **SMALL), lambda: load_policy(given), lambda: pi.save(given),
-                lambda: learn(gym.make("CartPole-v1"), uncompiled, load_path=given, **SMALL), lambda: Monitor(gym.make("CartPole-v1"), given),
-                lambda: export.export_saved_model(pi, given), lambda: cli.parse(["--run-dir", given]), lambda: plot.parser().parse_args([given])):
+    for ask in (
+        lambda: learn(gym.make("CartPole-v1"), uncompiled, run_dir=given, **SMALL),
+        lambda: load_policy(given),
+        lambda: pi.save(given),
+        lambda: learn(gym.make("CartPole-v1"), uncompiled, load_path=given, **SMALL),
+        lambda: Monitor(gym.make("CartPole-v1"), given),
+        lambda: export.export_saved_model(pi, given),
+        lambda: cli.parse(["--run-dir", given]),
+        lambda: plot.parser().parse_args([given]),
+    ):
         with pytest.raises(UserError) as error:
             ask()
         assert "\n" not in str(error.value)
@@ -104,21 +134,37 @@ def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
 
 # ---- what is written in the end
 
-@pytest.mark.parametrize(("path", "says"), [("taken/p", "cannot be written: Not a directory"), ("run", "is a folder"),
-                                            ("/proc/nobody/p", "cannot be written: No such")])
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("taken/p", "cannot be written: Not a directory"),
+        ("run", "is a folder"),
+        ("/proc/nobody/p", "cannot be written: No such"),
+    ],
+)
 def test_where_the_policy_is_saved_is_tried_before_the_first_step(path, says, tmp_path, monkeypatch, cli_here):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").touch()
     refused = cli_here(*TYPED, "--run-dir", "run", "--save-policy", path)
-    assert refused.returncode == 2 and f"--save-policy {path} {says}" in refused.stderr and refused.stderr.count("\n") == 1
+    assert (
+        refused.returncode == 2 and f"--save-policy {path} {says}" in refused.stderr and refused.stderr.count("\n") == 1
+    )
     assert not (tmp_path / "run/config.json").exists()
 
 
 def test_so_is_where_films_figures_pages_and_exports_go(home, tmp_path, cli_here, monkeypatch, capfd):
     (tmp_path / "taken").touch()
     refused = cli_here("--play", "--load-path", home / "run", "--video", tmp_path / "taken/a.gif")
-    assert refused.returncode == 2 and "cannot be written: Not a directory; choose another place\n" in refused.stderr and not refused.stdout
-    for command in (plot.main([str(home / "run"), "--out", str(tmp_path / "taken/x.png")]), export.main([str(home / "run"), str(tmp_path / "taken/x.tflite")])):
+    assert (
+        refused.returncode == 2
+        and "cannot be written: Not a directory; choose another place\n" in refused.stderr
+        and not refused.stdout
+    )
+    for command in (
+        plot.main([str(home / "run"), "--out", str(tmp_path / "taken/x.png")]),
+        export.main([str(home / "run"), str(tmp_path / "taken/x.tflite")]),
+    ):
         assert command == 2
     monkeypatch.setattr(export, "import_tensorflow", None)  # it is found before that
     assert export.main([str(home / "run"), str(tmp_path / "taken/x")]) == 2
@@ -127,7 +173,11 @@ def test_so_is_where_films_figures_pages_and_exports_go(home, tmp_path, cli_here
 
 def test_a_policy_is_saved_as_a_file_or_not_at_all(pi, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for path, says in ((".", "is a folder"), ("new/", "is a folder"), ("/dev/null", "is no file, but a device or a pipe")):
+    for path, says in (
+        (".", "is a folder"),
+        ("new/", "is a folder"),
+        ("/dev/null", "is no file, but a device or a pipe"),
+    ):
         with pytest.raises(UserError, match=says):
             pi.save(path)
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
 """Ctrl-C in a `learn` that was called from Python, and what its run's folder keeps when something else ends it."""
+
 import signal
 import threading
 import time
@@ -69,13 +70,18 @@ class After(Callback):
 
 @pytest.mark.parametrize("where", ["step", "before", "after"])
 def test_ctrl_c_ends_learn_after_its_iteration_with_the_policy_in_reach(where, tmp_path, capfd):
-    env, callback = {"step": (Acts(ctrl_c), None), "before": (None, once_in_iteration(3)), "after": (None, After())}[where]
+    env, callback = {"step": (Acts(ctrl_c), None), "before": (None, once_in_iteration(3)), "after": (None, After())}[
+        where
+    ]
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt) as stop:
         train(env, callback=callback, run_dir=tmp_path / "run")
     assert isinstance(stop.value, Interrupted) and signal.getsignal(signal.SIGINT) is before
-    assert str(stop.value) == f"Ctrl-C has ended learn after 3 iterations, 192 steps; the policy is in this exception's pi, and in {tmp_path / 'run'}, " \
-                              "from which load_policy and learn(load_path=...) take it"
+    assert (
+        str(stop.value)
+        == f"Ctrl-C has ended learn after 3 iterations, 192 steps; the policy is in this exception's pi, and in {tmp_path / 'run'}, "
+        "from which load_policy and learn(load_path=...) take it"
+    )
     assert capfd.readouterr().err == f"{STOPPING}\n"
     same(stop.value.pi, load_policy(tmp_path / "run"))
     assert newest_checkpoint(tmp_path / "run") == "ckpt-00000003-forced.safetensors"
@@ -105,6 +111,7 @@ def test_a_second_ctrl_c_ends_at_once_and_what_the_last_iteration_left_is_kept(t
         ctrl_c()  # a shell's and the kernel's are one
         time.sleep(0.1)
         ctrl_c()
+
     with pytest.raises(KeyboardInterrupt) as stop:
         train(Acts(twice), run_dir=tmp_path / "run")
     assert not isinstance(stop.value, Interrupted) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -125,6 +132,7 @@ def test_a_handler_of_the_users_own_stays(tmp_path):
 def test_one_that_a_callback_has_put_up_meanwhile_stays():
     def mine(*_):
         """Another handler."""
+
     try:
         train(callback=once_in_iteration(1, lambda: signal.signal(signal.SIGINT, mine)), max_iters=2)
         assert signal.getsignal(signal.SIGINT) is mine
@@ -134,7 +142,11 @@ def test_one_that_a_callback_has_put_up_meanwhile_stays():
 
 def test_in_a_thread_learn_leaves_signals_alone():
     found = []
-    thread = threading.Thread(target=lambda: found.append(train(max_iters=2, callback=lambda *_: found.append(signal.getsignal(signal.SIGINT)))))
+    thread = threading.Thread(
+        target=lambda: found.append(
+            train(max_iters=2, callback=lambda *_: found.append(signal.getsignal(signal.SIGINT)))
+        )
+    )
     thread.start()
     thread.join()
     assert found[:2] == [signal.default_int_handler] * 2
@@ -144,9 +156,13 @@ def test_in_a_thread_learn_leaves_signals_alone():
 def test_ctrl_c_in_a_learn_within_a_callback_ends_both(tmp_path):
     def inner():
         train(callback=once_in_iteration(1), run_dir=tmp_path / "inner")
+
     with pytest.raises(Interrupted) as stop:
         train(callback=once_in_iteration(2, inner), run_dir=tmp_path / "outer")
-    assert "after 1 iterations, 64 steps" in str(stop.value) and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert (
+        "after 1 iterations, 64 steps" in str(stop.value)
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
     assert newest_checkpoint(tmp_path / "inner") == "ckpt-00000001-forced.safetensors"
     assert newest_checkpoint(tmp_path / "outer") == "ckpt-00000002-forced.safetensors"
 
@@ -161,18 +177,26 @@ def test_what_goes_wrong_in_the_users_code_costs_no_whole_iteration(where, error
     with pytest.raises(error) as raised:
         train(env, callback=callback, run_dir=tmp_path / "run")
     path = tmp_path / "run/checkpoints/ckpt-00000002-forced.safetensors"
-    assert raised.value.__notes__ == [f"what was learned until then is in {path}, from which load_policy and learn(load_path=...) take it"]
+    assert raised.value.__notes__ == [
+        f"what was learned until then is in {path}, from which load_policy and learn(load_path=...) take it"
+    ]
     same(train(max_iters=2), load_policy(tmp_path / "run"))
 
 
 def test_what_goes_wrong_within_an_update_leaves_no_checkpoint_of_half_an_update(tmp_path, monkeypatch):
     from baselines_ppo.pposgd_simple import PPOUpdate
+
     update = PPOUpdate.__call__
 
     def half(self, seg, rng, progress):
         update(self, seg, rng, progress)
         raise MemoryError
-    monkeypatch.setattr(PPOUpdate, "__call__", lambda self, seg, rng, progress: (half if progress > 0 else update)(self, seg, rng, progress))
+
+    monkeypatch.setattr(
+        PPOUpdate,
+        "__call__",
+        lambda self, seg, rng, progress: (half if progress > 0 else update)(self, seg, rng, progress),
+    )
     with pytest.raises(MemoryError):
         train(max_iters=4, run_dir=tmp_path / "run")
     assert RunFolder.checkpoints_in(tmp_path / "run") == []
@@ -181,6 +205,7 @@ def test_what_goes_wrong_within_an_update_leaves_no_checkpoint_of_half_an_update
 def test_a_disk_that_is_full_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
+
     monkeypatch.setattr("common.runs.run_directory.save_arrays", full)
     with pytest.raises(ZeroDivisionError) as raised:
         train(callback=once_in_iteration(2, breaks), run_dir=tmp_path / "run")

@@ -1,4 +1,5 @@
 """`learn(run_dir=..., progress=True)`: what a run from Python writes and shows, and that it changes no bit of it."""
+
 import csv
 import json
 import os
@@ -43,10 +44,18 @@ def recorded(tmp_path_factory):
 def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded, tmp_path, capsys):
     pi, folder = recorded
     run = Run(folder)
-    assert run.env == "CartPole-v1" and run.column("steps").tolist() == [256, 512, 768] and run.monitors == [folder / "0.0.monitor.csv"]
+    assert (
+        run.env == "CartPole-v1"
+        and run.column("steps").tolist() == [256, 512, 768]
+        and run.monitors == [folder / "0.0.monitor.csv"]
+    )
     for name, x in load_policy(folder).state().items():
         np.testing.assert_array_equal(x, pi.state()[name])
-    assert load_with_env(folder)[2] == load_with_env(folder / "checkpoints" / "ckpt-00000002.safetensors")[2] == "CartPole-v1"
+    assert (
+        load_with_env(folder)[2]
+        == load_with_env(folder / "checkpoints" / "ckpt-00000002.safetensors")[2]
+        == "CartPole-v1"
+    )
     assert plot.main([str(folder), "--out", str(tmp_path / "x.png")]) == 0
     assert "│ learn()" in capsys.readouterr().out
     page = page_of(folder)
@@ -57,22 +66,41 @@ def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded
 def test_its_config_has_every_setting_and_says_which_are_not_the_defaults(recorded):
     config = json.loads((recorded[1] / "config.json").read_text())
     assert config["typed"] == {"env": "CartPole-v1", "policy": "mlp", "seed": 0, "hid_size": 8} | {
-        "clip_param": 0.1, "timesteps_per_actorbatch": 256, "optim_epochs": 1}
+        "clip_param": 0.1,
+        "timesteps_per_actorbatch": 256,
+        "optim_epochs": 1,
+    }
     assert config["averaging"] == {"policy and value": "gather"}
     settings = config["settings"]
-    assert (settings["alg"], settings["gamma"], settings["max_iters"], settings["policy_settings"]["num_hid_layers"]) == ("ppo", 0.99, 3, 2)
+    assert (
+        settings["alg"],
+        settings["gamma"],
+        settings["max_iters"],
+        settings["policy_settings"]["num_hid_layers"],
+    ) == ("ppo", 0.99, 3, 2)
 
 
 def test_what_is_imported_to_record_a_run_sets_nothing_in_the_process():
-    code = "import os\nbefore = dict(os.environ)\nimport baselines_ppo.experiment.recording, baselines_ppo.experiment.outputs, baselines_ppo.experiment.callbacks, baselines_ppo.report\n" \
-           "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
+    code = (
+        "import os\nbefore = dict(os.environ)\nimport baselines_ppo.experiment.recording, baselines_ppo.experiment.outputs, baselines_ppo.experiment.callbacks, baselines_ppo.report\n"
+        "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
+    )
     environ = {name: x for name, x in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, env=environ).stdout == "set()\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, env=environ).stdout
+        == "set()\n"
+    )
 
 
 def test_the_command_line_says_that_it_cannot_go_on_with_it_nor_take_its_settings(recorded):
-    for ask in (lambda: read_previous(recorded[1], communicator.world(), may_start=False), lambda: typed_from(recorded[1] / "config.json", {}, 1)):
-        with pytest.raises(UserError, match="is learn\\(\\)'s, from Python, whose environment and policy the command line does not have; start it again from"):
+    for ask in (
+        lambda: read_previous(recorded[1], communicator.world(), may_start=False),
+        lambda: typed_from(recorded[1] / "config.json", {}, 1),
+    ):
+        with pytest.raises(
+            UserError,
+            match="is learn\\(\\)'s, from Python, whose environment and policy the command line does not have; start it again from",
+        ):
             ask()
 
 
@@ -88,8 +116,12 @@ def test_a_run_that_is_recorded_is_the_run_that_is_not_to_the_bit(tmp_path, caps
 def test_a_folder_that_has_a_run_is_refused_and_one_is_made_for_none_that_cannot_be(recorded, tmp_path):
     with pytest.raises(UserError, match="already holds a run; choose another run_dir"):
         train(run_dir=recorded[1])
-    for wrong, part in (({"callback": 3}, "is no callback"), ({"logger": Rows()}, "leave logger= out"), ({"gamma": 2}, "gamma"),
-                        ({"timesteps_per_actorbatch": 10}, "optim_batchsize")):
+    for wrong, part in (
+        ({"callback": 3}, "is no callback"),
+        ({"logger": Rows()}, "leave logger= out"),
+        ({"gamma": 2}, "gamma"),
+        ({"timesteps_per_actorbatch": 10}, "optim_batchsize"),
+    ):
         with pytest.raises(UserError, match=part):
             train(run_dir=tmp_path / "run", **wrong)
     assert not (tmp_path / "run").exists()
@@ -99,6 +131,7 @@ def test_a_run_that_fails_lets_go_of_its_folder_and_keeps_its_rows(tmp_path):
     def fails(locals_, globals_):
         if locals_["iters_so_far"] == 1:
             raise RuntimeError("mine")
+
     with pytest.raises(RuntimeError, match="mine"):
         train(run_dir=tmp_path / "run", callback=fails)
     assert not is_held(tmp_path / "run") and not (tmp_path / "run/policy").exists()
@@ -127,13 +160,18 @@ def priced(monkeypatch):
 
 def test_arguments_that_no_file_holds_are_marked_as_lost_and_play_says_so(priced, tmp_path, cli_here):
     folder = tmp_path / "run"
-    train(gym.make("Priced-v0", price=lambda r: 5.0, factor=np.int64(2)), run_dir=folder, checkpoint_every=1, max_iters=1)
+    train(
+        gym.make("Priced-v0", price=lambda r: 5.0, factor=np.int64(2)), run_dir=folder, checkpoint_every=1, max_iters=1
+    )
     settings = json.loads((folder / "config.json").read_text())["settings"]
     assert settings["env_kwargs"] == {"factor": 2} and settings["env_kwargs_lost"] == {"price": "function"}
     for path in (folder, folder / "best/policy.safetensors", folder / "checkpoints/ckpt-00000001.safetensors"):
         done = cli_here("--play", "--load-path", path, "--json")
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-        assert "made with price (a value of type function), which no file holds; give --env-kwargs" in done.stderr and """'{"factor": 2}'""" in done.stderr
+        assert (
+            "made with price (a value of type function), which no file holds; give --env-kwargs" in done.stderr
+            and """'{"factor": 2}'""" in done.stderr
+        )
     for kwargs, most in (("{}", 100), ('{"factor": 3}', 300)):
         done = cli_here("--play", "--load-path", folder, "--json", "--eval-episodes", "1", "--env-kwargs", kwargs)
         assert done.returncode == 0 and 0 < json.loads(done.stdout)["mean"] <= most
@@ -142,8 +180,16 @@ def test_arguments_that_no_file_holds_are_marked_as_lost_and_play_says_so(priced
 
 def test_an_array_among_the_arguments_keeps_no_run_from_its_start_and_a_window_is_not_asked_for_again(priced, tmp_path):
     table = np.ones(3)
-    train(gym.make("Priced-v0", price=table.__getitem__, factor=table), run_dir=tmp_path / "run", max_iters=1, callback=lambda locals_, globals_: True)
-    assert json.loads((tmp_path / "run/config.json").read_text())["settings"]["env_kwargs_lost"].keys() == {"price", "factor"}
+    train(
+        gym.make("Priced-v0", price=table.__getitem__, factor=table),
+        run_dir=tmp_path / "run",
+        max_iters=1,
+        callback=lambda locals_, globals_: True,
+    )
+    assert json.loads((tmp_path / "run/config.json").read_text())["settings"]["env_kwargs_lost"].keys() == {
+        "price",
+        "factor",
+    }
     train(gym.make("Priced-v0", factor=2, render_mode="human"), run_dir=tmp_path / "shown", max_iters=1)
     assert load_with_env(tmp_path / "shown")[3] == {"factor": 2}
 
@@ -153,34 +199,73 @@ def test_a_window_is_refused_where_there_is_no_display(named, recorded, tmp_path
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", named)
     window = ("--env-kwargs", '{"render_mode": "human"}')
-    for words in (("--env", "CartPole-v1", "--run-dir", tmp_path / "run"), ("--env", "Hopper-v4", "--run-dir", tmp_path / "run"),
-                  ("--play", "--load-path", recorded[1], "--json")):
+    for words in (
+        ("--env", "CartPole-v1", "--run-dir", tmp_path / "run"),
+        ("--env", "Hopper-v4", "--run-dir", tmp_path / "run"),
+        ("--play", "--load-path", recorded[1], "--json"),
+    ):
         done = cli_here(*words, *window)
-        assert done.returncode == 2 and "render_mode='human' opens a window" in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+        assert (
+            done.returncode == 2
+            and "render_mode='human' opens a window" in done.stderr
+            and len(done.stderr.splitlines()) == 1
+        ), done.stderr
     assert not (tmp_path / "run").exists()
 
 
-def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_words(caplog, monkeypatch, tmp_path, cli_here):
+def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_words(
+    caplog, monkeypatch, tmp_path, cli_here
+):
     train(gym.wrappers.NormalizeReward(gym.make("CartPole-v1")), max_iters=1)
-    assert caplog.messages == ["learn: the environment has NormalizeReward, whose running statistics are in no file: evaluations and runs that go on start "
-                               "without them; use scale_returns=True instead, which is saved with the policy and in checkpoints"]
+    assert caplog.messages == [
+        "learn: the environment has NormalizeReward, whose running statistics are in no file: evaluations and runs that go on start "
+        "without them; use scale_returns=True instead, which is saved with the policy and in checkpoints"
+    ]
     caplog.clear()
-    spec = gym.envs.registration.EnvSpec("Normed-v0", entry_point=lambda: gym.wrappers.NormalizeObservation(Identity(gym.spaces.Discrete(3))))
+    spec = gym.envs.registration.EnvSpec(
+        "Normed-v0", entry_point=lambda: gym.wrappers.NormalizeObservation(Identity(gym.spaces.Discrete(3)))
+    )
     monkeypatch.setitem(gym.registry, "Normed-v0", spec)
-    done = cli_here("--env", "Normed-v0", "--run-dir", tmp_path / "run", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--max-iters", "1",
-                    "--report", "false")
-    assert done.returncode == 0 and "NormalizeObservation, whose running statistics are in no file" in done.stdout and "--normalise-ob true" in done.stdout
+    done = cli_here(
+        "--env",
+        "Normed-v0",
+        "--run-dir",
+        tmp_path / "run",
+        "--timesteps-per-actorbatch",
+        "64",
+        "--optim-batchsize",
+        "32",
+        "--max-iters",
+        "1",
+        "--report",
+        "false",
+    )
+    assert (
+        done.returncode == 0
+        and "NormalizeObservation, whose running statistics are in no file" in done.stdout
+        and "--normalise-ob true" in done.stdout
+    )
     assert not caplog.messages
 
 
 def test_environments_of_any_kind_are_recorded(tmp_path, capsys):
     space = gym.spaces.Discrete(3)  # without an id, and by another algorithm
-    vpg.learn(Identity(space), uncompiled, timesteps_per_actorbatch=200, vf_batchsize=50, max_iters=1, seed=0, run_dir=tmp_path / "own")
+    vpg.learn(
+        Identity(space),
+        uncompiled,
+        timesteps_per_actorbatch=200,
+        vf_batchsize=50,
+        max_iters=1,
+        seed=0,
+        run_dir=tmp_path / "own",
+    )
     assert Run(tmp_path / "own").episodes.lengths.tolist() == [100, 100]
     env = InProcessVectorEnv([Monitor(Identity(space)) for _ in range(2)])
     train(env, run_dir=str(tmp_path / "monitored"), max_iters=2)
     assert [path.name for path in Run(tmp_path / "monitored").monitors] == ["0.0.monitor.csv", "0.1.monitor.csv"]
     assert Run(tmp_path / "monitored").episodes.lengths.tolist() == [100] * 4
-    train(gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1)  # whose environments nobody can reach
+    train(
+        gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1
+    )  # whose environments nobody can reach
     assert plot.main([str(tmp_path / "vector"), "--out", str(tmp_path / "x.png")]) == 0
     assert "without Monitor files returns are the means of its progress.csv" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 """How far a run goes is said where it is no matter of course."""
+
 import re
 
 import gymnasium as gym
@@ -6,16 +7,36 @@ from small_policies import uncompiled
 
 from baselines_ppo import learn
 
-WORDS = ("--env", "CartPole-v1", "--num-envs", "1", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1", "--hid-size", "4",
-         "--schedule", "constant", "--report", "false")
+WORDS = (
+    "--env",
+    "CartPole-v1",
+    "--num-envs",
+    "1",
+    "--timesteps-per-actorbatch",
+    "64",
+    "--optim-batchsize",
+    "32",
+    "--optim-epochs",
+    "1",
+    "--hid-size",
+    "4",
+    "--schedule",
+    "constant",
+    "--report",
+    "false",
+)
 LEFT = "^resume: nothing is left to do: the run has had {}, and {}; give more$"
 
 
 def test_steps_that_are_rounded_up_and_a_resume_that_has_nothing_to_do_are_said(tmp_path, cli_here, uncompiled_here):
     said = cli_here(*WORDS, "--num-timesteps", "100", "--run-dir", tmp_path).stdout
     assert "--num-timesteps 100 becomes 128 steps: iterations are whole, of 64 each\n" in said
-    for limit, value, had in (("--num-timesteps", "120", "128 steps"), ("--max-iters", "2", "2 iterations"), ("--max-episodes", "1", r"\d+ episodes"),
-                              ("--max-seconds", "0.001", r"\d+ seconds")):
+    for limit, value, had in (
+        ("--num-timesteps", "120", "128 steps"),
+        ("--max-iters", "2", "2 iterations"),
+        ("--max-episodes", "1", r"\d+ episodes"),
+        ("--max-seconds", "0.001", r"\d+ seconds"),
+    ):
         said = cli_here("--run-dir", tmp_path, "--resume", limit, value).stdout
         assert re.search(LEFT.format(had, f"{limit} is {value}"), said, re.M) and "128 steps in" in said, said
     said = cli_here("--run-dir", tmp_path, "--resume", "--num-timesteps", "192").stdout
@@ -25,6 +46,14 @@ def test_steps_that_are_rounded_up_and_a_resume_that_has_nothing_to_do_are_said(
 def test_learn_says_how_many_steps_it_becomes(caplog):
     caplog.set_level("INFO", "baselines_ppo")
     for steps, becomes in ((50, True), (64, False)):
-        learn(gym.make("CartPole-v1"), uncompiled, max_timesteps=steps, timesteps_per_actorbatch=64, optim_batchsize=32, optim_epochs=1, seed=0)
+        learn(
+            gym.make("CartPole-v1"),
+            uncompiled,
+            max_timesteps=steps,
+            timesteps_per_actorbatch=64,
+            optim_batchsize=32,
+            optim_epochs=1,
+            seed=0,
+        )
         assert ("learn: max_timesteps=50 becomes 64: iterations are whole, of 64 steps" in caplog.messages) == becomes
         caplog.clear()

@@ -1,4 +1,5 @@
 """A new run that starts from a trained policy: what it takes over, what it does not, and that it does so once."""
+
 import json
 import os
 import shutil
@@ -13,8 +14,26 @@ from common.policies.files import find_policy, locate
 from common.runs.run_directory import FORMAT
 from common.storage.array_files import load_arrays
 
-WORDS = ("--env", "Pendulum-v1", "--preset", "mujoco", "--hid-size", "8", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1",
-         "--schedule", "constant", "--checkpoint-every", "1", "--report", "false")
+WORDS = (
+    "--env",
+    "Pendulum-v1",
+    "--preset",
+    "mujoco",
+    "--hid-size",
+    "8",
+    "--timesteps-per-actorbatch",
+    "64",
+    "--optim-batchsize",
+    "32",
+    "--optim-epochs",
+    "1",
+    "--schedule",
+    "constant",
+    "--checkpoint-every",
+    "1",
+    "--report",
+    "false",
+)
 LIKE_MUJOCO = {"hid_size": 8, "ob_min_std": 1e-4}
 OB, AC = gym.spaces.Box(-8, 8, (3,)), gym.spaces.Box(-2, 2, (1,))
 
@@ -33,29 +52,38 @@ def trained(tmp_path):
 @pytest.fixture
 def run(tmp_path, cli_here, uncompiled_here):
     """A function (name of the folder, words) that runs the command line, which must end well; returns (folder, what it said)."""
+
     def start(name, *words):
         done = cli_here("--run-dir", tmp_path / name, *words)
         assert done.returncode == 0, done.stderr
         return tmp_path / name, done.stdout
+
     return start
 
 
 def test_weights_and_filter_are_taken_over_and_adam_starts_afresh(trained, run):
     file = trained / "policy" / "policy.safetensors"
     folder, said = run("new", *WORDS, "--max-iters", "1", "--optim-stepsize", "1e-12", "--load-path", trained)
-    assert f"\nstarts from the policy in {file}: its weights and observation filter; Adam, return scale and counters start afresh\n" in said
+    assert (
+        f"\nstarts from the policy in {file}: its weights and observation filter; Adam, return scale and counters start afresh\n"
+        in said
+    )
     assert json.loads((folder / "config.json").read_text())["settings"]["load_path"] == str(file)
     before, kept, after = (load_policy(path).state() for path in (file, folder / "start", folder))
     for name, x in before.items():
         np.testing.assert_array_equal(kept[name], x)
         if not name.startswith("ob_rms/"):
-            np.testing.assert_allclose(after[name], x, rtol=0, atol=4e-12)  # two steps of Adam, each of 1e-12; the sum is rounded by less
+            np.testing.assert_allclose(
+                after[name], x, rtol=0, atol=4e-12
+            )  # two steps of Adam, each of 1e-12; the sum is rounded by less
     assert after["ob_rms/count"] == 1064
     arrays, metadata = load_arrays(folder / "checkpoints" / "ckpt-00000001.safetensors", FORMAT)
     assert arrays["adam/t"] == 2 and metadata["counters"]["timesteps_so_far"] == 64
 
 
-def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_starts_from_its_own_copy(trained, run, tmp_path):
+def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_starts_from_its_own_copy(
+    trained, run, tmp_path
+):
     once, _ = run("once", *WORDS, "--max-iters", "2", "--load-path", trained)
     halted, _ = run("halted", *WORDS, "--max-iters", "1", "--load-path", trained)
     killed = tmp_path / "killed"
@@ -70,14 +98,23 @@ def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_sta
     assert_same_run(killed, once)
 
 
-@pytest.mark.parametrize("words, parts", [
-    (["--hid-size", "16", "--ob-clip", "10"],
-     ["has a policy of hid_size=8, ob_clip=5.0, this run one of hid_size=16, ob_clip=10.0; give --hid-size 8 --ob-clip 5.0"]),
-    (["--env", "CartPole-v1"], ["was trained for observations", "this run has"]),
-    (["--load-path", "nowhere"], ["nowhere: no policy there"]),
-    (["--load-path", "pixels.safetensors"], ["holds a policy of class CnnPolicy", "use --policy cnn"]),
-])
-def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_written(words, parts, trained, tmp_path, monkeypatch, cli_here):
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (
+            ["--hid-size", "16", "--ob-clip", "10"],
+            [
+                "has a policy of hid_size=8, ob_clip=5.0, this run one of hid_size=16, ob_clip=10.0; give --hid-size 8 --ob-clip 5.0"
+            ],
+        ),
+        (["--env", "CartPole-v1"], ["was trained for observations", "this run has"]),
+        (["--load-path", "nowhere"], ["nowhere: no policy there"]),
+        (["--load-path", "pixels.safetensors"], ["holds a policy of class CnnPolicy", "use --policy cnn"]),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_written(
+    words, parts, trained, tmp_path, monkeypatch, cli_here
+):
     monkeypatch.chdir(tmp_path)
     CnnPolicy("pi", gym.spaces.Box(0, 255, (36, 36, 1), np.uint8), gym.spaces.Discrete(2)).save("pixels.safetensors")
     done = cli_here(*WORDS, "--run-dir", "new", "--load-path", trained, *words)

@@ -1,4 +1,5 @@
 """What a policy does to observations in NumPy, and its counterparts in TensorFlow's graph: the same, to the bit."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -11,9 +12,19 @@ from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 
 
-@pytest.mark.parametrize("space", [TASK, BOX32, gym.spaces.Discrete(9, start=3), gym.spaces.MultiBinary([2, 2]), IMAGES,
-                                   gym.spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, 0]]),
-                                   gym.spaces.Tuple([gym.spaces.Box(-1, 1, (0,)), gym.spaces.Discrete(2)])], ids=lambda space: type(space).__name__)
+@pytest.mark.parametrize(
+    "space",
+    [
+        TASK,
+        BOX32,
+        gym.spaces.Discrete(9, start=3),
+        gym.spaces.MultiBinary([2, 2]),
+        IMAGES,
+        gym.spaces.MultiDiscrete([[2, 3], [2, 2]], start=[[0, 5], [0, 0]]),
+        gym.spaces.Tuple([gym.spaces.Box(-1, 1, (0,)), gym.spaces.Discrete(2)]),
+    ],
+    ids=lambda space: type(space).__name__,
+)
 def test_observations_are_encoded_as_in_training(space):
     encoder, obs = ObservationEncoder(space), draw(space, np.random.default_rng(3))
     tensors = dict(zip(leaves(space), tf.nest.flatten(obs)))  # both in the order of sorted keys

@@ -1,4 +1,5 @@
 """Exported policies act as the policy does, in a process that has TensorFlow and nothing of this package."""
+
 import contextlib
 import functools
 import io
@@ -88,19 +89,41 @@ def whole(ob):
 
 
 def of_the_task(ob):
-    return {"observation_arm_0": ob["arm"][0], "observation_arm_1": ob["arm"][1], "observation_grip": ob["grip"], "observation_lamp_on": ob["lamp on"],
-            "observation_eye": ob["eye"]}
+    return {
+        "observation_arm_0": ob["arm"][0],
+        "observation_arm_1": ob["arm"][1],
+        "observation_grip": ob["grip"],
+        "observation_lamp_on": ob["lamp on"],
+        "observation_eye": ob["eye"],
+    }
 
 
 # name: (policy, observation space, action space, settings, tensors by the names that docs/export.md gives them)
 SAVED_MODELS = {
     "box_of_float64": (MlpPolicy, BOX, TORQUES, {}, whole),
-    "matrices": (MlpPolicy, BOX32, gym.spaces.Box(-1, 1, (2, 2)), {"gaussian_fixed_var": False, "shared_trunk": True}, whole),
+    "matrices": (
+        MlpPolicy,
+        BOX32,
+        gym.spaces.Box(-1, 1, (2, 2)),
+        {"gaussian_fixed_var": False, "shared_trunk": True},
+        whole,
+    ),
     "number": (MlpPolicy, gym.spaces.Box(-np.inf, np.inf, ()), gym.spaces.Box(-1, 1, ()), {"ob_clip": 2.0}, whole),
-    "discrete": (MlpPolicy, gym.spaces.Discrete(9, start=3), gym.spaces.Discrete(4, start=-2), {"normalise_ob": False}, whole),
+    "discrete": (
+        MlpPolicy,
+        gym.spaces.Discrete(9, start=3),
+        gym.spaces.Discrete(4, start=-2),
+        {"normalise_ob": False},
+        whole,
+    ),
     "dict": (MlpPolicy, TASK, gym.spaces.MultiDiscrete([[3, 2], [2, 4]], start=[[0, 7], [-1, 0]]), {}, of_the_task),
-    "tuple": (MlpPolicy, gym.spaces.Tuple([BOX32, gym.spaces.MultiBinary([2, 2])]), gym.spaces.MultiBinary([2, 3]), {},
-              lambda ob: {"observation_0": ob[0], "observation_1": ob[1]}),
+    "tuple": (
+        MlpPolicy,
+        gym.spaces.Tuple([BOX32, gym.spaces.MultiBinary([2, 2])]),
+        gym.spaces.MultiBinary([2, 3]),
+        {},
+        lambda ob: {"observation_0": ob[0], "observation_1": ob[1]},
+    ),
     "images": (CnnPolicy, IMAGES, gym.spaces.Discrete(6), {"kind": "small"}, whole),
     "trained": (trained, None, None, {}, whole),  # Discrete actions over a Box
     "own_filter": (OwnFilter, BOX, TORQUES, {}, whole),
@@ -138,7 +161,11 @@ def expected(name):
     """{"action": the most likely, "value", "flatparam"} of a case's policy, by its own methods."""
     pi, obs, _ = build(name)
     ac, vpred = pi.act(False, obs)
-    return {"action": ac, "value": vpred, "flatparam": pi.forward(pi.prepare(pi.encoder.single_or_batch(obs)[0]))[0].numpy()}
+    return {
+        "action": ac,
+        "value": vpred,
+        "flatparam": pi.forward(pi.prepare(pi.encoder.single_or_batch(obs)[0]))[0].numpy(),
+    }
 
 
 @functools.cache
@@ -187,8 +214,17 @@ def served(tmp_path_factory):
             assert done.returncode == 0 and not done.stderr, done.stderr
             printed = done.stdout
         (root / name / "printed.py").write_text("\n".join(printed.splitlines()[-3:]))
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    bare = subprocess.run([sys.executable, "-I", "-c", BARE, str(root)], capture_output=True, text=True, cwd="/", env=environment, timeout=240)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {
+        "TF_CPP_MIN_LOG_LEVEL": "3"
+    }
+    bare = subprocess.run(
+        [sys.executable, "-I", "-c", BARE, str(root)],
+        capture_output=True,
+        text=True,
+        cwd="/",
+        env=environment,
+        timeout=240,
+    )
     assert bare.returncode == 0, bare.stderr
     texts = {name: (root / name / "printed.txt").read_text() for name in PRINTED}
     return {name: dict(np.load(root / name / "out.npz")) for name in (*SAVED_MODELS, *LITERT)} | {"printed": texts}
@@ -268,7 +304,10 @@ def test_serving_default_takes_any_number_of_observations(tmp_path):
     pi, obs, _ = build("box_of_float64")
     serve = tf.saved_model.load(str(export_saved_model(pi, tmp_path / "model"))).signatures["serving_default"]
     for rows in (1, 7):
-        exact_networks.assert_within(serve(observation=tf.constant(obs[:rows]))["action"], exact("box_of_float64")["flatparam"].at(slice(rows), slice(3)))
+        exact_networks.assert_within(
+            serve(observation=tf.constant(obs[:rows]))["action"],
+            exact("box_of_float64")["flatparam"].at(slice(rows), slice(3)),
+        )
 
 
 def test_the_policy_in_a_file_does_not_follow_the_one_in_memory(tmp_path):
@@ -277,7 +316,9 @@ def test_the_policy_in_a_file_does_not_follow_the_one_in_memory(tmp_path):
     for v in pi.get_variables():
         v.assign(tf.zeros_like(v))
     acted = tf.saved_model.load(str(path)).signatures["act"](observation=tf.constant(obs))["action"]
-    exact_networks.assert_within(acted, exact("box_of_float64")["flatparam"].at(slice(None), slice(3)))  # of the weights that it had
+    exact_networks.assert_within(
+        acted, exact("box_of_float64")["flatparam"].at(slice(None), slice(3))
+    )  # of the weights that it had
 
 
 @pytest.mark.parametrize("name", ["box_of_float64", "own_filter", "lite_own"])
@@ -310,8 +351,13 @@ class OwnGamma(Own):
         return tf.math.igamma(1.0, tf.abs(flat)), vpred
 
 
-@pytest.mark.parametrize("policy, wanted", [(OwnNumpy, "OwnNumpy.prepare works on NumPy arrays only .*define prepare_tensor"),
-                                            (OwnOther, "OwnOther prepares observations in TensorFlow, for export, otherwise than in NumPy")])
+@pytest.mark.parametrize(
+    "policy, wanted",
+    [
+        (OwnNumpy, "OwnNumpy.prepare works on NumPy arrays only .*define prepare_tensor"),
+        (OwnOther, "OwnOther prepares observations in TensorFlow, for export, otherwise than in NumPy"),
+    ],
+)
 def test_a_prepare_that_tensorflow_cannot_follow_is_refused(policy, wanted, tmp_path):
     with pytest.raises(UserError, match=wanted):
         export_saved_model(policy("pi", BOX, TORQUES), tmp_path / "model")
@@ -353,10 +399,17 @@ def test_a_crash_leaves_nothing(tmp_path, monkeypatch):
     assert not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("policy, out, wanted", [
-    (None, "out", "no policy there"), (OwnSigns, "out", "holds a OwnSigns"), (MlpPolicy, "", "exists"), (MlpPolicy, "policy.safetensors/out", "cannot write"),
-    ("dict", "out.tflite", "a LiteRT file takes one tensor"), (MlpPolicy, "out --format onnx", "invalid choice: 'onnx'"),
-])
+@pytest.mark.parametrize(
+    "policy, out, wanted",
+    [
+        (None, "out", "no policy there"),
+        (OwnSigns, "out", "holds a OwnSigns"),
+        (MlpPolicy, "", "exists"),
+        (MlpPolicy, "policy.safetensors/out", "cannot write"),
+        ("dict", "out.tflite", "a LiteRT file takes one tensor"),
+        (MlpPolicy, "out --format onnx", "invalid choice: 'onnx'"),
+    ],
+)
 def test_the_command_line_refuses_in_one_line(policy, out, wanted, tmp_path, capsys):
     if policy is not None:
         pi = build("dict")[0] if policy == "dict" else policy("pi", BOX, TORQUES)

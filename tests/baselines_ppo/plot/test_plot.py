@@ -1,4 +1,5 @@
 """Comparing runs: groups, final returns and their tests against hand calculation, the figure, and what is said of it."""
+
 import json
 import re
 import subprocess
@@ -26,11 +27,17 @@ A, B = [300.0, 320.0, 310.0, 330.0], [100.0, 150.0, 90.0]
 def monitored(folder, returns, env="Hopper-v4", settings=None, typed=(), seed=0):
     """A run folder whose episodes, of 10 steps and 1 s, have these returns."""
     folder.mkdir(parents=True)
-    lines = [f"#{json.dumps({'t_start': 0.0, 'env_id': env})}", "r,l,t", *(f"{r},10,{i + 1}" for i, r in enumerate(returns))]
+    lines = [
+        f"#{json.dumps({'t_start': 0.0, 'env_id': env})}",
+        "r,l,t",
+        *(f"{r},10,{i + 1}" for i, r in enumerate(returns)),
+    ]
     (folder / "0.0.monitor.csv").write_text("\n".join(lines) + "\n")
     if settings is not None:
         settings = {"env": env, "preset": "mujoco", "alg": "ppo", "seed": seed, "run_dir": str(folder)} | settings
-        (folder / "config.json").write_text(json.dumps({"settings": settings, "typed": dict.fromkeys(typed), "ranks": 1}))
+        (folder / "config.json").write_text(
+            json.dumps({"settings": settings, "typed": dict.fromkeys(typed), "ranks": 1})
+        )
     return folder
 
 
@@ -43,8 +50,10 @@ def sweep(root, **finals):
 
 
 def groups_of(*paths, key=None):
-    return {env: {name: sorted(run.path.name for run in runs) for name, runs in several.items()}
-            for env, several in plot.grouped(plot.load(paths)[0], key).items()}
+    return {
+        env: {name: sorted(run.path.name for run in runs) for name, runs in several.items()}
+        for env, several in plot.grouped(plot.load(paths)[0], key).items()
+    }
 
 
 def said(capsys, *paths):
@@ -59,6 +68,7 @@ def ask(capsys, *words):
 
 # ---- groups
 
+
 def test_runs_that_differ_in_nothing_but_the_seed_are_one_curve(tmp_path):
     for seed in range(3):
         monitored(tmp_path / f"run{seed}", [1, 2], settings={"quiet": bool(seed), "lam": 0.9}, seed=seed)
@@ -68,7 +78,10 @@ def test_runs_that_differ_in_nothing_but_the_seed_are_one_curve(tmp_path):
 def test_runs_are_grouped_by_the_settings_that_differ_within_an_environment(tmp_path):
     for i, (clip, env) in enumerate([(0.1, "Hopper-v4"), (0.2, "Hopper-v4"), (0.2, "Swimmer-v4")]):
         monitored(tmp_path / str(i), [1], env, {"clip_param": clip, "num_timesteps": len(env)}, ["clip_param"])
-    assert groups_of(tmp_path) == {"Hopper-v4": {"clip_param=0.1": ["0"], "clip_param=0.2": ["1"]}, "Swimmer-v4": {"clip_param=0.2": ["2"]}}
+    assert groups_of(tmp_path) == {
+        "Hopper-v4": {"clip_param=0.1": ["0"], "clip_param=0.2": ["1"]},
+        "Swimmer-v4": {"clip_param=0.2": ["2"]},
+    }
 
 
 def test_settings_that_a_preset_brings_are_not_named_beside_it(tmp_path):
@@ -79,7 +92,9 @@ def test_settings_that_a_preset_brings_are_not_named_beside_it(tmp_path):
 
 def test_a_setting_that_is_named_makes_the_groups(tmp_path):
     for i in range(4):
-        monitored(tmp_path / str(i), [1], settings={"clip_param": i % 2, "lam": i // 2, "policy_settings": {"hid_size": i}})
+        monitored(
+            tmp_path / str(i), [1], settings={"clip_param": i % 2, "lam": i // 2, "policy_settings": {"hid_size": i}}
+        )
     assert groups_of(tmp_path, key="lam") == {"Hopper-v4": {"lam=0": ["0", "1"], "lam=1": ["2", "3"]}}
     assert len(groups_of(tmp_path, key="hid_size")["Hopper-v4"]) == 4
 
@@ -87,7 +102,9 @@ def test_a_setting_that_is_named_makes_the_groups(tmp_path):
 def test_without_settings_the_folder_is_the_group(tmp_path):
     for name in ("ppo2-seed0", "ppo2-seed1", "trpo-32", "sb3/seed7"):
         monitored(tmp_path / name, [1])
-    assert groups_of(tmp_path) == {"Hopper-v4": {"ppo2": ["ppo2-seed0", "ppo2-seed1"], "sb3": ["seed7"], "trpo-32": ["trpo-32"]}}
+    assert groups_of(tmp_path) == {
+        "Hopper-v4": {"ppo2": ["ppo2-seed0", "ppo2-seed1"], "sb3": ["seed7"], "trpo-32": ["trpo-32"]}
+    }
 
 
 def test_a_run_that_two_paths_lead_to_is_one_seed(tmp_path):
@@ -96,6 +113,7 @@ def test_a_run_that_two_paths_lead_to_is_one_seed(tmp_path):
 
 
 # ---- figures
+
 
 def test_interval_of_a_group_is_students():
     # mean 2, deviation 1, and 4.30265 is Student's 97.5 % quantile at 2 degrees of freedom, from a printed table
@@ -107,7 +125,7 @@ def test_interval_of_a_group_is_students():
 def test_difference_agrees_with_welchs_formulas():
     a, b = np.array(A), np.array(B)
     parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    error, freedom = sqrt(sum(parts)), sum(parts)**2 / (parts[0]**2 / (len(a) - 1) + parts[1]**2 / (len(b) - 1))
+    error, freedom = sqrt(sum(parts)), sum(parts) ** 2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
     difference = 315 - 340 / 3
     found = grouping.welch("b", b, "a", a)
     assert (found["a"], found["b"]) == ("a", "b")
@@ -139,6 +157,7 @@ def test_curves_are_averaged_where_all_seeds_have_a_value(tmp_path):
 
 
 # ---- what is said
+
 
 def test_better_and_by_how_much_is_said(tmp_path, capsys):
     out = said(capsys, sweep(tmp_path, low=B, high=A))
@@ -178,34 +197,55 @@ def test_several_comparisons_are_corrected_and_that_is_said(tmp_path, capsys):
 def test_groups_of_unequal_length_and_runs_without_their_end_are_told_beside_the_statement(tmp_path, capsys):
     for clip, episodes in (("short", 3), ("whole", 10)):
         for seed in range(4):
-            monitored(tmp_path / clip / str(seed), [seed, *[100.0 * episodes + seed] * (episodes - 1)], settings={"clip_param": clip, "num_timesteps": 100},
-                      typed=["clip_param"], seed=seed)
+            monitored(
+                tmp_path / clip / str(seed),
+                [seed, *[100.0 * episodes + seed] * (episodes - 1)],
+                settings={"clip_param": clip, "num_timesteps": 100},
+                typed=["clip_param"],
+                seed=seed,
+            )
     status, out, err = ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--final", "1")
     lines = out.splitlines()
     said = next(i for i, line in enumerate(lines) if "clip_param=whole is better than clip_param=short" in line)
     assert lines[said + 1].startswith("Hopper-v4: clip_param=short: 4 of 4 runs did not come to their end: ")
-    assert f"{tmp_path}/short/0 (30% of 100 steps), " in lines[said + 1] and lines[said + 1].endswith("/2 (30% of 100 steps), ...")
-    assert lines[said + 2] == ("Hopper-v4: the groups were trained for unequal lengths: 30 steps (clip_param=short), 100 steps (clip_param=whole); "
-                               "a difference may be one of length")
+    assert f"{tmp_path}/short/0 (30% of 100 steps), " in lines[said + 1] and lines[said + 1].endswith(
+        "/2 (30% of 100 steps), ..."
+    )
+    assert lines[said + 2] == (
+        "Hopper-v4: the groups were trained for unequal lengths: 30 steps (clip_param=short), 100 steps (clip_param=whole); "
+        "a difference may be one of length"
+    )
     found = json.loads(ask(capsys, tmp_path, "--out", tmp_path / "x.png", "--json")[1])
     assert len(found["environments"]["Hopper-v4"]["cautions"]) == 2
 
 
 def test_copies_of_one_run_are_told_and_seeds_are_not_copies(tmp_path, capsys):
-    for name, seed, more in (("a", 0, {}), ("b", 0, {"quiet": True, "env_workers": 2}), ("c", 1, {}), ("other", 0, {"lam": 0.5})):
+    for name, seed, more in (
+        ("a", 0, {}),
+        ("b", 0, {"quiet": True, "env_workers": 2}),
+        ("c", 1, {}),
+        ("other", 0, {"lam": 0.5}),
+    ):
         monitored(tmp_path / name, [1.0, 2.0], settings={"lam": 0.9} | more, seed=seed)
     runs = plot.load([tmp_path])[0]["Hopper-v4"]
     (line,) = grouping.cautions({"mine": runs})
-    assert line.startswith(f"mine: 2 runs have the same seed, 0, and the same settings: {tmp_path}/a, {tmp_path}/b; they are one run that counts as several")
+    assert line.startswith(
+        f"mine: 2 runs have the same seed, 0, and the same settings: {tmp_path}/a, {tmp_path}/b; they are one run that counts as several"
+    )
     assert line in said(capsys, tmp_path / "a", tmp_path / "b").replace("mujoco: 2 runs", "mine: 2 runs")
     assert grouping.cautions({"mine": runs[1:]}) == []
 
 
-@pytest.mark.parametrize("one, other, words", [
-    ({"ranks": 1}, {"ranks": 2}, None), ({"git_commit": "c"}, {"git_commit": "c"}, "; they are one run that"),
-    ({"git_commit": "c"}, {"git_commit": "d"}, "; unless their code differed, they are one run that"),
-    ({"git_commit": "c"}, {}, "; unless their code differed, they are one run that"),
-    ({"git_commit": "c+"}, {"git_commit": "c+"}, "; unless their code differed, they are one run that")])
+@pytest.mark.parametrize(
+    "one, other, words",
+    [
+        ({"ranks": 1}, {"ranks": 2}, None),
+        ({"git_commit": "c"}, {"git_commit": "c"}, "; they are one run that"),
+        ({"git_commit": "c"}, {"git_commit": "d"}, "; unless their code differed, they are one run that"),
+        ({"git_commit": "c"}, {}, "; unless their code differed, they are one run that"),
+        ({"git_commit": "c+"}, {"git_commit": "c+"}, "; unless their code differed, they are one run that"),
+    ],
+)
 def test_runs_on_other_ranks_are_no_copies_and_those_of_other_code_may_be_none(one, other, words, tmp_path):
     for name, more in (("one", one), ("other", other)):
         path = monitored(tmp_path / name, [1.0, 2.0], settings={"batch": "per-rank"}) / "config.json"
@@ -226,7 +266,9 @@ def test_runs_of_three_programs_are_compared_in_one_panel(tmp_path, capsys):
     monitored(tmp_path / "ours", [1, 2], settings={})
     monitored(tmp_path / "baselines", [3, 4])
     (tmp_path / "sb3").mkdir()
-    (tmp_path / "sb3" / "progress.csv").write_text("time/total_timesteps,time/time_elapsed,rollout/ep_rew_mean\n10,1,\n20,2,5.5\n")
+    (tmp_path / "sb3" / "progress.csv").write_text(
+        "time/total_timesteps,time/time_elapsed,rollout/ep_rew_mean\n10,1,\n20,2,5.5\n"
+    )
     (tmp_path / "fresh").mkdir()
     (tmp_path / "fresh" / "progress.csv").write_text("EpRewMean,TimestepsSoFar\n")
     status, out, err = ask(capsys, tmp_path, "--out", tmp_path / "x.png")
@@ -237,12 +279,30 @@ def test_runs_of_three_programs_are_compared_in_one_panel(tmp_path, capsys):
     assert "sb3: without Monitor files returns are the means of its progress.csv" in err
 
 
-def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and_sweep(tmp_path, cli_here, uncompiled_here):
-    done = cli_here("--env", "CartPole-v1", "--num-envs", "4", "--timesteps-per-actorbatch", "4096", "--optim-epochs", "1", "--max-iters", "1",
-                    "--report", "false", "--run-dir", tmp_path / "run")
+def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and_sweep(
+    tmp_path, cli_here, uncompiled_here
+):
+    done = cli_here(
+        "--env",
+        "CartPole-v1",
+        "--num-envs",
+        "4",
+        "--timesteps-per-actorbatch",
+        "4096",
+        "--optim-epochs",
+        "1",
+        "--max-iters",
+        "1",
+        "--report",
+        "false",
+        "--run-dir",
+        tmp_path / "run",
+    )
     (found,) = re.findall(r"mean return of the last 100 training episodes: (.+)", done.stdout)
     (run,) = plot.load([tmp_path])[0]["CartPole-v1"]
-    assert run.rows["EpRewMean"][-1] != run.curve.final(100)  # which takes another hundred: those of the last environments
+    assert run.rows["EpRewMean"][-1] != run.curve.final(
+        100
+    )  # which takes another hundred: those of the last environments
     groups = grouping.compare(plot.grouped({"CartPole-v1": [run]}))["environments"]["CartPole-v1"]["groups"]
     sweeps = SweepFolder(tmp_path / "sweep")
     (tmp_path / "run").rename(sweeps.path)
@@ -252,7 +312,9 @@ def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and
     assert headline(run, {})[0][1] == number(figures["mean_return"])
 
 
-def test_where_no_monitor_file_has_an_episode_the_number_on_the_terminal_is_that_of_the_log_or_of_what_is_kept(tmp_path):
+def test_where_no_monitor_file_has_an_episode_the_number_on_the_terminal_is_that_of_the_log_or_of_what_is_kept(
+    tmp_path,
+):
     training, folder = SimpleNamespace(rewbuffer=[1.0, 2.0, 6.0]), SimpleNamespace(path=tmp_path)
     assert final_return(training, folder) == 3.0
     (tmp_path / "0.0.monitor.csv").write_text("damaged\n")
@@ -265,15 +327,25 @@ def test_where_no_monitor_file_has_an_episode_the_number_on_the_terminal_is_that
 def test_folders_that_baselines_and_sb3_wrote_are_plotted_as_they_are(tmp_path, capsys):
     data = jobs.ROOT / "tests" / "data"
     for x in ("steps", "time", "episodes"):
-        status, out, err = ask(capsys, data / "baselines", data / "stable_baselines3", "--x", x, "--out", tmp_path / "x.png")
-        assert (status, err) == (0, "") and "│ baselines" in out and "│ stable_baselines3" in out and out.count("CartPole-v1 ") >= 2
+        status, out, err = ask(
+            capsys, data / "baselines", data / "stable_baselines3", "--x", x, "--out", tmp_path / "x.png"
+        )
+        assert (
+            (status, err) == (0, "")
+            and "│ baselines" in out
+            and "│ stable_baselines3" in out
+            and out.count("CartPole-v1 ") >= 2
+        )
     # a reward of 1 a step: 35 episodes of 2,275 steps in all, 76 of 2,020
     status, out, err = ask(capsys, data, "--json", "--out", tmp_path / "x.png")
     groups = json.loads(out)["environments"]["CartPole-v1"]["groups"]
-    assert groups["baselines"]["mean"] == pytest.approx(2275 / 35) and groups["stable_baselines3"]["mean"] == pytest.approx(2020 / 76)
+    assert groups["baselines"]["mean"] == pytest.approx(2275 / 35) and groups["stable_baselines3"][
+        "mean"
+    ] == pytest.approx(2020 / 76)
 
 
 # ---- the figure
+
 
 @pytest.mark.parametrize("x", ["steps", "time", "episodes"])
 def test_figure_names_environments_groups_and_seeds(x, tmp_path):
@@ -282,7 +354,14 @@ def test_figure_names_environments_groups_and_seeds(x, tmp_path):
     plot.draw(plot.grouped(plot.load([tmp_path])[0]), tmp_path / "x.svg", x, title="Two of them")
     text = (tmp_path / "x.svg").read_text()
     ElementTree.fromstring(text)
-    for part in ("Two of them", "Hopper-v4", "Swimmer-v4", "clip_param=low (3 seeds)", "clip_param=high (4 seeds)", "clip_param=low (1 seed)"):
+    for part in (
+        "Two of them",
+        "Hopper-v4",
+        "Swimmer-v4",
+        "clip_param=low (3 seeds)",
+        "clip_param=high (4 seeds)",
+        "clip_param=low (1 seed)",
+    ):
         assert f"<!-- {part} -->" in text  # letters are drawn; what they say stands beside them
 
 
@@ -302,12 +381,20 @@ def test_a_curve_that_ends_early_is_told(tmp_path, capsys):
 
 # ---- the command line
 
-@pytest.mark.parametrize("words, part", [
-    (["nowhere"], "nowhere: there is no such file or folder"), (["--out", "x.jpg"], ".png, .pdf, .svg"), (["--window", "0"], "--window 0"),
-    (["--final", "-3"], "--final -3"), (["--group", "clip_parm"], "clip_param"), (["--x", "hours"], "steps"),
-    (["--out", "/proc/no/where/x.png"], "--out /proc/no/where/x.png cannot be written"),
-    (["--grup", "lam"], "--group"),
-])
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["nowhere"], "nowhere: there is no such file or folder"),
+        (["--out", "x.jpg"], ".png, .pdf, .svg"),
+        (["--window", "0"], "--window 0"),
+        (["--final", "-3"], "--final -3"),
+        (["--group", "clip_parm"], "clip_param"),
+        (["--x", "hours"], "steps"),
+        (["--out", "/proc/no/where/x.png"], "--out /proc/no/where/x.png cannot be written"),
+        (["--grup", "lam"], "--group"),
+    ],
+)
 def test_refused_in_one_line(words, part, tmp_path, capsys):
     run = monitored(tmp_path / "run", [1], settings={"clip_param": 0.1})
     status, out, err = ask(capsys, *([run] if words[0].startswith("--") else []), *words)
@@ -317,10 +404,12 @@ def test_refused_in_one_line(words, part, tmp_path, capsys):
 
 def test_help_loads_nothing_heavy_and_a_comparison_no_tensorflow(tmp_path):
     run = monitored(tmp_path / "run", [1])
-    code = ("import sys; from baselines_ppo.plot import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-            "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'matplotlib', 'scipy', 'rich'} & set(sys.modules); assert not heavy, heavy\n"
-            f"assert main([{str(run)!r}, '--out', {str(tmp_path / 'x.png')!r}]) == 0\n"
-            "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy")
+    code = (
+        "import sys; from baselines_ppo.plot import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'matplotlib', 'scipy', 'rich'} & set(sys.modules); assert not heavy, heavy\n"
+        f"assert main([{str(run)!r}, '--out', {str(tmp_path / 'x.png')!r}]) == 0\n"
+        "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--group" in done.stdout and done.stderr == ""

@@ -1,4 +1,5 @@
 """The page of a run: what is on it, that it is whole, asks for nothing, and opens in a browser; for runs in every state."""
+
 import base64
 import html
 import io
@@ -19,6 +20,8 @@ from baselines_ppo.report import command as report
 from baselines_ppo.report import figures as report_figures
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = write_run(tmp_path_factory.mktemp("report") / "run", seed=7, clip_param=0.15)
@@ -38,10 +41,19 @@ def decoded(uri):
 
 # ---- what is on the page
 
+
 def test_page_names_the_run_and_its_figures(page):
     # the last 100 of 240 returns -1500 + 5 i have the mean -1500 + 5 x 189.5; 48,000 steps in 24 s
-    for words in ("Pendulum-v1", "ppo (clip), preset classic, mlp policy, seed 7, 2 ranks", "started 2024-05-06 07:08", "final return -552.5",
-                  "best evaluation 77 at 4,000 steps", "steps 48,000 100% of 30,000 steps, 240 episodes", "time 0:00:24", "steps per second 2,000"):
+    for words in (
+        "Pendulum-v1",
+        "ppo (clip), preset classic, mlp policy, seed 7, 2 ranks",
+        "started 2024-05-06 07:08",
+        "final return -552.5",
+        "best evaluation 77 at 4,000 steps",
+        "steps 48,000 100% of 30,000 steps, 240 episodes",
+        "time 0:00:24",
+        "steps per second 2,000",
+    ):
         assert words in page.text
 
 
@@ -67,23 +79,42 @@ def test_every_setting_is_on_the_page_and_what_was_typed_stands_out(run, page):
     for name in names:
         assert f" {name} " in page.text
     assert "clip_param 0.15" in page.text and "vf_clip none" in page.text
-    assert len([attrs for attrs in page.all("tr") if attrs.get("class") == "typed"]) == len(json.loads((run / "config.json").read_text())["typed"])
+    assert len([attrs for attrs in page.all("tr") if attrs.get("class") == "typed"]) == len(
+        json.loads((run / "config.json").read_text())["typed"]
+    )
 
 
 def test_panels_are_those_that_progress_has(page):
-    titles = re.findall(r"(KL\(old policy ‖ new policy\)|Clip fraction|Entropy penalty|Entropy|Explained variance, cut at -1|Value loss|Surrogate loss|"
-                        r"Step size|Episode length)", page.text)
-    assert sorted(titles) == sorted(["KL(old policy ‖ new policy)", "Clip fraction", "Entropy", "Explained variance, cut at -1", "Value loss",
-                                     "Surrogate loss", "Step size", "Episode length"])  # the entropy penalty is 0 throughout
+    titles = re.findall(
+        r"(KL\(old policy ‖ new policy\)|Clip fraction|Entropy penalty|Entropy|Explained variance, cut at -1|Value loss|Surrogate loss|"
+        r"Step size|Episode length)",
+        page.text,
+    )
+    assert sorted(titles) == sorted(
+        [
+            "KL(old policy ‖ new policy)",
+            "Clip fraction",
+            "Entropy",
+            "Explained variance, cut at -1",
+            "Value loss",
+            "Surrogate loss",
+            "Step size",
+            "Episode length",
+        ]
+    )  # the entropy penalty is 0 throughout
 
 
 def test_commands_to_go_on_are_on_the_page(run, page):
-    for command in (f"mpirun -n 2 python -m baselines_ppo --run-dir {run} --resume --num-timesteps 60000",
-                    f"python -m baselines_ppo --play --load-path {run} --deterministic", f"python -m baselines_ppo.plot {run} OTHER_RUN"):
+    for command in (
+        f"mpirun -n 2 python -m baselines_ppo --run-dir {run} --resume --num-timesteps 60000",
+        f"python -m baselines_ppo --play --load-path {run} --deterministic",
+        f"python -m baselines_ppo.plot {run} OTHER_RUN",
+    ):
         assert command in page.text
 
 
 # ---- whole, accessible, and alone
+
 
 def test_page_asks_for_nothing_and_runs_nothing(run, page):
     assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.tags}
@@ -129,6 +160,7 @@ def test_what_a_run_is_called_cannot_become_markup(tmp_path):
 
 
 # ---- runs in every state
+
 
 def no_rows(folder):
     (folder / "progress.csv").write_text("")
@@ -180,10 +212,15 @@ def config_alone(folder):
 def of_stable_baselines(folder):
     no_rows(folder)
     no_config(folder)
-    (folder / "progress.csv").write_text("time/total_timesteps,time/time_elapsed,rollout/ep_rew_mean,train/loss\n10,1,,\n20,2,5.5,0.3\n")
+    (folder / "progress.csv").write_text(
+        "time/total_timesteps,time/time_elapsed,rollout/ep_rew_mean,train/loss\n10,1,,\n20,2,5.5,0.3\n"
+    )
 
 
-@pytest.mark.parametrize("state", [no_rows, header_only, one_row, nothing_finished, not_numbers, torn, no_config, config_alone, of_stable_baselines])
+@pytest.mark.parametrize(
+    "state",
+    [no_rows, header_only, one_row, nothing_finished, not_numbers, torn, no_config, config_alone, of_stable_baselines],
+)
 def test_a_run_in_any_state_gives_a_page_without_a_word(state, tmp_path, capfd):
     state(write_run(tmp_path / "run"))
     page = page_of(tmp_path / "run")
@@ -199,7 +236,11 @@ def test_a_run_that_was_cut_short_can_be_resumed_as_it_is(tmp_path):
 
 # ---- the command line
 
-@pytest.mark.parametrize("words, part", [(["nowhere"], "nowhere: no run there"), ([], "RUN"), (["."], "no run there"), (["--flim", "."], "--film")])
+
+@pytest.mark.parametrize(
+    "words, part",
+    [(["nowhere"], "nowhere: no run there"), ([], "RUN"), (["."], "no run there"), (["--flim", "."], "--film")],
+)
 def test_refused_in_one_line(words, part, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert report.main(words) == 2
@@ -216,18 +257,36 @@ def test_a_damaged_file_is_named(tmp_path, capsys):
 
 
 def test_drawing_needs_no_tensorflow(run):
-    code = (f"import sys; from baselines_ppo.report import main; assert main([{str(run)!r}]) == 0; "
-            "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'scipy', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy")
+    code = (
+        f"import sys; from baselines_ppo.report import main; assert main([{str(run)!r}]) == 0; "
+        "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'scipy', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # ---- in a browser
 
+
 def browse(path, profile, *words):
     """What Chromium says of a page: (its document, console messages and failed requests)."""
-    done = subprocess.run([CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--enable-logging=stderr", "--v=0",
-                           f"--user-data-dir={profile}", *words, path.as_uri()], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--hide-scrollbars",
+            "--enable-logging=stderr",
+            "--v=0",
+            f"--user-data-dir={profile}",
+            *words,
+            path.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line or "ERR_" in line]
 
@@ -235,16 +294,24 @@ def browse(path, profile, *words):
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on PATH")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_page_opens_in_a_browser(run, width, tmp_path):
-    messages = browse(run / "report.html", tmp_path / "profile", f"--window-size={width},900", f"--screenshot={tmp_path / 'page.png'}")[1]
+    messages = browse(
+        run / "report.html", tmp_path / "profile", f"--window-size={width},900", f"--screenshot={tmp_path / 'page.png'}"
+    )[1]
     assert messages == []  # its policy lets no request out, and one that was tried would be told here
     with Image.open(tmp_path / "page.png") as picture:
         assert picture.width == width and len(picture.convert("RGB").getcolors(1 << 20)) > 50
     # the same page in a frame of that width, with a script that measures it
-    probe = ("<script>addEventListener('load', () => parent.document.title = JSON.stringify({images: [...document.images].map(i => i.naturalWidth), "
-             "width: innerWidth, needed: document.documentElement.scrollWidth}))</script></body>")
-    text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", (run / "report.html").read_text()).replace("</body>", probe)
+    probe = (
+        "<script>addEventListener('load', () => parent.document.title = JSON.stringify({images: [...document.images].map(i => i.naturalWidth), "
+        "width: innerWidth, needed: document.documentElement.scrollWidth}))</script></body>"
+    )
+    text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", (run / "report.html").read_text()).replace(
+        "</body>", probe
+    )
     frame = tmp_path / "frame.html"
-    frame.write_text(f'<!DOCTYPE html><title></title><iframe style="border: 0; width: {width}px" srcdoc="{html.escape(text)}"></iframe>')
+    frame.write_text(
+        f'<!DOCTYPE html><title></title><iframe style="border: 0; width: {width}px" srcdoc="{html.escape(text)}"></iframe>'
+    )
     document, _ = browse(frame, tmp_path / "profile", "--window-size=1400,900", "--dump-dom")
     found = json.loads(re.search("<title>(.*?)</title>", document).group(1))
     assert len(found["images"]) == 10 and min(found["images"]) > 0

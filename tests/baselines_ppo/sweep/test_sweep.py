@@ -1,4 +1,5 @@
 """A sweep: what it runs and in which order, what it refuses, what it keeps when it is killed, and what it shows."""
+
 import io
 import json
 import math
@@ -54,9 +55,17 @@ def fake(tmp_path):
 
 def started(fake, *words):
     """A sweep of fake runs as a process of its own, to which signals can be sent. Ctrl-C works in it, wherever the tests run."""
-    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from baselines_ppo.sweep import main; "
-            "sys.exit(main(sys.argv[2:], [sys.executable, sys.argv[1]]))")
-    return subprocess.Popen([sys.executable, "-c", code, fake[1], *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=jobs.ROOT)
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from baselines_ppo.sweep import main; "
+        "sys.exit(main(sys.argv[2:], [sys.executable, sys.argv[1]]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code, fake[1], *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=jobs.ROOT,
+    )
 
 
 def until(condition, timeout=120):
@@ -68,15 +77,46 @@ def until(condition, timeout=120):
 
 # ---- what it runs
 
+
 def test_the_product_comes_with_seeds_slowest():
     values, _ = parse(["--env", "A", "B", "--seed", "0-1", "--clip-param", "0.1", "0.2"])
     assert [tuple(one.values()) for one in combinations(values)] == [
-        ("A", 0, 0.1), ("A", 0, 0.2), ("B", 0, 0.1), ("B", 0, 0.2), ("A", 1, 0.1), ("A", 1, 0.2), ("B", 1, 0.1), ("B", 1, 0.2)]
+        ("A", 0, 0.1),
+        ("A", 0, 0.2),
+        ("B", 0, 0.1),
+        ("B", 0, 0.2),
+        ("A", 1, 0.1),
+        ("A", 1, 0.2),
+        ("B", 1, 0.1),
+        ("B", 1, 0.2),
+    ]
 
 
 def test_whole_numbers_may_be_ranges_and_other_values_are_read_as_run_py_reads_them():
-    values, args = parse(["--seed", "0-3", "7", "--hid-size", "8-9", "--num_timesteps", "1e4", "--vf-clip", "none", "0.2", "--scale-returns", "--ranks", "2"])
-    assert values == {"seed": [0, 1, 2, 3, 7], "hid_size": [8, 9], "num_timesteps": [10_000], "vf_clip": [None, 0.2], "scale_returns": [True]}
+    values, args = parse(
+        [
+            "--seed",
+            "0-3",
+            "7",
+            "--hid-size",
+            "8-9",
+            "--num_timesteps",
+            "1e4",
+            "--vf-clip",
+            "none",
+            "0.2",
+            "--scale-returns",
+            "--ranks",
+            "2",
+        ]
+    )
+    assert values == {
+        "seed": [0, 1, 2, 3, 7],
+        "hid_size": [8, 9],
+        "num_timesteps": [10_000],
+        "vf_clip": [None, 0.2],
+        "scale_returns": [True],
+    }
     assert args.ranks == 2
 
 
@@ -92,12 +132,20 @@ def test_names_are_folders_and_different_ones():
 
 
 def test_run_py_reads_the_same_values_from_the_words():
-    typed = {"env": "CartPole-v1", "seed": 2, "init_logstd": -1e-5, "vf_clip": None, "report": False, "env_kwargs": {"a": -1}, "optim_stepsize": 3e-4}
+    typed = {
+        "env": "CartPole-v1",
+        "seed": 2,
+        "init_logstd": -1e-5,
+        "vf_clip": None,
+        "report": False,
+        "env_kwargs": {"a": -1},
+        "optim_stepsize": 3e-4,
+    }
     assert cli.parse(as_words(typed))[0] == typed
 
 
 def test_runs_of_several_environments_are_told_how_many_cores_they_have():
-    run, = plan({"env": ["Hopper-v4"], "seed": [0], "num_envs": [8]}, ranks=1, cores=3)
+    (run,) = plan({"env": ["Hopper-v4"], "seed": [0], "num_envs": [8]}, ranks=1, cores=3)
     assert run.typed_with_cores == {"env": "Hopper-v4", "seed": 0, "num_envs": 8, "env_workers": 0, "env_threads": 3}
 
 
@@ -107,33 +155,43 @@ def test_ranks_are_started_by_the_mpirun_beside_this_python():
 
 # ---- what it refuses
 
-@pytest.mark.parametrize("words, parts", [
-    (["--seed", "0"], ["--env", "missing"]),
-    (["--env", "CartPole-v1", "--clip-parm", "0.1"], ["--clip-parm", "--clip-param"]),
-    (["--env", "CartPole-v1", "--job", "2"], ["--job", "--jobs"]),
-    (["--env", "CartPole-v1", "Hoper-v4"], ["Hoper-v4-seed0", "'Hoper-v4'", "Hopper-v4"]),
-    (["--env", "CartPole-v1", "--gamma", "0.9", "1.5", "--seed", "0-1"], ["CartPole-v1-gamma1.5-seed0", "gamma=1.5"]),
-    (["--env", "CartPole-v1", "--alg", "ppo", "trpo", "--clip-param", "0.1"], ["CartPole-v1-algtrpo-seed0", "--clip-param"]),
-    (["--env", "CartPole-v1", "--preset", "classic", "best"], ["'best'", "mujoco"]),
-    (["--env", "CartPole-v1", "--seed", "many"], ["'many'", "whole number"]),
-    (["--env", "CartPole-v1", "--seed", "4-0"], ["'4-0'", "smaller"]),
-    (["--env", "CartPole-v1", "--seed", "0-99999999999"], ["0-99999999999", "10,000"]),
-    (["--env", "CartPole-v1", "--seed", "0-999", "--hid-size", "1-100"], ["100,000 runs", "10,000"]),
-    (["--env", "CartPole-v1", "--clip-param", "0-4"], ["'0-4'", "number"]),
-    (["--env", "CartPole-v1", "--seed", "0-2", "1"], ["--seed", "1 twice"]),
-    (["--env", "CartPole-v1", "--seed"], ["--seed"]),
-    (["--env", "CartPole-v1", "--jobs", "0"], ["--jobs 0", "at least 1"]),
-    (["--env", "CartPole-v1", "--jobs", "two"], ["--jobs", "'two'"]),
-    (["--env", "CartPole-v1", "--ranks", "-1"], ["--ranks -1", "at least 1"]),
-    (["--env", "CartPole-v1", "--log-path", "x"], ["--run-dir", "--sweep-dir"]),
-    (["--env", "CartPole-v1", "--config", "/nonexistent"], ["/nonexistent"]),
-    (["--env", "CartPole-v1", "--sweep-dir", "/proc/nowhere"], ["/proc/nowhere"]),
-    (["--env", "CartPole-v1", "--sweep-dir", str(jobs.ROOT)], ["no sweep.json"]),
-])
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["--seed", "0"], ["--env", "missing"]),
+        (["--env", "CartPole-v1", "--clip-parm", "0.1"], ["--clip-parm", "--clip-param"]),
+        (["--env", "CartPole-v1", "--job", "2"], ["--job", "--jobs"]),
+        (["--env", "CartPole-v1", "Hoper-v4"], ["Hoper-v4-seed0", "'Hoper-v4'", "Hopper-v4"]),
+        (
+            ["--env", "CartPole-v1", "--gamma", "0.9", "1.5", "--seed", "0-1"],
+            ["CartPole-v1-gamma1.5-seed0", "gamma=1.5"],
+        ),
+        (
+            ["--env", "CartPole-v1", "--alg", "ppo", "trpo", "--clip-param", "0.1"],
+            ["CartPole-v1-algtrpo-seed0", "--clip-param"],
+        ),
+        (["--env", "CartPole-v1", "--preset", "classic", "best"], ["'best'", "mujoco"]),
+        (["--env", "CartPole-v1", "--seed", "many"], ["'many'", "whole number"]),
+        (["--env", "CartPole-v1", "--seed", "4-0"], ["'4-0'", "smaller"]),
+        (["--env", "CartPole-v1", "--seed", "0-99999999999"], ["0-99999999999", "10,000"]),
+        (["--env", "CartPole-v1", "--seed", "0-999", "--hid-size", "1-100"], ["100,000 runs", "10,000"]),
+        (["--env", "CartPole-v1", "--clip-param", "0-4"], ["'0-4'", "number"]),
+        (["--env", "CartPole-v1", "--seed", "0-2", "1"], ["--seed", "1 twice"]),
+        (["--env", "CartPole-v1", "--seed"], ["--seed"]),
+        (["--env", "CartPole-v1", "--jobs", "0"], ["--jobs 0", "at least 1"]),
+        (["--env", "CartPole-v1", "--jobs", "two"], ["--jobs", "'two'"]),
+        (["--env", "CartPole-v1", "--ranks", "-1"], ["--ranks -1", "at least 1"]),
+        (["--env", "CartPole-v1", "--log-path", "x"], ["--run-dir", "--sweep-dir"]),
+        (["--env", "CartPole-v1", "--config", "/nonexistent"], ["/nonexistent"]),
+        (["--env", "CartPole-v1", "--sweep-dir", "/proc/nowhere"], ["/proc/nowhere"]),
+        (["--env", "CartPole-v1", "--sweep-dir", str(jobs.ROOT)], ["no sweep.json"]),
+    ],
+)
 def test_refused_in_one_line_before_anything_starts(words, parts, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
-    line, = capsys.readouterr().err.splitlines()
+    (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("baselines_ppo.sweep: error: ")
     assert all(part in line for part in parts), line
     assert not list(tmp_path.iterdir())
@@ -143,16 +201,24 @@ def test_a_folder_can_be_extended_and_nothing_else(fake, tmp_path, capsys):
     folder = tmp_path / "sweep"
     assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
     before = (folder / "sweep.json").read_bytes()
-    for words, parts in (["--seed", "1-2"], ["--seed", "0 1", " 0 cannot"]), (["--gamma", "0.9"], ["--gamma", "--env"]), (["--ranks", "2"], ["--ranks 2"]):
+    for words, parts in (
+        (["--seed", "1-2"], ["--seed", "0 1", " 0 cannot"]),
+        (["--gamma", "0.9"], ["--gamma", "--env"]),
+        (["--ranks", "2"], ["--ranks 2"]),
+    ):
         assert main([*words, "--sweep-dir", str(folder)], fake) == 2
-        line, = capsys.readouterr().err.splitlines()
+        (line,) = capsys.readouterr().err.splitlines()
         assert str(folder) in line and all(part in line for part in parts), line
         assert (folder / "sweep.json").read_bytes() == before
     assert main(["--seed", "0-2", "--num-timesteps", "512", "1024", "--sweep-dir", str(folder)], fake) == 0
     assert "6 runs, 2 of them done" in capsys.readouterr().out
     starts = {path.parent.name: path.read_text() for path in folder.glob("*/starts.txt")}
-    assert starts == {"CartPole-v1-seed0": "fresh ", "CartPole-v1-seed1": "fresh ", "CartPole-v1-num_timesteps512-seed2": "fresh ",
-                      **{f"CartPole-v1-num_timesteps1024-seed{seed}": "fresh " for seed in range(3)}}
+    assert starts == {
+        "CartPole-v1-seed0": "fresh ",
+        "CartPole-v1-seed1": "fresh ",
+        "CartPole-v1-num_timesteps512-seed2": "fresh ",
+        **{f"CartPole-v1-num_timesteps1024-seed{seed}": "fresh " for seed in range(3)},
+    }
 
 
 def test_two_sweeps_in_one_folder_are_refused(fake, tmp_path, capsys):
@@ -163,6 +229,7 @@ def test_two_sweeps_in_one_folder_are_refused(fake, tmp_path, capsys):
 
 
 # ---- what it does
+
 
 def test_a_dry_run_prints_what_run_py_understands_and_writes_nothing(tmp_path, capsys):
     folder = tmp_path / "sweep"
@@ -177,7 +244,10 @@ def test_a_dry_run_prints_what_run_py_understands_and_writes_nothing(tmp_path, c
 
 def test_settings_of_a_file_are_swept_over(tmp_path, capsys):
     (tmp_path / "mine.json").write_text('{"env": "CartPole-v1", "gamma": 0.9, "max-iters": 5, "quiet": false}')
-    assert main(["--config", str(tmp_path / "mine.json"), "--num-timesteps", "512", "--gamma", "0.8", "0.7", "--dry-run"]) == 0
+    assert (
+        main(["--config", str(tmp_path / "mine.json"), "--num-timesteps", "512", "--gamma", "0.8", "0.7", "--dry-run"])
+        == 0
+    )
     typed = [cli.parse(line.split()[3:])[0] for line in capsys.readouterr().out.splitlines()]
     assert [one["gamma"] for one in typed] == [0.8, 0.7]
     assert all("max_iters" not in one and one["quiet"] and "/sweep-CartPole-v1-" in one["run_dir"] for one in typed)
@@ -194,7 +264,10 @@ def test_a_failed_run_is_reported_and_the_others_go_on(fake, tmp_path, capsys):
     assert not (folder / "CartPole-v1-seed0/done.json").exists()
     (folder / ".fail-CartPole-v1-seed0").unlink()
     assert main(["--sweep-dir", str(folder)], fake) == 0  # its failed run alone is tried again
-    assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == ["fresh resumed ", "fresh "]
+    assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == [
+        "fresh resumed ",
+        "fresh ",
+    ]
 
 
 def test_a_run_that_somebody_took_further_is_not_done(fake, tmp_path):
@@ -221,7 +294,10 @@ def test_a_signal_reaches_the_runs_and_what_it_says_goes_on(number, fake, tmp_pa
     assert not jobs.processes_naming(str(folder))
     (folder / ".hold").unlink()
     assert main(["--sweep-dir", str(folder), "--jobs", "1"], fake) == 0
-    assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == ["fresh resumed ", "fresh "]
+    assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == [
+        "fresh resumed ",
+        "fresh ",
+    ]
 
 
 def test_a_second_signal_kills_runs_that_do_not_end(fake, tmp_path):
@@ -234,7 +310,9 @@ def test_a_second_signal_kills_runs_that_do_not_end(fake, tmp_path):
     until((folder / "CartPole-v1-seed0/config.json").exists)
     sweep.send_signal(signal.SIGINT)
     assert any("stopping" in line for line in sweep.stdout)
-    until(lambda: sweep.send_signal(signal.SIGINT) or not jobs.processes_naming(str(folder / "CartPole")))  # again and again: two at once are one
+    until(
+        lambda: sweep.send_signal(signal.SIGINT) or not jobs.processes_naming(str(folder / "CartPole"))
+    )  # again and again: two at once are one
     sweep.communicate(timeout=60)
     assert sweep.returncode == 130
     assert not jobs.processes_naming(str(folder))
@@ -243,8 +321,23 @@ def test_a_second_signal_kills_runs_that_do_not_end(fake, tmp_path):
 def test_a_sweep_killed_in_the_middle_goes_on_and_keeps_what_is_done(tmp_path):
     folder = tmp_path / "sweep"
     words = ["-m", "baselines_ppo.sweep", "--sweep-dir", str(folder), "--jobs", "2"]
-    settings = ["--env", "CartPole-v1", "--num-timesteps", "512", "--timesteps-per-actorbatch", "256", "--num-envs", "1", "--hid-size", "8", "16",
-                "--seed", "0-1", "--report", "false"]
+    settings = [
+        "--env",
+        "CartPole-v1",
+        "--num-timesteps",
+        "512",
+        "--timesteps-per-actorbatch",
+        "256",
+        "--num-envs",
+        "1",
+        "--hid-size",
+        "8",
+        "16",
+        "--seed",
+        "0-1",
+        "--report",
+        "false",
+    ]
     sweep = subprocess.Popen([sys.executable, *words, *settings], stdout=subprocess.DEVNULL, cwd=jobs.ROOT)
     first = "CartPole-v1-hid_size8-seed0"
     until(lambda: len(list(folder.glob("*/done.json"))) > 1 and len(list(folder.glob("*/output.txt"))) > 2)
@@ -260,22 +353,31 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_keeps_what_is_done(tmp_path):
     returns = [float(line.split(",")[0]) for line in (folder / first / "0.0.monitor.csv").read_text().splitlines()[2:]]
     figures = json.loads((folder / first / "done.json").read_text())
     assert figures["steps"] == 512
-    assert figures["mean_return"] == pytest.approx(sum(returns[-100:]) / len(returns[-100:]), rel=1e-12)  # float64 sums of up to 100 whole numbers
+    assert figures["mean_return"] == pytest.approx(
+        sum(returns[-100:]) / len(returns[-100:]), rel=1e-12
+    )  # float64 sums of up to 100 whole numbers
 
 
 # ---- what it shows
+
 
 def board(tmp_path, seeds=4):
     """Four runs: one done, one at half, one failed, one waiting. Weights are equal."""
     runs = plan({"env": ["CartPole-v1"], "seed": list(range(seeds)), "num_timesteps": [1000]}, 1, 1)
     folder = SweepFolder(tmp_path / "sweep")
-    return Board(runs, ["env"], folder.standing, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}), runs, folder
+    return (
+        Board(runs, ["env"], folder.standing, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}),
+        runs,
+        folder,
+    )
 
 
 def write_progress(folder, run, *rows):
     (folder.path / run.name).mkdir(parents=True, exist_ok=True)
     lines = ["EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed", *(",".join(map(str, row)) for row in rows)]
-    (folder.path / run.name / "progress.csv").write_text("\n".join(lines) + "\n12.0,5,9")  # the last row is being written
+    (folder.path / run.name / "progress.csv").write_text(
+        "\n".join(lines) + "\n12.0,5,9"
+    )  # the last row is being written
 
 
 def test_speed_and_time_left_are_those_of_this_sitting(tmp_path):
@@ -294,10 +396,18 @@ def test_speed_and_time_left_are_those_of_this_sitting(tmp_path):
 
 
 def test_the_last_whole_row_is_read(tmp_path):
-    folder, run = SweepFolder(tmp_path / "sweep"), plan({"env": ["CartPole-v1"], "seed": [0], "max_iters": [4]}, 1, 1)[0]
+    folder, run = (
+        SweepFolder(tmp_path / "sweep"),
+        plan({"env": ["CartPole-v1"], "seed": [0], "max_iters": [4]}, 1, 1)[0],
+    )
     assert folder.standing(run).fraction == 0
     write_progress(folder, run, *((i, i, 10 * i, i) for i in range(1, 4)))
-    assert last_row(folder.path / run.name / "progress.csv") == {"EpRewMean": 3, "EpisodesSoFar": 3, "TimestepsSoFar": 30, "TimeElapsed": 3}
+    assert last_row(folder.path / run.name / "progress.csv") == {
+        "EpRewMean": 3,
+        "EpisodesSoFar": 3,
+        "TimestepsSoFar": 30,
+        "TimeElapsed": 3,
+    }
     assert folder.standing(run).fraction == 0.75
 
 
@@ -308,7 +418,12 @@ def test_the_deviation_is_the_sample_deviation():
 
 def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
     runs = plan({"env": ["CartPole-v1"], "seed": [0, 1], "hid_size": [8, 16]}, 1, 1)
-    shown = Board(runs, ["env", "hid_size"], SweepFolder(tmp_path).standing, {runs[0].name: {"mean_return": 20.0}, runs[2].name: {"mean_return": 22.0}})
+    shown = Board(
+        runs,
+        ["env", "hid_size"],
+        SweepFolder(tmp_path).standing,
+        {runs[0].name: {"mean_return": 20.0}, runs[2].name: {"mean_return": 22.0}},
+    )
     shown.states[runs[1].name] = "failed"
     console = Console(file=io.StringIO(), width=140)
     console.print(shown.table())

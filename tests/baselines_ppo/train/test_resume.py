@@ -1,4 +1,5 @@
 """Invariant 5: a run that is killed and resumed ends with the same bits as one that was not."""
+
 import csv
 import json
 import shutil
@@ -12,14 +13,44 @@ from common.storage.array_files import load_arrays
 
 # Pendulum: episodes of 200, the first of which end early, are cut by checkpoints that fall every 3 x 128 steps of an environment on one rank, which has eight,
 # and every 3 x 512 on each of four, which have two
-WORDS = ["--env", "Pendulum-v1", "--preset", "mujoco", "--timesteps-per-actorbatch", "1024", "--optim-batchsize", "128", "--optim-epochs", "2",
-         "--hid-size", "16", "--batch", "per-rank", "--max-iters", "20", "--checkpoint-every", "3", "--schedule", "linear",
-         "--report", "false"]
+WORDS = [
+    "--env",
+    "Pendulum-v1",
+    "--preset",
+    "mujoco",
+    "--timesteps-per-actorbatch",
+    "1024",
+    "--optim-batchsize",
+    "128",
+    "--optim-epochs",
+    "2",
+    "--hid-size",
+    "16",
+    "--batch",
+    "per-rank",
+    "--max-iters",
+    "20",
+    "--checkpoint-every",
+    "3",
+    "--schedule",
+    "linear",
+    "--report",
+    "false",
+]
 
 
 # the others' own state: beta, the value function's Adam, whole episodes
 OTHERS = {
-    "adaptive_kl": ["--preset", "ppo1", "--objective", "adaptive_kl", "--kl-target", "0.001", "--timesteps-per-actorbatch", "128"],
+    "adaptive_kl": [
+        "--preset",
+        "ppo1",
+        "--objective",
+        "adaptive_kl",
+        "--kl-target",
+        "0.001",
+        "--timesteps-per-actorbatch",
+        "128",
+    ],
     "trpo": ["--alg", "trpo", "--timesteps-per-batch", "128"],
     "reinforce": ["--preset", "reinforce", "--timesteps-per-actorbatch", "128"],
     "a2c": ["--preset", "a2c"],
@@ -28,9 +59,9 @@ OTHERS = {
 
 def rows(path):
     """A log's rows without what tells the time."""
-    lines = list(csv.reader(Path(path).read_text().splitlines()[1 if path.name.endswith("monitor.csv") else 0:]))
+    lines = list(csv.reader(Path(path).read_text().splitlines()[1 if path.name.endswith("monitor.csv") else 0 :]))
     clock = next(i for i, name in enumerate(lines[0]) if name in ("TimeElapsed", "t"))
-    return [row[:clock] + row[clock + 1:] for row in lines]
+    return [row[:clock] + row[clock + 1 :] for row in lines]
 
 
 @pytest.mark.parametrize("ranks, program", [(1, jobs.RUN), (4, jobs.RUN_UNCOMPILED)], ids=["1", "4"])
@@ -68,7 +99,10 @@ def test_so_does_the_rest_of_the_family(name, tmp_path, capsys, uncompiled_here)
     words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
     assert jobs.main_here(*words, "--run-dir", whole) == 0
     shutil.copytree(whole, broken)
-    for newer in ("ckpt-00000009.safetensors", "ckpt-00000012.safetensors"):  # as it was on disk in iteration 8, and logs beyond it
+    for newer in (
+        "ckpt-00000009.safetensors",
+        "ckpt-00000012.safetensors",
+    ):  # as it was on disk in iteration 8, and logs beyond it
         (broken / "checkpoints" / newer).unlink()
     (broken / "policy/policy.safetensors").unlink()
     assert jobs.main_here("--run-dir", broken, "--resume") == 0
@@ -86,13 +120,17 @@ def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here,
     assert len(rows(run_dir / "progress.csv")) == 1 + 24
     config = json.loads((run_dir / "config.json").read_text())
     assert config["settings"]["max_iters"] == 24 and config["ranks"] == 1
-    assert config["settings"]["averaging"] == "auto" and config["averaging"] == {"policy and value": "gather"}  # as chosen
+    assert config["settings"]["averaging"] == "auto" and config["averaging"] == {
+        "policy and value": "gather"
+    }  # as chosen
     refused = cli_here("--run-dir", run_dir, "--resume", "--gamma", "0.9")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(tmp_path, cli_here, uncompiled_here):
+def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(
+    tmp_path, cli_here, uncompiled_here
+):
     run_dir = tmp_path / "run"
     assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
     newest, *others = sorted((run_dir / "checkpoints").iterdir(), reverse=True)
@@ -114,10 +152,12 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no
 
 def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path, cli_here, uncompiled_here):
     run_dir = tmp_path / "run"
-    words = [*WORDS[:WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
+    words = [*WORDS[: WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
     assert cli_here(*words, "--run-dir", run_dir).returncode == 0
     policy = (run_dir / "policy/policy.safetensors").read_bytes()
     refused = cli_here("--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
-    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled one yet" in refused.stderr
+    assert (
+        refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled one yet" in refused.stderr
+    )
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["ckpt-00000002-forced.safetensors"]
     assert (run_dir / "policy/policy.safetensors").read_bytes() == policy

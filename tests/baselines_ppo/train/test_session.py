@@ -1,4 +1,5 @@
 """What a run has open is closed at its end, whatever that is, and cannot hold up the end: neither of a failure nor of a run that ended well."""
+
 import threading
 
 import pytest
@@ -36,11 +37,14 @@ def test_a_failure_is_told_before_anything_is_closed_and_what_hangs_there_is_end
     def close():
         at_close.append(capfd.readouterr().err)
         assert job.comm.over.wait(20)
+
     job.opened.callback(close)
     job.heartbeat.phase("collect", 7)
     assert job.give_up("it\nbroke", 130, trace="Traceback: here\n") == 130
     assert at_close == ["Traceback: here\nrun.py: error: it broke\n"]
-    assert job.comm.words.startswith("failed in collect, and has not closed what it had open in 0 s, at ") and job.comm.words.endswith(" in wait()")
+    assert job.comm.words.startswith(
+        "failed in collect, and has not closed what it had open in 0 s, at "
+    ) and job.comm.words.endswith(" in wait()")
     assert job.comm.status == 130 and job.heartbeat.where == ("failed in collect", 7)
 
 
@@ -55,6 +59,7 @@ def test_what_is_open_is_closed_last_first_though_the_logger_and_one_of_it_fail(
         def close(self):
             closed.append("logger")
             fail()
+
     job.log_to(Logger())
     for name in ("first", "second"):
         job.opened.callback(closed.append, name)
@@ -67,4 +72,8 @@ def test_what_is_open_is_closed_last_first_though_the_logger_and_one_of_it_fail(
 def test_a_run_that_ended_well_is_not_held_up_by_what_does_not_close(job):
     job.opened.callback(lambda: job.comm.over.wait(20))
     job.close()
-    assert job.comm.words.startswith("no progress for 0 s in closing, ") and job.comm.words.endswith(" the policy is saved") and job.comm.status == 1
+    assert (
+        job.comm.words.startswith("no progress for 0 s in closing, ")
+        and job.comm.words.endswith(" the policy is saved")
+        and job.comm.status == 1
+    )

@@ -1,4 +1,5 @@
 """Signals ask a run to stop, which it does with a forced checkpoint; ignored ones do not; all are given back. Ctrl-C ends every command in one line."""
+
 import importlib
 import json
 import multiprocessing
@@ -50,19 +51,44 @@ def test_what_is_ignored_as_under_nohup_stays_ignored():
 
 # ---- whole runs
 
+
 def words(fault, run_dir):
     """A run whose environment does `fault` in its fourth segment of 64 steps."""
-    return ["--env", "failing_ranks:FailsOnOneRank-v0", "--env-kwargs", json.dumps({"fault": fault, "at": 200}), "--run-dir", run_dir, "--num-envs", "1",
-            "--batch", "per-rank", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--max-iters", "10000"]
+    return [
+        "--env",
+        "failing_ranks:FailsOnOneRank-v0",
+        "--env-kwargs",
+        json.dumps({"fault": fault, "at": 200}),
+        "--run-dir",
+        run_dir,
+        "--num-envs",
+        "1",
+        "--batch",
+        "per-rank",
+        "--timesteps-per-actorbatch",
+        "64",
+        "--optim-batchsize",
+        "32",
+        "--max-iters",
+        "10000",
+    ]
 
 
 def checkpoints(run_dir):
     """{name: whether it says that it was forced}."""
-    return {path.name: load_arrays(path, "baselines_ppo.checkpoint")[1]["forced"] for path in (Path(run_dir) / "checkpoints").iterdir()}
+    return {
+        path.name: load_arrays(path, "baselines_ppo.checkpoint")[1]["forced"]
+        for path in (Path(run_dir) / "checkpoints").iterdir()
+    }
 
 
-@pytest.mark.parametrize("fault, status, drawn, quiet", [("interrupt", 130, True, False), ("terminate", 143, False, False), ("terminate", 143, False, True)])
-def test_a_signal_ends_a_run_with_its_status_a_forced_checkpoint_and_the_way_on(fault, status, drawn, quiet, tmp_path, cli_here, uncompiled_here):
+@pytest.mark.parametrize(
+    "fault, status, drawn, quiet",
+    [("interrupt", 130, True, False), ("terminate", 143, False, False), ("terminate", 143, False, True)],
+)
+def test_a_signal_ends_a_run_with_its_status_a_forced_checkpoint_and_the_way_on(
+    fault, status, drawn, quiet, tmp_path, cli_here, uncompiled_here
+):
     folder = tmp_path / "my run"
     done = cli_here(*words(fault, folder), *(["--quiet"] if quiet else []))
     assert done.returncode == status, done.stderr
@@ -70,24 +96,34 @@ def test_a_signal_ends_a_run_with_its_status_a_forced_checkpoint_and_the_way_on(
     way_on = f"go on with: python -m baselines_ppo --run-dir '{folder}' --resume\n"
     assert (folder / "report.html").exists() == (folder / "curve.png").exists() == drawn
     if quiet:
-        assert done.stdout == "" and done.stderr.endswith(f"run.py: stopped early, at 256 steps; {way_on}") and STOPPING not in done.stderr
+        assert (
+            done.stdout == ""
+            and done.stderr.endswith(f"run.py: stopped early, at 256 steps; {way_on}")
+            and STOPPING not in done.stderr
+        )
     else:
         assert done.stderr.endswith(f"{STOPPING}\n") and f"stopped early; {way_on}" in done.stdout
         assert (f"draw it by: python -m baselines_ppo.report '{folder}'" in done.stdout) == (not drawn)
 
 
-def test_a_signal_that_comes_while_the_ranks_agree_to_go_on_is_not_lost(tmp_path, cli_here, uncompiled_here, monkeypatch):
+def test_a_signal_that_comes_while_the_ranks_agree_to_go_on_is_not_lost(
+    tmp_path, cli_here, uncompiled_here, monkeypatch
+):
     gather = Communicator.gather
     with monkeypatch.context() as patch:
+
         def interrupted(self, value):
             found = gather(self, value)
             if isinstance(value, tuple) and value[0] is None:  # a rank's vote
                 patch.undo()
                 signal.raise_signal(signal.SIGINT)
             return found
+
         patch.setattr(Communicator, "gather", interrupted)
         assert cli_here(*words("none", tmp_path / "run")[:-1], "9", "--report", "false").returncode == 130
-    assert list(checkpoints(tmp_path / "run")) == ["ckpt-00000001-forced.safetensors"]  # after the iteration that had been agreed on
+    assert list(checkpoints(tmp_path / "run")) == [
+        "ckpt-00000001-forced.safetensors"
+    ]  # after the iteration that had been agreed on
 
 
 def test_a_second_ctrl_c_ends_a_run_at_once_and_writes_nothing_more(tmp_path, cli_here, uncompiled_here):
@@ -99,29 +135,37 @@ def test_a_second_ctrl_c_ends_a_run_at_once_and_writes_nothing_more(tmp_path, cl
 
 def test_ctrl_c_on_the_terminal_of_a_job_of_two_ranks_ends_it_as_it_does_one(tmp_path):
     folder = tmp_path / "run"
-    terminal = Terminal(jobs.command(2, jobs.RUN_UNCOMPILED, *words("none", folder)), cwd=jobs.ROOT, env=jobs.support_path())
+    terminal = Terminal(
+        jobs.command(2, jobs.RUN_UNCOMPILED, *words("none", folder)), cwd=jobs.ROOT, env=jobs.support_path()
+    )
     deadline = time.monotonic() + 90
     while not ((folder / "progress.csv").exists() and len((folder / "progress.csv").read_text().splitlines()) > 2):
         assert terminal.process.poll() is None and time.monotonic() < deadline, terminal.text
         time.sleep(0.05)
     terminal.type("\x03")
     assert terminal.end(60) == 130, terminal.text
-    (name, forced), = ((name, forced) for name, forced in checkpoints(folder).items() if "forced" in name)
+    ((name, forced),) = ((name, forced) for name, forced in checkpoints(folder).items() if "forced" in name)
     assert forced and (folder / "curve.png").exists() and (folder / "report.html").exists()
     lines = seen(terminal.text)
-    view = lines[:lines.index(STOPPING)]
+    view = lines[: lines.index(STOPPING)]
     assert "steps/s" in view[-4] and view[-3].split()[:2] == ["return", "length"]
     assert lines[len(view) + 1].startswith("mean return of the last")
-    assert f"stopped early; go on with: mpirun -n 2 python -m baselines_ppo --run-dir {folder} --resume" in "".join(lines[len(view):])
+    assert f"stopped early; go on with: mpirun -n 2 python -m baselines_ppo --run-dir {folder} --resume" in "".join(
+        lines[len(view) :]
+    )
     jobs.wait_gone(folder)
 
 
 # ---- commands that are no runs
 
-@pytest.mark.parametrize("module", ["__main__", "plot.__main__", "report.__main__", "export.__main__", "sweep.__main__"])
+
+@pytest.mark.parametrize(
+    "module", ["__main__", "plot.__main__", "report.__main__", "export.__main__", "sweep.__main__"]
+)
 def test_ctrl_c_ends_a_command_in_one_line_with_130(module, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
+
     monkeypatch.setattr("baselines_ppo.cli.parser.Parser.parse_args", interrupt)
     assert importlib.import_module(f"baselines_ppo.{module}").main(["x", "y"]) == 130
     out, err = capsys.readouterr()

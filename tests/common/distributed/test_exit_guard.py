@@ -1,4 +1,5 @@
 """A rank that leaves a job of several ends it, in a script of one's own as well, and nothing that is said can hold that up."""
+
 import os
 import re
 import subprocess
@@ -11,14 +12,22 @@ import pytest
 SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
 
 
-@pytest.mark.parametrize("way, leaver, said", [("raises", 2, r"rank 2 on host \S+: ValueError: invalid literal for int\(\) with base 10: 'no number'"),
-                                               ("exits", 2, r"rank 0 on host \S+: waits for rank 2 on host \S+, which has ended"),
-                                               pytest.param("just ends", 0, r"rank 1 on host \S+: waits for rank 0 on host \S+, which has ended",
-                                                            marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "way, leaver, said",
+    [
+        ("raises", 2, r"rank 2 on host \S+: ValueError: invalid literal for int\(\) with base 10: 'no number'"),
+        ("exits", 2, r"rank 0 on host \S+: waits for rank 2 on host \S+, which has ended"),
+        pytest.param(
+            "just ends", 0, r"rank 1 on host \S+: waits for rank 0 on host \S+, which has ended", marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_a_rank_that_leaves_ends_the_job_with_its_name(way, leaver, said):
     began = time.monotonic()
     done = jobs.run(4, SCRIPT, way, leaver, timeout=60, env=jobs.support_path())
-    assert done.returncode != 0 and time.monotonic() - began < 20  # of which 3 since it left: GRACE, and APART where rank 1 is the first that can say so
+    assert (
+        done.returncode != 0 and time.monotonic() - began < 20
+    )  # of which 3 since it left: GRACE, and APART where rank 1 is the first that can say so
     lines = [line for line in done.stderr.splitlines() if line.startswith("rank ")]
     assert len(lines) == 1 and re.search(f"^{said}", lines[0]), done.stderr
     assert ("Traceback" in done.stderr) == (way == "raises")
@@ -43,8 +52,12 @@ SAYS_MUCH = """if True:
 
 
 def test_last_words_of_any_length_are_whole_though_nobody_has_asked_for_them_yet():
-    done = jobs.run(2, "-c", SAYS_MUCH, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"})  # memory that is freed is written over
-    assert re.search(r"^rank 0 on host \S+: waits for rank 1 on host \S+, which has ended: (much )+", done.stderr, re.M), done.stderr
+    done = jobs.run(
+        2, "-c", SAYS_MUCH, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"}
+    )  # memory that is freed is written over
+    assert re.search(
+        r"^rank 0 on host \S+: waits for rank 1 on host \S+, which has ended: (much )+", done.stderr, re.M
+    ), done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -80,8 +93,16 @@ def test_mpi_ends_well_whenever_ranks_end(how):
 def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
     fill = "import os; os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
     reading, writing = os.pipe()
-    process = subprocess.Popen([sys.executable, "-c", fill + "from common.distributed.communicator import Communicator; Communicator(None).abort('stuck', 3, at_once=True)"],
-                               stderr=writing, env=jobs.support_path())
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            fill
+            + "from common.distributed.communicator import Communicator; Communicator(None).abort('stuck', 3, at_once=True)",
+        ],
+        stderr=writing,
+        env=jobs.support_path(),
+    )
     try:
         assert process.wait(30) == 3
     finally:

@@ -1,4 +1,5 @@
 """The watch over ranks: what it counts as a stall, where it says that one stands, and what cannot keep it from looking."""
+
 import json
 import os
 import sys
@@ -32,8 +33,18 @@ def looks_until_it_ends(beat, most=1000):
     return next((count for count in range(most) if one.look() or beat.comm.said), None)
 
 
-@pytest.mark.parametrize("timeout, phase, looks", [(10, "collect", 10), (0, "collect", None), (10, "start", watchdog.STARTING), (10, "compile", watchdog.COMPILING),
-                                                   (500, "start", 500), (500, "failed in collect", watchdog.FAILING), (0, "failed in update", watchdog.FAILING)])
+@pytest.mark.parametrize(
+    "timeout, phase, looks",
+    [
+        (10, "collect", 10),
+        (0, "collect", None),
+        (10, "start", watchdog.STARTING),
+        (10, "compile", watchdog.COMPILING),
+        (500, "start", 500),
+        (500, "failed in collect", watchdog.FAILING),
+        (0, "failed in update", watchdog.FAILING),
+    ],
+)
 def test_how_long_nothing_may_move_depends_on_what_a_rank_does(timeout, phase, looks):
     beat = Heartbeat(Ranks(), timeout=timeout)
     beat.phase(phase)
@@ -49,16 +60,23 @@ def test_a_rank_has_the_time_of_a_start_for_itself_and_for_others_whose_records_
     assert beat.comm.said.endswith(f"; {NOT_BEGUN}") and "checkpoint" not in beat.comm.said
     beat = Heartbeat(Ranks(2, waiting), timeout=3)
     beat.phase("update", 1)
-    assert looks_until_it_ends(beat) == 3 + (watchdog.GRACE if waiting else 0) and beat.comm.said.endswith(f"; {STALLED}")
+    assert looks_until_it_ends(beat) == 3 + (watchdog.GRACE if waiting else 0) and beat.comm.said.endswith(
+        f"; {STALLED}"
+    )
 
 
 def test_a_rank_that_waits_names_those_that_work_and_stand_still_and_soon_those_that_have_failed():
     for phase, patience in (("collect", 20), ("failed in collect", watchdog.FAILING)):
         beat = Heartbeat(Ranks(3, waiting=True), timeout=20)
         beat.phase("update")
-        beat.everyone = {rank: beat.record() | {"rank": rank, "phase": phase, "waiting": rank < 2} for rank in range(4)}  # the fourth of another run
+        beat.everyone = {
+            rank: beat.record() | {"rank": rank, "phase": phase, "waiting": rank < 2} for rank in range(4)
+        }  # the fourth of another run
         assert looks_until_it_ends(beat) == patience + watchdog.GRACE
-        assert f"for other ranks: rank 2 on host {beat.host}: {phase}, iteration 0" in beat.comm.said and "rank 3" not in beat.comm.said
+        assert (
+            f"for other ranks: rank 2 on host {beat.host}: {phase}, iteration 0" in beat.comm.said
+            and "rank 3" not in beat.comm.said
+        )
 
 
 def test_a_file_system_that_hangs_does_not_hold_up_the_watch(tmp_path, monkeypatch):
@@ -86,7 +104,9 @@ def test_a_watch_that_cannot_go_on_says_so(monkeypatch, capfd):
 
 def test_records_that_are_none_are_left_out(tmp_path):
     Heartbeat(Ranks(), tmp_path)
-    for rank, text in enumerate(["[]", "{}", "7", "{", json.dumps({name: [] for name in Heartbeat(Ranks()).record()})], 1):
+    for rank, text in enumerate(
+        ["[]", "{}", "7", "{", json.dumps({name: [] for name in Heartbeat(Ranks()).record()})], 1
+    ):
         (tmp_path / f"{rank}.json").write_text(text)
     assert list(read_heartbeats(tmp_path)) == [0]
 

@@ -1,4 +1,5 @@
 """Atari: who sees which end of an episode and which reward, and that a seed decides the frames."""
+
 import csv
 
 import gymnasium as gym
@@ -102,14 +103,25 @@ def test_fire_is_pressed_after_a_lost_life_where_the_game_goes_on_and_the_last_l
     env.reset()
     rewards = [env.step(NOOP)[1] for _ in range(8)]
     assert game.played == ["reset", FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP]
-    assert rewards == [10.0, 15.0, 20.0 - 25.0, 30.0, 35.0, 40.0 - 45.0, 50.0, 55.0]  # of both steps, where there are two
+    assert rewards == [
+        10.0,
+        15.0,
+        20.0 - 25.0,
+        30.0,
+        35.0,
+        40.0 - 45.0,
+        50.0,
+        55.0,
+    ]  # of both steps, where there are two
     assert env.step(NOOP)[2] and game.played[-1] == NOOP and find_monitor(env).take_episodes()[0][1] == 12
 
 
 def test_a_policy_that_never_fires_is_evaluated_over_whole_games():
     env = make_env("BreakoutNoFrameskip-v4", training=False)
     env.reset(seed=0)
-    steps = next(step for step in range(1, 3000) if any(env.step(0)[2:4]))  # a ball that nobody meets is lost in some 20 steps
+    steps = next(
+        step for step in range(1, 3000) if any(env.step(0)[2:4])
+    )  # a ball that nobody meets is lost in some 20 steps
     assert env.unwrapped.ale.lives() == 0 and steps < 500
 
 

@@ -1,4 +1,5 @@
 """Names of environments: what may be meant by one that there is not, and what is the user's own."""
+
 import re
 import sys
 
@@ -42,16 +43,29 @@ def refusal(ask, *args, **kwargs):
     return str(caught.value)
 
 
-@pytest.mark.parametrize("typed, meant", [
-    *((typed, ["PongNoFrameskip-v4", "ALE/Pong-v5"]) for typed in ("Pong-v4", "Pong-v5", "ALE/Pong", "Pong-ram-v4", "PongNoFrameskip-v9")),
-    ("BreakoutDeterministic-v4", ["BreakoutNoFrameskip-v4", "ALE/Breakout-v5"]),
-    ("Hopper-v3", ["Hopper-v5", "Hopper-v4"]), ("Hopper", ["Hopper-v5", "Hopper-v4"]), ("hopper-v4", ["Hopper-v4", "Hopper-v5"]),
-    ("HalfCheetah-v1", ["HalfCheetah-v5", "HalfCheetah-v4"]), ("CartPole-v2", ["CartPole-v1", "CartPole-v0"]), ("CartPole-V1", ["CartPole-v1"]),
-    ("Lunarlander-v2", ["LunarLander-v3"]), ("LunarLander-v2", ["LunarLander-v3"]), ("Hoper-v4", ["Hopper-v4"])])
+@pytest.mark.parametrize(
+    "typed, meant",
+    [
+        *(
+            (typed, ["PongNoFrameskip-v4", "ALE/Pong-v5"])
+            for typed in ("Pong-v4", "Pong-v5", "ALE/Pong", "Pong-ram-v4", "PongNoFrameskip-v9")
+        ),
+        ("BreakoutDeterministic-v4", ["BreakoutNoFrameskip-v4", "ALE/Breakout-v5"]),
+        ("Hopper-v3", ["Hopper-v5", "Hopper-v4"]),
+        ("Hopper", ["Hopper-v5", "Hopper-v4"]),
+        ("hopper-v4", ["Hopper-v4", "Hopper-v5"]),
+        ("HalfCheetah-v1", ["HalfCheetah-v5", "HalfCheetah-v4"]),
+        ("CartPole-v2", ["CartPole-v1", "CartPole-v0"]),
+        ("CartPole-V1", ["CartPole-v1"]),
+        ("Lunarlander-v2", ["LunarLander-v3"]),
+        ("LunarLander-v2", ["LunarLander-v3"]),
+        ("Hoper-v4", ["Hopper-v4"]),
+    ],
+)
 def test_a_name_that_there_is_not_leads_to_the_one_that_is_meant(typed, meant):
     told = refusal(find_spec, typed)
     names = re.search(r"did you mean (.+)\?", told)[1].split(", ")
-    assert names[:len(meant)] == meant and typed not in names and f"'{typed}'" in told
+    assert names[: len(meant)] == meant and typed not in names and f"'{typed}'" in told
     for name in names if "ALE" in told else []:  # the others have been made to be suggested
         gym.make(name).close()
 
@@ -60,28 +74,41 @@ def test_nothing_is_suggested_for_what_is_like_nothing():
     assert suggestions("zzzzqqqq") == [] and "pprint_registry" in refusal(find_spec, "zzzzqqqq")
 
 
-@pytest.mark.parametrize("text, told", [
-    ("import no_such_simulator", "its module shop needs no_such_simulator, which is not installed ({file}:1)"),
-    ("import os.no_such_part", "its module shop needs os.no_such_part, which is not installed ({file}:1)"),
-    ("\nNone.x", "its module shop raised AttributeError at {file}:2: 'NoneType' object has no attribute 'x'"),
-    ("int('x')", "its module shop raised ValueError at {file}:1: invalid literal for int() with base 10: 'x'"),
-    ("1/0", "its module shop raised ZeroDivisionError at {file}:1: division by zero"),
-    ("def f(:", "its module shop raised SyntaxError at {file}:1: invalid syntax"),
-    ("import sys\nsys.exit(4)", "its module shop raised SystemExit at {file}:2: 4"),
-    ("import numpy\nnumpy.zeros(3).reshape(7)", "its module shop raised ValueError at {file}:2: cannot reshape"),
-    ("from gymnasium import Envv", "its module shop raised ImportError at {file}:1: cannot import name 'Envv'"),
-    ("import gymnasium\ngymnasium.make('Nope-v0')", "its module shop raised NameNotFound at {file}:2: "),
-])
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("import no_such_simulator", "its module shop needs no_such_simulator, which is not installed ({file}:1)"),
+        ("import os.no_such_part", "its module shop needs os.no_such_part, which is not installed ({file}:1)"),
+        ("\nNone.x", "its module shop raised AttributeError at {file}:2: 'NoneType' object has no attribute 'x'"),
+        ("int('x')", "its module shop raised ValueError at {file}:1: invalid literal for int() with base 10: 'x'"),
+        ("1/0", "its module shop raised ZeroDivisionError at {file}:1: division by zero"),
+        ("def f(:", "its module shop raised SyntaxError at {file}:1: invalid syntax"),
+        ("import sys\nsys.exit(4)", "its module shop raised SystemExit at {file}:2: 4"),
+        ("import numpy\nnumpy.zeros(3).reshape(7)", "its module shop raised ValueError at {file}:2: cannot reshape"),
+        ("from gymnasium import Envv", "its module shop raised ImportError at {file}:1: cannot import name 'Envv'"),
+        ("import gymnasium\ngymnasium.make('Nope-v0')", "its module shop raised NameNotFound at {file}:2: "),
+    ],
+)
 def test_what_a_module_of_the_users_raises_or_lacks_is_theirs_with_its_line(text, told, module, tmp_path):
     module(text)
-    assert refusal(find_spec, "shop:Shop-v0").startswith(f"environment 'shop:Shop-v0': {told.format(file=tmp_path / 'shop.py')}")
+    assert refusal(find_spec, "shop:Shop-v0").startswith(
+        f"environment 'shop:Shop-v0': {told.format(file=tmp_path / 'shop.py')}"
+    )
 
 
-@pytest.mark.parametrize("env_id, told", [
-    ("no_shop:Shop-v0", "there is no module no_shop; check its name, or put its folder on PYTHONPATH"), ("shop.envs:Shop-v0", "there is no module shop.envs"),
-    ("shop.py:Shop-v0", "there is no module shop.py; give shop"), ("..shop:Shop-v0", "'..shop' is no module's name"), (":Shop-v0", "'' is no module's name"),
-    ("shop:Shop-v1", "module shop registers no Shop-v1; it registers Nothing-v0, Shop-v0, Text-v0, Typo-v0"),
-    ("shop:Shop", "module shop registers no Shop; it registers Nothing-v0, Shop-v0"), ("json:Shop-v0", "module json registers no Shop-v0; it registers none")])
+@pytest.mark.parametrize(
+    "env_id, told",
+    [
+        ("no_shop:Shop-v0", "there is no module no_shop; check its name, or put its folder on PYTHONPATH"),
+        ("shop.envs:Shop-v0", "there is no module shop.envs"),
+        ("shop.py:Shop-v0", "there is no module shop.py; give shop"),
+        ("..shop:Shop-v0", "'..shop' is no module's name"),
+        (":Shop-v0", "'' is no module's name"),
+        ("shop:Shop-v1", "module shop registers no Shop-v1; it registers Nothing-v0, Shop-v0, Text-v0, Typo-v0"),
+        ("shop:Shop", "module shop registers no Shop; it registers Nothing-v0, Shop-v0"),
+        ("json:Shop-v0", "module json registers no Shop-v0; it registers none"),
+    ],
+)
 def test_a_module_that_there_is_not_and_one_that_registers_something_else_are_named(env_id, told, module):
     module(SHOP)
     for _ in range(2):  # the second time it is imported already
@@ -93,12 +120,21 @@ def test_a_module_of_the_current_folder_is_found_and_what_it_registers_is_made(m
     assert make_env("shop:Text-v0").observation_space.shape == (2,)
 
 
-@pytest.mark.parametrize("env_id, how, told", [
-    ("Shop-v0", "raises", "it raised TypeError at {file}:6: int() argument must be a string, a bytes-like object or a real number, not 'list'"),
-    ("Text-v0", "in numpy", "it raised ValueError at {file}:7: cannot reshape array of size 3 into shape (7,)"),
-    ("Shop-v0", "lacks", "it needs no_such_simulator, which is not installed ({file}:8)"), ("Shop-v0", "exits", "it raised SystemExit at {file}:9: 3"),
-    ("Typo-v0", "", "its entry point shop.envs:Shop is in no module that there is: no shop.envs"),
-    ("Nothing-v0", "", "module 'shop' has no attribute 'Shoop'")])
+@pytest.mark.parametrize(
+    "env_id, how, told",
+    [
+        (
+            "Shop-v0",
+            "raises",
+            "it raised TypeError at {file}:6: int() argument must be a string, a bytes-like object or a real number, not 'list'",
+        ),
+        ("Text-v0", "in numpy", "it raised ValueError at {file}:7: cannot reshape array of size 3 into shape (7,)"),
+        ("Shop-v0", "lacks", "it needs no_such_simulator, which is not installed ({file}:8)"),
+        ("Shop-v0", "exits", "it raised SystemExit at {file}:9: 3"),
+        ("Typo-v0", "", "its entry point shop.envs:Shop is in no module that there is: no shop.envs"),
+        ("Nothing-v0", "", "module 'shop' has no attribute 'Shoop'"),
+    ],
+)
 def test_why_an_environment_of_the_users_cannot_be_made_is_told_with_its_line(env_id, how, told, module, tmp_path):
     module(SHOP)
     args = {"how": how} if how else {}
@@ -108,7 +144,9 @@ def test_why_an_environment_of_the_users_cannot_be_made_is_told_with_its_line(en
 
 def test_arguments_that_an_environment_does_not_take_are_no_fault_of_its_code(module):
     module(SHOP)
-    assert "Shop.__init__() got an unexpected keyword argument 'rank'" in (told := refusal(make_env, "shop:Shop-v0", env_kwargs={"rank": 3}))
+    assert "Shop.__init__() got an unexpected keyword argument 'rank'" in (
+        told := refusal(make_env, "shop:Shop-v0", env_kwargs={"rank": 3})
+    )
     assert "raised" not in told.partition("was raised")[0]
 
 

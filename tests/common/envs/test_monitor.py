@@ -1,4 +1,5 @@
 """Monitor's episodes and its file, as Baselines' and SB3's tools read it."""
+
 import csv
 import gc
 import json
@@ -85,7 +86,10 @@ def test_reopening_appends_and_keeps_the_clock(tmp_path):
     play(env, 5)
     env.close()
     header, rows = rows_of(path)
-    assert json.loads(header[1:])["t_start"] == 1000.0 and path.read_text().count("#") == path.read_text().count("r,l,t") == 1
+    assert (
+        json.loads(header[1:])["t_start"] == 1000.0
+        and path.read_text().count("#") == path.read_text().count("r,l,t") == 1
+    )
     assert [(float(row["r"]), int(row["l"])) for row in rows] == [(3, 2), (3, 2), (6, 3)]
     assert float(rows[-1]["t"]) > 1e9  # seconds since the t_start of the file, not of this process
 
@@ -96,7 +100,9 @@ def test_an_empty_file_gets_its_header(tmp_path):
     assert len(rows_of(tmp_path / "m.csv")[1]) == 1
 
 
-@pytest.mark.parametrize("text", ["r,l,t\n1,2,3\n", "#{\n", "#{}\n", "#[]\n", '#{"t_start": 1}\n', '#{"t_start": 1}\nl,r,t\n'])
+@pytest.mark.parametrize(
+    "text", ["r,l,t\n1,2,3\n", "#{\n", "#{}\n", "#[]\n", '#{"t_start": 1}\n', '#{"t_start": 1}\nl,r,t\n']
+)
 def test_a_file_that_is_no_monitor_file_is_refused_and_left_alone(tmp_path, text):
     path = tmp_path / "m.csv"
     path.write_text(text)
@@ -136,8 +142,12 @@ def test_a_file_with_a_byte_order_mark_or_more_columns_is_gone_on_with(tmp_path)
 
 # ---- one file, one writer
 
+
 def refused(path, write=Monitor):
-    with pytest.raises(UserError, match="has another writer already, an environment, a log or a process; give each a file of its own, or close") as error:
+    with pytest.raises(
+        UserError,
+        match="has another writer already, an environment, a log or a process; give each a file of its own, or close",
+    ) as error:
         write(*[Countdown()] * (write is Monitor), path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
@@ -179,7 +189,9 @@ def test_a_writer_that_nobody_has_any_more_is_in_nobodys_way(tmp_path):
 def test_another_process_cannot_either_and_waits_for_one_that_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(write_errors, "ENDING", 0.2)
     code = "import sys, time\nfrom common.storage.write_errors import RowFile\nrows = RowFile(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "m.csv")], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "m.csv")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
         other.stdout.readline()
         refused(tmp_path / "m.csv")
         monkeypatch.setattr(write_errors, "ENDING", 60)
@@ -212,11 +224,16 @@ def test_a_rank_that_is_given_the_file_of_another_takes_one_of_its_own(tmp_path,
     monkeypatch.setenv("PMI_RANK", "1")
     code = "import sys\nfrom common.storage.write_errors import RowFile\nrows = RowFile(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
     path = tmp_path / "0.monitor.csv"
-    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as rank_0:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as rank_0:
         rank_0.stdout.readline()
         env = Monitor(Countdown(), path)
         play(env, 2)
         assert len(rows_of(tmp_path / "1.0.monitor.csv")[1]) == 1 and path.read_text() == ""
-        assert capsys.readouterr().err == f"rank 1: {path} is another rank's; this one's episodes go to 1.0.monitor.csv beside it\n"
+        assert (
+            capsys.readouterr().err
+            == f"rank 1: {path} is another rank's; this one's episodes go to 1.0.monitor.csv beside it\n"
+        )
         refused(tmp_path / "1.0.monitor.csv")  # a second environment of this rank is no other rank
         rank_0.kill()

@@ -1,4 +1,5 @@
 """Wrappers with running statistics are found wherever they are in an environment."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ class Table(gym.Wrapper):
 
     class Data:
         def mean(self): ...
+
         var = count = update = mean
 
     def __init__(self, env):
@@ -43,16 +45,39 @@ def frozen():
     return env
 
 
-@pytest.mark.parametrize("make, found", [
-    (cartpole, {}), (frozen, {}), (lambda: Table(cartpole()), {}),
-    (lambda: W.TimeLimit(W.NormalizeObservation(cartpole()), 20), {"NormalizeObservation": "observations"}),
-    (lambda: W.NormalizeReward(W.NormalizeObservation(cartpole())), {"NormalizeReward": "rewards", "NormalizeObservation": "observations"}),
-    (lambda: Standardised(cartpole()), {"Standardised": "rewards"}),
-    (lambda: W.vector.NormalizeObservation(gym.make_vec("CartPole-v1", 2)), {"NormalizeObservation": "observations"}),
-    (lambda: W.vector.NormalizeReward(gym.make_vec("CartPole-v1", 2)), {"NormalizeReward": "rewards"}),
-    (lambda: gym.vector.SyncVectorEnv([lambda: W.NormalizeReward(cartpole())] * 2), {"NormalizeReward": "rewards"}),
-    (lambda: InProcessVectorEnv([W.NormalizeReward(cartpole())]), {"NormalizeReward": "rewards"}),
-], ids=["none", "stand still", "a table", "below another", "two", "own", "vector observations", "vector rewards", "SyncVectorEnv", "ours"])
+@pytest.mark.parametrize(
+    "make, found",
+    [
+        (cartpole, {}),
+        (frozen, {}),
+        (lambda: Table(cartpole()), {}),
+        (lambda: W.TimeLimit(W.NormalizeObservation(cartpole()), 20), {"NormalizeObservation": "observations"}),
+        (
+            lambda: W.NormalizeReward(W.NormalizeObservation(cartpole())),
+            {"NormalizeReward": "rewards", "NormalizeObservation": "observations"},
+        ),
+        (lambda: Standardised(cartpole()), {"Standardised": "rewards"}),
+        (
+            lambda: W.vector.NormalizeObservation(gym.make_vec("CartPole-v1", 2)),
+            {"NormalizeObservation": "observations"},
+        ),
+        (lambda: W.vector.NormalizeReward(gym.make_vec("CartPole-v1", 2)), {"NormalizeReward": "rewards"}),
+        (lambda: gym.vector.SyncVectorEnv([lambda: W.NormalizeReward(cartpole())] * 2), {"NormalizeReward": "rewards"}),
+        (lambda: InProcessVectorEnv([W.NormalizeReward(cartpole())]), {"NormalizeReward": "rewards"}),
+    ],
+    ids=[
+        "none",
+        "stand still",
+        "a table",
+        "below another",
+        "two",
+        "own",
+        "vector observations",
+        "vector rewards",
+        "SyncVectorEnv",
+        "ours",
+    ],
+)
 def test_running_statistics_are_found(make, found):
     assert running_statistics(make()) == found
 
@@ -67,6 +92,11 @@ def test_those_in_processes_of_gymnasiums_are_found():
 
 
 def test_the_line_names_the_wrapper_and_the_setting_that_has_the_same():
-    words = in_words({"NormalizeReward": "rewards"}, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"})
-    assert words.startswith("the environment has NormalizeReward, whose running statistics are in no file") and "use scale_returns=True" in words
+    words = in_words(
+        {"NormalizeReward": "rewards"}, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}
+    )
+    assert (
+        words.startswith("the environment has NormalizeReward, whose running statistics are in no file")
+        and "use scale_returns=True" in words
+    )
     assert np.char.count(words, "\n") == 0

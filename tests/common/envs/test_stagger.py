@@ -1,4 +1,5 @@
 """First episodes that end early: when, which, and what the learner sees of it."""
+
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -78,7 +79,10 @@ def test_ends_are_spread_over_the_environments_of_all_ranks(ranks, num_envs, wor
         pendulum = SimpleNamespace(observation_space=env.single_observation_space, action_space=env.single_action_space)
         collector = Collector(env, ScriptedPolicy(pendulum), 401 * num_envs)
         collector.reset([0] * num_envs)
-        found += [(1 + np.flatnonzero(column)).tolist() for column in collector.collect(np.random.default_rng(0))["truncated"].T]
+        found += [
+            (1 + np.flatnonzero(column)).tolist()
+            for column in collector.collect(np.random.default_rng(0))["truncated"].T
+        ]
         env.close()
     assert found == [[200, 400], [50, 250], [100, 300], [150, 350]]
 

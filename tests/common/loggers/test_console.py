@@ -1,4 +1,5 @@
 """The screen: plain lines where there is no terminal, one live view where there is one."""
+
 import io
 import math
 import os
@@ -15,8 +16,16 @@ def term(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
 
 
-ROW = {"EpLenMean": 210.0, "EpRewMean": 1234.5, "TimestepsSoFar": 4096, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11,
-       "stepsize": 3e-4}
+ROW = {
+    "EpLenMean": 210.0,
+    "EpRewMean": 1234.5,
+    "TimestepsSoFar": 4096,
+    "ev_tdlam_before": 0.5,
+    "loss_kl": 0.0031,
+    "loss_ent": 4.2,
+    "clipfrac": 0.11,
+    "stepsize": 3e-4,
+}
 
 
 class Terminal(io.StringIO):
@@ -38,7 +47,16 @@ def test_a_screen_that_is_no_terminal_gets_plain_lines():
     lines = shown([0.25, 0.5, 1.0], interval=0.0).splitlines()
     assert len(lines) == 3 and not any("\x1b" in line or "\r" in line for line in lines)
     assert lines[0].split()[0] == "25%" and lines[2].split()[0] == "100%"
-    for part in ("steps 4,096", "return 1234", "length 210", "kl 0.0031", "clipped 0.11", "entropy 4.2", "explained 0.5", "step size 0.0003"):
+    for part in (
+        "steps 4,096",
+        "return 1234",
+        "length 210",
+        "kl 0.0031",
+        "clipped 0.11",
+        "entropy 4.2",
+        "explained 0.5",
+        "step size 0.0003",
+    ):
         assert part in lines[0]
 
 
@@ -55,7 +73,19 @@ def test_a_terminal_gets_one_view_with_every_figure_and_the_curve():
         output.write(ROW | {"EpRewMean": mean}, 500_000)
     output.close()
     text = terminal.getvalue()
-    for part in ("50%", "500,000 of 1,000,000 steps", "return", "300", "kl", "0.0031", "clipped", "entropy", "explained", "step size", BARS[0] + BARS[-1]):
+    for part in (
+        "50%",
+        "500,000 of 1,000,000 steps",
+        "return",
+        "300",
+        "kl",
+        "0.0031",
+        "clipped",
+        "entropy",
+        "explained",
+        "step size",
+        BARS[0] + BARS[-1],
+    ):
         assert part in text
 
 
@@ -72,8 +102,16 @@ def test_a_terminal_that_is_closed_does_not_end_the_run(capfd):
     assert said.count("standard output takes no more") == 1 and "Traceback" not in said
 
 
-@pytest.mark.parametrize("values, line", [([], ""), ([1.0], BARS[0]), ([0.0, 7.0], BARS[0] + BARS[7]), ([math.nan, 2.0, 2.0], BARS[0] * 2),
-                                          (list(range(8)), BARS)])
+@pytest.mark.parametrize(
+    "values, line",
+    [
+        ([], ""),
+        ([1.0], BARS[0]),
+        ([0.0, 7.0], BARS[0] + BARS[7]),
+        ([math.nan, 2.0, 2.0], BARS[0] * 2),
+        (list(range(8)), BARS),
+    ],
+)
 def test_sparkline_goes_from_the_least_to_the_most(values, line):
     assert sparkline(values) == line
 
@@ -90,7 +128,7 @@ def test_a_curve_of_a_long_run_takes_no_more_room_and_keeps_its_shape():
         curve.add(math.nan)
         assert len(curve.points()) <= 2 * WIDTH
         if i + 1 < 2 * WIDTH:
-            assert curve.points() == values[:i + 1]
+            assert curve.points() == values[: i + 1]
     *points, last = curve.points()
     assert points == [curve.each * i + (curve.each - 1) / 2 for i in range(len(points))]  # of each its mean
     assert len(points) > WIDTH - 1 and last > points[-1]

@@ -1,4 +1,5 @@
 """What a run writes, read back by the tools that it is written for."""
+
 import csv
 import json
 import math
@@ -9,8 +10,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from common.loggers.logger import CsvOutput, JsonOutput, Logger, TensorBoardOutput
 
-ROWS = [{"EpLenMean": float("nan"), "EpRewMean": -1.5, "TimestepsSoFar": 2048, "loss_kl": 1e-9},
-        {"EpLenMean": 30.25, "EpRewMean": 1 / 3, "TimestepsSoFar": 4096, "loss_kl": float("inf")}]
+ROWS = [
+    {"EpLenMean": float("nan"), "EpRewMean": -1.5, "TimestepsSoFar": 2048, "loss_kl": 1e-9},
+    {"EpLenMean": 30.25, "EpRewMean": 1 / 3, "TimestepsSoFar": 4096, "loss_kl": float("inf")},
+]
 
 
 def write(output, rows=ROWS):
@@ -84,4 +87,7 @@ def test_every_output_gets_every_row(tmp_path):
     for row in ROWS:
         logger.write(row, 0)
     logger.close()
-    assert len((tmp_path / "a.csv").read_text().splitlines()) == 3 and len((tmp_path / "a.json").read_text().splitlines()) == 2
+    assert (
+        len((tmp_path / "a.csv").read_text().splitlines()) == 3
+        and len((tmp_path / "a.json").read_text().splitlines()) == 2
+    )

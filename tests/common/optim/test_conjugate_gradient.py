@@ -1,4 +1,5 @@
 """Conjugate gradient against NumPy's solver."""
+
 import numpy as np
 import pytest
 from tolerance import gamma
@@ -21,7 +22,9 @@ def test_solves_what_numpy_solves(size):
 def test_n_steps_are_enough_and_no_more_than_asked_for_are_made():
     matrix, b, calls = np.diag([1.0, 10.0, 100.0]), np.ones(3), []
     x = conjugate_gradient(lambda v: calls.append(1) or matrix @ v, b, 3)
-    np.testing.assert_allclose(x, 1 / np.diag(matrix), rtol=0, atol=100 ** 2 * gamma(30, np.float64))  # the condition, squared: steps lose orthogonality
+    np.testing.assert_allclose(
+        x, 1 / np.diag(matrix), rtol=0, atol=100**2 * gamma(30, np.float64)
+    )  # the condition, squared: steps lose orthogonality
     assert len(calls) == 3
 
 
@@ -31,4 +34,6 @@ def test_nothing_to_solve_is_zero():
 
 def test_a_matrix_that_is_not_positive_definite_ends_it_where_it_is_seen():
     assert not conjugate_gradient(lambda v: 0 * v, np.ones(4), 10).any()
-    np.testing.assert_allclose(conjugate_gradient(lambda v: np.array([2.0, 0.0]) * v, np.ones(2), 10), [1, 1])  # the one step that 1, 1 allows
+    np.testing.assert_allclose(
+        conjugate_gradient(lambda v: np.array([2.0, 0.0]) * v, np.ones(2), 10), [1, 1]
+    )  # the one step that 1, 1 allows

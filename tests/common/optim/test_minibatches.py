@@ -1,4 +1,5 @@
 """Minibatches: which rows are drawn, how often, and with which weight."""
+
 import numpy as np
 import pytest
 
@@ -70,7 +71,9 @@ def test_none_keeps_its_shape_whatever_rows_count():
 def test_weighted_sum_is_the_mean_over_the_rows_that_count():
     valid, x = some_valid(), np.random.default_rng(5).normal(size=103)
     indices, weights = plan(valid, None, epochs=1)
-    assert (x[indices[0]] * weights[0]).sum() == pytest.approx(x[valid].mean(), rel=1e-6)  # all weights are one number, 1 / 99, rounded to float32 by 6e-8
+    assert (x[indices[0]] * weights[0]).sum() == pytest.approx(
+        x[valid].mean(), rel=1e-6
+    )  # all weights are one number, 1 / 99, rounded to float32 by 6e-8
 
 
 def test_indices_are_int32_and_decided_by_the_generator():

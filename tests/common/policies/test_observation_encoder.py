@@ -1,4 +1,5 @@
 """Every kind of observation as one array, single or in a batch."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -21,13 +22,27 @@ CASES = {
     "multibinary_matrix": (gym.spaces.MultiBinary([2, 2]), np.int8([[1, 0], [1, 1]]), [1, 0, 1, 1]),
     "multidiscrete": (gym.spaces.MultiDiscrete([2, 3]), np.array([1, 0]), [0, 1, 1, 0, 0]),
     "multidiscrete_start": (gym.spaces.MultiDiscrete([2, 3], start=[5, -1]), np.array([6, -1]), [0, 1, 1, 0, 0]),
-    "multidiscrete_matrix": (gym.spaces.MultiDiscrete([[2, 2], [2, 1]]), np.array([[1, 0], [0, 0]]), [0, 1, 1, 0, 1, 0, 1]),
-    "dict": (gym.spaces.Dict({"a": BOX, "b": gym.spaces.Discrete(2)}), {"a": np.float32([0.5, -1]), "b": 1}, [0.5, -1, 0, 1]),
-    "dict_discrete_first": (gym.spaces.Dict({"a": gym.spaces.Discrete(2), "b": BOX}), {"a": 1, "b": np.float32([0.5, -1])},
-                            [0, 1, 0.5, -1]),
+    "multidiscrete_matrix": (
+        gym.spaces.MultiDiscrete([[2, 2], [2, 1]]),
+        np.array([[1, 0], [0, 0]]),
+        [0, 1, 1, 0, 1, 0, 1],
+    ),
+    "dict": (
+        gym.spaces.Dict({"a": BOX, "b": gym.spaces.Discrete(2)}),
+        {"a": np.float32([0.5, -1]), "b": 1},
+        [0.5, -1, 0, 1],
+    ),
+    "dict_discrete_first": (
+        gym.spaces.Dict({"a": gym.spaces.Discrete(2), "b": BOX}),
+        {"a": 1, "b": np.float32([0.5, -1])},
+        [0, 1, 0.5, -1],
+    ),
     "tuple": (gym.spaces.Tuple([gym.spaces.Discrete(2), BOX]), (0, np.float32([0.5, -1])), [1, 0, 0.5, -1]),
-    "nested": (gym.spaces.Dict({"t": gym.spaces.Tuple([gym.spaces.MultiBinary(2), gym.spaces.Dict({"x": BOX})])}),
-               {"t": (np.int8([0, 1]), {"x": np.float32([0.5, -1])})}, [0, 1, 0.5, -1]),
+    "nested": (
+        gym.spaces.Dict({"t": gym.spaces.Tuple([gym.spaces.MultiBinary(2), gym.spaces.Dict({"x": BOX})])}),
+        {"t": (np.int8([0, 1]), {"x": np.float32([0.5, -1])})},
+        [0, 1, 0.5, -1],
+    ),
 }
 every_kind = pytest.mark.parametrize("name", CASES)
 
@@ -81,38 +96,69 @@ def test_images_become_vectors_only_if_asked():
     np.testing.assert_array_equal(flat.one(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)), np.arange(60))
 
 
-@pytest.mark.parametrize("space", [
-    gym.spaces.Text(4), gym.spaces.Sequence(BOX), gym.spaces.Graph(BOX, None), gym.spaces.Dict({"a": BOX, "b": gym.spaces.Sequence(BOX)}),
-    gym.spaces.Dict({"m": gym.spaces.Box(np.float32([[0, 1], [2, 3]]), 9), "s": gym.spaces.Sequence(BOX)}),
-    gym.spaces.Box(-1, 1, (0,)), gym.spaces.Box(0, 255, (4, 0, 3), np.uint8), gym.spaces.Dict({}),
-], ids=lambda space: " ".join(str(space).split()))
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Text(4),
+        gym.spaces.Sequence(BOX),
+        gym.spaces.Graph(BOX, None),
+        gym.spaces.Dict({"a": BOX, "b": gym.spaces.Sequence(BOX)}),
+        gym.spaces.Dict({"m": gym.spaces.Box(np.float32([[0, 1], [2, 3]]), 9), "s": gym.spaces.Sequence(BOX)}),
+        gym.spaces.Box(-1, 1, (0,)),
+        gym.spaces.Box(0, 255, (4, 0, 3), np.uint8),
+        gym.spaces.Dict({}),
+    ],
+    ids=lambda space: " ".join(str(space).split()),
+)
 def test_spaces_without_an_encoding_are_refused_in_one_line(space):
     with pytest.raises(UserError) as error:
         ObservationEncoder(space)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("space", "ob"), [
-    (BOX, np.zeros(3)), (BOX, np.zeros((4, 3))), (BOX, np.zeros((1, 4, 2))), (BOX, 0.5), (IMAGE, np.zeros((5, 4, 3))),
-    (gym.spaces.Discrete(3), np.zeros((2, 2), int)), (gym.spaces.MultiBinary(3), [1, 0]),
-    (gym.spaces.Dict({"a": BOX}), np.zeros(2)), (gym.spaces.Dict({"a": BOX}), {"b": np.zeros(2)}), (gym.spaces.Dict({"a": BOX}), 1.0),
-    (gym.spaces.Tuple([BOX, BOX]), 1.0), (gym.spaces.Dict({"a": BOX, "b": BOX}), {"a": np.zeros(2)}),
-], ids=str)
+@pytest.mark.parametrize(
+    ("space", "ob"),
+    [
+        (BOX, np.zeros(3)),
+        (BOX, np.zeros((4, 3))),
+        (BOX, np.zeros((1, 4, 2))),
+        (BOX, 0.5),
+        (IMAGE, np.zeros((5, 4, 3))),
+        (gym.spaces.Discrete(3), np.zeros((2, 2), int)),
+        (gym.spaces.MultiBinary(3), [1, 0]),
+        (gym.spaces.Dict({"a": BOX}), np.zeros(2)),
+        (gym.spaces.Dict({"a": BOX}), {"b": np.zeros(2)}),
+        (gym.spaces.Dict({"a": BOX}), 1.0),
+        (gym.spaces.Tuple([BOX, BOX]), 1.0),
+        (gym.spaces.Dict({"a": BOX, "b": BOX}), {"a": np.zeros(2)}),
+    ],
+    ids=str,
+)
 def test_an_observation_that_does_not_fit_is_refused_in_one_line(space, ob):
     with pytest.raises(UserError) as error:
         ObservationEncoder(space).single_or_batch(ob)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name, ob", [
-    ("discrete", -1), ("discrete", 3), ("discrete_start", 2), ("multidiscrete", np.array([2, 0])), ("multidiscrete", np.array([0, -1])),
-    ("dict", {"a": np.float32([0, 0]), "b": 2}), ("tuple", (-1, np.float32([0, 0])))])
+@pytest.mark.parametrize(
+    "name, ob",
+    [
+        ("discrete", -1),
+        ("discrete", 3),
+        ("discrete_start", 2),
+        ("multidiscrete", np.array([2, 0])),
+        ("multidiscrete", np.array([0, -1])),
+        ("dict", {"a": np.float32([0, 0]), "b": 2}),
+        ("tuple", (-1, np.float32([0, 0]))),
+    ],
+)
 def test_a_choice_outside_its_range_is_not_taken_for_another(name, ob):
     with pytest.raises(ValueError, match="is not in"):
         ObservationEncoder(CASES[name][0]).one(ob)
 
 
 # ---- dtypes: cast to the space's where nothing is lost, whoever gives them
+
 
 class Carries:
     """An object of another library, which NumPy can read."""
@@ -127,13 +173,28 @@ class Carries:
         return len(self.x)
 
 
-WAYS = {"float64": np.float64, "float16": np.float16, "int64": np.int64, "uint8": np.uint8, "list": lambda x: np.asarray(x).tolist(), "tensor": tf.constant,
-        "variable": tf.Variable, "another library's": Carries, "big endian": lambda x: np.asarray(x, ">f8")}
-WHOLE = {"float box": (BOX, [1, 0]), "uint8 box": (gym.spaces.Box(0, 255, (3,), np.uint8), [0, 254, 255]), "image": (IMAGE, np.arange(60).reshape(4, 5, 3) * 4),
-         "int box": (gym.spaces.Box(-9, 9, (2,), np.int32), [3, 0]), "discrete": (gym.spaces.Discrete(3), 2),
-         "discrete int32": (gym.spaces.Discrete(3, dtype=np.int32), 2),
-         "multidiscrete": (gym.spaces.MultiDiscrete([3, 4]), [2, 3]), "multibinary": (gym.spaces.MultiBinary(2), [1, 0]),
-         "bool box": (gym.spaces.Box(0, 1, (2,), bool), [1, 0])}
+WAYS = {
+    "float64": np.float64,
+    "float16": np.float16,
+    "int64": np.int64,
+    "uint8": np.uint8,
+    "list": lambda x: np.asarray(x).tolist(),
+    "tensor": tf.constant,
+    "variable": tf.Variable,
+    "another library's": Carries,
+    "big endian": lambda x: np.asarray(x, ">f8"),
+}
+WHOLE = {
+    "float box": (BOX, [1, 0]),
+    "uint8 box": (gym.spaces.Box(0, 255, (3,), np.uint8), [0, 254, 255]),
+    "image": (IMAGE, np.arange(60).reshape(4, 5, 3) * 4),
+    "int box": (gym.spaces.Box(-9, 9, (2,), np.int32), [3, 0]),
+    "discrete": (gym.spaces.Discrete(3), 2),
+    "discrete int32": (gym.spaces.Discrete(3, dtype=np.int32), 2),
+    "multidiscrete": (gym.spaces.MultiDiscrete([3, 4]), [2, 3]),
+    "multibinary": (gym.spaces.MultiBinary(2), [1, 0]),
+    "bool box": (gym.spaces.Box(0, 1, (2,), bool), [1, 0]),
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -142,22 +203,43 @@ def test_whole_numbers_of_any_dtype_are_encoded_alike(name, way):
     space, x = WHOLE[name]
     encoder, given = ObservationEncoder(space), WAYS[way](x)
     expected = encoder.one(np.asarray(x, space.dtype))
-    for found in (encoder.one(given), encoder.single_or_batch(given)[0][0], encoder.single_or_batch(WAYS[way]([x, x]))[0][1]):
+    for found in (
+        encoder.one(given),
+        encoder.single_or_batch(given)[0][0],
+        encoder.single_or_batch(WAYS[way]([x, x]))[0][1],
+    ):
         assert found.dtype == encoder.dtype
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("space, x, says", [
-    (IMAGE, np.full((4, 5, 3), 0.5), "this one looks divided by 255"), (IMAGE, np.full((4, 5, 3), 1.5), "float64 with 1.5"),
-    (IMAGE, np.full((4, 5, 3), 256), "with 256"),
-    (IMAGE, np.full((4, 5, 3), -1, np.int8), "with -1"), (IMAGE, np.full((4, 5, 3), np.nan), "with nan"), (BOX, np.array([1e300, 0]), "with 1e[+]300"),
-    (gym.spaces.Box(-9, 9, (2,), np.int32), [2**40, 0], "with 1099511627776"), (gym.spaces.Discrete(3), 1.5, "with 1.5"),
-    (gym.spaces.Discrete(3), np.inf, "with inf"),
-    (gym.spaces.MultiBinary(2), [0.5, 1], "with 0.5"), (gym.spaces.MultiDiscrete([2, 2]), [0.0, 0.25], "with 0.25"),
-    (gym.spaces.Dict({"a": IMAGE, "b": gym.spaces.Discrete(2)}), {"a": np.full((4, 5, 3), 0.5), "b": 1}, "with 0.5"),
-    (gym.spaces.Tuple([BOX, gym.spaces.Discrete(2)]), ([0, 0], 0.5), "with 0.5"),
-    (BOX, ["a", "b"], "ValueError: of dtype <U1"), (BOX, [1j, 0], "of dtype complex128"),
-    (BOX, [None, 1], "of dtype object"), (BOX, [[1], [1, 2]], "ValueError"), (gym.spaces.Discrete(3), 3.0, "is not in")], ids=str)
+@pytest.mark.parametrize(
+    "space, x, says",
+    [
+        (IMAGE, np.full((4, 5, 3), 0.5), "this one looks divided by 255"),
+        (IMAGE, np.full((4, 5, 3), 1.5), "float64 with 1.5"),
+        (IMAGE, np.full((4, 5, 3), 256), "with 256"),
+        (IMAGE, np.full((4, 5, 3), -1, np.int8), "with -1"),
+        (IMAGE, np.full((4, 5, 3), np.nan), "with nan"),
+        (BOX, np.array([1e300, 0]), "with 1e[+]300"),
+        (gym.spaces.Box(-9, 9, (2,), np.int32), [2**40, 0], "with 1099511627776"),
+        (gym.spaces.Discrete(3), 1.5, "with 1.5"),
+        (gym.spaces.Discrete(3), np.inf, "with inf"),
+        (gym.spaces.MultiBinary(2), [0.5, 1], "with 0.5"),
+        (gym.spaces.MultiDiscrete([2, 2]), [0.0, 0.25], "with 0.25"),
+        (
+            gym.spaces.Dict({"a": IMAGE, "b": gym.spaces.Discrete(2)}),
+            {"a": np.full((4, 5, 3), 0.5), "b": 1},
+            "with 0.5",
+        ),
+        (gym.spaces.Tuple([BOX, gym.spaces.Discrete(2)]), ([0, 0], 0.5), "with 0.5"),
+        (BOX, ["a", "b"], "ValueError: of dtype <U1"),
+        (BOX, [1j, 0], "of dtype complex128"),
+        (BOX, [None, 1], "of dtype object"),
+        (BOX, [[1], [1, 2]], "ValueError"),
+        (gym.spaces.Discrete(3), 3.0, "is not in"),
+    ],
+    ids=str,
+)
 def test_what_a_space_cannot_hold_is_refused_in_one_line(space, x, says):
     encoder = ObservationEncoder(space)
     with pytest.raises(UserError, match=says) as error:
@@ -174,6 +256,10 @@ def test_rounding_to_the_floats_of_the_space_is_no_loss_and_nan_is_one_of_them()
 
 
 def test_parts_of_a_dict_are_cast_each_to_its_own():
-    space = gym.spaces.Dict({"a": gym.spaces.Box(0, 255, (2,), np.uint8), "b": gym.spaces.Discrete(3), "c": gym.spaces.MultiBinary(2)})
-    found, _ = ObservationEncoder(space).single_or_batch({"a": [254.0, 1.0], "b": tf.constant(2.0), "c": np.array([True, False])})
+    space = gym.spaces.Dict(
+        {"a": gym.spaces.Box(0, 255, (2,), np.uint8), "b": gym.spaces.Discrete(3), "c": gym.spaces.MultiBinary(2)}
+    )
+    found, _ = ObservationEncoder(space).single_or_batch(
+        {"a": [254.0, 1.0], "b": tf.constant(2.0), "c": np.array([True, False])}
+    )
     np.testing.assert_array_equal(found, [[254, 1, 0, 0, 1, 1, 0]])

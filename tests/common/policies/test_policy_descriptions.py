@@ -1,4 +1,5 @@
 """What trains is saved, loaded and copied, or refused before the first step: spaces, settings, weights that `policy_fn` brings."""
+
 import copy
 import inspect
 import json
@@ -50,11 +51,19 @@ def assert_same_state(a, b):
 
 # ---- spaces
 
-@pytest.mark.parametrize("ob_space, ac_space", [
-    (gym.spaces.Discrete(4, dtype=np.int32), gym.spaces.MultiDiscrete([3, 2], dtype=np.int32)),
-    (gym.spaces.Dict({0: BOX, 1: gym.spaces.Discrete(3)}), gym.spaces.Discrete(3, start=1, dtype=np.int16)),
-    (gym.spaces.Dict([(1, BOX), ("1", gym.spaces.MultiDiscrete([2, 2], dtype=np.uint8)), ((0, 1), BOX)]), gym.spaces.MultiBinary(2)),
-], ids=["dtypes", "int keys", "keys of several types"])
+
+@pytest.mark.parametrize(
+    "ob_space, ac_space",
+    [
+        (gym.spaces.Discrete(4, dtype=np.int32), gym.spaces.MultiDiscrete([3, 2], dtype=np.int32)),
+        (gym.spaces.Dict({0: BOX, 1: gym.spaces.Discrete(3)}), gym.spaces.Discrete(3, start=1, dtype=np.int16)),
+        (
+            gym.spaces.Dict([(1, BOX), ("1", gym.spaces.MultiDiscrete([2, 2], dtype=np.uint8)), ((0, 1), BOX)]),
+            gym.spaces.MultiBinary(2),
+        ),
+    ],
+    ids=["dtypes", "int keys", "keys of several types"],
+)
 def test_a_policy_of_any_space_comes_back_from_its_run(ob_space, ac_space, tmp_path):
     env = Sampled(ob_space, ac_space)
     pi = learn(env, small, run_dir=tmp_path / "run", checkpoint_every=1, **TINY)
@@ -64,7 +73,9 @@ def test_a_policy_of_any_space_comes_back_from_its_run(ob_space, ac_space, tmp_p
         ob = ob_space.sample()
         np.testing.assert_array_equal(loaded.act(False, ob)[0], pi.act(False, ob)[0])
     again = learn(env, small, load_path=tmp_path / "run", **TINY | {"optim_stepsize": 1e-12})
-    np.testing.assert_allclose(again.weights["pol/fc1/w"], pi.weights["pol/fc1/w"], atol=1e-9)  # two steps of Adam, each of 1e-12 at the most
+    np.testing.assert_allclose(
+        again.weights["pol/fc1/w"], pi.weights["pol/fc1/w"], atol=1e-9
+    )  # two steps of Adam, each of 1e-12 at the most
 
 
 def test_files_of_before_dtypes_were_written_are_taken_for_the_same_environment(tmp_path):
@@ -76,7 +87,15 @@ def test_files_of_before_dtypes_were_written_are_taken_for_the_same_environment(
     pi.description = lambda: described
     pi.save(tmp_path / "old")
     check_spaces("old", load_policy(tmp_path / "old"), pi.ob_space, ac_space, "the environment")
-    check_fits(({f"pi/{name}": x for name, x in pi.state().items()}, {"logs": [{}], "policy": json.loads(json.dumps(described))}, "old"), pi, 1)
+    check_fits(
+        (
+            {f"pi/{name}": x for name, x in pi.state().items()},
+            {"logs": [{}], "policy": json.loads(json.dumps(described))},
+            "old",
+        ),
+        pi,
+        1,
+    )
 
 
 def test_two_spaces_that_differ_are_told_with_their_difference():
@@ -85,12 +104,22 @@ def test_two_spaces_that_differ_are_told_with_their_difference():
         check_spaces("p", pi, BOX, gym.spaces.MultiDiscrete([2] * 199 + [3]), "env")
 
 
-@pytest.mark.parametrize("ob_space, part", [
-    (gym.spaces.Dict(a=BOX, t=gym.spaces.Text(3)), "for its part Text"), (gym.spaces.Dict(a=BOX, b=gym.spaces.Dict({})), "for its part Dict()"),
-    (gym.spaces.Dict(a=BOX, o=gym.spaces.OneOf([BOX, BOX])), "for its part OneOf"), (gym.spaces.Dict({b"a": BOX}), "a Dict's key b'a'"),
-    (gym.spaces.Tuple([gym.spaces.Discrete(2)] * 1001), "more than 1,000 parts"), (gym.spaces.Box(-1, 1, (2,), np.longdouble), "use float64"),
-    (gym.spaces.Box(np.linspace(-2, -1, 80_000), np.linspace(1, 2, 80_000), dtype=np.float64), "give spaces whose bounds are the same everywhere"),
-], ids=["Text inside", "empty part", "OneOf inside", "bytes key", "many parts", "longdouble", "long bounds"])
+@pytest.mark.parametrize(
+    "ob_space, part",
+    [
+        (gym.spaces.Dict(a=BOX, t=gym.spaces.Text(3)), "for its part Text"),
+        (gym.spaces.Dict(a=BOX, b=gym.spaces.Dict({})), "for its part Dict()"),
+        (gym.spaces.Dict(a=BOX, o=gym.spaces.OneOf([BOX, BOX])), "for its part OneOf"),
+        (gym.spaces.Dict({b"a": BOX}), "a Dict's key b'a'"),
+        (gym.spaces.Tuple([gym.spaces.Discrete(2)] * 1001), "more than 1,000 parts"),
+        (gym.spaces.Box(-1, 1, (2,), np.longdouble), "use float64"),
+        (
+            gym.spaces.Box(np.linspace(-2, -1, 80_000), np.linspace(1, 2, 80_000), dtype=np.float64),
+            "give spaces whose bounds are the same everywhere",
+        ),
+    ],
+    ids=["Text inside", "empty part", "OneOf inside", "bytes key", "many parts", "longdouble", "long bounds"],
+)
 def test_what_no_file_could_hold_is_refused_before_the_first_step(ob_space, part, tmp_path):
     with pytest.raises(UserError) as error:
         learn(Sampled(ob_space), small, run_dir=tmp_path / "run", **TINY)
@@ -99,10 +128,24 @@ def test_what_no_file_could_hold_is_refused_before_the_first_step(ob_space, part
 
 # ---- settings
 
+
 def test_numpys_numbers_in_settings_are_pythons(tmp_path):
-    settings = {"ob_clip": np.float32(5), "init_logstd": np.float64(0.5), "gaussian_fixed_var": np.True_, "ob_min_std": np.float32(0.25),
-                "normalise_ob": np.True_, "num_hid_layers": np.int64(1), "shared_trunk": np.False_}
-    learn(Sampled(), lambda *spaces: small(*spaces, **settings), run_dir=tmp_path / "run", checkpoint_every=np.int64(1), **TINY)
+    settings = {
+        "ob_clip": np.float32(5),
+        "init_logstd": np.float64(0.5),
+        "gaussian_fixed_var": np.True_,
+        "ob_min_std": np.float32(0.25),
+        "normalise_ob": np.True_,
+        "num_hid_layers": np.int64(1),
+        "shared_trunk": np.False_,
+    }
+    learn(
+        Sampled(),
+        lambda *spaces: small(*spaces, **settings),
+        run_dir=tmp_path / "run",
+        checkpoint_every=np.int64(1),
+        **TINY,
+    )
     written = json.loads((tmp_path / "run/config.json").read_text())["settings"]["policy_settings"]
     loaded = load_policy(tmp_path / "run").settings()
     for name, x in settings.items():
@@ -112,7 +155,10 @@ def test_numpys_numbers_in_settings_are_pythons(tmp_path):
 def test_extra_metadata_may_be_numpys_and_what_cannot_be_written_is_named(tmp_path):
     pi = small("pi", BOX, TWO)
     pi.save(tmp_path / "p", score=np.float32(1.5), scores=np.arange(3), best=tf.constant(2.0), by_seed={10: 1, 2: 2})
-    assert read_policy(tmp_path / "p")[1].items() >= {"score": 1.5, "scores": [0, 1, 2], "best": 2.0, "by_seed": {"10": 1, "2": 2}}.items()
+    assert (
+        read_policy(tmp_path / "p")[1].items()
+        >= {"score": 1.5, "scores": [0, 1, 2], "best": 2.0, "by_seed": {"10": 1, "2": 2}}.items()
+    )
     for extra, part in (({"f": print}, "f="), ({"settings": 3}, "would hide"), ({"seen": {1, 2}}, "of type set")):
         with pytest.raises(UserError, match=part):
             pi.save(tmp_path / "q", **extra)
@@ -135,13 +181,21 @@ class Linear(Policy):
         return y[:, :-1], y[:, -1]
 
 
-@pytest.mark.parametrize("extra, found", [(np.float32(2), 2.0), (np.arange(2), [0, 1]), (tf.constant(1.5), 1.5), ({"a": (1, 2)}, {"a": [1, 2]})], ids=str)
+@pytest.mark.parametrize(
+    "extra, found",
+    [(np.float32(2), 2.0), (np.arange(2), [0, 1]), (tf.constant(1.5), 1.5), ({"a": (1, 2)}, {"a": [1, 2]})],
+    ids=str,
+)
 def test_settings_of_a_class_of_ones_own_are_numbers_too(extra, found, tmp_path):
     learn(Sampled(), lambda *spaces: Linear(*spaces, extra=extra), **TINY).save(tmp_path / "p")
     assert Linear.load(tmp_path / "p").settings() == {"extra": found}
 
 
-@pytest.mark.parametrize("extra, part", [(tf.nn.relu, "Linear.settings(): extra=<function relu"), ({1: 2}, "has the key 1")], ids=["function", "int key"])
+@pytest.mark.parametrize(
+    "extra, part",
+    [(tf.nn.relu, "Linear.settings(): extra=<function relu"), ({1: 2}, "has the key 1")],
+    ids=["function", "int key"],
+)
 def test_settings_that_json_has_no_form_for_are_named_before_the_first_step(extra, part):
     with pytest.raises(UserError) as error:
         learn(Sampled(), lambda *spaces: Linear(*spaces, extra=extra), **TINY)
@@ -157,7 +211,9 @@ class Five(MlpPolicy):
         super().__init__(name, ob_space, ac_space, hid_size=5, ob_clip=self.clip)
 
 
-def test_a_derived_class_that_chooses_its_settings_is_loaded_and_refused_if_it_chooses_others_now(tmp_path, monkeypatch):
+def test_a_derived_class_that_chooses_its_settings_is_loaded_and_refused_if_it_chooses_others_now(
+    tmp_path, monkeypatch
+):
     pi = Five("pi", BOX, TWO)
     pi.save(tmp_path / "p")
     assert_same_state(Five.load(tmp_path / "p"), pi)
@@ -170,6 +226,7 @@ def test_a_class_that_load_cannot_build_is_told_at_the_start(caplog):
     class Needs(Linear):
         def __init__(self, name, ob_space, ac_space, width):
             super().__init__(name, ob_space, ac_space)
+
     check_describable(Needs("pi", BOX, TWO, 3))
     assert "Needs.load will not be able to build this policy again: its constructor needs width" in caplog.text
     caplog.clear()
@@ -182,6 +239,7 @@ def test_a_policys_signature_is_its_constructors():
 
 
 # ---- what policy_fn brings
+
 
 @pytest.fixture
 def trained(tmp_path):
@@ -197,6 +255,7 @@ def by_hand(path):
         for v, x in zip(pi.get_variables(), load_policy(path).get_variables()):
             v.assign(x)
         return pi
+
     return policy_fn
 
 
@@ -205,18 +264,33 @@ def once(path):
     return lambda *spaces: pi
 
 
-LEARN = {"ppo": lambda policy_fn: learn(Sampled(), policy_fn, **TINY | {"optim_stepsize": 1e-12}),
-         "trpo": lambda policy_fn: trpo_mpi.learn(Sampled(), policy_fn, timesteps_per_batch=32, max_iters=1, max_kl=1e-20, vf_iters=0, seed=0),
-         "vpg": lambda policy_fn: vpg.learn(Sampled(), policy_fn, timesteps_per_actorbatch=32, max_iters=1, optim_stepsize=1e-12, vf_stepsize=1e-12, seed=0,
-                                            vf_batchsize=16)}
+LEARN = {
+    "ppo": lambda policy_fn: learn(Sampled(), policy_fn, **TINY | {"optim_stepsize": 1e-12}),
+    "trpo": lambda policy_fn: trpo_mpi.learn(
+        Sampled(), policy_fn, timesteps_per_batch=32, max_iters=1, max_kl=1e-20, vf_iters=0, seed=0
+    ),
+    "vpg": lambda policy_fn: vpg.learn(
+        Sampled(),
+        policy_fn,
+        timesteps_per_actorbatch=32,
+        max_iters=1,
+        optim_stepsize=1e-12,
+        vf_stepsize=1e-12,
+        seed=0,
+        vf_batchsize=16,
+    ),
+}
 
 
 def each_time(path):
     return lambda *spaces: load_policy(path)
 
 
-@pytest.mark.parametrize("alg, bring", [("ppo", once), ("ppo", each_time), ("ppo", by_hand), ("trpo", once), ("vpg", once)],
-                         ids=["an object", "loaded at each call", "assigned by hand", "trpo", "vpg"])
+@pytest.mark.parametrize(
+    "alg, bring",
+    [("ppo", once), ("ppo", each_time), ("ppo", by_hand), ("trpo", once), ("vpg", once)],
+    ids=["an object", "loaded at each call", "assigned by hand", "trpo", "vpg"],
+)
 def test_weights_that_policy_fn_brings_stay(alg, bring, trained):
     pi, before = LEARN[alg](bring(trained)), load_policy(trained)
     for v, x in zip(pi.get_variables(), before.get_variables()):
@@ -240,7 +314,10 @@ def test_a_new_policys_weights_are_the_seeds_whatever_policy_fn_made_of_them():
 
 
 def test_a_policy_for_other_spaces_is_refused(trained):
-    with pytest.raises(UserError, match="policy_fn returned a policy for observations Box.*build it with the spaces that policy_fn is given"):
+    with pytest.raises(
+        UserError,
+        match="policy_fn returned a policy for observations Box.*build it with the spaces that policy_fn is given",
+    ):
         learn(Sampled(gym.spaces.Box(-1, 1, (3,))), once(trained), **TINY)
 
 
@@ -276,7 +353,10 @@ def test_what_a_policy_is_made_of_is_copied_too(how):
     cnn, own = CnnPolicy("pi", image, TWO, kind="small"), Linear("pi", BOX, TWO, extra=[1])
     for pi, ob in ((cnn, image.sample()), (own, BOX.sample())):
         value = pi.act(False, ob)[1]
-        assert COPIES[how](pi).act(False, ob)[1] == value and COPIES[how](pi.get_variables()).policy.act(False, ob)[1] == value
+        assert (
+            COPIES[how](pi).act(False, ob)[1] == value
+            and COPIES[how](pi.get_variables()).policy.act(False, ob)[1] == value
+        )
     for space in (BOX, TWO, gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiBinary(3)):
         pd = small("pi", BOX, space).pd(BOX.sample())
         np.testing.assert_array_equal(COPIES[how](pd).entropy(), pd.entropy())

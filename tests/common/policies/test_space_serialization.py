@@ -1,4 +1,5 @@
 """Spaces as JSON and back."""
+
 import json
 from collections import OrderedDict
 
@@ -11,19 +12,37 @@ from common.policies.space_serialization import MAX_DEPTH, difference, from_json
 
 BOX = gym.spaces.Box(-1, 1, (2,))
 SPACES = [
-    BOX, gym.spaces.Box(-np.inf, np.inf, (3, 2)), gym.spaces.Box(np.float32([-1, -np.inf]), np.float32([0.1, np.inf])),
-    gym.spaces.Box(-2, 2, ()), gym.spaces.Box(0, 255, (84, 84, 4), np.uint8), gym.spaces.Box(-0.1, 1e300, (2,), np.float64),
-    gym.spaces.Box(np.iinfo(np.int64).min, np.iinfo(np.int64).max, (2,), np.int64), gym.spaces.Box(0, 1, (1,), np.float16),
-    gym.spaces.Box(np.arange(4, dtype=np.float32).reshape(2, 2), 9), gym.spaces.Discrete(5), gym.spaces.Discrete(3, start=-2),
-    gym.spaces.MultiDiscrete([2, 3]), gym.spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[1, -1], [0, 7]]), gym.spaces.MultiDiscrete([3]),
-    gym.spaces.MultiBinary(3), gym.spaces.MultiBinary([2, 2]), gym.spaces.MultiBinary(1),
-    gym.spaces.Dict({"a": BOX, "b": gym.spaces.Discrete(2)}), gym.spaces.Tuple([BOX, gym.spaces.MultiBinary([2, 2])]),
+    BOX,
+    gym.spaces.Box(-np.inf, np.inf, (3, 2)),
+    gym.spaces.Box(np.float32([-1, -np.inf]), np.float32([0.1, np.inf])),
+    gym.spaces.Box(-2, 2, ()),
+    gym.spaces.Box(0, 255, (84, 84, 4), np.uint8),
+    gym.spaces.Box(-0.1, 1e300, (2,), np.float64),
+    gym.spaces.Box(np.iinfo(np.int64).min, np.iinfo(np.int64).max, (2,), np.int64),
+    gym.spaces.Box(0, 1, (1,), np.float16),
+    gym.spaces.Box(np.arange(4, dtype=np.float32).reshape(2, 2), 9),
+    gym.spaces.Discrete(5),
+    gym.spaces.Discrete(3, start=-2),
+    gym.spaces.MultiDiscrete([2, 3]),
+    gym.spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[1, -1], [0, 7]]),
+    gym.spaces.MultiDiscrete([3]),
+    gym.spaces.MultiBinary(3),
+    gym.spaces.MultiBinary([2, 2]),
+    gym.spaces.MultiBinary(1),
+    gym.spaces.Dict({"a": BOX, "b": gym.spaces.Discrete(2)}),
+    gym.spaces.Tuple([BOX, gym.spaces.MultiBinary([2, 2])]),
     gym.spaces.Dict({"t": gym.spaces.Tuple([BOX, gym.spaces.Dict({"x": gym.spaces.Discrete(2, start=1)})])}),
-    gym.spaces.Discrete(4, dtype=np.int32), gym.spaces.Discrete(np.int64(3), start=np.int8(-2), dtype=np.int16),
-    gym.spaces.MultiDiscrete([3, 2], dtype=np.int32), gym.spaces.MultiDiscrete([3, 2], dtype=np.uint8, start=[1, 2]),
-    gym.spaces.Dict({0: BOX, 1: gym.spaces.Discrete(3)}), gym.spaces.Dict([(1, BOX), ("1", gym.spaces.Discrete(2))]),
-    gym.spaces.Dict({np.int64(3): BOX, True: BOX}), gym.spaces.Dict({(0, "a"): BOX, (0, "b"): BOX}), gym.spaces.Dict({0.5: BOX, -1.0: BOX}),
-    gym.spaces.Dict({None: BOX}), gym.spaces.Box(np.array([0, 1], np.uint64), np.array([2**64 - 1, 5], np.uint64), dtype=np.uint64),
+    gym.spaces.Discrete(4, dtype=np.int32),
+    gym.spaces.Discrete(np.int64(3), start=np.int8(-2), dtype=np.int16),
+    gym.spaces.MultiDiscrete([3, 2], dtype=np.int32),
+    gym.spaces.MultiDiscrete([3, 2], dtype=np.uint8, start=[1, 2]),
+    gym.spaces.Dict({0: BOX, 1: gym.spaces.Discrete(3)}),
+    gym.spaces.Dict([(1, BOX), ("1", gym.spaces.Discrete(2))]),
+    gym.spaces.Dict({np.int64(3): BOX, True: BOX}),
+    gym.spaces.Dict({(0, "a"): BOX, (0, "b"): BOX}),
+    gym.spaces.Dict({0.5: BOX, -1.0: BOX}),
+    gym.spaces.Dict({None: BOX}),
+    gym.spaces.Box(np.array([0, 1], np.uint64), np.array([2**64 - 1, 5], np.uint64), dtype=np.uint64),
 ]
 
 
@@ -36,11 +55,16 @@ def test_a_space_comes_back_equal(space):
     assert through_a_file(space) == space
 
 
-@pytest.mark.parametrize("space", [
-    gym.spaces.Dict(z=BOX, a=gym.spaces.Discrete(2)), gym.spaces.Dict(OrderedDict(z=BOX, a=gym.spaces.Discrete(2))),
-    gym.spaces.Dict({"z": BOX, "a": gym.spaces.Discrete(2)}, sort_keys=False),
-    gym.spaces.Tuple([gym.spaces.Dict(OrderedDict(z=BOX, a=gym.spaces.Discrete(2)))]),
-], ids=["kwargs", "OrderedDict", "unsorted", "nested"])
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Dict(z=BOX, a=gym.spaces.Discrete(2)),
+        gym.spaces.Dict(OrderedDict(z=BOX, a=gym.spaces.Discrete(2))),
+        gym.spaces.Dict({"z": BOX, "a": gym.spaces.Discrete(2)}, sort_keys=False),
+        gym.spaces.Tuple([gym.spaces.Dict(OrderedDict(z=BOX, a=gym.spaces.Discrete(2)))]),
+    ],
+    ids=["kwargs", "OrderedDict", "unsorted", "nested"],
+)
 def test_a_dicts_parts_keep_their_order(space):
     """Gymnasium sorts a plain dict's keys and calls both orders equal; flattened observations, and the weights behind them, are not."""
     back = from_json(json.loads(json.dumps(to_json(space))))
@@ -52,32 +76,54 @@ def test_an_images_bounds_are_two_numbers():
     assert len(json.dumps(to_json(gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)))) < 200
 
 
-@pytest.mark.parametrize("space", [
-    gym.spaces.Text(3), gym.spaces.Sequence(BOX), gym.spaces.Dict({"a": BOX, "t": gym.spaces.Text(3)})], ids=str)
+@pytest.mark.parametrize(
+    "space",
+    [gym.spaces.Text(3), gym.spaces.Sequence(BOX), gym.spaces.Dict({"a": BOX, "t": gym.spaces.Text(3)})],
+    ids=str,
+)
 def test_spaces_that_cannot_be_saved_are_refused(space):
     with pytest.raises(UserError) as error:
         to_json(space)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("data", [
-    None, [], 3, "Box", {}, {"kind": None}, {"kind": "Text"}, {"kind": "Box"},
-    {"kind": "Discrete", "n": 0, "start": 0}, {"kind": "Discrete", "n": "3", "start": 0},
-    {"kind": "Discrete", "n": 2.5, "start": 0}, {"kind": "MultiDiscrete", "nvec": [0], "start": [0]},
-    {"kind": "MultiDiscrete", "nvec": "x", "start": [0]},
-    {"kind": "MultiDiscrete", "nvec": [2, 2], "start": [0]}, {"kind": "MultiBinary", "n": -1}, {"kind": "MultiBinary", "n": None},
-    {"kind": "Dict", "spaces": 3}, {"kind": "Dict", "spaces": {"a": None}}, {"kind": "Dict", "spaces": [[{}, {"kind": "Discrete", "n": 1, "start": 0}]]},
-    {"kind": "Discrete", "n": 2, "start": 0, "dtype": "float32"}, {"kind": "MultiDiscrete", "nvec": [2], "start": [0], "dtype": ["int32"]},
-    {"kind": "Tuple", "spaces": None}, {"kind": "Tuple", "spaces": [{}]},
-    {"kind": "Box", "shape": [2], "dtype": "float32", "low": [1, 2, 3], "high": 1},
-    {"kind": "Box", "shape": [2], "dtype": "what", "low": 0, "high": 1},
-    {"kind": "Box", "shape": [-2], "dtype": "float32", "low": 0, "high": 1},
-    {"kind": "Box", "shape": None, "dtype": "float32", "low": 0, "high": 1},
-    {"kind": "Box", "shape": [2], "dtype": "uint8", "low": -1, "high": 1000},
-    {"kind": "Box", "shape": [2], "dtype": "float32", "low": 1, "high": 0},
-    {"kind": "Box", "shape": [2], "dtype": "object", "low": 0, "high": 1},
-    {"kind": "Box", "shape": [2], "dtype": "float32", "low": None, "high": 1},
-], ids=str)
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        3,
+        "Box",
+        {},
+        {"kind": None},
+        {"kind": "Text"},
+        {"kind": "Box"},
+        {"kind": "Discrete", "n": 0, "start": 0},
+        {"kind": "Discrete", "n": "3", "start": 0},
+        {"kind": "Discrete", "n": 2.5, "start": 0},
+        {"kind": "MultiDiscrete", "nvec": [0], "start": [0]},
+        {"kind": "MultiDiscrete", "nvec": "x", "start": [0]},
+        {"kind": "MultiDiscrete", "nvec": [2, 2], "start": [0]},
+        {"kind": "MultiBinary", "n": -1},
+        {"kind": "MultiBinary", "n": None},
+        {"kind": "Dict", "spaces": 3},
+        {"kind": "Dict", "spaces": {"a": None}},
+        {"kind": "Dict", "spaces": [[{}, {"kind": "Discrete", "n": 1, "start": 0}]]},
+        {"kind": "Discrete", "n": 2, "start": 0, "dtype": "float32"},
+        {"kind": "MultiDiscrete", "nvec": [2], "start": [0], "dtype": ["int32"]},
+        {"kind": "Tuple", "spaces": None},
+        {"kind": "Tuple", "spaces": [{}]},
+        {"kind": "Box", "shape": [2], "dtype": "float32", "low": [1, 2, 3], "high": 1},
+        {"kind": "Box", "shape": [2], "dtype": "what", "low": 0, "high": 1},
+        {"kind": "Box", "shape": [-2], "dtype": "float32", "low": 0, "high": 1},
+        {"kind": "Box", "shape": None, "dtype": "float32", "low": 0, "high": 1},
+        {"kind": "Box", "shape": [2], "dtype": "uint8", "low": -1, "high": 1000},
+        {"kind": "Box", "shape": [2], "dtype": "float32", "low": 1, "high": 0},
+        {"kind": "Box", "shape": [2], "dtype": "object", "low": 0, "high": 1},
+        {"kind": "Box", "shape": [2], "dtype": "float32", "low": None, "high": 1},
+    ],
+    ids=str,
+)
 def test_what_describes_no_space_is_refused(data):
     with pytest.raises(UserError) as error:
         from_json(data)
@@ -90,9 +136,29 @@ def test_a_description_of_a_box_too_large_to_hold_is_refused():
 
 
 def test_keys_keep_their_types():
-    space = gym.spaces.Dict([(1, BOX), ("1", BOX), (0.5, BOX), (False, BOX), (None, BOX), ((0, "a"), BOX), (np.int64(7), BOX), (np.str_("k"), BOX)])
+    space = gym.spaces.Dict(
+        [
+            (1, BOX),
+            ("1", BOX),
+            (0.5, BOX),
+            (False, BOX),
+            (None, BOX),
+            ((0, "a"), BOX),
+            (np.int64(7), BOX),
+            (np.str_("k"), BOX),
+        ]
+    )
     keys = list(through_a_file(space).spaces)
-    assert keys == [1, "1", 0.5, False, None, (0, "a"), 7, "k"] and [type(key) for key in keys] == [int, str, float, bool, type(None), tuple, int, str]
+    assert keys == [1, "1", 0.5, False, None, (0, "a"), 7, "k"] and [type(key) for key in keys] == [
+        int,
+        str,
+        float,
+        bool,
+        type(None),
+        tuple,
+        int,
+        str,
+    ]
 
 
 def test_a_space_that_derives_from_gymnasiums_is_described_as_that():
@@ -101,27 +167,45 @@ def test_a_space_that_derives_from_gymnasiums_is_described_as_that():
 
     class Named(gym.spaces.Discrete):
         pass
-    assert through_a_file(gym.spaces.Tuple([Angle(-1, 1, (2,)), Named(3)])) == gym.spaces.Tuple([BOX, gym.spaces.Discrete(3)])
+
+    assert through_a_file(gym.spaces.Tuple([Angle(-1, 1, (2,)), Named(3)])) == gym.spaces.Tuple(
+        [BOX, gym.spaces.Discrete(3)]
+    )
     assert same_layout(Angle(-1, 1, (2,)), BOX) and difference(Named(3), gym.spaces.Discrete(3)) is None
 
 
 def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_as_ever():
     usual = {"kind": "Discrete", "n": 3, "start": 0}
-    assert from_json(usual) == gym.spaces.Discrete(3) == from_json(usual | {"dtype": "int64"}) and to_json(gym.spaces.Discrete(3)) == usual
+    assert (
+        from_json(usual) == gym.spaces.Discrete(3) == from_json(usual | {"dtype": "int64"})
+        and to_json(gym.spaces.Discrete(3)) == usual
+    )
     assert to_json(gym.spaces.MultiDiscrete([2])) == {"kind": "MultiDiscrete", "nvec": [2], "start": [0]}
 
 
-@pytest.mark.parametrize("a, b, what", [
-    (gym.spaces.Discrete(3), gym.spaces.Discrete(3, dtype=np.int32), None),
-    (gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiDiscrete([3, 2], dtype=np.int16), None),
-    (BOX, gym.spaces.Box(-1, 1, (2,), np.float64), None),
-    (gym.spaces.Discrete(3), gym.spaces.Discrete(3, start=1), "start 0 and 1"),
-    (gym.spaces.Dict(arm=gym.spaces.Tuple([BOX, gym.spaces.Discrete(3)])), gym.spaces.Dict(arm=gym.spaces.Tuple([BOX, gym.spaces.Discrete(4)])),
-     "['arm'][1]: n 3 and 4"),
-    (gym.spaces.MultiDiscrete([2] * 200), gym.spaces.MultiDiscrete([2] * 199 + [3]), "nvec[199] 2 and 3"),
-    (gym.spaces.Box(-1, 1, (500,)), gym.spaces.Box(np.r_[np.full(499, -1), -2].astype(np.float32), np.ones(500, np.float32)), "low[499] -1.0 and -2.0"),
-    (gym.spaces.Dict({1: BOX}), gym.spaces.Dict({"1": BOX}), "the parts [1] and ['1']"),
-    (BOX, gym.spaces.Discrete(2), "Box(-1.0, 1.0, (2,), float32) and Discrete(2)")], ids=str)
+@pytest.mark.parametrize(
+    "a, b, what",
+    [
+        (gym.spaces.Discrete(3), gym.spaces.Discrete(3, dtype=np.int32), None),
+        (gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiDiscrete([3, 2], dtype=np.int16), None),
+        (BOX, gym.spaces.Box(-1, 1, (2,), np.float64), None),
+        (gym.spaces.Discrete(3), gym.spaces.Discrete(3, start=1), "start 0 and 1"),
+        (
+            gym.spaces.Dict(arm=gym.spaces.Tuple([BOX, gym.spaces.Discrete(3)])),
+            gym.spaces.Dict(arm=gym.spaces.Tuple([BOX, gym.spaces.Discrete(4)])),
+            "['arm'][1]: n 3 and 4",
+        ),
+        (gym.spaces.MultiDiscrete([2] * 200), gym.spaces.MultiDiscrete([2] * 199 + [3]), "nvec[199] 2 and 3"),
+        (
+            gym.spaces.Box(-1, 1, (500,)),
+            gym.spaces.Box(np.r_[np.full(499, -1), -2].astype(np.float32), np.ones(500, np.float32)),
+            "low[499] -1.0 and -2.0",
+        ),
+        (gym.spaces.Dict({1: BOX}), gym.spaces.Dict({"1": BOX}), "the parts [1] and ['1']"),
+        (BOX, gym.spaces.Discrete(2), "Box(-1.0, 1.0, (2,), float32) and Discrete(2)"),
+    ],
+    ids=str,
+)
 def test_a_difference_is_named_where_it_is_and_dtypes_make_none(a, b, what):
     assert difference(a, b) == what
 
@@ -133,9 +217,16 @@ def nested(depth):
     return space
 
 
-@pytest.mark.parametrize("space, part", [
-    (nested(MAX_DEPTH + 1), "16 deep"), (gym.spaces.Tuple([gym.spaces.Discrete(2)] * 1001), "1,000 parts"), (gym.spaces.Dict({b"a": BOX}), "b'a'"),
-    (gym.spaces.Box(-1, 1, (2,), np.longdouble), "use float64")], ids=["deep", "many", "bytes", "longdouble"])
+@pytest.mark.parametrize(
+    "space, part",
+    [
+        (nested(MAX_DEPTH + 1), "16 deep"),
+        (gym.spaces.Tuple([gym.spaces.Discrete(2)] * 1001), "1,000 parts"),
+        (gym.spaces.Dict({b"a": BOX}), "b'a'"),
+        (gym.spaces.Box(-1, 1, (2,), np.longdouble), "use float64"),
+    ],
+    ids=["deep", "many", "bytes", "longdouble"],
+)
 def test_what_would_not_be_read_back_is_not_described(space, part):
     with pytest.raises(UserError, match=part) as error:
         to_json(space)

@@ -1,4 +1,5 @@
 """GAE and its companions against numbers worked out by hand, and against the papers' sums term by term."""
+
 import numpy as np
 import pytest
 import tolerance
@@ -14,15 +15,29 @@ def test_gae_of_four_steps_worked_out_by_hand():
     delta_1 = 3 + 1/2 * 0 - 2 = 1           A_1 = 1          (died: no V, no A from beyond)
     delta_0 = 1 + 1/2 * 2 - 1 = 1           A_0 = 1 + 1/4 * 1 = 5/4
     """
-    adv = gae(np.float32([1, 3, 1, 4]), np.float32([1, 2, 4, 2]), np.array([True, False, True, False]), np.float32(8),
-              np.zeros(4), 0.5, 0.5)
+    adv = gae(
+        np.float32([1, 3, 1, 4]),
+        np.float32([1, 2, 4, 2]),
+        np.array([True, False, True, False]),
+        np.float32(8),
+        np.zeros(4),
+        0.5,
+        0.5,
+    )
     np.testing.assert_array_equal(adv, np.float32([1.25, 1, -0.5, 6]))  # powers of two: exact
 
 
 def test_gae_of_a_time_limit_worked_out_by_hand():
     """As above, but step 1 hit a time limit in a state worth 6: delta_1 = 3 + 1/2 * 6 - 2 = 4, A_1 = 4, A_0 = 1 + 1/4 * 4 = 2."""
-    adv = gae(np.float32([1, 3, 1, 4]), np.float32([1, 2, 4, 2]), np.array([True, False, True, False]), np.float32(8),
-              np.float32([0, 6, 0, 0]), 0.5, 0.5)
+    adv = gae(
+        np.float32([1, 3, 1, 4]),
+        np.float32([1, 2, 4, 2]),
+        np.array([True, False, True, False]),
+        np.float32(8),
+        np.float32([0, 6, 0, 0]),
+        0.5,
+        0.5,
+    )
     np.testing.assert_array_equal(adv, np.float32([2, 4, -0.5, 6]))
 
 
@@ -58,11 +73,18 @@ def random_segment(steps, num_envs, seed):
 def test_gae_is_the_papers_recurrence_with_deaths_and_time_limits(steps, gamma, lam):
     rew, vpred, new, nextvpred, final_vpred, ends = random_segment(steps, 5, seed=steps)
     adv = gae(rew, vpred, new, nextvpred, final_vpred, gamma, lam)
-    expected = np.stack([gae_in_a_loop(rew[:, k], vpred[:, k], gamma=gamma, lam=lam, **{name: x[..., k] for name, x in ends.items()})
-                         for k in range(5)], axis=1)
+    expected = np.stack(
+        [
+            gae_in_a_loop(rew[:, k], vpred[:, k], gamma=gamma, lam=lam, **{name: x[..., k] for name, x in ends.items()})
+            for k in range(5)
+        ],
+        axis=1,
+    )
     assert adv.dtype == np.float32
     # one rounding to float32, of float64 sums of numbers up to 10, with some 7 roundings a step
-    np.testing.assert_allclose(adv, expected, rtol=tolerance.ulps(1, 1), atol=tolerance.gamma(7 * steps, np.float64) * 10 * steps)
+    np.testing.assert_allclose(
+        adv, expected, rtol=tolerance.ulps(1, 1), atol=tolerance.gamma(7 * steps, np.float64) * 10 * steps
+    )
 
 
 def test_gae_of_one_environment_without_its_axis_is_the_same():
@@ -83,7 +105,13 @@ def test_lambda_1_is_the_discounted_return_minus_the_value():
 
 def test_value_targets_are_advantages_plus_values():
     rew, vpred, new, nextvpred, final_vpred, _ = random_segment(20, 2, seed=1)
-    seg = {"rew": rew, "vpred": vpred.astype(np.float32), "new": new, "nextvpred": nextvpred, "final_vpred": final_vpred}
+    seg = {
+        "rew": rew,
+        "vpred": vpred.astype(np.float32),
+        "new": new,
+        "nextvpred": nextvpred,
+        "final_vpred": final_vpred,
+    }
     add_vtarg_and_adv(seg, 0.99, 0.95)
     error = tolerance.ulps(2, np.abs(seg["tdlamret"]).max())  # float32 addition, and subtraction
     np.testing.assert_allclose(seg["tdlamret"] - seg["vpred"], seg["adv"], rtol=0, atol=error)
@@ -105,19 +133,25 @@ def test_discounted_sums_are_the_recurrence(steps):
     for t in reversed(range(steps)):
         beyond = expected[t] = x[t] + decay[t] * beyond
     x_before, decay_before = x.copy(), decay.copy()
-    error = tolerance.gamma(2 * 2 * steps, np.float64) * np.abs(x).sum(axis=0).max()  # a product and a sum a step, here and there
+    error = (
+        tolerance.gamma(2 * 2 * steps, np.float64) * np.abs(x).sum(axis=0).max()
+    )  # a product and a sum a step, here and there
     np.testing.assert_allclose(discounted_sums(x, decay), expected, rtol=0, atol=error)
     np.testing.assert_array_equal(x, x_before)
     np.testing.assert_array_equal(decay, decay_before)
 
 
 def test_discounted_sums_by_hand():
-    np.testing.assert_array_equal(discounted_sums([1, 2, 4], [0.5, 0.5, 0.5]), [1 + 0.5 * (2 + 0.5 * 4), 2 + 0.5 * 4, 4])
+    np.testing.assert_array_equal(
+        discounted_sums([1, 2, 4], [0.5, 0.5, 0.5]), [1 + 0.5 * (2 + 0.5 * 4), 2 + 0.5 * 4, 4]
+    )
 
 
 def test_standardise_by_hand():
     # mean 3, deviations -2, 0, 2, population deviation sqrt(8 / 3)
-    np.testing.assert_allclose(standardise(np.float32([1, 3, 5])), np.array([-2, 0, 2]) / np.sqrt(8 / 3), rtol=tolerance.ulps(1, 1))
+    np.testing.assert_allclose(
+        standardise(np.float32([1, 3, 5])), np.array([-2, 0, 2]) / np.sqrt(8 / 3), rtol=tolerance.ulps(1, 1)
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 3.0, 0.1, -1e6, 1e-30])
@@ -128,7 +162,9 @@ def test_standardising_a_constant_gives_zeros(value, count):
 
 def test_standardise_takes_its_statistics_from_valid_entries_alone():
     x, valid = np.float32([1, 1e9, 3, 5, -1e9]), np.array([True, False, True, True, False])
-    np.testing.assert_allclose(standardise(x, valid)[valid], np.array([-2, 0, 2]) / np.sqrt(8 / 3), rtol=tolerance.ulps(1, 1))
+    np.testing.assert_allclose(
+        standardise(x, valid)[valid], np.array([-2, 0, 2]) / np.sqrt(8 / 3), rtol=tolerance.ulps(1, 1)
+    )
 
 
 def test_explained_variance_is_1_for_the_truth_0_for_a_constant_and_negative_for_worse():

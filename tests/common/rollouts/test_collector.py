@@ -3,11 +3,25 @@
 The environment's observation and reward say which environment, episode and step they belong to, so that every row of a segment names
 itself, and its targets can be worked out from the script alone.
 """
+
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
-from scripted import GAMMA, HIGH, LAM, LOW, MODES, ScriptedEnv, ScriptedPolicy, observation, passed_as, reward, script, value
+from scripted import (
+    GAMMA,
+    HIGH,
+    LAM,
+    LOW,
+    MODES,
+    ScriptedEnv,
+    ScriptedPolicy,
+    observation,
+    passed_as,
+    reward,
+    script,
+    value,
+)
 from tolerance import ulps
 
 from common.errors import EnvironmentFault, UserError
@@ -17,19 +31,25 @@ from common.rollouts.collector import Collector, add_values, traj_segment_genera
 from common.vec_env.adapter import Stepper
 
 KINDS = ["env", "in_process", "monitored", *MODES]
-ATOL = ulps(4, 40)  # values, advantages and targets up to 40, each rounded to float32 once or twice; an end that is taken for another makes 0.5 or more
+ATOL = ulps(
+    4, 40
+)  # values, advantages and targets up to 40, each rounded to float32 once or twice; an end that is taken for another makes 0.5 or more
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=str)
 
 
 def segments(kind, count=4, steps=7, env_class=ScriptedEnv):
     """Segments [T, K, ...], with targets."""
     env, _ = passed_as(kind, env_class=env_class)
-    generator = traj_segment_generator(ScriptedPolicy(env_class), env, steps * (1 if kind == "env" else 3), True, seed=0)
+    generator = traj_segment_generator(
+        ScriptedPolicy(env_class), env, steps * (1 if kind == "env" else 3), True, seed=0
+    )
     for _ in range(count):
         seg = next(generator)
         if kind == "env":
             axis = {"nextvpred": 0, "last_ob": 0, "last_new": 0}
-            seg = {key: x if isinstance(x, (list, int)) else np.expand_dims(x, axis.get(key, 1)) for key, x in seg.items()}
+            seg = {
+                key: x if isinstance(x, (list, int)) else np.expand_dims(x, axis.get(key, 1)) for key, x in seg.items()
+            }
         add_vtarg_and_adv(seg, GAMMA, LAM)
         yield seg
 
@@ -81,7 +101,9 @@ def test_targets_are_those_of_the_script(kind):
         expected = expected_targets([row for _, _, row in rows])
         assert len(expected) == len(rows)
         for t, k, row in rows:
-            np.testing.assert_allclose((seg["adv"][t, k], seg["tdlamret"][t, k]), expected[row], rtol=0, atol=ATOL, err_msg=str(row))
+            np.testing.assert_allclose(
+                (seg["adv"][t, k], seg["tdlamret"][t, k]), expected[row], rtol=0, atol=ATOL, err_msg=str(row)
+            )
 
 
 @every_kind
@@ -92,7 +114,7 @@ def test_every_step_of_the_script_is_seen_once_and_in_order(kind):
             seen.setdefault(k, []).append(row)
     for k, rows in seen.items():
         steps = [(k, episode, step) for episode in range(30) for step in range(script(k, episode)[0])]
-        assert rows == steps[:len(rows)]
+        assert rows == steps[: len(rows)]
 
 
 @every_kind
@@ -102,7 +124,10 @@ def test_rewards_and_ends_stand_in_the_row_of_their_action(kind):
             length, end = script(*row[:2])
             over = row[2] == length - 1
             assert seg["rew"][t, k] == reward(*row)
-            assert (seg["terminated"][t, k], seg["truncated"][t, k]) == (over and end != "limit", over and end != "death")
+            assert (seg["terminated"][t, k], seg["truncated"][t, k]) == (
+                over and end != "limit",
+                over and end != "death",
+            )
 
 
 @every_kind
@@ -110,7 +135,7 @@ def test_only_next_step_has_rows_that_do_not_count_one_after_every_end(kind):
     ended_before = np.zeros(3, bool)
     for seg in segments(kind):
         ends = seg["terminated"] | seg["truncated"]
-        after_an_end = np.concatenate([ended_before[None, :ends.shape[1]], ends[:-1]])
+        after_an_end = np.concatenate([ended_before[None, : ends.shape[1]], ends[:-1]])
         np.testing.assert_array_equal(seg["valid"], ~after_an_end if kind is AutoresetMode.NEXT_STEP else True)
         ended_before = ends[-1]
 
@@ -121,7 +146,9 @@ def test_returns_and_lengths_are_those_of_the_finished_episodes(kind):
     for seg in segments(kind):
         found += zip(seg["ep_rets"], seg["ep_lens"])
         ended = [row for t, k, row in valid_rows(seg) if seg["terminated"][t, k] or seg["truncated"][t, k]]
-        finished += [(sum(reward(k, episode, step) for step in range(last + 1)), last + 1) for k, episode, last in ended]
+        finished += [
+            (sum(reward(k, episode, step) for step in range(last + 1)), last + 1) for k, episode, last in ended
+        ]
     assert len(finished) >= 3
     assert sorted(found) == sorted(finished)  # sums of quarters: exact
 
@@ -139,8 +166,12 @@ def test_a_new_start_cuts_every_environment_and_forgets_its_episode(kind):
     np.testing.assert_array_equal(seg["ob"][0], [observation(k, episode + 1, 0) for k, episode in enumerate(before)])
     for k in range(len(envs)):
         assert before[k] + 1 == seg["ob"][0, k, 1]
-    assert all(ep_len == script(int(k), int(episode))[0] for (k, episode), ep_len in
-               zip([seg["ob"][t, k][:2] for t, k in np.argwhere(seg["terminated"] | seg["truncated"])], seg["ep_lens"]))
+    assert all(
+        ep_len == script(int(k), int(episode))[0]
+        for (k, episode), ep_len in zip(
+            [seg["ob"][t, k][:2] for t, k in np.argwhere(seg["terminated"] | seg["truncated"])], seg["ep_lens"]
+        )
+    )
 
 
 @every_kind
@@ -152,7 +183,9 @@ def test_actions_are_clipped_for_the_environment_alone(kind):
     np.testing.assert_array_equal(seg["ac"], 3 * noise)
     assert (seg["ac"] < LOW).any() and (seg["ac"] > HIGH).any()
     for k, inner in enumerate(envs):
-        np.testing.assert_array_equal(inner.actions, np.minimum(np.maximum(seg["ac"][seg["valid"][:, k], k], LOW), HIGH))
+        np.testing.assert_array_equal(
+            inner.actions, np.minimum(np.maximum(seg["ac"][seg["valid"][:, k], k], LOW), HIGH)
+        )
 
 
 def test_prevac_is_the_action_before_across_segments_and_zero_at_the_start():
@@ -240,7 +273,10 @@ def test_what_is_not_finite_is_refused_naming_the_environment(kind, what, number
     broken = type("Broken", (BrokenEnv,), {"what": what, "number": number})
     env, envs = passed_as(kind, env_class=broken)
     step = 7 if kind is AutoresetMode.NEXT_STEP else 5  # two rows are resets
-    with pytest.raises(EnvironmentFault, match=f"environment 1 returned an? {what} that is not finite: .* at step {step} of the segment") as error:
+    with pytest.raises(
+        EnvironmentFault,
+        match=f"environment 1 returned an? {what} that is not finite: .* at step {step} of the segment",
+    ) as error:
         Collector(env, ScriptedPolicy(broken), 9 * len(envs)).collect(np.random.default_rng(0))
     assert "\n" not in str(error.value)
 
@@ -284,6 +320,7 @@ def test_a_vector_env_that_does_not_say_how_it_resets_is_refused(mode):
 def test_an_environment_of_old_gym_is_refused():
     class OldEnv:
         observation_space, action_space = ScriptedEnv.observation_space, ScriptedEnv.action_space
+
     with pytest.raises(UserError, match="OldEnv, not a gymnasium.Env"):
         Stepper(OldEnv(), ObservationEncoder(ScriptedEnv.observation_space))
 
@@ -305,7 +342,9 @@ def test_in_process_vector_env_steps_as_gymnasiums_same_step():
 def test_gymnasiums_own_vectorised_cartpole_is_collected():
     """Not an array of environments but one of its own: its reset takes one int, not a list."""
     env = gym.make_vec("CartPole-v1", 2, vectorization_mode="vector_entry_point")
-    pi = ScriptedPolicy(type("Spaces", (), {"observation_space": env.single_observation_space, "action_space": env.single_action_space}))
+    pi = ScriptedPolicy(
+        type("Spaces", (), {"observation_space": env.single_observation_space, "action_space": env.single_action_space})
+    )
     pi.actor = lambda num_envs, noise: lambda ob, t: np.ones(num_envs, np.int32)  # falls over in some ten steps
     collector = Collector(env, pi, 60)
     collector.reset([3, 4])

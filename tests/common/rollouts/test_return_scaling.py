@@ -1,4 +1,5 @@
 """Reward scaling against a plain loop over steps."""
+
 import numpy as np
 import pytest
 from tolerance import gamma
@@ -7,7 +8,9 @@ from common.distributed.communicator import Communicator
 from common.rollouts.return_scaling import ReturnScaler
 
 GAMMA = 0.9
-RTOL = 4 * gamma(2 * 234 + 100, np.float64)  # a variance of up to 234 returns, whose sums are of some 50 terms that count: here and there
+RTOL = 4 * gamma(
+    2 * 234 + 100, np.float64
+)  # a variance of up to 234 returns, whose sums are of some 50 terms that count: here and there
 
 
 def segment(steps, num_envs, rng, scale=1.0, invalid=()):
@@ -31,7 +34,7 @@ class PlainLoop:
                 if seg["valid"][t, k]:
                     self.seen.append(self.carried[k])
         mean = sum(self.seen) / len(self.seen)
-        var = sum((x - mean)**2 for x in self.seen) / len(self.seen)
+        var = sum((x - mean) ** 2 for x in self.seen) / len(self.seen)
         return np.clip(seg["rew"] / np.sqrt(var), -clip, clip)
 
 
@@ -63,7 +66,9 @@ def test_scaled_rewards_do_not_depend_on_their_unit():
     small, large = ({**seg, "rew": factor * seg["rew"]} for factor in (1.0, 1000.0))
     for scaled in (small, large):
         ReturnScaler(2, GAMMA, Communicator(None), clip=np.inf)(scaled)
-    np.testing.assert_allclose(small["rew"], large["rew"], rtol=4 * gamma(10_000 + 100, np.float64))  # a variance of 10,000 float64 returns each
+    np.testing.assert_allclose(
+        small["rew"], large["rew"], rtol=4 * gamma(10_000 + 100, np.float64)
+    )  # a variance of 10,000 float64 returns each
 
 
 def test_rewards_are_divided_and_never_shifted():

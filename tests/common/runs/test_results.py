@@ -1,4 +1,5 @@
 """Reading runs: ours, Baselines' and Stable-Baselines3's files as those programs write them, half-written ones, and what is none of them."""
+
 import gzip
 import json
 import re
@@ -33,14 +34,20 @@ def write(folder, **files):
 
 
 def monitor(started, *episodes, env="Hopper-v4"):
-    return f'#{json.dumps({"t_start": started, "env_id": env})}\nr,l,t\n' + "".join(f"{r},{l},{t}\n" for r, l, t in episodes)
+    return f"#{json.dumps({'t_start': started, 'env_id': env})}\nr,l,t\n" + "".join(
+        f"{r},{l},{t}\n" for r, l, t in episodes
+    )
 
 
 @pytest.mark.parametrize("text", [OURS, BASELINES, SB3], ids=["ours", "baselines", "sb3"])
 def test_monitor_files_of_three_programs_are_read_alike(text, tmp_path):
     env, started, episodes = read_monitor(write(tmp_path, x_monitor_csv=text) / "x.monitor.csv")
     assert (env, started) == ("Hopper-v4", 1000.5)
-    assert episodes.returns.tolist() == [1.5, -2.0] and episodes.lengths.tolist() == [3, 4] and episodes.times.tolist() == [2.0, 5.0]
+    assert (
+        episodes.returns.tolist() == [1.5, -2.0]
+        and episodes.lengths.tolist() == [3, 4]
+        and episodes.times.tolist() == [2.0, 5.0]
+    )
 
 
 @pytest.mark.parametrize("whose", PROGRESS)
@@ -57,7 +64,9 @@ def test_progress_files_of_all_programs_give_the_same_curve(whose, tmp_path):
             curve.points("time", 100)
 
 
-@pytest.mark.parametrize("whose, episodes, steps, counted", [("baselines", 35, 2275, "EpisodesSoFar"), ("stable_baselines3", 76, 2020, None)])
+@pytest.mark.parametrize(
+    "whose, episodes, steps, counted", [("baselines", 35, 2275, "EpisodesSoFar"), ("stable_baselines3", 76, 2020, None)]
+)
 def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(whose, episodes, steps, counted):
     run = Run(jobs.ROOT / "tests" / "data" / whose)
     assert (run.env, len(run.episodes.returns), run.episodes.lengths.sum()) == ("CartPole-v1", episodes, steps)
@@ -72,8 +81,16 @@ def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(wh
 
 def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
     # ends at 12, 20; 11.5, 15.5; nothing yet
-    run = Run(write(tmp_path, **{"0_0_monitor_csv": monitor(10, (1, 5, 2), (2, 6, 10)), "1_0_monitor_csv": monitor(10.5, (3, 7, 1), (4, 8, 5)),
-                                 "2_0_monitor_csv": monitor(9)}))
+    run = Run(
+        write(
+            tmp_path,
+            **{
+                "0_0_monitor_csv": monitor(10, (1, 5, 2), (2, 6, 10)),
+                "1_0_monitor_csv": monitor(10.5, (3, 7, 1), (4, 8, 5)),
+                "2_0_monitor_csv": monitor(9),
+            },
+        )
+    )
     assert run.episodes.returns.tolist() == [3, 1, 4, 2]
     assert run.episodes.times.tolist() == [2.5, 3, 6.5, 11]  # since 9, the first t_start
     assert run.curve.axes["steps"].tolist() == [7, 12, 20, 26]
@@ -81,7 +98,9 @@ def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
 
 
 def test_episodes_stay_in_order_where_a_file_was_gone_on_with_by_a_new_clock(tmp_path):
-    assert Run(write(tmp_path, a_monitor_csv=monitor(0, (1, 1, 50), (2, 1, 90), (3, 1, 4)))).episodes.returns.tolist() == [1, 2, 3]
+    assert Run(
+        write(tmp_path, a_monitor_csv=monitor(0, (1, 1, 50), (2, 1, 90), (3, 1, 4)))
+    ).episodes.returns.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("length", range(1, 40))
@@ -108,15 +127,18 @@ def test_settings_hold_those_of_the_policy_and_the_ranks(tmp_path):
     assert run.env == "Hopper-v4" and run.curve is None
 
 
-@pytest.mark.parametrize("name, text, parts", [
-    ("x.monitor.csv", "r,l,t\n1,2,3\n", ["no Monitor file", "t_start"]),
-    ("x.monitor.csv", '#{"env_id": "A"}\nr,l,t\n', ["no Monitor file", "t_start"]),
-    ("x.monitor.csv", '#{"t_start": 1}\na,b\n1,2\n', ["columns a, b"]),
-    ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2,3\n1,oops,3\n1,2,4\n', ["line 4", "1,oops,3"]),
-    ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2\n1,2,4\n', ["line 3", "'1,2'"]),
-    ("progress.csv", "EpRewMean,TimestepsSoFar\n1,2\n1,2,3\n", ["line 3", "3 cells", "header of 2"]),
-    ("progress.csv", "a,b\n1,2\n", ["no column of returns", "EpRewMean"]),
-])
+@pytest.mark.parametrize(
+    "name, text, parts",
+    [
+        ("x.monitor.csv", "r,l,t\n1,2,3\n", ["no Monitor file", "t_start"]),
+        ("x.monitor.csv", '#{"env_id": "A"}\nr,l,t\n', ["no Monitor file", "t_start"]),
+        ("x.monitor.csv", '#{"t_start": 1}\na,b\n1,2\n', ["columns a, b"]),
+        ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2,3\n1,oops,3\n1,2,4\n', ["line 4", "1,oops,3"]),
+        ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2\n1,2,4\n', ["line 3", "'1,2'"]),
+        ("progress.csv", "EpRewMean,TimestepsSoFar\n1,2\n1,2,3\n", ["line 3", "3 cells", "header of 2"]),
+        ("progress.csv", "a,b\n1,2\n", ["no column of returns", "EpRewMean"]),
+    ],
+)
 def test_what_cannot_be_read_is_named_in_one_line(name, text, parts, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError) as caught:
@@ -142,9 +164,11 @@ def test_what_is_no_text_or_not_there_is_named(read, tmp_path):
 def test_running_mean_agrees_with_a_mean_over_each_window():
     x = np.random.default_rng(0).normal(size=50)
     for window in (1, 7, 50, 80):
-        expected = [x[max(0, i + 1 - window):i + 1].mean() for i in range(50)]
+        expected = [x[max(0, i + 1 - window) : i + 1].mean() for i in range(50)]
         # differences of running sums of 50 float64 numbers; a window that is one too wide makes 0.01
-        np.testing.assert_allclose(running_mean(x, window), expected, rtol=0, atol=2 * gamma(50 + 2, np.float64) * np.abs(x).sum())
+        np.testing.assert_allclose(
+            running_mean(x, window), expected, rtol=0, atol=2 * gamma(50 + 2, np.float64) * np.abs(x).sum()
+        )
 
 
 def test_running_mean_passes_over_what_is_not_finite():
@@ -159,13 +183,17 @@ def test_final_return_is_the_mean_of_the_last_episodes(tmp_path):
 
 
 def test_reading_needs_neither_tensorflow_nor_matplotlib():
-    code = ("import sys, common.runs.results; heavy = {'tensorflow', 'matplotlib', 'gymnasium', 'scipy', 'mpi4py'} & set(sys.modules); "
-            "assert not heavy, heavy")
+    code = (
+        "import sys, common.runs.results; heavy = {'tensorflow', 'matplotlib', 'gymnasium', 'scipy', 'mpi4py'} & set(sys.modules); "
+        "assert not heavy, heavy"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT).returncode == 0
 
 
 def test_where_progress_tells_them_steps_are_its_own_and_not_those_of_finished_episodes_alone(tmp_path):
-    (tmp_path / "0.0.monitor.csv").write_text('#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + "".join(f"1,10,{t}\n" for t in (1, 2, 3, 900)))
+    (tmp_path / "0.0.monitor.csv").write_text(
+        '#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + "".join(f"1,10,{t}\n" for t in (1, 2, 3, 900))
+    )
     # two episodes an iteration of 25 steps, of which 5 were cut; the last iteration after a pause of which TimeElapsed knows nothing
     (tmp_path / "progress.csv").write_text("EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed\n1,2,25,2.5\n1,4,50,5\n")
     (run,) = find_runs(tmp_path)
@@ -179,14 +207,27 @@ def test_what_names_no_environment_is_not_taken_for_one(env_id, tmp_path):
     assert read_monitor(tmp_path / "x.monitor.csv")[0] is None and Run(tmp_path).env is None
 
 
-@pytest.mark.parametrize("change", [
-    lambda text: "\ufeff" + text, lambda text: text.replace("\n", "\r\n"), lambda text: "\n\n" + text, lambda text: "\ufeff\r\n" + text,
-    lambda text: re.sub(r"} ?,", "}", text.replace("\r", "").replace("\n", ",\n"))], ids=["byte order mark", "CRLF", "empty lines", "both", "trailing commas"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: "\n\n" + text,
+        lambda text: "\ufeff\r\n" + text,
+        lambda text: re.sub(r"} ?,", "}", text.replace("\r", "").replace("\n", ",\n")),
+    ],
+    ids=["byte order mark", "CRLF", "empty lines", "both", "trailing commas"],
+)
 def test_what_spreadsheets_and_editors_do_to_a_file_changes_nothing(change, tmp_path):
     for i, text in enumerate((OURS, BASELINES, SB3)):
         write(tmp_path, **{f"{i}_monitor_csv": change(text)})
         env, started, episodes = read_monitor(tmp_path / f"{i}.monitor.csv")
-        assert (env, started, episodes.returns.tolist(), episodes.lengths.tolist()) == ("Hopper-v4", 1000.5, [1.5, -2.0], [3, 4])
+        assert (env, started, episodes.returns.tolist(), episodes.lengths.tolist()) == (
+            "Hopper-v4",
+            1000.5,
+            [1.5, -2.0],
+            [3, 4],
+        )
     for i, text in enumerate(PROGRESS.values()):
         write(tmp_path, **{f"{i}_csv": text})
         expected = read_progress(tmp_path / f"{i}.csv")
@@ -198,7 +239,10 @@ def test_what_spreadsheets_and_editors_do_to_a_file_changes_nothing(change, tmp_
 
 def test_a_comma_behind_the_rows_alone_is_no_cell(tmp_path):
     write(tmp_path, progress_csv="a,b\n1,2,\n3,4,,\n")
-    assert {name: column.tolist() for name, column in read_progress(tmp_path / "progress.csv").items()} == {"a": [1, 3], "b": [2, 4]}
+    assert {name: column.tolist() for name, column in read_progress(tmp_path / "progress.csv").items()} == {
+        "a": [1, 3],
+        "b": [2, 4],
+    }
     write(tmp_path, progress_csv="a,b\n1,2,,3\n")
     with pytest.raises(UserError, match="line 2: 4 cells under a header of 2"):
         read_progress(tmp_path / "progress.csv")
@@ -210,12 +254,21 @@ def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
         read_monitor(tmp_path / "x.monitor.csv")
 
 
-@pytest.mark.parametrize(("data", "says"), [(OURS.encode("utf-16"), "it is text in UTF-16; save it as UTF-8"),
-                                            (b"\xfe\xff" + OURS.encode("utf-16-be"), "it is text in UTF-16; save it as UTF-8"),
-                                            (gzip.compress(OURS.encode(), mtime=0), "it is compressed; unpack it by gunzip")],
-                         ids=["utf-16", "utf-16-be", "gzip"])
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (OURS.encode("utf-16"), "it is text in UTF-16; save it as UTF-8"),
+        (b"\xfe\xff" + OURS.encode("utf-16-be"), "it is text in UTF-16; save it as UTF-8"),
+        (gzip.compress(OURS.encode(), mtime=0), "it is compressed; unpack it by gunzip"),
+    ],
+    ids=["utf-16", "utf-16-be", "gzip"],
+)
 def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
-    for name, read in (("x.monitor.csv", read_monitor), ("progress.csv", read_progress), ("config.json", lambda path: Run(path.parent).config)):
+    for name, read in (
+        ("x.monitor.csv", read_monitor),
+        ("progress.csv", read_progress),
+        ("config.json", lambda path: Run(path.parent).config),
+    ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError) as error:
             read(tmp_path / name)

@@ -1,4 +1,5 @@
 """np.clip without its layers, and np.clip itself for a NumPy that has its ufunc elsewhere."""
+
 import importlib
 import sys
 

@@ -1,4 +1,5 @@
 """What only POSIX has is missing: a policy is trained, loaded, played, plotted and exported all the same, and a run that cannot go on says so."""
+
 import errno
 import json
 import subprocess
@@ -35,17 +36,32 @@ print(json.dumps([statuses, sorted(os.listdir("run/checkpoints")), os.path.exist
 
 def test_all_works_without_what_only_posix_has_but_to_go_on_which_says_so(tmp_path):
     code = CODE.format(support=str(jobs.ROOT / "tests/support"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=300,
-                          env=jobs.support_path() | {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        env=jobs.support_path() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     statuses, checkpoints, exported, of_the_cli = json.loads(done.stdout.splitlines()[-1])
-    assert statuses == [0, 0, 2] and checkpoints == ["ckpt-00000002.safetensors", "ckpt-00000003-forced.safetensors"] and exported
+    assert (
+        statuses == [0, 0, 2]
+        and checkpoints == ["ckpt-00000002.safetensors", "ckpt-00000003-forced.safetensors"]
+        and exported
+    )
     assert {"policy", "progress.csv", "ranks"} <= {*of_the_cli}
     said = [line for line in done.stderr.splitlines() if line.startswith(("baselines_ppo: ", "run.py: "))]
     for folder, line in zip(("run", "cli", "cli"), said[:-1], strict=True):
-        assert line == f"baselines_ppo: run directory {folder} cannot be locked (this system has no flock()); see to it that no other run uses it"
-    assert said[-1] == ("run.py: error: to go on with the run in cli, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-                        "start a new run from its policy, by --load-path")
+        assert (
+            line
+            == f"baselines_ppo: run directory {folder} cannot be locked (this system has no flock()); see to it that no other run uses it"
+        )
+    assert said[-1] == (
+        "run.py: error: to go on with the run in cli, its logs must be cut back, for which this system lacks what Linux and macOS have; "
+        "start a new run from its policy, by --load-path"
+    )
 
 
 @pytest.mark.parametrize("missing", ["fcntl", "resource"])

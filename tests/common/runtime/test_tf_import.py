@@ -1,4 +1,5 @@
 """TensorFlow is imported without Keras, which still loads when it is asked for; what is held back is told after all where something fails."""
+
 import os
 import subprocess
 import sys

@@ -1,4 +1,5 @@
 """Threads that run functions side by side hold up neither what failed in one of them nor the end of the process."""
+
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ def test_results_come_in_the_order_of_the_functions_time_after_time():
     pool, come = Threads(["one", "two"]), threading.Event()
     for _ in range(3):
         come.clear()
-        assert pool.results(pool.start([lambda: come.wait(10) and threading.current_thread().name, lambda: come.set() or 2])) == ["one", 2]
+        assert pool.results(
+            pool.start([lambda: come.wait(10) and threading.current_thread().name, lambda: come.set() or 2])
+        ) == ["one", 2]
     assert pool.where() == ""
 
 
@@ -37,7 +40,14 @@ def test_threads_end_with_what_holds_them():
 
 
 def test_a_process_ends_though_a_thread_hangs_after_what_is_under_way_has_had_its_time():
-    script = "import atexit, time; from common import threads; threads.PATIENCE = {}; t = threads.Threads('a'); t.start([lambda: time.sleep({})]); " \
-             "atexit.register(threads.end_in_time, 130)"
+    script = (
+        "import atexit, time; from common import threads; threads.PATIENCE = {}; t = threads.Threads('a'); t.start([lambda: time.sleep({})]); "
+        "atexit.register(threads.end_in_time, 130)"
+    )
     for patience, seconds, status in ((5, 0.2, 0), (0.5, 600, 130)):
-        assert subprocess.run([sys.executable, "-c", script.format(patience, seconds)], env=jobs.support_path(), timeout=20).returncode == status
+        assert (
+            subprocess.run(
+                [sys.executable, "-c", script.format(patience, seconds)], env=jobs.support_path(), timeout=20
+            ).returncode
+            == status
+        )

@@ -1,4 +1,5 @@
 """Files of arrays: what comes back, and what is refused."""
+
 import errno
 import json
 import os
@@ -21,12 +22,20 @@ from common.storage.array_files import check_arrays, load_arrays, save_arrays, w
 
 FORMAT = "test.arrays"
 ARRAYS = {
-    "w": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32), "double": np.float64([1e300, -0.0, np.inf]),
-    "count": np.array([2**62], np.int64), "scalar": np.float64(3.5).reshape(()), "flags": np.array([True, False]),
+    "w": np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32),
+    "double": np.float64([1e300, -0.0, np.inf]),
+    "count": np.array([2**62], np.int64),
+    "scalar": np.float64(3.5).reshape(()),
+    "flags": np.array([True, False]),
     "none": np.zeros((0, 2), np.float32),
-    "view": np.arange(12, dtype=np.int32).reshape(3, 4).T, "bytes": np.arange(5, dtype=np.uint8),
+    "view": np.arange(12, dtype=np.int32).reshape(3, 4).T,
+    "bytes": np.arange(5, dtype=np.uint8),
 }
-METADATA = {"format": FORMAT, "settings": {"hid_size": 64, "bounds": [float("inf"), -0.5], "name": "naïve\n\"x\""}, "nothing": None}
+METADATA = {
+    "format": FORMAT,
+    "settings": {"hid_size": 64, "bounds": [float("inf"), -0.5], "name": 'naïve\n"x"'},
+    "nothing": None,
+}
 
 
 def saved(folder, arrays=ARRAYS, metadata=METADATA):
@@ -72,7 +81,9 @@ def test_a_flipped_bit_is_refused_wherever_it_is(tmp_path):
     """All bits of the header's length, and one of each seventh byte of the rest."""
     path = saved(tmp_path)
     data = path.read_bytes()
-    places = [(byte, bit) for byte in range(8) for bit in range(8)] + [(byte, byte % 8) for byte in range(8, len(data), 7)]
+    places = [(byte, bit) for byte in range(8) for bit in range(8)] + [
+        (byte, byte % 8) for byte in range(8, len(data), 7)
+    ]
     for byte, bit in places:
         damaged = bytearray(data)
         damaged[byte] ^= 1 << bit
@@ -91,9 +102,22 @@ def test_another_format_is_refused_by_its_name(tmp_path):
     assert "'test.arrays'" in message and "'test.policy'" in message
 
 
-@pytest.mark.parametrize("header", ["null", "[]", "3", '"text"', "{}", '{"metadata": null}', '{"metadata": []}',
-                                    '{"metadata": {"format": "test.arrays"}}',
-                                    '{"metadata": {"format": "test.arrays"}, "sha256": null}', "[" * 5000, "{"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "null",
+        "[]",
+        "3",
+        '"text"',
+        "{}",
+        '{"metadata": null}',
+        '{"metadata": []}',
+        '{"metadata": {"format": "test.arrays"}}',
+        '{"metadata": {"format": "test.arrays"}, "sha256": null}',
+        "[" * 5000,
+        "{",
+    ],
+)
 def test_headers_of_others_are_refused(tmp_path, header):
     path = tmp_path / "foreign.safetensors"
     path.write_bytes(save({"w": ARRAYS["w"]}, metadata={"baselines_ppo": header}))
@@ -104,8 +128,16 @@ def test_foreign_files_are_refused(tmp_path):
     path = tmp_path / "foreign.safetensors"
     save_file({"w": ARRAYS["w"]}, path)
     refusal(path)
-    for data in (b"", b"hello", b"\x80\x04K\x01.", b"\xff" * 100, (2**63).to_bytes(8, "little"), (2).to_bytes(8, "little") + b"[]",
-                 (4).to_bytes(8, "little") + b"null", json.dumps({"a": 1}).encode() * 50):
+    for data in (
+        b"",
+        b"hello",
+        b"\x80\x04K\x01.",
+        b"\xff" * 100,
+        (2**63).to_bytes(8, "little"),
+        (2).to_bytes(8, "little") + b"[]",
+        (4).to_bytes(8, "little") + b"null",
+        json.dumps({"a": 1}).encode() * 50,
+    ):
         path.write_bytes(data)
         refusal(path)
 
@@ -159,6 +191,7 @@ def test_threads_that_write_one_file_at_once_leave_a_whole_one_and_nothing_besid
         for _ in range(20):
             save_arrays(tmp_path / "x", {"x": np.full(10_000, i)}, METADATA)
             load_arrays(tmp_path / "x", FORMAT)
+
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
@@ -168,12 +201,15 @@ def test_matching_arrays_pass_the_check():
     check_arrays("here", ARRAYS, {name: np.zeros_like(x) for name, x in ARRAYS.items()})
 
 
-@pytest.mark.parametrize(("arrays", "says"), [
-    ({}, "lacks ['b', 'w']"),
-    ({"w": np.zeros(2), "b": np.zeros(1), "x": np.zeros(1)}, "has ['x'] beside"),
-    ({"w": np.zeros(3), "b": np.zeros(1)}, "w is float64 (3,), here it is float64 (2,)"),
-    ({"w": np.zeros(2, np.float32), "b": np.zeros(1)}, "w is float32 (2,), here it is float64 (2,)"),
-])
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ({}, "lacks ['b', 'w']"),
+        ({"w": np.zeros(2), "b": np.zeros(1), "x": np.zeros(1)}, "has ['x'] beside"),
+        ({"w": np.zeros(3), "b": np.zeros(1)}, "w is float64 (3,), here it is float64 (2,)"),
+        ({"w": np.zeros(2, np.float32), "b": np.zeros(1)}, "w is float32 (2,), here it is float64 (2,)"),
+    ],
+)
 def test_another_model_is_refused_with_what_differs(arrays, says):
     with pytest.raises(UserError) as error:
         check_arrays("a/path", arrays, {"w": np.zeros(2), "b": np.zeros(1)})
@@ -199,7 +235,11 @@ def folder(tmp_path):
     """A run with two checkpoints."""
     run = RunFolder(tmp_path)
     for iteration in (25, 50):
-        run.save_checkpoint(iteration, {"rewbuffer": np.zeros(0), "lenbuffer": np.zeros(0, np.int64)}, {"counters": COUNTERS, "logs": [{}]})
+        run.save_checkpoint(
+            iteration,
+            {"rewbuffer": np.zeros(0), "lenbuffer": np.zeros(0, np.int64)},
+            {"counters": COUNTERS, "logs": [{}]},
+        )
     return run
 
 
@@ -208,27 +248,39 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_under_another_name(folder)
     newest.write_bytes(newest.read_bytes()[:-1])
     assert folder.latest_checkpoint()[2] == older
     folder.forget_after(older)
-    assert folder.checkpoints() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [f"{newest.name}.damaged"]
+    assert folder.checkpoints() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [
+        f"{newest.name}.damaged"
+    ]
 
 
 @pytest.fixture(params=[errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])
 def unreadable(request, monkeypatch):
     """A function after which no file can be read."""
+
     def refuse(path):
         raise MemoryError if request.param == errno.ENOMEM else OSError(request.param, os.strerror(request.param))
+
     return lambda: monkeypatch.setattr(Path, "read_bytes", refuse)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(unreadable, folder):
     unreadable()
-    with pytest.raises(UserError, match="ckpt-00000050.safetensors: .*; nothing was changed: mend that, or move the file away to go on without it$"):
+    with pytest.raises(
+        UserError,
+        match="ckpt-00000050.safetensors: .*; nothing was changed: mend that, or move the file away to go on without it$",
+    ):
         folder.latest_checkpoint()
     assert len(folder.checkpoints()) == 2
 
 
 def test_nor_is_one_of_another_version(folder):
     newest = folder.checkpoints()[0]
-    save_arrays(newest, *(lambda arrays, metadata: (arrays, metadata | {"format": "baselines_ppo.checkpoint.2"}))(*load_arrays(newest, CHECKPOINT)))
+    save_arrays(
+        newest,
+        *(lambda arrays, metadata: (arrays, metadata | {"format": "baselines_ppo.checkpoint.2"}))(
+            *load_arrays(newest, CHECKPOINT)
+        ),
+    )
     with pytest.raises(UserError, match="another version of this package wrote it; nothing was changed"):
         folder.latest_checkpoint()
 
@@ -246,13 +298,19 @@ def best(tmp_path):
 def test_nor_is_a_best_policy_whose_place_a_worse_one_would_take(unreadable, best):
     unreadable()
     for asks in (Best, lambda folder, _: claim_folder(folder, Communicator(None), False, 3)):
-        with pytest.raises(UserError, match="cannot read .*/best/policy.safetensors: .*; mend that, or move the file away to go on without it$"):
+        with pytest.raises(
+            UserError,
+            match="cannot read .*/best/policy.safetensors: .*; mend that, or move the file away to go on without it$",
+        ):
             asks(best.parents[1], "EpRewMean")
 
 
 def test_nor_is_a_best_policy_of_another_version_and_what_takes_a_damaged_ones_place_is_any(best):
     save_arrays(best, {}, {"format": f"{POLICY}.2", "by": "EpRewMean", "score": 5.0})
-    with pytest.raises(UserError, match="another version of this package wrote it; mend that, or move the file away to go on without it$"):
+    with pytest.raises(
+        UserError,
+        match="another version of this package wrote it; mend that, or move the file away to go on without it$",
+    ):
         Best(best.parents[1], "EpRewMean")
     for score in (None, "5"):
         save_arrays(best, {}, {"format": POLICY, "by": "EpRewMean", "score": score})
@@ -266,6 +324,7 @@ def test_nor_is_a_best_policy_of_another_version_and_what_takes_a_damaged_ones_p
 def test_a_folder_of_checkpoints_that_cannot_be_listed_is_not_an_empty_one(folder, monkeypatch):
     def refuse(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(UserError, match="cannot read .*/checkpoints: Permission denied; nothing was changed"):
         folder.latest_checkpoint()

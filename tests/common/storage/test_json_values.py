@@ -1,4 +1,5 @@
 """Values as JSON has them: what is kept comes back as it was, and what is not is named."""
+
 import enum
 import json
 
@@ -14,9 +15,24 @@ class Level(enum.IntEnum):
     HIGH = 3
 
 
-@pytest.mark.parametrize("x, found", [
-    (np.float32(1.5), 1.5), (np.int8(-3), -3), (np.True_, True), (np.str_("a"), "a"), (np.array(2.5), 2.5), (np.arange(3), [0, 1, 2]), (np.longdouble(2), 2.0),
-    ((1, (2, np.int64(3))), [1, [2, 3]]), ({"a": np.float64(0.5)}, {"a": 0.5}), (Level.HIGH, 3), (None, None), (2**70, 2**70)], ids=str)
+@pytest.mark.parametrize(
+    "x, found",
+    [
+        (np.float32(1.5), 1.5),
+        (np.int8(-3), -3),
+        (np.True_, True),
+        (np.str_("a"), "a"),
+        (np.array(2.5), 2.5),
+        (np.arange(3), [0, 1, 2]),
+        (np.longdouble(2), 2.0),
+        ((1, (2, np.int64(3))), [1, [2, 3]]),
+        ({"a": np.float64(0.5)}, {"a": 0.5}),
+        (Level.HIGH, 3),
+        (None, None),
+        (2**70, 2**70),
+    ],
+    ids=str,
+)
 def test_numpys_numbers_and_arrays_are_pythons(x, found):
     got = as_json(x, "x")
     assert got == found and type(got) is type(found) and json.loads(json.dumps(got)) == found
@@ -24,12 +40,23 @@ def test_numpys_numbers_and_arrays_are_pythons(x, found):
 
 def test_tensors_and_variables_are_numbers_too():
     import tensorflow as tf
+
     assert as_json({"a": tf.constant(2.0), "b": tf.Variable([1, 2])}, "x") == {"a": 2.0, "b": [1, 2]}
 
 
-@pytest.mark.parametrize("x, parts", [
-    (lambda: 1, ["x=", "function"]), ({1, 2}, ["set"]), (b"b", ["bytes"]), ({"a": [0, object()]}, ["x['a'][1]", "object"]), ({1: 2}, ["x has the key 1"]),
-    (np.array([object()]), ["ndarray"]), (1j, ["complex"])], ids=["function", "set", "bytes", "object", "key", "array", "complex"])
+@pytest.mark.parametrize(
+    "x, parts",
+    [
+        (lambda: 1, ["x=", "function"]),
+        ({1, 2}, ["set"]),
+        (b"b", ["bytes"]),
+        ({"a": [0, object()]}, ["x['a'][1]", "object"]),
+        ({1: 2}, ["x has the key 1"]),
+        (np.array([object()]), ["ndarray"]),
+        (1j, ["complex"]),
+    ],
+    ids=["function", "set", "bytes", "object", "key", "array", "complex"],
+)
 def test_what_json_has_no_form_for_is_named_in_one_line(x, parts):
     with pytest.raises(UserError) as error:
         as_json(x, "x")
@@ -49,9 +76,34 @@ def test_numbers_as_keys_of_metadata_become_text_before_the_hash_is_made(tmp_pat
 
 
 def test_an_environments_arguments_are_kept_only_if_they_come_back_meaning_the_same():
-    kept, lost = kept_and_lost({"size": np.int64(3), "name": "a", "shape": (2, 3), "nested": {"a": [1, None, True]}, "weight": np.float32(0.5),
-                                "reward_fn": lambda r: r, "table": np.eye(2), "scale": float("nan"), "top": np.inf, "level": Level.HIGH, "names": {1: "a"},
-                                "set": {1}, "long": [1.0] * LONGEST})
-    assert kept == {"size": 3, "name": "a", "shape": [2, 3], "nested": {"a": [1, None, True]}, "weight": 0.5} and json.loads(json.dumps(kept)) == kept
-    assert lost == {"reward_fn": "function", "table": "ndarray", "scale": "float", "top": "float", "level": "Level", "names": "dict", "set": "set",
-                    "long": "list"}
+    kept, lost = kept_and_lost(
+        {
+            "size": np.int64(3),
+            "name": "a",
+            "shape": (2, 3),
+            "nested": {"a": [1, None, True]},
+            "weight": np.float32(0.5),
+            "reward_fn": lambda r: r,
+            "table": np.eye(2),
+            "scale": float("nan"),
+            "top": np.inf,
+            "level": Level.HIGH,
+            "names": {1: "a"},
+            "set": {1},
+            "long": [1.0] * LONGEST,
+        }
+    )
+    assert (
+        kept == {"size": 3, "name": "a", "shape": [2, 3], "nested": {"a": [1, None, True]}, "weight": 0.5}
+        and json.loads(json.dumps(kept)) == kept
+    )
+    assert lost == {
+        "reward_fn": "function",
+        "table": "ndarray",
+        "scale": "float",
+        "top": "float",
+        "level": "Level",
+        "names": "dict",
+        "set": "set",
+        "long": "list",
+    }

@@ -1,4 +1,5 @@
 """Paths as users give them: home, what no path can be, and files that are tried before there is anything to write."""
+
 import os
 from pathlib import Path
 
@@ -36,10 +37,18 @@ def test_a_folder_that_is_called_tilde_can_be_named(home):
     assert user_path("./~/a") == user_path(user_path("./~/a")) == home.parent / "here/~/a"
 
 
-@pytest.mark.parametrize(("given", "says"), [
-    ("", "run_dir='' names no file or folder"), (b"", "names no file or folder"), (3, "run_dir=3 is no path"), (None, "run_dir=None is no path"),
-    ("a\0b", "embedded null"), ("a" * 300, "File name too long"), ("~nobody-has-this-name/a", "the home of '~nobody-has-this-name' is not known"),
-])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("", "run_dir='' names no file or folder"),
+        (b"", "names no file or folder"),
+        (3, "run_dir=3 is no path"),
+        (None, "run_dir=None is no path"),
+        ("a\0b", "embedded null"),
+        ("a" * 300, "File name too long"),
+        ("~nobody-has-this-name/a", "the home of '~nobody-has-this-name' is not known"),
+    ],
+)
 def test_what_can_be_no_path_is_refused_in_one_line(given, says):
     with pytest.raises(UserError) as error:
         user_path(given, "run_dir")
@@ -47,7 +56,9 @@ def test_what_can_be_no_path_is_refused_in_one_line(given, says):
 
 
 def test_where_nobody_knows_a_home_a_tilde_is_refused(monkeypatch):
-    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user whom neither HOME nor the system's list has
+    monkeypatch.setattr(
+        os.path, "expanduser", lambda path: path
+    )  # as for a user whom neither HOME nor the system's list has
     with pytest.raises(UserError, match="the home of '~' is not known; give the whole path"):
         user_path("~/a")
 
@@ -60,11 +71,18 @@ def test_a_file_to_be_written_gets_its_folder_and_nothing_else_is_left(home):
     assert (home / "a/b/file.gif").read_text() == "before"
 
 
-@pytest.mark.parametrize(("given", "says"), [
-    (".", "is a folder; name a file in it"), ("there", "is a folder; name a file in it"), ("new/", "is a folder; name a file in it"),
-    ("/dev/null", "is no file, but a device or a pipe"), ("file/a", "cannot be written: Not a directory"), ("file/a/b", "cannot be written: Not a directory"),
-    ("/proc/nobody/a", "cannot be written: No such file or directory"),
-])
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (".", "is a folder; name a file in it"),
+        ("there", "is a folder; name a file in it"),
+        ("new/", "is a folder; name a file in it"),
+        ("/dev/null", "is no file, but a device or a pipe"),
+        ("file/a", "cannot be written: Not a directory"),
+        ("file/a/b", "cannot be written: Not a directory"),
+        ("/proc/nobody/a", "cannot be written: No such file or directory"),
+    ],
+)
 def test_what_cannot_be_written_is_refused_in_one_line(given, says, home):
     Path("file").touch()
     Path("there").mkdir()

@@ -1,4 +1,5 @@
 """Callbacks: typed ones, Baselines' functions, and lists of both; any of them can end a run."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -45,6 +46,7 @@ def test_stop_training_raised_after_an_iteration_ends_the_run():
     class Stops(Callback):
         def after_iteration(self, training, stats):
             raise StopTraining
+
     assert len(train(Stops())) == 1
 
 
@@ -53,6 +55,7 @@ def test_a_list_of_callbacks_calls_all_of_them_whoever_stops():
 
     def baselines(locals_, globals_):
         seen.append(locals_["iters_so_far"])
+
     assert len(train([keeps, baselines])) == 3
     assert seen == [0, 1, 2, 3]  # asked once more, before an iteration that another callback has called off
 
@@ -64,7 +67,7 @@ def test_what_is_no_callback_is_refused_before_the_first_step():
 
 
 # as one writes it for Baselines: the best mean is saved, and since what a callback returns is not looked at there, an error of its own ends the run
-FOR_BASELINES = '''
+FOR_BASELINES = """
 import os
 import numpy as np
 from baselines.common import tf_util as U
@@ -86,9 +89,11 @@ def callback(locals_, globals_):
         SAVE
     if mean >= threshold:
         raise Solved
-'''
-SAVERS = {"save_state": 'U.save_state(os.path.join(folder, "best", "model"))',
-          "save_variables": 'U.save_variables(os.path.join(folder, "best", "model"), variables=locals_["pi"].get_variables())'}
+"""
+SAVERS = {
+    "save_state": 'U.save_state(os.path.join(folder, "best", "model"))',
+    "save_variables": 'U.save_variables(os.path.join(folder, "best", "model"), variables=locals_["pi"].get_variables())',
+}
 
 
 @pytest.mark.parametrize("saver", SAVERS)
@@ -102,11 +107,16 @@ def test_a_callback_written_for_baselines_runs_with_its_import_changed_and_nothi
     assert means[-1] >= 12.0 > max(means[:-1], default=0.0)
     assert names["best"]["mean"] == means[-1]
     best = load_policy(tmp_path / "best" / "model")
-    assert best.ob_rms.state()["count"] == 64 * len(means)  # the policy of the last iteration, with its observation filter
+    assert best.ob_rms.state()["count"] == 64 * len(
+        means
+    )  # the policy of the last iteration, with its observation filter
 
 
 def test_a_name_that_a_callback_does_not_get_is_named_with_those_that_it_gets():
-    with pytest.raises(UserError, match=r"reads locals\['env'\], which is not there; there are pi, oldpi, seg, .*tstart; take what else"):
+    with pytest.raises(
+        UserError,
+        match=r"reads locals\['env'\], which is not there; there are pi, oldpi, seg, .*tstart; take what else",
+    ):
         train(lambda locals_, globals_: locals_["env"])
 
 
@@ -121,11 +131,17 @@ def test_wants_to_stop_calls_all():
     called = []
     assert wants_to_stop([lambda: called.append(1), lambda: True, lambda: called.append(2)]) and called == [1, 2]
     assert wants_to_stop([lambda: np.mean([3.0]) > 2])  # NumPy's True is not Python's
-    assert not wants_to_stop([lambda: None, lambda: 1, lambda: np.False_])  # Baselines' callbacks return whatever they like
+    assert not wants_to_stop(
+        [lambda: None, lambda: 1, lambda: np.False_]
+    )  # Baselines' callbacks return whatever they like
     assert as_callbacks(None) == []
 
 
-@pytest.mark.parametrize("answer", [np.array(True), np.array([True]), np.array([[True]]), tf.constant(True), tf.constant([True]), tf.Variable(True)], ids=repr)
+@pytest.mark.parametrize(
+    "answer",
+    [np.array(True), np.array([True]), np.array([[True]]), tf.constant(True), tf.constant([True]), tf.Variable(True)],
+    ids=repr,
+)
 def test_an_array_or_tensor_of_one_bool_ends_the_run(answer):
     assert is_true(answer)
     assert not is_true(np.logical_not(answer))
@@ -135,6 +151,7 @@ def test_a_tensor_that_a_callback_has_compared_ends_the_run_wherever_it_is_retur
     class Compares(Callback):
         def after_iteration(self, training, stats):
             return tf.reduce_mean([1.0]) > 0
+
     assert len(train(Compares())) == 1
     assert len(train(lambda names, _: tf.reduce_mean([float(names["iters_so_far"])]) > 1)) == 2
 
@@ -151,15 +168,38 @@ def graph_tensor():
     return 1
 
 
-@pytest.mark.parametrize("answer", [None, 1, 1.0, "True", [True], (True, {}), {"stop": True}, np.array(1), np.float32(1), tf.constant(1.0), tf.constant(1),
-                                    np.ones(3), Model(), Model, np.bool_], ids=lambda x: type(x).__name__)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        1,
+        1.0,
+        "True",
+        [True],
+        (True, {}),
+        {"stop": True},
+        np.array(1),
+        np.float32(1),
+        tf.constant(1.0),
+        tf.constant(1),
+        np.ones(3),
+        Model(),
+        Model,
+        np.bool_,
+    ],
+    ids=lambda x: type(x).__name__,
+)
 def test_what_else_a_callback_returns_goes_on(answer):
     assert not is_true(answer)
     graph_tensor()
 
 
-@pytest.mark.parametrize("answer", [np.array([True, False]), np.zeros(0, bool), tf.constant([[True], [True]])], ids=repr)
+@pytest.mark.parametrize(
+    "answer", [np.array([True, False]), np.zeros(0, bool), tf.constant([[True], [True]])], ids=repr
+)
 def test_an_array_of_several_bools_is_refused_in_one_line(answer):
-    with pytest.raises(UserError, match=r"a callback has returned .* bools; return one, such as x.all\(\) or x.any\(\)") as error:
+    with pytest.raises(
+        UserError, match=r"a callback has returned .* bools; return one, such as x.all\(\) or x.any\(\)"
+    ) as error:
         is_true(answer)
     assert "\n" not in str(error.value)

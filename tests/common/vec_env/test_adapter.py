@@ -1,4 +1,5 @@
 """Actions as environments get them: of their space's dtype, and those that the segment keeps."""
+
 import functools
 
 import gymnasium as gym
@@ -18,12 +19,30 @@ from common.vec_env.subproc import WorkerVectorEnv
 
 
 @pytest.mark.parametrize("layers", [0, 1])
-@pytest.mark.parametrize("space", [gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Box(-1, 1, (2,), np.float16), gym.spaces.Box(-1, 1, (2,), np.float64),
-                                   gym.spaces.MultiDiscrete([3, 2], dtype=np.uint8), gym.spaces.MultiBinary(2), gym.spaces.Discrete(3, start=5)], ids=str)
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Box(-1, 1, (2,), np.float32),
+        gym.spaces.Box(-1, 1, (2,), np.float16),
+        gym.spaces.Box(-1, 1, (2,), np.float64),
+        gym.spaces.MultiDiscrete([3, 2], dtype=np.uint8),
+        gym.spaces.MultiBinary(2),
+        gym.spaces.Discrete(3, start=5),
+    ],
+    ids=str,
+)
 def test_actions_reach_the_environment_in_the_dtype_of_their_space_and_are_those_that_are_kept(space, layers):
     env = Strict(space)
-    seg = next(traj_segment_generator(uncompiled("pi", env.observation_space, space, num_hid_layers=layers), env, 8, True, seed=0))
-    kept = np.clip(seg["ac"], space.low, space.high).astype(space.dtype) if isinstance(space, gym.spaces.Box) else seg["ac"]
+    seg = next(
+        traj_segment_generator(
+            uncompiled("pi", env.observation_space, space, num_hid_layers=layers), env, 8, True, seed=0
+        )
+    )
+    kept = (
+        np.clip(seg["ac"], space.low, space.high).astype(space.dtype)
+        if isinstance(space, gym.spaces.Box)
+        else seg["ac"]
+    )
     np.testing.assert_array_equal(env.taken, kept)
 
 
@@ -39,13 +58,24 @@ class Own(gym.Space):
 
 def test_a_space_without_a_dtype_gets_actions_as_they_are_drawn():
     env = Strict(Own())
-    seg = next(traj_segment_generator(uncompiled("pi", env.observation_space, gym.spaces.Discrete(3)), env, 8, True, seed=0))
+    seg = next(
+        traj_segment_generator(uncompiled("pi", env.observation_space, gym.spaces.Discrete(3)), env, 8, True, seed=0)
+    )
     np.testing.assert_array_equal(env.taken, seg["ac"])
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Discrete(4), gym.spaces.Discrete(4, dtype=np.int32), gym.spaces.Discrete(3, start=5, dtype=np.uint8),
-                                   gym.spaces.MultiDiscrete([3, 2], dtype=np.int32), gym.spaces.MultiBinary(2), gym.spaces.Box(-1, 1, (2,), np.float64)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Discrete(4),
+        gym.spaces.Discrete(4, dtype=np.int32),
+        gym.spaces.Discrete(3, start=5, dtype=np.uint8),
+        gym.spaces.MultiDiscrete([3, 2], dtype=np.int32),
+        gym.spaces.MultiBinary(2),
+        gym.spaces.Box(-1, 1, (2,), np.float64),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("kind", ["env", "in process", "part", "SyncVectorEnv"])
 def test_actions_are_of_the_type_that_their_space_samples(space, kind):
     envs, pi = [Strict(space), Strict(space)], uncompiled("pi", Strict.observation_space, space)
@@ -86,8 +116,16 @@ class Changes(Strict):
         return self.observed, 0.0, False, False, {}
 
 
-@pytest.mark.parametrize("space", [gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Box(-np.inf, np.inf, (2,), np.float32),
-                                   gym.spaces.MultiDiscrete([9, 9], dtype=np.int32), gym.spaces.MultiBinary(6)], ids=str)
+@pytest.mark.parametrize(
+    "space",
+    [
+        gym.spaces.Box(-1, 1, (2,), np.float32),
+        gym.spaces.Box(-np.inf, np.inf, (2,), np.float32),
+        gym.spaces.MultiDiscrete([9, 9], dtype=np.int32),
+        gym.spaces.MultiBinary(6),
+    ],
+    ids=str,
+)
 def test_an_environment_that_changes_its_action_in_place_changes_nothing_else(space):
     env = Changes(space)
     env.observed = np.zeros(2, np.float32)
@@ -104,8 +142,14 @@ class Fleet(gym.vector.VectorEnv):
 
     metadata = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
     num_envs = 2
-    single_observation_space, single_action_space = gym.spaces.Box(0, 255, (2,), np.uint8), gym.spaces.Box(-1, 1, (1,), np.float32)
-    observation_space, action_space = gym.spaces.Box(0, 255, (2, 2), np.uint8), gym.spaces.Box(-1, 1, (2, 1), np.float32)
+    single_observation_space, single_action_space = (
+        gym.spaces.Box(0, 255, (2,), np.uint8),
+        gym.spaces.Box(-1, 1, (1,), np.float32),
+    )
+    observation_space, action_space = (
+        gym.spaces.Box(0, 255, (2, 2), np.uint8),
+        gym.spaces.Box(-1, 1, (2, 1), np.float32),
+    )
 
     def __init__(self, x):
         self.x, self.steps = x, 0
@@ -119,16 +163,25 @@ class Fleet(gym.vector.VectorEnv):
         return ob, np.zeros(2), np.zeros(2, bool), np.zeros(2, bool), {}
 
 
-@pytest.mark.parametrize("x, says", [(np.array([[3.0, 0.5], [1, 1]]), "of dtype float64 with 0.5, which its space"),
-                                     (np.full((2, 2), 256), "of dtype int64 with 256"),
-                                     (np.full((2, 2), -1, np.int8), "of dtype int8 with -1"),
-                                     (np.full((2, 2), np.nan, np.float32), "of dtype float32 with nan")])
+@pytest.mark.parametrize(
+    "x, says",
+    [
+        (np.array([[3.0, 0.5], [1, 1]]), "of dtype float64 with 0.5, which its space"),
+        (np.full((2, 2), 256), "of dtype int64 with 256"),
+        (np.full((2, 2), -1, np.int8), "of dtype int8 with -1"),
+        (np.full((2, 2), np.nan, np.float32), "of dtype float32 with nan"),
+    ],
+)
 def test_a_vector_envs_observations_are_held_to_the_rule_of_single_ones(x, says):
     with pytest.raises(EnvironmentFault, match=f"^Fleet returned an observation {says}"):
         Collector(Fleet(x), ScriptedPolicy(OneOfFleet), 8).collect(np.random.default_rng(0))
 
 
-@pytest.mark.parametrize("x", [np.full((2, 2), 254.0), [[254, 254], [254, 254]], np.full((2, 2), 254, np.int64)], ids=["float64", "list", "int64"])
+@pytest.mark.parametrize(
+    "x",
+    [np.full((2, 2), 254.0), [[254, 254], [254, 254]], np.full((2, 2), 254, np.int64)],
+    ids=["float64", "list", "int64"],
+)
 def test_a_vector_envs_whole_numbers_are_cast(x):
     seg = Collector(Fleet(x), ScriptedPolicy(OneOfFleet), 8).collect(np.random.default_rng(0))
     assert seg["ob"].dtype == np.uint8 and (seg["ob"][2:] == 254).all()
@@ -156,4 +209,7 @@ class Images(gym.Env):
 
 def test_final_observations_are_of_the_dtype_of_the_segment():
     seg = Collector(Images(), ScriptedPolicy(Images), 8).collect(np.random.default_rng(0))
-    assert [(t, ob.tolist(), ob.dtype) for t, _, ob in seg["final_obs"]] == [(2, [3, 3], np.uint8), (5, [3, 3], np.uint8)]
+    assert [(t, ob.tolist(), ob.dtype) for t, _, ob in seg["final_obs"]] == [
+        (2, [3, 3], np.uint8),
+        (5, [3, 3], np.uint8),
+    ]

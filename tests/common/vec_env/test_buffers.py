@@ -1,4 +1,5 @@
 """Arrays that change in place: what environments return is taken when it comes, and what is kept does not change later."""
+
 import copy
 
 import gymnasium as gym
@@ -84,7 +85,12 @@ def test_so_they_are_by_the_vector_environments_own_interface_and_in_workers(kin
     env, actions = InProcessVectorEnv([kind(k) for k in range(3)]), np.zeros((3, 2), np.float32)
 
     def numbers(obs):
-        return [ob["a"][0] for ob in obs] if isinstance(obs, list) else (obs["a"] if kind is OneArrayInADict else obs)[:, 0].tolist()
+        return (
+            [ob["a"][0] for ob in obs]
+            if isinstance(obs, list)
+            else (obs["a"] if kind is OneArrayInADict else obs)[:, 0].tolist()
+        )
+
     assert numbers(env.reset(seed=[1, 2, 3])[0]) == [0, 100, 200]
     for t in (1, 2):
         assert numbers(env.step(actions)[0]) == [t, 100 + t, 200 + t]
@@ -100,7 +106,9 @@ class OneSetOfArrays(gym.vector.VectorEnv):
     """A vector environment of a user's own that returns the same arrays at every step, the final observations among them."""
 
     num_envs, single_observation_space, single_action_space = 2, OneArray.observation_space, OneArray.action_space
-    observation_space, action_space = (gym.vector.utils.batch_space(space, 2) for space in (single_observation_space, single_action_space))
+    observation_space, action_space = (
+        gym.vector.utils.batch_space(space, 2) for space in (single_observation_space, single_action_space)
+    )
 
     def __init__(self, mode):
         self.metadata, self.n = {"autoreset_mode": mode}, 0
@@ -128,7 +136,16 @@ class OneSetOfArrays(gym.vector.VectorEnv):
 def test_a_vector_environment_may_return_the_same_arrays_at_every_step(mode):
     env = OneSetOfArrays(mode)
     seg = Collector(env, uncompiled("pi", env.single_observation_space, env.single_action_space), 16).collect(RNG)
-    assert seg["ob"][:, 0, 0].tolist() == [1000, 1, 2, 1003, 4, 5, 1006, 7] and seg["rew"][:, 1].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert seg["ob"][:, 0, 0].tolist() == [1000, 1, 2, 1003, 4, 5, 1006, 7] and seg["rew"][:, 1].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+        6,
+        7,
+        8,
+    ]
     assert [(t, int(k), ob[0]) for t, k, ob in seg["final_obs"]] == [(2, 0, 3), (2, 1, 3), (5, 0, 6), (5, 1, 6)]
     assert not (seg["ac"] == 9).any()
 

@@ -1,4 +1,5 @@
 """Environments stepped in several threads give the segment that one thread gives."""
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ def test_segments_are_those_of_one_thread(threads, kind):
         assert one.keys() == several.keys()
         for name in one:
             if name == "final_obs":
-                assert [(t, k, ob.tolist()) for t, k, ob in one[name]] == [(t, k, ob.tolist()) for t, k, ob in several[name]]
+                assert [(t, k, ob.tolist()) for t, k, ob in one[name]] == [
+                    (t, k, ob.tolist()) for t, k, ob in several[name]
+                ]
             else:
                 np.testing.assert_array_equal(one[name], several[name], err_msg=name)
 
@@ -35,7 +38,9 @@ def test_an_error_in_a_thread_is_raised():
                 raise RuntimeError("broken axle")
             return super().step(action)
 
-    collector = Collector(InProcessVectorEnv([Breaks(k) for k in range(5)]), ScriptedPolicy(ScriptedEnv), 5 * 9, threads=2)
+    collector = Collector(
+        InProcessVectorEnv([Breaks(k) for k in range(5)]), ScriptedPolicy(ScriptedEnv), 5 * 9, threads=2
+    )
     with pytest.raises(RuntimeError, match="broken axle"):
         collector.collect(np.random.default_rng(0))
 
@@ -44,7 +49,9 @@ def test_mujoco_in_threads_is_mujoco_without_them():
     def segment(threads):
         env = InProcessVectorEnv([gym.make("InvertedPendulum-v4") for _ in range(4)])
         pi = MlpPolicy("pi", env.single_observation_space, env.single_action_space)
-        pi.weights["pol/final/w"].assign(0 * pi.weights["pol/final/w"])  # means of 0, as batches of 2 and of 4 would round others differently; noise acts
+        pi.weights["pol/final/w"].assign(
+            0 * pi.weights["pol/final/w"]
+        )  # means of 0, as batches of 2 and of 4 would round others differently; noise acts
         collector = Collector(env, pi, 4 * 50, threads=threads)
         collector.reset([1, 2, 3, 4])
         return collector.collect(np.random.default_rng(0))

@@ -1,4 +1,5 @@
 """Rewards of any type of real number: summed in float64 by whoever counts them, or refused."""
+
 import functools
 from decimal import Decimal
 from fractions import Fraction
@@ -16,9 +17,20 @@ from common.errors import EnvironmentFault
 from common.rollouts.collector import Collector
 
 MANY = 3000
-REWARDS = {"float16": np.float16(1), "float32": np.float32(1), "int8": np.int8(1), "uint8": np.uint8(1), "bool": True, "numpy's bool": np.True_,
-           "Fraction": Fraction(1), "Decimal": Decimal(1), "rank 0": np.array(1, np.float16), "shape (1,)": np.ones(1, np.float16),
-           "tensor": tf.constant(1.0, tf.float16), "longdouble": np.longdouble(1)}
+REWARDS = {
+    "float16": np.float16(1),
+    "float32": np.float32(1),
+    "int8": np.int8(1),
+    "uint8": np.uint8(1),
+    "bool": True,
+    "numpy's bool": np.True_,
+    "Fraction": Fraction(1),
+    "Decimal": Decimal(1),
+    "rank 0": np.array(1, np.float16),
+    "shape (1,)": np.ones(1, np.float16),
+    "tensor": tf.constant(1.0, tf.float16),
+    "longdouble": np.longdouble(1),
+}
 
 
 class Pays(gym.Env):
@@ -45,7 +57,7 @@ def test_rewards_of_any_type_are_summed_in_float64(kind, tmp_path):
     env.reset()
     for _ in range(MANY):
         env.step(0)
-    (ep_ret, ep_len), = env.take_episodes()
+    ((ep_ret, ep_len),) = env.take_episodes()
     assert (ep_ret, ep_len, type(ep_ret)) == (MANY, MANY, float)
     assert (tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()[2].startswith(f"{MANY}.000000,{MANY},")
 
@@ -64,6 +76,7 @@ def test_float32_goes_on_counting_where_its_own_sum_stands_still():
 def test_the_collector_and_an_evaluation_count_them_alike(kind, monitored):
     def env():
         return Monitor(Pays(REWARDS[kind], 2100)) if monitored else Pays(REWARDS[kind], 2100)
+
     pi = ScriptedPolicy(Pays)
     assert Collector(env(), pi, 2100).collect(np.random.default_rng(0))["ep_rets"] == [2100]
     assert evaluate(pi, env(), 1, stochastic=True)[0].tolist() == [2100]
@@ -74,6 +87,7 @@ def test_a_vector_env_that_pays_in_float16_is_counted_in_float64():
         def step(self, actions):
             ob, rew, *rest = super().step(actions)
             return ob, rew.astype(np.float16), *rest
+
     env = Half([functools.partial(Pays, 1.0, 2100)] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
     assert Collector(env, ScriptedPolicy(Pays), 4200).collect(np.random.default_rng(0))["ep_rets"] == [2100, 2100]
 
@@ -88,7 +102,9 @@ def test_a_reward_scale_does_not_round_or_overflow_in_the_rewards_own_dtype():
         del gym.registry["PaysHalf-v0"]
 
 
-@pytest.mark.parametrize("reward", ["1.0", b"1", None, 1j, np.complex128(1), np.ones(2), np.array(["1"]), [1.0]], ids=repr)
+@pytest.mark.parametrize(
+    "reward", ["1.0", b"1", None, 1j, np.complex128(1), np.ones(2), np.array(["1"]), [1.0]], ids=repr
+)
 def test_what_is_no_number_is_refused(reward):
     env = Monitor(Pays(reward))
     env.reset()

@@ -1,4 +1,5 @@
 """Environments in processes of their own do what they would do in this one, and end with it."""
+
 import functools
 import gc
 import multiprocessing
@@ -69,10 +70,17 @@ def rollout(env, steps, actions):
     """Everything that `step_into` gives in `steps` steps."""
     space = env.single_observation_space
     boxes = isinstance(space, gym.spaces.Box)
-    obs = np.zeros((steps + 1, env.num_envs, *space.shape), space.dtype) if boxes else np.empty((steps + 1, env.num_envs), object)
+    obs = (
+        np.zeros((steps + 1, env.num_envs, *space.shape), space.dtype)
+        if boxes
+        else np.empty((steps + 1, env.num_envs), object)
+    )
     rew, ended = np.zeros((steps, env.num_envs)), []
     for t in range(steps):
-        ended += [(t, k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions[t], obs, t + 1, rew, t)]
+        ended += [
+            (t, k, ob, terminated, truncated)
+            for k, ob, _, terminated, truncated in env.step_into(actions[t], obs, t + 1, rew, t)
+        ]
     return obs[1:], rew, ended, [monitor.take_episodes() for monitor in env.monitors]
 
 
@@ -86,8 +94,19 @@ def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
         first, _ = env.reset(seed=[3, 1, 4, 1, 5])
         obs, rew, ended, episodes = rollout(env, 200, actions)
         env.close()
-        files = [[line.split(",")[:2] for line in path.read_text().splitlines()[2:]] for path in sorted(folder.iterdir())]
-        found.append((first.tolist(), obs.tolist(), rew.tolist(), [(*one[:2], one[2].tolist(), *one[3:]) for one in ended], episodes, files))
+        files = [
+            [line.split(",")[:2] for line in path.read_text().splitlines()[2:]] for path in sorted(folder.iterdir())
+        ]
+        found.append(
+            (
+                first.tolist(),
+                obs.tolist(),
+                rew.tolist(),
+                [(*one[:2], one[2].tolist(), *one[3:]) for one in ended],
+                episodes,
+                files,
+            )
+        )
     assert found[0] == found[1]
     assert len(found[1][-1]) == 5 and sum(map(len, found[1][-1])) == sum(map(len, found[1][-2])) > 10
 
@@ -100,16 +119,37 @@ def test_observations_that_are_no_box_and_ends_by_limits_come_through():
         obs, rew, ended, episodes = rollout(env, 12, actions)
         env.close()
         assert episodes == []
-        found.append(([[(ob["k"], ob["steps"].tolist()) for ob in row] for row in obs], rew.tolist(), first["k"].tolist(), first["steps"].tolist(),
-                      [(t, k, ob["k"], ob["steps"].tolist(), *rest) for t, k, ob, *rest in ended]))
+        found.append(
+            (
+                [[(ob["k"], ob["steps"].tolist()) for ob in row] for row in obs],
+                rew.tolist(),
+                first["k"].tolist(),
+                first["steps"].tolist(),
+                [(t, k, ob["k"], ob["steps"].tolist(), *rest) for t, k, ob, *rest in ended],
+            )
+        )
     assert found[0] == found[1]
     assert {one[-2:] for one in found[1][-1]} == {(True, False), (False, True)}
 
 
 def test_a_run_with_workers_is_the_run_without(tmp_path):
     before = {*multiprocessing.active_children()}
-    words = ["--env", "CartPole-v1", "--max-iters", "3", "--num-envs", "4", "--timesteps-per-actorbatch", "128", "--hid-size", "8", "--optim-epochs", "1",
-             "--report", "false"]
+    words = [
+        "--env",
+        "CartPole-v1",
+        "--max-iters",
+        "3",
+        "--num-envs",
+        "4",
+        "--timesteps-per-actorbatch",
+        "128",
+        "--hid-size",
+        "8",
+        "--optim-epochs",
+        "1",
+        "--report",
+        "false",
+    ]
     for workers in (0, 2):
         assert main([*words, "--env-workers", str(workers), "--run-dir", str(tmp_path / str(workers))]) == 0
     policies = [(tmp_path / str(workers) / "policy/policy.safetensors").read_bytes() for workers in (0, 2)]
@@ -136,25 +176,48 @@ from common.errors import UserError
 """
 
 
-@pytest.mark.parametrize("guard, told", [
-    ("if True:", 'script.py starts environments in processes of their own, which import it again; put what it does under `if __name__ == "__main__":`'),
-    ('if __name__ == "__main__":', "make cannot be found by another process (Can't get attribute 'make' on <module '__mp_main__' from ")])
+@pytest.mark.parametrize(
+    "guard, told",
+    [
+        (
+            "if True:",
+            'script.py starts environments in processes of their own, which import it again; put what it does under `if __name__ == "__main__":`',
+        ),
+        (
+            'if __name__ == "__main__":',
+            "make cannot be found by another process (Can't get attribute 'make' on <module '__mp_main__' from ",
+        ),
+    ],
+)
 def test_a_script_that_a_new_process_cannot_import_is_told_what_to_change(guard, told, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
     finished = jobs.run(1, "script.py", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(jobs.ROOT)})
-    assert told in finished.stdout and len(finished.stdout.splitlines()) == 1 and finished.stderr == "" and finished.returncode == 0
+    assert (
+        told in finished.stdout
+        and len(finished.stdout.splitlines()) == 1
+        and finished.stderr == ""
+        and finished.returncode == 0
+    )
 
 
 def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one_is_started(monkeypatch):
     before = {*multiprocessing.active_children()}
     for make in (lambda k: Counting(k), functools.partial(Counting, open(os.devnull))):
-        with pytest.raises(UserError, match="^make is .* which cannot be sent to another process .*; give a function of a module, or a functools.partial"):
+        with pytest.raises(
+            UserError,
+            match="^make is .* which cannot be sent to another process .*; give a function of a module, or a functools.partial",
+        ):
             WorkerVectorEnv(make, 2, 2)
     main = types.ModuleType("__main__")  # of an interactive session, or `python -c`
-    main.make = types.FunctionType((lambda k: Counting(k)).__code__, {"Counting": Counting, "__name__": "__main__"}, "make")
+    main.make = types.FunctionType(
+        (lambda k: Counting(k)).__code__, {"Counting": Counting, "__name__": "__main__"}, "make"
+    )
     main.make.__qualname__, main.make.__module__ = "make", "__main__"
     monkeypatch.setitem(sys.modules, "__main__", main)
-    with pytest.raises(UserError, match="^make is from an interactive session or standard input, which another process cannot import; put it into a file$"):
+    with pytest.raises(
+        UserError,
+        match="^make is from an interactive session or standard input, which another process cannot import; put it into a file$",
+    ):
         WorkerVectorEnv(main.make, 2, 2)
     main.__file__ = "/nowhere/<stdin>"
     with pytest.raises(UserError, match="^this program is from an interactive session or standard input"):
@@ -170,6 +233,7 @@ def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
         if started:
             raise BlockingIOError("no more processes")
         started.append(start(self))
+
     monkeypatch.setattr(process, "start", start_one)
     with pytest.raises(BlockingIOError, match="no more processes"):
         WorkerVectorEnv(Counting, 4, 2)
@@ -181,7 +245,9 @@ def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
 def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
     env = WorkerVectorEnv(functools.partial(Faulty, fault), 4, 2)
     env.reset(seed=[0, 1, 2, 3])
-    with pytest.raises(EnvironmentFault, match=f"^environment 1 raised {FAULTS[fault].__name__} in step: the simulator broke; ") as caught:
+    with pytest.raises(
+        EnvironmentFault, match=f"^environment 1 raised {FAULTS[fault].__name__} in step: the simulator broke; "
+    ) as caught:
         rollout(env, 1, np.zeros((1, 4, 1)))
     assert "in step\n    raise FAULTS[self.fault]" in str(caught.value.__cause__)
     env.close()
@@ -191,20 +257,30 @@ def test_a_process_that_dies_is_named():
     env = WorkerVectorEnv(Counting, 4, 2)
     env.reset()
     os.kill(env.workers[1].process.pid, signal.SIGKILL)
-    with pytest.raises(WorkerFailed, match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory"):
+    with pytest.raises(
+        WorkerFailed, match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory"
+    ):
         rollout(env, 1, np.zeros((1, 4, 1)))
     env.close()
 
 
-@pytest.mark.parametrize("fault, said", [("crash", "has died of signal SIGSEGV; its stacks are above"), ("exit", "raised SystemExit in step: 3"),
-                                         ("exit at once", "has died with status 4; does the environment end its process")])
+@pytest.mark.parametrize(
+    "fault, said",
+    [
+        ("crash", "has died of signal SIGSEGV; its stacks are above"),
+        ("exit", "raised SystemExit in step: 3"),
+        ("exit at once", "has died with status 4; does the environment end its process"),
+    ],
+)
 def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal_is_named(fault, said, capfd):
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 1, workers=1, env_kwargs={"fault": fault, "at": 1})
     env.reset(seed=[0])
     with pytest.raises(EnvironmentFault, match=said):
         rollout(env, 1, [[0]])
     env.close()
-    assert bool(re.search(r"^Fatal Python error: Segmentation fault$(.|\n)* in crash$", capfd.readouterr().err, re.M)) == (fault == "crash")
+    assert bool(
+        re.search(r"^Fatal Python error: Segmentation fault$(.|\n)* in crash$", capfd.readouterr().err, re.M)
+    ) == (fault == "crash")
 
 
 HANGS = {"fault": "hang", "at": 3}
@@ -228,9 +304,11 @@ def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_clo
 
 
 def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
-    script = "from common.envs import make_vector_env\n" \
-             f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n" \
-             "env.reset(seed=[0]); env.workers[0].ask('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].answer()"
+    script = (
+        "from common.envs import make_vector_env\n"
+        f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n"
+        "env.reset(seed=[0]); env.workers[0].ask('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].answer()"
+    )
     parent = subprocess.Popen([sys.executable, "-c", script], env=jobs.support_path(), stdout=subprocess.PIPE)
     child = Path(f"/proc/{int(parent.stdout.readline())}")
     parent.kill()
@@ -243,9 +321,24 @@ def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
 def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
-    words = [sys.executable, jobs.RUN_UNCOMPILED, "--env", "CartPole-v1", "--num-envs", "4", "--env-workers", "2", "--run-dir", str(tmp_path / "run")]
-    parent = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True,
-                              preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))  # ignored where the tests run under nohup
+    words = [
+        sys.executable,
+        jobs.RUN_UNCOMPILED,
+        "--env",
+        "CartPole-v1",
+        "--num-envs",
+        "4",
+        "--env-workers",
+        "2",
+        "--run-dir",
+        str(tmp_path / "run"),
+    ]
+    parent = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    )  # ignored where the tests run under nohup
     log = tmp_path / "run/progress.csv"
     deadline = time.monotonic() + 120
     while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:

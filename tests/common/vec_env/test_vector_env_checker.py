@@ -1,4 +1,5 @@
 """How many environments something is, and vector environments that promise what they do not give."""
+
 import functools
 import random
 
@@ -17,8 +18,11 @@ from common.vec_env.adapter import Stepper
 from common.vec_env.vector_env_checker import layout_of
 
 SAME_STEP, NEXT_STEP, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
-PARTS = {"Dict": gym.spaces.Dict(a=Box(-1, 99, (2,)), b=Box(-1, 99, (2,))), "Tuple": gym.spaces.Tuple((Box(-1, 99, (2,)), Box(-1, 99, (2,)))),
-         "Box": Box(-1, 99, (2,))}
+PARTS = {
+    "Dict": gym.spaces.Dict(a=Box(-1, 99, (2,)), b=Box(-1, 99, (2,))),
+    "Tuple": gym.spaces.Tuple((Box(-1, 99, (2,)), Box(-1, 99, (2,)))),
+    "Box": Box(-1, 99, (2,)),
+}
 
 
 class One(gym.Env):
@@ -55,8 +59,17 @@ def collected(env, steps=12):
         return str(fault)
 
 
-@pytest.mark.parametrize("attributes", [{"num_envs": 4}, {"num_envs": 3}, {"num_envs": None}, {"single_observation_space": Box(-1, 1, (5,))},
-                                        {"num_envs": 4, "single_action_space": gym.spaces.Discrete(9)}], ids=str)
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"num_envs": 4},
+        {"num_envs": 3},
+        {"num_envs": None},
+        {"single_observation_space": Box(-1, 1, (5,))},
+        {"num_envs": 4, "single_action_space": gym.spaces.Discrete(9)},
+    ],
+    ids=str,
+)
 def test_an_env_is_one_environment_whatever_attributes_it_has(attributes):
     env = type("Fleet", (One,), attributes)()
     for made in (env, gym.wrappers.TimeLimit(env, 3)):
@@ -65,7 +78,16 @@ def test_an_env_is_one_environment_whatever_attributes_it_has(attributes):
 
 def test_returns_of_an_env_with_a_number_of_environments_are_scaled():
     env = type("Fleet", (One,), {"num_envs": 4})()
-    learn(env, uncompiled, timesteps_per_actorbatch=6, optim_batchsize=6, optim_epochs=1, max_iters=1, seed=0, scale_returns=True)
+    learn(
+        env,
+        uncompiled,
+        timesteps_per_actorbatch=6,
+        optim_batchsize=6,
+        optim_epochs=1,
+        max_iters=1,
+        seed=0,
+        scale_returns=True,
+    )
 
 
 def test_an_env_that_returns_batches_is_told_to_derive_from_vector_env():
@@ -84,12 +106,21 @@ class OldVectorEnv:
     num_envs, observation_space, action_space = 4, Box(-1, 1, (2,)), gym.spaces.Discrete(2)
 
 
-@pytest.mark.parametrize("env, told", [
-    (OldVectorEnv(), "env is a OldVectorEnv, not a gymnasium.Env or VectorEnv; derive an environment that is several from gymnasium.vector.VectorEnv"),
-    ("CartPole-v1", "env is a str, not a gymnasium.Env or VectorEnv; build it with gymnasium.make"), ([One()], "env is a list, not"),
-    (gym.vector.VectorEnv(), "env is a VectorEnv without single_observation_space and single_action_space"),
-    (type("Bare", (gym.Env,), {})(), "env is a Bare without observation_space and action_space"),
-    (BatchEnv(num_envs=3), None), (BatchEnv(num_envs=1), None)])
+@pytest.mark.parametrize(
+    "env, told",
+    [
+        (
+            OldVectorEnv(),
+            "env is a OldVectorEnv, not a gymnasium.Env or VectorEnv; derive an environment that is several from gymnasium.vector.VectorEnv",
+        ),
+        ("CartPole-v1", "env is a str, not a gymnasium.Env or VectorEnv; build it with gymnasium.make"),
+        ([One()], "env is a list, not"),
+        (gym.vector.VectorEnv(), "env is a VectorEnv without single_observation_space and single_action_space"),
+        (type("Bare", (gym.Env,), {})(), "env is a Bare without observation_space and action_space"),
+        (BatchEnv(num_envs=3), None),
+        (BatchEnv(num_envs=1), None),
+    ],
+)
 def test_what_is_neither_is_refused_before_a_policy_is_built(env, told):
     if told is None:
         assert layout_of(env).num_envs == env.num_envs
@@ -99,9 +130,16 @@ def test_what_is_neither_is_refused_before_a_policy_is_built(env, told):
     assert str(caught.value).startswith(told)
 
 
-@pytest.mark.parametrize("name, value, told", [
-    ("num_envs", None, "num_envs=None"), ("num_envs", 0, "num_envs=0"), ("num_envs", True, "num_envs=True"),
-    ("observation_space", Box(-1, 99, (2,)), "BatchEnv.observation_space is Box"), ("observation_space", None, "BatchEnv.observation_space is None")])
+@pytest.mark.parametrize(
+    "name, value, told",
+    [
+        ("num_envs", None, "num_envs=None"),
+        ("num_envs", 0, "num_envs=0"),
+        ("num_envs", True, "num_envs=True"),
+        ("observation_space", Box(-1, 99, (2,)), "BatchEnv.observation_space is Box"),
+        ("observation_space", None, "BatchEnv.observation_space is None"),
+    ],
+)
 def test_a_vector_env_says_how_many_it_is_and_has_the_batch_of_their_spaces(name, value, told):
     env = BatchEnv()
     setattr(env, name, value)
@@ -131,15 +169,30 @@ def infos(change):
     return lambda result: (*result[:4], change(result[4]) if result[3].any() else result[4])
 
 
-@pytest.mark.parametrize("change, told", [
-    (lambda _: {}, "BatchEnv breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'], which this environment does not give, at step 2 "),
-    (lambda infos: {"final_observation": infos["final_obs"]}, "SAME_STEP promises infos['final_obs'], which this environment does not give, but 'final_observ"),
-    (lambda infos: {"final_obs": np.full(3, None, object)}, "environment 0 breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'][0]"),
-    (lambda infos: {"final_obs": []}, "SAME_STEP promises infos['final_obs'][0] where environment 0 has ended"),
-    (lambda infos: {"final_obs": np.zeros((3, 5))}, "environment 0 returned an observation of shape (5,), where its space is Box(-1.0, 99.0, (2,), float32), in"
-     " infos['final_obs'][0]"),
-    (lambda infos: [infos], "BatchEnv returned the infos [{'final_obs': "),
-])
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        (
+            lambda _: {},
+            "BatchEnv breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'], which this environment does not give, at step 2 ",
+        ),
+        (
+            lambda infos: {"final_observation": infos["final_obs"]},
+            "SAME_STEP promises infos['final_obs'], which this environment does not give, but 'final_observ",
+        ),
+        (
+            lambda infos: {"final_obs": np.full(3, None, object)},
+            "environment 0 breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'][0]",
+        ),
+        (lambda infos: {"final_obs": []}, "SAME_STEP promises infos['final_obs'][0] where environment 0 has ended"),
+        (
+            lambda infos: {"final_obs": np.zeros((3, 5))},
+            "environment 0 returned an observation of shape (5,), where its space is Box(-1.0, 99.0, (2,), float32), in"
+            " infos['final_obs'][0]",
+        ),
+        (lambda infos: [infos], "BatchEnv returned the infos [{'final_obs': "),
+    ],
+)
 def test_last_observations_that_same_step_promises_and_are_not_there_are_named(change, told):
     assert told in collected(altered(BatchEnv(), "step", infos(change)))
 
@@ -151,21 +204,36 @@ def test_last_observations_may_be_a_batch_as_the_observations_are(space):
     def batched(result):
         last = result[4].get("final_obs")
         parts = PARTS[space].keys() if space == "Dict" else range(2)
-        rows = {part: np.stack([np.zeros(2) if one is None else one[part] for one in last]) for part in parts} if last is not None else None
+        rows = (
+            {part: np.stack([np.zeros(2) if one is None else one[part] for one in last]) for part in parts}
+            if last is not None
+            else None
+        )
         return (*result[:4], {} if last is None else {"final_obs": rows if space == "Dict" else tuple(rows.values())})
+
     assert set(collected(altered(env, "step", batched))["final_obs"][0][2]) == {3.0}
-    assert "which this environment does not give" in collected(altered(BatchEnv(space=PARTS[space]), "step", infos(lambda _: {})))
+    assert "which this environment does not give" in collected(
+        altered(BatchEnv(space=PARTS[space]), "step", infos(lambda _: {}))
+    )
 
 
-@pytest.mark.parametrize("part, change, told", [
-    (0, lambda x: x[:1], "returned from step observations of shape (1, 2)"), (0, lambda x: x.astype(str), "returned from step observations of shape (3, 2)"),
-    (1, lambda x: 1.0, "returned rewards of shape ()"), (1, lambda x: x[:, None], "returned rewards of shape (3, 1)"),
-    (1, lambda x: x[:1], "returned rewards of shape (1,)"),
-    (2, lambda x: x[:2], "returned terminated of shape (2,)"), (3, lambda x: x.astype(str), "returned truncated of shape (3,) and dtype <U5"),
-    (4, lambda x: [x], "returned the infos [{}], which are no dict")])
+@pytest.mark.parametrize(
+    "part, change, told",
+    [
+        (0, lambda x: x[:1], "returned from step observations of shape (1, 2)"),
+        (0, lambda x: x.astype(str), "returned from step observations of shape (3, 2)"),
+        (1, lambda x: 1.0, "returned rewards of shape ()"),
+        (1, lambda x: x[:, None], "returned rewards of shape (3, 1)"),
+        (1, lambda x: x[:1], "returned rewards of shape (1,)"),
+        (2, lambda x: x[:2], "returned terminated of shape (2,)"),
+        (3, lambda x: x.astype(str), "returned truncated of shape (3,) and dtype <U5"),
+        (4, lambda x: [x], "returned the infos [{}], which are no dict"),
+    ],
+)
 def test_a_step_returns_one_row_for_each(part, change, told):
     def changed(result):
         return tuple(change(x) if i == part else x for i, x in enumerate(result))
+
     assert collected(altered(BatchEnv(), "step", changed)).startswith(f"BatchEnv {told}")
     assert "where Gymnasium has five things" in collected(altered(BatchEnv(), "step", lambda result: result[:4]))
 
@@ -179,15 +247,21 @@ def test_ends_that_can_be_taken_for_bools_are(change):
 def test_an_episode_cannot_end_in_the_step_that_only_starts_it():
     env = BatchEnv(NEXT_STEP)
     told = collected(altered(env, "step", lambda result: (*result[:2], result[2] | True, *result[3:])))
-    assert told.startswith("environment 0 breaks a promise of its autoreset mode: NEXT_STEP promises that the step after an episode's end does nothing")
+    assert told.startswith(
+        "environment 0 breaks a promise of its autoreset mode: NEXT_STEP promises that the step after an episode's end does nothing"
+    )
 
 
 def test_a_reset_by_mask_leaves_the_others_as_they_are():
     env = BatchEnv(DISABLED)
     reset = env.reset
     env.reset = lambda *, seed=None, options=None: reset(seed=seed)
-    assert collected(env).startswith("environment 1 breaks a promise of its autoreset mode: DISABLED promises that reset(options={'reset_mask': ...})")
-    seg = collected(gym.wrappers.vector.TransformObservation(BatchEnv(DISABLED), lambda obs: obs + np.float32(np.random.uniform())))
+    assert collected(env).startswith(
+        "environment 1 breaks a promise of its autoreset mode: DISABLED promises that reset(options={'reset_mask': ...})"
+    )
+    seg = collected(
+        gym.wrappers.vector.TransformObservation(BatchEnv(DISABLED), lambda obs: obs + np.float32(np.random.uniform()))
+    )
     assert seg["truncated"].any()  # a wrapper may show the same otherwise
 
 
@@ -199,7 +273,18 @@ def asks_rng(seed):
     gym.utils.seeding.np_random(seed)
 
 
-@pytest.mark.parametrize("use", [lambda seed: seed + 1, int, lambda seed: seed % 2**31, needs_int, asks_rng, random.Random, lambda seed: seed.bit_length()])
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda seed: seed + 1,
+        int,
+        lambda seed: seed % 2**31,
+        needs_int,
+        asks_rng,
+        random.Random,
+        lambda seed: seed.bit_length(),
+    ],
+)
 def test_a_reset_that_takes_one_int_gets_the_first_seed_every_time(use):
     env = altered(BatchEnv(), "step", lambda result: result)
     own = env.reset
@@ -207,6 +292,7 @@ def test_a_reset_that_takes_one_int_gets_the_first_seed_every_time(use):
     def reset(*, seed=None, options=None):
         use(seed)
         return own(seed=seed)
+
     env.reset = reset
     stepper = Stepper(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
     for seeds in ([5, 6, 7], [8, 9, 10]):
@@ -222,8 +308,11 @@ def test_a_reset_that_takes_a_list_gets_it_and_one_that_breaks_is_blamed_for_tha
 
     def breaks(*, seed=None, options=None):
         raise RuntimeError(f"no licence for {seed + 0}")
+
     env.reset = breaks
-    assert collected(env).startswith("one of the 3 environments of BatchEnv raised RuntimeError in reset: no licence for 0, ")
+    assert collected(env).startswith(
+        "one of the 3 environments of BatchEnv raised RuntimeError in reset: no licence for 0, "
+    )
     env.reset = lambda *, seed=None: {}["level"]
     assert "raised KeyError in reset: 'level'" in collected(env)
     env.reset = lambda *, seed=None: np.zeros((3, 2), np.float32)
@@ -238,4 +327,6 @@ def test_gymnasiums_own_keep_theirs():
         for mode in AutoresetMode:
             assert collected(gym.vector.SyncVectorEnv([env] * 2, autoreset_mode=mode))["truncated"].any()
     reward = functools.partial(np.add, 1)
-    assert collected(gym.wrappers.vector.TransformReward(gym.vector.SyncVectorEnv([One] * 2, autoreset_mode=NEXT_STEP), reward))["truncated"].any()
+    assert collected(
+        gym.wrappers.vector.TransformReward(gym.vector.SyncVectorEnv([One] * 2, autoreset_mode=NEXT_STEP), reward)
+    )["truncated"].any()
