@@ -3,7 +3,7 @@
 import os
 import sys
 
-from baselines_ppo.cli.parser import complain, parse
+from baselines_ppo.cli.parser import parse, print_error
 from common.errors import UserError
 from common.runtime.crash_stacks import stacks
 
@@ -35,10 +35,10 @@ def main(argv=None):
                 args.load_path = one_run(args.load_path)
             return play(typed, args)
     except UserError as error:
-        complain(error)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
-        complain("interrupted")
+        print_error("interrupted")
         return 130
     from baselines_ppo.train.runner import run
 

@@ -9,18 +9,18 @@ from gymnasium.vector import AutoresetMode
 
 from baselines_ppo.experiment import recording
 from baselines_ppo.experiment.interrupts import in_good_order
-from baselines_ppo.experiment.warm_start import begin_with
+from baselines_ppo.experiment.warm_start import load_weights_into
 from common import compilation, seeding
 from common.distributed import communicator
 from common.envs.normalization_wrappers import in_words, running_statistics
 from common.errors import UserError
-from common.optim.minibatch_optimizer import choose_strategy
+from common.optim.minibatch_optimizer import choose_averaging
 from common.policies.files import check_describable, spaces_in_words, unlike
-from common.rollouts.processor import SegmentEvaluator
-from common.rollouts.return_scaling import ReturnScaler
+from common.rollouts.processor import SegmentProcessor
+from common.rollouts.return_scaling import RewardNormalizer
 from common.storage.paths import user_path
-from common.training.loop import Training
-from common.validation import in_brief, one_of, shown, truth, whole_argument
+from common.training.loop import TrainingLoop
+from common.validation import check_bool, check_choice, shown, truncate, whole_argument
 from common.vec_env.vector_env_checker import layout_of
 
 # What `learn` of every algorithm takes beside its settings:
@@ -28,12 +28,12 @@ from common.vec_env.vector_env_checker import layout_of
 # averaging: 'gather', 'average' (see `common.optim.minibatch_optimizer`) or 'auto', by ranks, batch and network.
 # logger, folder, checkpoint, checkpoint_every: where to log and to write checkpoints, and where to go on from (`common.training.loop`).
 # load_path: a trained policy's, to start from where there is no checkpoint (`warm_start`).
-# on_start: function (`Training`, `Learner`), called once before the first step.
+# on_start: function (`TrainingLoop`, `AlgorithmSetup`), called once before the first step.
 # heartbeat: this rank's `common.distributed.heartbeat.Heartbeat`.
 # env_threads: threads that step this rank's environments (`common.rollouts.collector.Collector`).
 # run_dir: the run's folder, for plot, report and load_policy; progress: whether to show the live view, or lines where there is no terminal
 #   (`recording`). What rank 0 gives counts.
-RUN_OPTIONS = {
+RunOptions = {
     "comm": None,
     "averaging": "auto",
     "logger": None,
@@ -49,21 +49,21 @@ RUN_OPTIONS = {
 }
 
 
-class Learner:
+class AlgorithmSetup:
     """One call of a `learn`.
 
     Args:
         settings_class: of the algorithm.
         given: {name: value} of the settings that `learn` names.
-        options: its other keyword arguments: further settings, and `RUN_OPTIONS`.
-        limits: `Limits`.
+        options: its other keyword arguments: further settings, and `RunOptions`.
+        limits: `StopCriteria`.
         env, policy_fn, seed, callback: as `learn` takes them.
 
     Attributes:
         settings: checked.
         recorded: whether the run has a folder of its own making, or is shown.
         pi, oldpi: the policies, the same on all ranks.
-        evaluate: the `SegmentEvaluator`.
+        evaluate: the `SegmentProcessor`.
         comm, seed, averaging, num_envs: the ranks, the run's seed, the way to average, environments of this rank.
         strategies: {what is optimised: 'gather' or 'average'}, as `averaging` comes to, for the run's config.json.
 
@@ -72,7 +72,7 @@ class Learner:
     """
 
     def __init__(self, settings_class, given, options, limits, env, policy_fn, seed, callback):
-        run = {name: options.pop(name, default) for name, default in RUN_OPTIONS.items()}
+        run = {name: options.pop(name, default) for name, default in RunOptions.items()}
         if unknown := options.keys() - {one.name for one in fields(settings_class)}:
             raise UserError(
                 f"learn() does not take {', '.join(sorted(unknown))}; {settings_class.__name__} lists its settings"
@@ -85,7 +85,7 @@ class Learner:
             seed = whole_argument("seed", seed)
         self.averaging, self.comm = run["averaging"], run["comm"] or communicator.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
-        run["run_dir"], run["progress"] = self.comm.from_root(
+        run["run_dir"], run["progress"] = self.comm.run_on_root(
             lambda: (
                 run["run_dir"] if run["run_dir"] is None else user_path(run["run_dir"], "run_dir"),
                 run["progress"],
@@ -112,16 +112,16 @@ class Learner:
         )  # what it needs is imported here, in no thread that compiles
         self.settings.check_for(self.num_envs)
         compilation.forget_edited()
-        self.evaluate = SegmentEvaluator(self.pi, self.oldpi, self.horizon, self.num_envs)
+        self.evaluate = SegmentProcessor(self.pi, self.oldpi, self.horizon, self.num_envs)
         self.scaler = (
-            ReturnScaler(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
+            RewardNormalizer(self.num_envs, self.settings.gamma, self.comm) if self.settings.scale_returns else None
         )
         self.strategies = {}
 
     def strategy(self, what, parameters, rows):
         """How the gradients of `what` are averaged, 'gather' or 'average', by its parameters and the rows of a minibatch; kept in `strategies`."""
         self.strategies[what] = (
-            choose_strategy(self.comm.size, parameters, rows) if self.averaging == "auto" else self.averaging
+            choose_averaging(self.comm.size, parameters, rows) if self.averaging == "auto" else self.averaging
         )
         return self.strategies[what]
 
@@ -131,7 +131,7 @@ class Learner:
             self.scaler(seg)
 
     def training(self, update):
-        """The context of the `Training` that drives `update`, as `begin` gives it: recorded, where that is asked for (`recording.recorded`), and ended in
+        """The context of the `TrainingLoop` that drives `update`, as `begin` gives it: recorded, where that is asked for (`recording.recorded`), and ended in
         good order by Ctrl-C (`interrupts.in_good_order`)."""
         training = self.begin(update)
         return in_good_order(
@@ -142,14 +142,14 @@ class Learner:
         )
 
     def begin(self, update):
-        """The `Training` that drives `update`: resumed where there is a checkpoint to go on from.
+        """The `TrainingLoop` that drives `update`: resumed where there is a checkpoint to go on from.
 
         Args:
             update: has `parts()`, {name: object with `state`, `restore` and, if its numbers start by chance, `sync`}, and `compile_ahead()`.
         """
         parts, run = update.parts() | ({"returns": self.scaler} if self.scaler else {}), self.run
 
-        training = Training(
+        training = TrainingLoop(
             self.env,
             self.pi,
             self.oldpi,
@@ -172,7 +172,7 @@ class Learner:
         if run["checkpoint"] is not None:
             training.restore(run["checkpoint"])
         elif run["load_path"] is not None:
-            begin_with(run["load_path"], self.pi, self.comm)
+            load_weights_into(run["load_path"], self.pi, self.comm)
         self._say_how_far(training)
         if run["on_start"] is not None:
             run["on_start"](training, self)
@@ -212,11 +212,11 @@ class Learner:
 
 
 def check_run_options(run):
-    """Check `RUN_OPTIONS`, {name: value}, in place: numbers become Python's own. UserError for the first that cannot be."""
-    one_of("averaging", run["averaging"], ("auto", "gather", "average"))
+    """Check `RunOptions`, {name: value}, in place: numbers become Python's own. UserError for the first that cannot be."""
+    check_choice("averaging", run["averaging"], ("auto", "gather", "average"))
     for name in ("checkpoint_every", "env_threads"):
         run[name] = whole_argument(name, run[name], 1)
-    run["progress"] = truth("progress", run["progress"])
+    run["progress"] = check_bool("progress", run["progress"])
     if run["load_path"] is not None:
         user_path(run["load_path"], "load_path")
     if run["comm"] is not None and not isinstance(run["comm"], communicator.Communicator):
@@ -275,6 +275,6 @@ def copied(pi):
         return copy.deepcopy(pi)
     except Exception as error:  # whatever an attribute of a user's own class raises
         raise UserError(
-            f"policy_fn brings a {type(pi).__name__} that cannot be copied for oldpi ({type(error).__name__}: {in_brief(str(error))}); "
+            f"policy_fn brings a {type(pi).__name__} that cannot be copied for oldpi ({type(error).__name__}: {truncate(str(error))}); "
             "give the class a __getstate__ that leaves out what cannot be"
         ) from error

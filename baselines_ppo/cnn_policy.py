@@ -14,8 +14,8 @@ from common.hints import CHOOSE_CHANNELS, USE_MLP
 from common.policies.base import Policy
 from common.policies.initializers import check_init, initialise_weights
 from common.policies.observation_encoder import is_image
-from common.policies.space_serialization import in_one_line
-from common.validation import check_room, one_of
+from common.policies.space_serialization import describe_space
+from common.validation import check_choice, check_memory
 
 # kind -> [(filters, kernel, stride)], width of the dense layer
 ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}
@@ -41,7 +41,7 @@ def channel_axis(space, convolutions, channels=None):
     Raises:
         UserError: for anything else, and where it is not sure.
     """
-    if channels is not None and one_of("channels", channels, CHANNELS) != "smaller":
+    if channels is not None and check_choice("channels", channels, CHANNELS) != "smaller":
         return channels
     first, _, last = space.shape
     if channels is None and min(first, last) >= least_pixels(convolutions):
@@ -69,17 +69,17 @@ class CnnPolicy(Policy):
 
     network_is_pure = True
     older_settings = OLDER_CNN
-    terms_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
+    metrics_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
 
     def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0, channels=None):
         shapes = self.shapes(ob_space, ac_space, kind, channels=channels)
         check_init(init, init_logstd)
-        check_room(4 * sum(map(math.prod, shapes.values())), f"images of {ob_space.shape}: the network")
+        check_memory(4 * sum(map(math.prod, shapes.values())), f"images of {ob_space.shape}: the network")
         super().__init__(name, ob_space, ac_space)
         self.kind, self.init, self.init_logstd = kind, init, float(init_logstd)
         # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
         self.xla = bool(tf.config.list_physical_devices("GPU"))
-        self.minibatch_parts = (
+        self.num_microbatches = (
             1 if self.xla else 2
         )  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
         self.convolutions, _ = ARCHITECTURES[kind]
@@ -93,9 +93,9 @@ class CnnPolicy(Policy):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for what cannot be."""
         if not is_image(ob_space) or ob_space.dtype != np.uint8:
             raise UserError(
-                f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {in_one_line(ob_space)}; {USE_MLP}"
+                f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {describe_space(ob_space)}; {USE_MLP}"
             )
-        convolutions, dense = ARCHITECTURES[one_of("kind", kind, ARCHITECTURES)]
+        convolutions, dense = ARCHITECTURES[check_choice("kind", kind, ARCHITECTURES)]
         axis = channel_axis(ob_space, convolutions, channels)
         channels, *pixels = ob_space.shape if axis == "first" else (ob_space.shape[2], *ob_space.shape[:2])
         shapes = {}

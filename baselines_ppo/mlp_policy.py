@@ -13,7 +13,7 @@ from common.policies.initializers import check_init, initialise_weights
 from common.policies.networks import NumpyNetwork, NumpyOperators, TensorFlowNetwork
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
-from common.validation import above, check_room, number, shown, truth, whole, whole_argument
+from common.validation import above, check_bool, check_memory, number, shown, whole, whole_argument
 
 MAX_LAYERS = 1000
 
@@ -76,12 +76,14 @@ class MlpPolicy(Policy):
         above("ob_clip", ob_clip, 0)
         number("ob_min_std", ob_min_std, 0, 1e30)
         widths = f"hid_size={hid_size}" + ("" if vf_hid_size is None else f", vf_hid_size={vf_hid_size}")
-        check_room(4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network")
+        check_memory(
+            4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network"
+        )
         self.hid_size, self.num_hid_layers, self.vf_hid_size = hid_size, num_hid_layers, vf_hid_size
         self.gaussian_fixed_var = bool(gaussian_fixed_var)
         self.init, self.init_logstd, self.shared_trunk = init, float(init_logstd), bool(shared_trunk)
         self.normalise_ob, self.ob_clip, self.ob_min_std = (
-            truth("normalise_ob", normalise_ob),
+            check_bool("normalise_ob", normalise_ob),
             float(ob_clip),
             float(ob_min_std),
         )
@@ -125,9 +127,9 @@ class MlpPolicy(Policy):
             whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
         )
         pdtype = make_pdtype(ac_space)
-        free_logstd = truth("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
+        free_logstd = check_bool("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
-        if vf_hid_size is not None and truth("shared_trunk", shared_trunk):
+        if vf_hid_size is not None and check_bool("shared_trunk", shared_trunk):
             raise UserError(
                 f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out"
             )
@@ -135,7 +137,7 @@ class MlpPolicy(Policy):
         inputs, shapes = ObservationEncoder(ob_space, keep_images=False).shape, {}
         for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
             widths = [*inputs, *[width] * num_hid_layers]
-            if net == "pol" or not truth("shared_trunk", shared_trunk):
+            if net == "pol" or not check_bool("shared_trunk", shared_trunk):
                 for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]), 1):
                     shapes |= {f"{net}/fc{i}/w": [fan_in, fan_out], f"{net}/fc{i}/b": [fan_out]}
             shapes |= {f"{net}/final/w": [widths[-1], outputs], f"{net}/final/b": [outputs]}
@@ -184,7 +186,7 @@ class MlpPolicy(Policy):
         network = NumpyNetwork(weights, () if single else (num_envs,), *self.encoder.shape)
         pdtype, layers = self.pdtype, self._layers("pol")
         if self.normalise_ob:
-            network.fold_filter(layers[0], self.ob_rms.mean, self.ob_rms.std, self.ob_clip)
+            network.fold_normalization(layers[0], self.ob_rms.mean, self.ob_rms.std, self.ob_clip)
         if single and noise is not None:
             noise = noise[:, 0]
         if self.free_logstd:  # the deviation stands still: scale all noise at once, and never compute it again

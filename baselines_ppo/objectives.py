@@ -19,7 +19,7 @@ class Coefficients(NamedTuple):
 
 
 @tf.custom_gradient
-def exp_of_finite_slope(x):
+def exp_with_bounded_gradient(x):
     """exp(x), whose slope is finite where it overflows: times the 0 of a row that is clipped it is 0, where infinity would make it NaN."""
     y = tf.exp(x)
     return y, lambda upstream: upstream * tf.minimum(y, 1e38)
@@ -27,7 +27,7 @@ def exp_of_finite_slope(x):
 
 def probability_ratio(logp, oldlogp):
     """r(theta) = pi(a|s) / pi_old(a|s), [N], from log probabilities [N]. Schulman et al. 2017, section 3."""
-    return exp_of_finite_slope(logp - oldlogp)
+    return exp_with_bounded_gradient(logp - oldlogp)
 
 
 def unclipped_surrogate(ratio, atarg, kl, c):
@@ -40,7 +40,7 @@ def clipped_surrogate(ratio, atarg, kl, c):
     return tf.minimum(ratio * atarg, tf.clip_by_value(ratio, 1 - c.clip_param, 1 + c.clip_param) * atarg)
 
 
-def penalised_surrogate(ratio, atarg, kl, c):
+def kl_penalised_surrogate(ratio, atarg, kl, c):
     """L^KLPEN = r A - beta KL(pi_old || pi). Schulman et al. 2017, eq. 8."""
     return ratio * atarg - c.beta * kl
 
@@ -48,7 +48,7 @@ def penalised_surrogate(ratio, atarg, kl, c):
 OBJECTIVES = {name: globals()[function] for name, function in SURROGATES.items()}
 
 
-def adapted_beta(beta, kl, low, high):
+def adapt_kl_coefficient(beta, kl, low, high):
     """The KL penalty's next coefficient: half below `low`, double above `high`. Schulman et al. 2017, section 4, with low = target / 1.5
     and high = 1.5 target. Kept within 2**-60 and 2**60, so that it can always come back."""
     if kl < low:

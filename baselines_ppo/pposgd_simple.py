@@ -5,24 +5,24 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import PPOSettings
 from baselines_ppo.objectives import (
     OBJECTIVES,
     Coefficients,
-    adapted_beta,
+    adapt_kl_coefficient,
     clipped,
     clipped_value_loss,
     probability_ratio,
     value_loss,
 )
-from baselines_ppo.value_fit import value_factors
+from baselines_ppo.value_fit import value_lr_multipliers
 from common.mpi_adam import MpiAdam
-from common.optim.minibatch_optimizer import MinibatchDescent
-from common.optim.minibatches import minibatches_per_epoch, plan_minibatches
+from common.optim.minibatch_optimizer import MinibatchOptimizer
+from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
 from common.rollouts.advantages import add_vtarg_and_adv, standardise
 from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent", "clipfrac")
 
@@ -62,7 +62,7 @@ def learn(
             `StopTraining` ends the run.
         seed: an int; None draws one from NumPy's global generator on rank 0, and the logger `baselines_ppo` says which, at level INFO.
         options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, vf_stepsize, max_grad_norm, target_kl,
-            standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RUN_OPTIONS`: run_dir, progress,
+            standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RunOptions`: run_dir, progress,
             load_path, averaging ...
 
     Returns:
@@ -83,8 +83,8 @@ def learn(
         "adam_epsilon": adam_epsilon,
         "schedule": schedule,
     }
-    limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
-    learner = Learner(PPOSettings, given, options, limits, env, policy_fn, seed, callback)
+    limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
+    learner = AlgorithmSetup(PPOSettings, given, options, limits, env, policy_fn, seed, callback)
     update = PPOUpdate(learner)
     with learner.training(update) as training:
         for _ in training.iterations():
@@ -133,7 +133,7 @@ def ppo_losses(pi, settings):
     return losses
 
 
-class KLPenalty:
+class AdaptiveKLCoefficient:
     """beta of the KL penalty: fixed, or adapted once an iteration to the KL that the update made, over all ranks.
 
     Attributes:
@@ -147,7 +147,7 @@ class KLPenalty:
     def update(self, kl):
         """After an iteration whose KL(pi_old || pi) is `kl`."""
         if self.adaptive:
-            self.beta = adapted_beta(self.beta, kl, self.low, self.high)
+            self.beta = adapt_kl_coefficient(self.beta, kl, self.low, self.high)
 
     def state(self):
         """beta, for a checkpoint."""
@@ -162,7 +162,7 @@ class PPOUpdate:
     """K epochs of minibatches over a segment.
 
     Args:
-        learner: the `Learner`.
+        learner: the `AlgorithmSetup`.
 
     Attributes:
         averaging: how gradients are averaged, 'gather' or 'average'.
@@ -173,21 +173,23 @@ class PPOUpdate:
         pi, settings, comm = learner.pi, learner.settings, learner.comm
         self.pi, self.settings, self.comm, self.evaluate = pi, settings, comm, learner.evaluate
         factors = (
-            None if settings.vf_stepsize is None else value_factors(pi, settings.vf_stepsize / settings.optim_stepsize)
+            None
+            if settings.vf_stepsize is None
+            else value_lr_multipliers(pi, settings.vf_stepsize / settings.optim_stepsize)
         )
         self.adam = MpiAdam(pi.get_trainable_variables(), epsilon=settings.adam_epsilon, factors=factors, comm=comm)
-        self.penalty = KLPenalty(settings)
+        self.penalty = AdaptiveKLCoefficient(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         self.averaging = learner.strategy("policy and value", self.adam.size, self.batch_size)
         shared = pi.shared((settings, OBJECTIVES[settings.objective]), functools.partial(ppo_losses, settings=settings))
-        self.descent = MinibatchDescent(
+        self.descent = MinibatchOptimizer(
             ppo_losses(pi, settings),
             TERMS,
             self.adam,
             settings.max_grad_norm,
             pi.xla,
             self.averaging,
-            pi.minibatch_parts,
+            pi.num_microbatches,
             shared,
         )
         self.one_by_one = settings.recompute_adv or settings.target_kl is not None
@@ -202,7 +204,7 @@ class PPOUpdate:
 
     def compile_ahead(self):
         """Functions () -> None that compile ahead of the first segment; nothing moves."""
-        batch = self.evaluate.blank_batch()
+        batch = self.evaluate.dummy_batch()
         return (
             functools.partial(self.descent.compile_sweep, batch, self.batch_size, [1.0, 1.0], self.room),
             functools.partial(self.descent.compile_evaluate, self._sample(batch), [1.0, 1.0]),
@@ -217,7 +219,7 @@ class PPOUpdate:
             progress: how much of the run is done, 0 to 1, for the schedules.
 
         Returns:
-            {name: number}: `TERMS` over the segment (`Policy.terms_rows`) after the last epoch, beta, and the step size; the mean over ranks.
+            {name: number}: `TERMS` over the segment (`Policy.metrics_rows`) after the last epoch, beta, and the step size; the mean over ranks.
         """
         s = self.settings
         stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
@@ -228,12 +230,12 @@ class PPOUpdate:
         newest, minibatch_terms = dict(seg), []
         for epoch in range(s.optim_epochs if self.one_by_one else 1):
             if s.recompute_adv and epoch > 0:
-                self.evaluate.values_again(newest)
+                self.evaluate.recompute_values(newest)
                 add_vtarg_and_adv(newest, s.gamma, s.lam)
                 batch = self._batch(newest, valid) | {
                     "vpred": batch["vpred"]
                 }  # of the policy that acted, from which `vf_clip` counts
-            indices, weights = plan_minibatches(
+            indices, weights = shuffle_into_minibatches(
                 rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count
             )
             terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room, count, epoch)
@@ -253,7 +255,8 @@ class PPOUpdate:
 
     def _sample(self, batch):
         every = max(
-            1, self.settings.timesteps_per_actorbatch // (self.pi.terms_rows or self.settings.timesteps_per_actorbatch)
+            1,
+            self.settings.timesteps_per_actorbatch // (self.pi.metrics_rows or self.settings.timesteps_per_actorbatch),
         )
         return {name: x[::every] for name, x in batch.items()}
 

@@ -6,17 +6,17 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import TRPOSettings
 from baselines_ppo.objectives import probability_ratio, unclipped_surrogate
-from baselines_ppo.value_fit import ValueFit, split_variables
+from baselines_ppo.value_fit import ValueFunctionFitter, split_variables
 from common.compilation import Compiled
 from common.diagnostics import minibatch_bisect
 from common.mpi_adam import get_flat, set_from_flat
 from common.optim.conjugate_gradient import conjugate_gradient
 from common.rollouts.advantages import add_vtarg_and_adv, standardise
 from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 
 MAX_HALVINGS = 10  # of a step, before none is made
 TERMS = ("the objective", "the surrogate", "the KL", "the entropy")  # the last that is not finite is where it begins
@@ -49,7 +49,7 @@ def learn(
         env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as `pposgd_simple.learn` has them.
         timesteps_per_batch: steps of a segment, per rank, over its environments.
         max_kl, cg_iters, gamma, lam, entcoeff, cg_damping, vf_stepsize, vf_iters: see `TRPOSettings`.
-        options: further fields of `TRPOSettings`: cg_stride, vf_batchsize, scale_returns, bootstrap_time_limits; and `learner.RUN_OPTIONS`.
+        options: further fields of `TRPOSettings`: cg_stride, vf_batchsize, scale_returns, bootstrap_time_limits; and `learner.RunOptions`.
 
     Returns:
         pi, trained.
@@ -68,8 +68,8 @@ def learn(
         "vf_stepsize": vf_stepsize,
         "vf_iters": vf_iters,
     }
-    limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
-    learner = Learner(TRPOSettings, given, options, limits, env, policy_fn, seed, callback)
+    limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
+    learner = AlgorithmSetup(TRPOSettings, given, options, limits, env, policy_fn, seed, callback)
     update = TRPOUpdate(learner)
     with learner.training(update) as training:
         for _ in training.iterations():
@@ -86,14 +86,14 @@ class TRPOUpdate:
     """Maximise mean(r A) subject to mean KL(pi_old || pi) <= max_kl; fit the value function.
 
     Args:
-        learner: the `Learner`.
+        learner: the `AlgorithmSetup`.
     """
 
     def __init__(self, learner):
         self.pi, self.settings, self.comm, self.evaluate = learner.pi, learner.settings, learner.comm, learner.evaluate
         self.variables, _ = split_variables(self.pi)
         s = self.settings
-        self.value_fit = ValueFit(learner, s.vf_stepsize, s.vf_iters, s.vf_batchsize) if s.vf_iters else None
+        self.value_fit = ValueFunctionFitter(learner, s.vf_stepsize, s.vf_iters, s.vf_batchsize) if s.vf_iters else None
         self._gradient, self._product, self._objective = (
             Compiled(graph, self.pi.xla, self._shared(graph.__name__))
             for graph in (self._gradient_graph, self._product_graph, self._objective_graph)
@@ -121,7 +121,7 @@ class TRPOUpdate:
 
     def compile_ahead(self):
         """Functions () -> None that compile ahead of the first segment; nothing moves."""
-        batch = self.evaluate.blank_batch()
+        batch = self.evaluate.dummy_batch()
         own = (functools.partial(self._compile_step, batch),)
         return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
@@ -212,7 +212,7 @@ class TRPOUpdate:
         def error(what):
             rows = batch | {"weights": tensors[1].numpy(), "rows": np.arange(len(valid), dtype=np.int32)}
             facts = {"minibatch": "the whole segment", "terms": dict(zip(TERMS, before.tolist()))}
-            return minibatch_bisect.of_all_ranks(
+            return minibatch_bisect.collective_nonfinite_error(
                 comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts
             )
 

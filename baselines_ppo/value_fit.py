@@ -6,8 +6,8 @@ import tensorflow as tf
 from baselines_ppo.objectives import value_loss
 from common.errors import UserError
 from common.mpi_adam import MpiAdam
-from common.optim.minibatch_optimizer import MinibatchDescent
-from common.optim.minibatches import minibatches_per_epoch, plan_minibatches
+from common.optim.minibatch_optimizer import MinibatchOptimizer
+from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
 
 
 def split_variables(pi):
@@ -37,7 +37,7 @@ def value_variables(pi):
     return variables
 
 
-def value_factors(pi, factor):
+def value_lr_multipliers(pi, factor):
     """[variables] `factor` for each trainable variable that V alone depends on, 1 for the others.
 
     Raises:
@@ -48,7 +48,7 @@ def value_factors(pi, factor):
 
 
 def fit_losses(pi):
-    """(V(s) - V_targ)^2 of a minibatch: a function as `MinibatchDescent` takes it."""
+    """(V(s) - V_targ)^2 of a minibatch: a function as `MinibatchOptimizer` takes it."""
 
     def losses(batch, weights, scalars):
         loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
@@ -57,11 +57,11 @@ def fit_losses(pi):
     return losses
 
 
-class ValueFit:
+class ValueFunctionFitter:
     """Minibatch Adam on (V(s) - V_targ)^2 over all ranks.
 
     Args:
-        learner: the `Learner`.
+        learner: the `AlgorithmSetup`.
         stepsize: Adam's.
         iters: passes over a segment.
         batch_size: rows of a minibatch of one rank.
@@ -79,14 +79,14 @@ class ValueFit:
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
         strategy = learner.strategy("value", self.adam.size, batch_size)
 
-        self.descent = MinibatchDescent(
+        self.descent = MinibatchOptimizer(
             fit_losses(pi),
             ("loss_vf_loss",),
             self.adam,
             None,
             pi.xla,
             strategy,
-            pi.minibatch_parts,
+            pi.num_microbatches,
             pi.shared("value fit", fit_losses),
         )
 
@@ -103,7 +103,7 @@ class ValueFit:
         """Fit V to `batch`'s "ret" [N] at "x" [N, ...], the rows that `valid` [N] says; N is the same on all ranks. Returns the mean loss
         of the last pass, each minibatch before its step."""
         count = self.comm.minimum(minibatches_per_epoch(valid, self.batch_size))
-        indices, weights = plan_minibatches(rng, valid, self.batch_size, self.iters, count)
+        indices, weights = shuffle_into_minibatches(rng, valid, self.batch_size, self.iters, count)
         terms = self.descent.sweep(
             {name: batch[name] for name in ("x", "ret")},
             indices,

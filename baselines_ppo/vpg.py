@@ -10,14 +10,14 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import VPGSettings
 from baselines_ppo.objectives import policy_gradient, value_loss
-from baselines_ppo.value_fit import ValueFit, split_variables
+from baselines_ppo.value_fit import ValueFunctionFitter, split_variables
 from common.mpi_adam import MpiAdam
-from common.optim.minibatch_optimizer import MinibatchDescent
+from common.optim.minibatch_optimizer import MinibatchOptimizer
 from common.rollouts.advantages import add_vtarg_and_adv, episode_returns, gae, standardise
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 
 TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent")
 
@@ -45,7 +45,7 @@ def learn(
         env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as `pposgd_simple.learn` has them.
         timesteps_per_actorbatch: steps of a segment, per rank, over its environments; with whole episodes the least number of them.
         gamma, lam, entcoeff, optim_stepsize: see `VPGSettings`.
-        options: further fields of `VPGSettings`: whole_episodes, baseline, reward_to_go, vf_iters, ...; and `learner.RUN_OPTIONS`.
+        options: further fields of `VPGSettings`: whole_episodes, baseline, reward_to_go, vf_iters, ...; and `learner.RunOptions`.
 
     Returns:
         pi, trained.
@@ -60,8 +60,8 @@ def learn(
         "entcoeff": entcoeff,
         "optim_stepsize": optim_stepsize,
     }
-    limits = Limits(max_timesteps, max_episodes, max_iters, max_seconds)
-    learner = Learner(VPGSettings, given, options, limits, env, policy_fn, seed, callback)
+    limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
+    learner = AlgorithmSetup(VPGSettings, given, options, limits, env, policy_fn, seed, callback)
     update = VPGUpdate(learner)
     with learner.training(update) as training:
         for _ in training.iterations():
@@ -121,7 +121,7 @@ class VPGUpdate:
     """One step along the policy gradient, and the value function fitted: in that step, or apart.
 
     Args:
-        learner: the `Learner`.
+        learner: the `AlgorithmSetup`.
     """
 
     def __init__(self, learner):
@@ -134,18 +134,18 @@ class VPGUpdate:
         )
         strategy = learner.strategy("policy and value" if joint else "policy", self.adam.size, self.horizon)
         shared = pi.shared(settings, functools.partial(vpg_losses, settings=settings, joint=joint))
-        self.descent = MinibatchDescent(
+        self.descent = MinibatchOptimizer(
             vpg_losses(pi, settings, joint),
             TERMS,
             self.adam,
             settings.max_grad_norm,
             pi.xla,
             strategy,
-            pi.minibatch_parts,
+            pi.num_microbatches,
             shared,
         )
         self.value_fit = (
-            ValueFit(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize)
+            ValueFunctionFitter(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize)
             if valued and not joint
             else None
         )
@@ -156,7 +156,7 @@ class VPGUpdate:
 
     def compile_ahead(self):
         """Functions () -> None that compile ahead of the first segment; nothing moves."""
-        batch = self.evaluate.blank_batch()
+        batch = self.evaluate.dummy_batch()
         own = (
             functools.partial(self.descent.compile_sweep, batch, self.horizon, [], 1),
             functools.partial(self.descent.compile_evaluate, batch, []),

@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.factors import blocks_of
+from common.factors import group_logits
 from common.policies.networks import TensorFlowOperators
-from common.policies.space_serialization import in_one_line
+from common.policies.space_serialization import describe_space
 from common.runtime.tf_import import import_tfd
 
 MAX_FACTORS = 10_000  # of a MultiDiscrete
@@ -256,7 +256,7 @@ class MultiCategoricalPdType(PdType):
         super().__init__(space)
         self.sizes, self.starts = space.nvec.ravel().astype(int), space.start.ravel().astype(np.int32)
         self.ends = np.cumsum(self.sizes)
-        self.blocks = blocks_of(self.ends, self.sizes)
+        self.blocks = group_logits(self.ends, self.sizes)
         self.order = np.argsort(np.concatenate([block.numbers for block in self.blocks])).astype(
             np.int32
         )  # from block after block to the space's own
@@ -330,7 +330,7 @@ def make_pdtype(space):
     Raises:
         UserError: for any other space, an empty one, or a Box of integers.
     """
-    shown = in_one_line(space)
+    shown = describe_space(space)
     if isinstance(space, (gym.spaces.Box, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)) and 0 in space.shape:
         raise UserError(f"action space {shown} has no entries; an action needs at least one number")
     if isinstance(space, gym.spaces.Box):

@@ -1,15 +1,15 @@
 """The errors a user can cause, what may go wrong in the middle of a run, and how a run is asked to stop."""
 
-from common.hints import GO_ON
+from common.hints import RESUME_HINT
 
-ONE_SIGNAL = 0.5  # seconds; `timeout`, batch systems and shells send theirs to the process and to its group, which is not to ask twice
+SIGNAL_DEBOUNCE_SECONDS = 0.5  # seconds; `timeout`, batch systems and shells send theirs to the process and to its group, which is not to ask twice
 
 
 class UserError(ValueError):
     """A wrong setting or file. Its text is one line: the value, the limit, the fix. The command line exits with 2."""
 
 
-class Unreadable(UserError):
+class UnreadableFileError(UserError):
     """A file that cannot be read here and now, or that another version wrote: it may be whole, and nothing shall take its place."""
 
 
@@ -33,7 +33,7 @@ class Interrupted(KeyboardInterrupt):
         self.pi = pi
 
 
-class EnvironmentFault(RuntimeError):
+class EnvError(RuntimeError):
     """An environment that has raised something, died, or returned what nothing can be learned from. The command line exits with 1.
 
     Its text is one line: which environment, what, when, the fix. Whoever knows one of the attributes fills it in as the error passes.
@@ -51,7 +51,7 @@ class EnvironmentFault(RuntimeError):
         trace: the traceback of what was raised, lines of text; None where nothing was.
     """
 
-    def __init__(self, what, fix=f"nothing can be learned from it: mend the environment, then {GO_ON}"):
+    def __init__(self, what, fix=f"nothing can be learned from it: mend the environment, then {RESUME_HINT}"):
         super().__init__(what, fix)
         self.what, self.fix = what, fix
         self.who = self.environment = self.env_id = self.when = self.iteration = self.trace = None
@@ -65,7 +65,7 @@ class EnvironmentFault(RuntimeError):
         return " ".join(text.split())
 
 
-class NotFinite(FloatingPointError):
+class NonFiniteError(FloatingPointError):
     """A loss, a gradient, a parameter or an action that is not finite. The command line exits with 1.
 
     Its text is one line: what it was and where, the fix, and where the post-mortem is.

@@ -26,7 +26,7 @@ class Block:
         return found if self.real.all() else ops.where(self.real, found, nothing)
 
 
-def blocks_of(ends, sizes):
+def group_logits(ends, sizes):
     """The `Block`s of a product: each factor stands with others that are not much smaller, so that what is filled up does not count.
 
     Args:

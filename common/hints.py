@@ -1,13 +1,13 @@
 """What messages advise, in the words of a caller of `learn`, and what the command line says instead.
 
-Whoever raises an error writes the advice of this page for `learn`. `baselines_ppo.cli.parser.complaint` and `Job` put the command line's words in its place
+Whoever raises an error writes the advice of this page for `learn`. `baselines_ppo.cli.parser.format_error` and `Job` put the command line's words in its place
 (`in_flags`), so that nobody below them has to know who asked.
 """
 
 TAKEN = "already holds a run; choose another run_dir"
 OTHER_RUN_DIR = "choose another run_dir"
 OTHER_SWEEP_DIR = "choose another sweep_dir"
-GO_ON = "start again, from a checkpoint by load_path if there is one"
+RESUME_HINT = "start again, from a checkpoint by load_path if there is one"
 FROM_POLICY = "start a new run from its policy, by load_path"
 LAST = "start again from the last checkpoint by load_path"
 STALLED = "checkpoints are whole: start again from one by load_path, or with a longer timeout of the heartbeat if this is no fault"
@@ -23,7 +23,7 @@ IN_FLAGS = {
     TAKEN: "already holds a run; go on with it by --resume, or choose another --run-dir",  # before the next, which is a part of it
     OTHER_RUN_DIR: "choose another --run-dir",
     OTHER_SWEEP_DIR: "choose another --sweep-dir",
-    GO_ON: "go on by --resume",
+    RESUME_HINT: "go on by --resume",
     FROM_POLICY: "start a new run from its policy, by --load-path",
     LAST: "go on from the last checkpoint by --resume",
     STALLED: "checkpoints are whole: go on with --resume auto, or with a longer --stall-timeout if this is no fault",

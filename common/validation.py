@@ -15,7 +15,7 @@ from common.runtime import os_features
 
 MAX_JSON = 1 << 20  # bytes of a file of settings; a run's own config.json has some 5,000
 LONGEST_SHOWN = 200
-BIGGEST = 2**63 - 1  # what counts are stored as
+INT64_MAX = 2**63 - 1  # what counts are stored as
 # how files begin that are taken for text in UTF-8 and are none
 FOREIGN = {
     b"\xff\xfe": "text in UTF-16; save it as UTF-8",
@@ -27,7 +27,7 @@ _repr = reprlib.Repr()
 _repr.maxstring, _repr.maxother, _repr.maxlevel = 80, 80, 3
 
 
-def in_brief(text):
+def truncate(text):
     """A text on one line, and not too long: for errors."""
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
@@ -36,21 +36,21 @@ def in_brief(text):
 def shown(x):
     """Any value in brief and without control characters, also one whose repr raises."""
     try:
-        return in_brief(_repr.repr(x))
+        return truncate(_repr.repr(x))
     except Exception:  # reprlib goes by a class's name, and takes any `array` or `deque` for the library's own
         return f"<{type(x).__name__}>"
 
 
-def whole(name, x, low=0, high=BIGGEST):
+def whole(name, x, low=0, high=INT64_MAX):
     """`x` as an int. UserError unless it is a whole number from `low` to `high`; neither True nor 3.0 is one."""
     if isinstance(x, bool) or not isinstance(x, numbers.Integral) or not low <= x <= high:
-        most = high != BIGGEST or isinstance(x, numbers.Integral) and x > high
-        limits = (f" of {low:,} or more" if low > -BIGGEST else "") + (f", {high:,} at the most" if most else "")
+        most = high != INT64_MAX or isinstance(x, numbers.Integral) and x > high
+        limits = (f" of {low:,} or more" if low > -INT64_MAX else "") + (f", {high:,} at the most" if most else "")
         raise UserError(f"{name}={shown(x)} cannot be; give a whole number{limits}")
     return int(x)
 
 
-def whole_argument(name, x, low=0, high=BIGGEST):
+def whole_argument(name, x, low=0, high=INT64_MAX):
     """`x`, an argument of a function, as an int. UserError unless it is a whole number from `low` to `high`, of any type of number: 1e6 is one.
 
     Files, which the product has written, hold ints alone: `whole`.
@@ -85,21 +85,21 @@ def above(name, x, low, high=math.inf):
     return float(x)
 
 
-def truth(name, x):
+def check_bool(name, x):
     """`x` as a bool. UserError unless it is True or False, also NumPy's."""
     if not isinstance(x, bool) and not ("numpy" in sys.modules and isinstance(x, sys.modules["numpy"].bool_)):
         raise UserError(f"{name}={shown(x)} cannot be; give true or false")
     return bool(x)
 
 
-def one_of(name, x, choices):
+def check_choice(name, x, choices):
     """`x`. UserError unless it is one of `choices`, texts."""
     if not isinstance(x, str) or x not in choices:
         raise UserError(f"{name}={shown(x)} cannot be; choose one of {', '.join(choices)}")
     return x
 
 
-def check_shared_out(name, steps, num_envs):
+def check_divisible(name, steps, num_envs):
     """Raises UserError unless a segment of `steps` steps is as long in each of `num_envs` environments."""
     if steps < num_envs or steps % num_envs:
         raise UserError(
@@ -128,7 +128,7 @@ def about(source):
         raise error if str(source) in str(error) else UserError(f"{source}: {error}") from error
 
 
-def check_room(size, what):
+def check_memory(size, what):
     """Raises UserError if `size` bytes, which `what` needs, are more than this machine's memory, or than this process may have."""
     room = os_features.memory()
     if room is not None and size > room:

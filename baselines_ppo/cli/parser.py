@@ -300,7 +300,7 @@ def algorithm_fields():
     return found
 
 
-def shown_default(name, default):
+def format_default(name, default):
     """A setting's default, and the presets that have another."""
     others = {}
     for preset, one in PRESETS.items():
@@ -346,10 +346,10 @@ def build_parser():
                     if len(set(defaults.values())) == 1
                     else ", ".join(f"{alg}: {value}" for alg, value in defaults.items())
                 )
-            _add(group, name, one.type, one.metadata["doc"], shown_default(name, default), one.metadata["choices"])
+            _add(group, name, one.type, one.metadata["doc"], format_default(name, default), one.metadata["choices"])
     group = parser.add_argument_group("policy")
     for name, (kind, doc) in POLICY_SETTINGS.items():
-        _add(group, name, kind, doc, shown_default(name, None))
+        _add(group, name, kind, doc, format_default(name, None))
     group = parser.add_argument_group("go on, or watch")
     group.add_argument(
         "--resume",
@@ -419,12 +419,12 @@ def parse(argv):
     return typed, args
 
 
-def complaint(error, program="run.py"):
+def format_error(error, program="run.py"):
     """An error in one line, in the words of the command line."""
     return f"{program}: error: {in_flags(' '.join(str(error).split()))}"
 
 
-def complain(error, program="run.py"):
+def print_error(error, program="run.py"):
     """Print an error in one line, for exit status 2."""
     with contextlib.suppress(OSError):  # the exit status still tells it where a full disk keeps what is said
-        print(complaint(error, program), file=sys.stderr, flush=True)
+        print(format_error(error, program), file=sys.stderr, flush=True)

@@ -8,14 +8,14 @@ from typing import get_args
 
 from baselines_ppo.cli.parser import POLICY_DEFAULTS, POLICY_SETTINGS, RunSettings, build_parser, setting_names
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import LIMITS, in_total, with_defaults
+from baselines_ppo.config.resolve import STOP_SETTINGS, fill_missing_settings, to_total_counts
 from baselines_ppo.config.settings import ALGORITHMS, OLDER_CNN
 from common.errors import UserError
 from common.validation import read_json, shown, whole
 
 CONFIG_FORMAT = "baselines_ppo.config"
 LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
-OF_LEARN = (
+PYTHON_RUN_HINT = (
     "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
 )
 OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
@@ -29,7 +29,7 @@ NAMES = {
 }  # settings that may be left out, and cannot be "none"
 
 
-def typed_from(path, typed, ranks):
+def load_overrides(path, typed, ranks):
     """What was typed, over the settings in a file: `--config`.
 
     A run's own `config.json` gives its settings exactly, on as many ranks and where neither preset, algorithm nor `batch` is typed; else it gives what
@@ -44,13 +44,13 @@ def typed_from(path, typed, ranks):
     source = f"--config {path}"
     config = read_json(path, source)
     if config.get("format") == LEARN_FORMAT:
-        raise UserError(f"{source}: its run {OF_LEARN}")
+        raise UserError(f"{source}: its run {PYTHON_RUN_HINT}")
     if config.get("format") == CONFIG_FORMAT:
         checked_config(config, source)
         before = {name: value for name, value in config["typed"].items() if name not in OWN}
         given = before = checked(before, source)
         if config["ranks"] == ranks and not {"preset", "alg", "batch"} & typed.keys():
-            given = its_own(config["settings"], ranks, source)
+            given = exact_settings_of_run(config["settings"], ranks, source)
             if "stagger" not in before and (typed.get("bootstrap_time_limits") is False or typed.get("whole_episodes")):
                 given.pop("stagger", None)  # its preset's, which is left out where what is typed now forbids it
     else:
@@ -59,7 +59,7 @@ def typed_from(path, typed, ranks):
             {name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}, source
         )
     left_out = {
-        *(LIMITS if any(limit in typed for limit in LIMITS) else ()),
+        *(STOP_SETTINGS if any(limit in typed for limit in STOP_SETTINGS) else ()),
         *(POLICY_SETTINGS if "policy" in typed else ()),
     }
     return tuple(
@@ -67,7 +67,7 @@ def typed_from(path, typed, ranks):
     )
 
 
-def its_own(settings, ranks, source):
+def exact_settings_of_run(settings, ranks, source):
     """A run's settings, of its `config.json`, as they would be typed on as many ranks."""
     given = checked(
         {
@@ -83,7 +83,11 @@ def its_own(settings, ranks, source):
         given.get("preset")
     ):  # a policy's setting that did not exist when the run was started is not as the preset has it now
         given = {name: POLICY_DEFAULTS[name] for name in preset.policy.get(given.get("policy"), ())} | given
-    return in_total(with_defaults(given), ranks) if {"alg", "batch"} <= given.keys() else given | {"batch": "per-rank"}
+    return (
+        to_total_counts(fill_missing_settings(given), ranks)
+        if {"alg", "batch"} <= given.keys()
+        else given | {"batch": "per-rank"}
+    )
 
 
 def checked_config(config, source):

@@ -171,6 +171,6 @@ def default_preset(alg, kind, env_id):
     return kind if kind in PRESETS else "mujoco"
 
 
-def share_out(total, ranks, multiple=1):
+def split_over_ranks(total, ranks, multiple=1):
     """One rank's part of a total: at least `multiple`, and a multiple of it."""
     return max(total // ranks // multiple, 1) * multiple

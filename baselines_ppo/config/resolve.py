@@ -3,16 +3,16 @@
 from dataclasses import fields
 
 from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings
-from baselines_ppo.config.presets import PRESETS, default_preset, share_out
+from baselines_ppo.config.presets import PRESETS, default_preset, split_over_ranks
 from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 from common.validation import number
 
-LIMITS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
+STOP_SETTINGS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
-MAY_CHANGE = (
-    *LIMITS,
+RESUME_FREE = (
+    *STOP_SETTINGS,
     "run_dir",
     "log_interval",
     "save_policy",
@@ -39,7 +39,7 @@ MLP_ONLY = (
 CNN_ONLY = ("kind", "channels")
 
 
-def settings_for(typed, ranks, cores):
+def resolve_for_env(typed, ranks, cores):
     """`resolve`d settings, after a look at the environment; `cores` are one rank's."""
     import gymnasium as gym
 
@@ -53,10 +53,10 @@ def settings_for(typed, ranks, cores):
         probe = make_env(typed["env"], env_kwargs=typed.get("env_kwargs"))
         image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
         probe.close()
-    return over_cores(resolve(typed, ranks, kind, typed["env"], image), cores)
+    return assign_cores(resolve(typed, ranks, kind, typed["env"], image), cores)
 
 
-def over_cores(settings, cores):
+def assign_cores(settings, cores):
     """Settings with the processes and threads that step a rank's environments, where nobody has said how many; `cores` are one rank's."""
     from common.envs.factory import kind_of
 
@@ -99,16 +99,16 @@ def resolve(typed, ranks, kind, env_id, image):
     run_settings["stagger"] = preset.stagger
     run_settings["batch"] = "per-rank" if preset.per_rank else "total"
     run_settings |= {key: value for key, value in typed.items() if key in run_settings}
-    if not any(key in typed for key in LIMITS):
+    if not any(key in typed for key in STOP_SETTINGS):
         run_settings["num_timesteps"] = preset.num_timesteps
     check_run_settings(run_settings)
     if run_settings["num_envs"] is None:
-        run_settings["num_envs"] = preset.num_envs if preset.per_rank else share_out(preset.num_envs, ranks)
+        run_settings["num_envs"] = preset.num_envs if preset.per_rank else split_over_ranks(preset.num_envs, ranks)
     learn_settings = resolve_algorithm(
         typed, alg, preset, run_settings["batch"] == "total", ranks, run_settings["num_envs"]
     )
     ALGORITHMS[alg](**learn_settings).check_with(limits_of(run_settings))
-    if run_settings["stagger"] and (why := why_not_stagger(learn_settings)):
+    if run_settings["stagger"] and (why := stagger_conflict(learn_settings)):
         if "stagger" in typed:
             raise UserError(f"--stagger with {why[0]} cannot be: {why[1]}; give --stagger false")
         run_settings["stagger"] = False
@@ -117,7 +117,7 @@ def resolve(typed, ranks, kind, env_id, image):
     return run_settings | learn_settings | {"policy_settings": policy_settings}
 
 
-def why_not_stagger(settings):
+def stagger_conflict(settings):
     """(setting, why no episode may be ended early with it) of an algorithm's settings, {name: value}; None if one may."""
     if settings.get("whole_episodes"):
         return "whole_episodes=True", "an episode that is ended early is not whole"
@@ -126,7 +126,7 @@ def why_not_stagger(settings):
     return None
 
 
-def without_effect(settings, typed):
+def unused_settings(settings, typed):
     """[(setting, what it would take)] of what is typed and changes nothing beside the other settings, {name: value}."""
     policy, valued = settings["policy_settings"], settings.get("baseline", "value") == "value"
     apart, adaptive = valued and settings.get("vf_iters", 1) > 0, settings.get("objective") == "adaptive_kl"
@@ -175,8 +175,8 @@ def check_policy_names(names, policy):
 
 
 def limits_of(settings):
-    """A run's `Limits`. UserError, by the command line's names, if they cannot be."""
-    limits = Limits(*(settings[key] or 0 for key in LIMITS))
+    """A run's `StopCriteria`. UserError, by the command line's names, if they cannot be."""
+    limits = StopCriteria(*(settings[key] or 0 for key in STOP_SETTINGS))
     try:
         limits.check()
     except UserError as error:
@@ -198,7 +198,7 @@ def how_far(settings, ranks, counters):
     ]  # as LIMITS
     if limits.progress(*done) >= 1:
         name, had, what = next(
-            one for one in zip(LIMITS, done, ("steps", "episodes", "iterations", "seconds")) if settings[one[0]]
+            one for one in zip(STOP_SETTINGS, done, ("steps", "episodes", "iterations", "seconds")) if settings[one[0]]
         )
         return [
             f"resume: nothing is left to do: the run has had {had:,.0f} {what}, and --{name.replace('_', '-')} is {settings[name]:,}; give more"
@@ -231,9 +231,9 @@ def resolve_algorithm(typed, alg, preset, total, ranks, num_envs):
     cls(**settings).check()  # as typed, before it is shared out
     if total:
         steps, rows = cls.counts()
-        settings[steps] = share_out(settings[steps], ranks, num_envs)
+        settings[steps] = split_over_ranks(settings[steps], ranks, num_envs)
         if settings[rows] is not None:
-            settings[rows] = min(share_out(settings[rows], ranks), settings[steps])
+            settings[rows] = min(split_over_ranks(settings[rows], ranks), settings[steps])
         cls(**settings).check()
     cls(**settings).check_for(num_envs)
     return settings
@@ -252,7 +252,7 @@ def resumed_settings(typed, before, ranks, path):
 
     Args:
         typed: what is typed now.
-        before: the run's, from its `config.json`, counts per rank, with every name (`with_defaults`).
+        before: the run's, from its `config.json`, counts per rank, with every name (`fill_missing_settings`).
 
     Raises:
         UserError: if something else is typed than the run was started with.
@@ -260,36 +260,36 @@ def resumed_settings(typed, before, ranks, path):
     own = before | before["policy_settings"]
     for key, value in typed.items():
         now, then = per_rank(key, value, before, ranks), own.get(key)
-        if key not in MAY_CHANGE and now != then:
+        if key not in RESUME_FREE and now != then:
             shared = "" if now == value else f", {now!r} per rank"
             raise UserError(
                 f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run"
             )
     limits = (
-        {one.name: one.default for one in fields(RunSettings) if one.name in LIMITS}
-        if any(limit in typed for limit in LIMITS)
+        {one.name: one.default for one in fields(RunSettings) if one.name in STOP_SETTINGS}
+        if any(limit in typed for limit in STOP_SETTINGS)
         else {}
     )
-    return before | limits | {key: value for key, value in typed.items() if key in MAY_CHANGE}
+    return before | limits | {key: value for key, value in typed.items() if key in RESUME_FREE}
 
 
 def per_rank(key, value, before, ranks):
     """What a setting comes to on one rank that is typed for a run again: counts may be totals."""
     steps, rows = ALGORITHMS[before["alg"]].counts()
     if before["batch"] == "total" and key == steps:
-        return share_out(value, ranks, before["num_envs"])
+        return split_over_ranks(value, ranks, before["num_envs"])
     if before["batch"] == "total" and key == rows and value is not None:
-        return min(share_out(value, ranks), before[steps])
+        return min(split_over_ranks(value, ranks), before[steps])
     return value
 
 
-def in_total(settings, ranks):
+def to_total_counts(settings, ranks):
     """A run's settings, counts per rank, as they are typed: counts are totals where its batch is."""
     counts = ALGORITHMS[settings["alg"]].counts() if settings["batch"] == "total" else ()
     return settings | {name: settings[name] * ranks for name in counts if settings[name] is not None}
 
 
-def with_defaults(before):
+def fill_missing_settings(before):
     """A run's settings with those that it has no name for, which did not exist when it was started: as their defaults are, whatever its preset has now.
 
     Left out are those that a run finds out for itself, such as `env_threads`, and the policy's, which its class has.
@@ -298,23 +298,23 @@ def with_defaults(before):
     return run | {one.name: one.default for one in fields(ALGORITHMS[before["alg"]])} | before
 
 
-def go_on_with(before, typed):
+def merge_resume_overrides(before, typed):
     """What was typed for a run, with what is typed to go on with it: one limit replaces another."""
-    changed = {key: value for key, value in typed.items() if key in MAY_CHANGE}
+    changed = {key: value for key, value in typed.items() if key in RESUME_FREE}
     kept = {
         key: value
         for key, value in before.items()
-        if key not in LIMITS or not any(limit in changed for limit in LIMITS)
+        if key not in STOP_SETTINGS or not any(limit in changed for limit in STOP_SETTINGS)
     }
     return kept | changed
 
 
-def asked_anew(typed, before):
+def drop_unchanged_load_path(typed, before):
     """What is typed to go on with a run, without the load_path that was typed for it, too (`before`): where it started is decided."""
     return {name: value for name, value in typed.items() if name != "load_path" or value != before.get(name)}
 
 
-def check_asked_for(typed):
+def check_flag_combinations(typed):
     """Raises UserError if evaluations are described and none is asked for, or a film and no report, with which it is made."""
     if typed.get("film") and typed.get("report") is False:
         raise UserError("--film with --report false cannot be: the film is made with the report; leave one of them out")
@@ -324,7 +324,7 @@ def check_asked_for(typed):
         )
 
 
-def example_of_policy(settings):
+def build_probe_policy(settings):
     """A policy as it will be built. UserError if environment and policy do not fit, or no file could hold the policy, before anything is written."""
     from common.envs.factory import make_env
     from common.policies.files import check_describable

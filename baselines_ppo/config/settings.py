@@ -9,8 +9,16 @@ from typing import get_args
 
 from common.errors import UserError
 from common.hints import LIMIT_LINEAR
-from common.training.stopping import Limits
-from common.validation import BIGGEST, check_shared_out, number_argument, one_of, shown, truth, whole_argument
+from common.training.stopping import StopCriteria
+from common.validation import (
+    INT64_MAX,
+    check_bool,
+    check_choice,
+    check_divisible,
+    number_argument,
+    shown,
+    whole_argument,
+)
 
 # what a number may be -> (test, what to give instead)
 ALLOWED = {
@@ -22,7 +30,7 @@ ALLOWED = {
 
 
 # a field's type -> the value as Python's own; raises UserError unless it is of that type
-OF_TYPE = {int: lambda name, x: whole_argument(name, x, -BIGGEST), float: number_argument, bool: truth}
+OF_TYPE = {int: lambda name, x: whole_argument(name, x, -INT64_MAX), float: number_argument, bool: check_bool}
 SCHEDULES = {
     "optim_stepsize": "schedule",
     "clip_param": "clip_schedule",
@@ -75,7 +83,7 @@ class Settings:
         for one in fields(self):
             value, allowed, choices = getattr(self, one.name), one.metadata["allowed"], one.metadata["choices"]
             if choices:
-                one_of(one.name, value, choices)
+                check_choice(one.name, value, choices)
             optional = type(None) in get_args(one.type)
             if allowed and not (optional if value is None else ALLOWED[allowed][0](value)):
                 raise UserError(
@@ -88,7 +96,7 @@ class Settings:
                 f"{names[1]}={minibatch} is more than {names[0]}={segment}; make the minibatch smaller or the segment longer"
             )
 
-    def check_with(self, limits: Limits):
+    def check_with(self, limits: StopCriteria):
         """Raises UserError where settings and limits contradict each other."""
         limits.check()
         if "linear" in (getattr(self, name, None) for name in ("schedule", "clip_schedule")) and not (
@@ -99,7 +107,7 @@ class Settings:
     def check_for(self, num_envs):
         """Raises UserError if a segment cannot be shared out over a rank's environments."""
         name = self.counts()[0]
-        check_shared_out(name, getattr(self, name), num_envs)
+        check_divisible(name, getattr(self, name), num_envs)
 
     @classmethod
     def counts(cls):
@@ -110,8 +118,8 @@ class Settings:
 # objective -> its function in objectives.py, which needs TensorFlow; with a function there, a line here is all that a new one takes
 SURROGATES = {
     "clip": "clipped_surrogate",
-    "adaptive_kl": "penalised_surrogate",
-    "fixed_kl": "penalised_surrogate",
+    "adaptive_kl": "kl_penalised_surrogate",
+    "fixed_kl": "kl_penalised_surrogate",
     "unclipped": "unclipped_surrogate",
 }
 

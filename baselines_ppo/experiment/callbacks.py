@@ -7,7 +7,7 @@ from pathlib import Path
 from baselines_ppo.config.settings import ALGORITHMS
 from baselines_ppo.play.command import evaluate
 from common.diagnostics.crash_dump import first_not_finite
-from common.errors import EnvironmentFault, UserError
+from common.errors import EnvError, UserError
 from common.policies.files import BEST, read_best
 from common.seeding import EVALUATION, generator
 from common.storage.write_errors import writing
@@ -44,12 +44,12 @@ class Best:
         self.score = score
         with writing(self.path):
             if training.folder is not None:
-                training.folder.check_ours()
+                training.folder.verify_ownership()
             self.path.parent.mkdir(exist_ok=True)
         training.pi.save(self.path, score=score, timesteps=training.timesteps_so_far, **self.extra)
 
 
-class BestByReturn(Callback):
+class SaveBestCallback(Callback):
     """Keeps the policy with the highest EpRewMean, looked at whenever a checkpoint is written, and at the end.
 
     Args:
@@ -70,7 +70,7 @@ class BestByReturn(Callback):
             self.best.offer(training, sum(training.rewbuffer) / len(training.rewbuffer))
 
 
-class Evaluations(Callback):
+class EvalCallback(Callback):
     """Deterministic episodes on an environment of their own, every so many iterations and at the end: on rank 0, while the others sleep.
 
     What they are is decided by the run's seed alone, the same start states every time, so that scores compare; training's own randomness is not
@@ -117,7 +117,7 @@ class Evaluations(Callback):
             returns, lengths = evaluate(
                 training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat
             )
-        except EnvironmentFault as fault:
+        except EnvError as fault:
             fault.who = "the environment of --eval-every"
             raise
         self.logger.write(
@@ -143,7 +143,7 @@ class Evaluations(Callback):
         self.env = self.logger = None
 
 
-def too_seldom(settings, ranks):
+def interval_warnings(settings, ranks):
     """Lines on what a run on so many ranks will be over before: its first evaluation, its first histograms."""
     steps = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
     iterations = settings["max_iters"] or -(-(settings["num_timesteps"] or 0) // steps)

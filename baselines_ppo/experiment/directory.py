@@ -3,12 +3,12 @@
 import os
 import sys
 
-from baselines_ppo.train.resume import check_fits
+from baselines_ppo.train.resume import check_compatible
 from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, TAKEN
 from common.policies.files import read_best
-from common.runs.log_files import RunLogs
-from common.runs.run_directory import RunFolder
+from common.runs.log_files import RunLogFiles
+from common.runs.run_directory import RunDirectory
 from common.storage.paths import user_path
 
 
@@ -17,31 +17,31 @@ def runs_folder():
     return user_path(os.environ.get("BASELINES_PPO_RUNS") or "runs", "BASELINES_PPO_RUNS")
 
 
-def claim_folder(path, comm, resuming, keep):
+def acquire_run_directory(path, comm, resuming, keep):
     """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
     folder = None
 
     def claim():
         nonlocal folder
-        folder = RunFolder(path, keep)
+        folder = RunDirectory(path, keep)
         if warning := folder.claim():
             print(f"baselines_ppo: {warning}", file=sys.stderr, flush=True)
         if not resuming and folder.read_config() is not None:
             raise UserError(f"run directory {path} {TAKEN}")
-        if not resuming and (names := folder.leftovers()):
+        if not resuming and (names := folder.stale_files()):
             raise UserError(
                 f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}"
             )
         read_best(path)  # refuses it, too, while nothing has been touched
 
-    comm.from_root(claim)
+    comm.run_on_root(claim)
     if folder is None:
-        folder = RunFolder(path)
+        folder = RunDirectory(path)
         folder.check_writable()
     return folder
 
 
-def go_back(folder, comm, exact, pi):
+def rewind_to_checkpoint(folder, comm, exact, pi):
     """Take a run's folder back to the checkpoint that it goes on from, on all ranks; returns the checkpoint, or None if there is none yet.
 
     Args:
@@ -50,20 +50,20 @@ def go_back(folder, comm, exact, pi):
     """
     checkpoint = choose(folder, comm, exact)
     if checkpoint is not None:
-        check_fits(checkpoint, pi, comm.size)
-    sizes, logs = checkpoint[1]["logs"][comm.rank] if checkpoint else {}, RunLogs(folder.path, comm.rank)
+        check_compatible(checkpoint, pi, comm.size)
+    sizes, logs = checkpoint[1]["logs"][comm.rank] if checkpoint else {}, RunLogFiles(folder.path, comm.rank)
     missing = sum(comm.gather(logs.check(sizes)), [])  # and all have read
     if comm.rank == 0:
         if missing:
             print(f"run.py: {', '.join(missing)}: the run goes on without these rows", file=sys.stderr, flush=True)
-        folder.forget_after(checkpoint[2] if checkpoint else None)
+        folder.discard_after(checkpoint[2] if checkpoint else None)
     comm.barrier()  # only then: were this to end between the two, a newer checkpoint would find logs that are shorter than it knows
     logs.cut(sizes)
     return checkpoint
 
 
 def choose(folder, comm, exact):
-    """The checkpoint (`RunFolder.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
+    """The checkpoint (`RunDirectory.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
     did some seconds ago."""
 
     def latest():
@@ -74,4 +74,4 @@ def choose(folder, comm, exact):
             )
         return checkpoint
 
-    return comm.from_root(latest)
+    return comm.run_on_root(latest)

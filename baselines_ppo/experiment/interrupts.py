@@ -5,21 +5,21 @@ import signal
 import threading
 import time
 
-from common.errors import ONE_SIGNAL, Interrupted
+from common.errors import SIGNAL_DEBOUNCE_SECONDS, Interrupted
 from common.loggers.console import say
 
-INTERRUPTED = "interrupted"  # why a `Training` stops, on all ranks
+INTERRUPTED = "interrupted"  # why a `TrainingLoop` stops, on all ranks
 STOPPING = "stopping: learn will finish its iteration; once more, and it ends at once"
 
 
 class CtrlC:
-    """A context in which the first SIGINT asks a training to stop; one that comes later than `ONE_SIGNAL` ends it at once, by KeyboardInterrupt.
+    """A context in which the first SIGINT asks a training to stop; one that comes later than `SIGNAL_DEBOUNCE_SECONDS` ends it at once, by KeyboardInterrupt.
 
     Only where Python's own handler would be called, which raises KeyboardInterrupt wherever it is: one of the user's, or of the command line, stays as it
     is. So it does outside the main thread, which alone sets handlers. A `learn` in the callback of another has it in turn.
 
     Args:
-        training: the `Training`.
+        training: the `TrainingLoop`.
 
     Attributes:
         asked: whether there was one.
@@ -38,7 +38,7 @@ class CtrlC:
     def note(self, number, frame):
         """The handler."""
         if self.asked:
-            if time.monotonic() - self.first > ONE_SIGNAL:
+            if time.monotonic() - self.first > SIGNAL_DEBOUNCE_SECONDS:
                 signal.default_int_handler(number, frame)
             return
         self.asked, self.first = True, time.monotonic()
@@ -54,7 +54,7 @@ class CtrlC:
 
 @contextlib.contextmanager
 def in_good_order(training, context):
-    """A block in which a `Training` goes on, inside another `context` of it, which writes what there is to write.
+    """A block in which a `TrainingLoop` goes on, inside another `context` of it, which writes what there is to write.
 
     Raises:
         Interrupted: behind that, if Ctrl-C has ended it.

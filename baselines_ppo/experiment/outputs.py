@@ -8,7 +8,7 @@ import sys
 
 from baselines_ppo.cli.command_lines import play_command, report_command, resume_command
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import MAY_CHANGE, how_far, why_not_stagger, without_effect
+from baselines_ppo.config.resolve import RESUME_FREE, how_far, stagger_conflict, unused_settings
 from baselines_ppo.config.settings import ALGORITHMS
 from common.distributed import communicator
 from common.errors import UserError
@@ -41,9 +41,9 @@ def versions():
     return found
 
 
-def announce(settings, typed, comm, previous, checkpoint, passed_over):
+def print_run_header(settings, typed, comm, previous, checkpoint, skipped_checkpoints):
     """Say what is about to happen, in a few lines."""
-    from baselines_ppo.experiment.callbacks import too_seldom
+    from baselines_ppo.experiment.callbacks import interval_warnings
 
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     steps, rows = ALGORITHMS[settings["alg"]].counts()
@@ -64,19 +64,19 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
         PRESETS[settings["preset"]].stagger
         and not settings["stagger"]
         and "stagger" not in typed
-        and (why := why_not_stagger(settings))
+        and (why := stagger_conflict(settings))
     ):
         print(f"preset {settings['preset']} would end first episodes early (--stagger); not with {why[0]}: {why[1]}")
-    for name, what in without_effect(settings, typed):
+    for name, what in unused_settings(settings, typed):
         print(f"{name} changes nothing here: it takes {what}")
-    for line in too_seldom(settings, comm.size):
+    for line in interval_warnings(settings, comm.size):
         print(line)
     if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
         print(
             "one step a segment: its only advantage is 0 once it is standardised, so the policy learns nothing; make segments longer"
         )
     if previous is not None:
-        for path, wrong in passed_over.items():
+        for path, wrong in skipped_checkpoints.items():
             print(f"resume: passed over a checkpoint: {wrong}; kept as {path.name}.damaged")
         start = f"goes on from {checkpoint[2].name}" if checkpoint else "has no checkpoint yet: starts afresh"
         print(f"resume: {start}")
@@ -84,7 +84,7 @@ def announce(settings, typed, comm, previous, checkpoint, passed_over):
             print(
                 "resume: it is a forced one: nothing is lost, but an undisturbed run would not have cut its episodes here"
             )
-        for key in MAY_CHANGE:
+        for key in RESUME_FREE:
             if key in typed and typed[key] != previous["settings"].get(key):
                 print(f"resume: {key} is now {typed[key]}, was {previous['settings'].get(key)}")
         if changed := {
@@ -102,10 +102,10 @@ def outputs(folder, settings, running):
     """Rank 0's (logger, callbacks): everything that is written or shown as the run goes, none of which changes a bit of it.
 
     Args:
-        running: a dict that holds the `Training` under "training" by the time the first row is written; the screen, where there is one, is put
+        running: a dict that holds the `TrainingLoop` under "training" by the time the first row is written; the screen, where there is one, is put
             under "screen".
     """
-    from baselines_ppo.experiment.callbacks import Best, BestByReturn, Evaluations
+    from baselines_ppo.experiment.callbacks import Best, EvalCallback, SaveBestCallback
     from common.envs.factory import make_env
     from common.loggers.live_display import screen
     from common.loggers.logger import CsvOutput, Histograms, JsonOutput, Logger, TensorBoardOutput
@@ -122,10 +122,10 @@ def outputs(folder, settings, running):
 
         def evaluations_logger():
             with writing(path):
-                folder.check_ours()  # it may have been taken away since the run began
+                folder.verify_ownership()  # it may have been taken away since the run began
             return Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()])
 
-        keeper = Evaluations(
+        keeper = EvalCallback(
             lambda: make_env(settings["env"], training=False, env_kwargs=settings["env_kwargs"]),
             settings["eval_every"],
             settings["eval_episodes"],
@@ -133,7 +133,7 @@ def outputs(folder, settings, running):
             best,
         )
     else:
-        keeper = BestByReturn(best)
+        keeper = SaveBestCallback(best)
     return (
         Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
         [keeper, *([Histograms(tensorboard)] if settings["histograms"] else [])],
@@ -158,7 +158,7 @@ def draw_report(folder, settings):
     done = None
     try:
         done = subprocess.run(
-            words, capture_output=True, text=True, env=communicator.environment_of_a_child(), timeout=PATIENCE
+            words, capture_output=True, text=True, env=communicator.subprocess_env(), timeout=PATIENCE
         )
         lines = done.stderr.splitlines()[-1 if done.returncode else 0 :]
         if done.returncode < 0:
@@ -183,7 +183,7 @@ def save_policy(pi, folder, settings):
     """`policy/policy.safetensors` in the run's folder, and where else it was asked for."""
     path = folder.path / "policy" / "policy.safetensors"
     with writing(path):
-        folder.check_ours()
+        folder.verify_ownership()
         path.parent.mkdir(exist_ok=True)
     extra = environment_of(settings)
     pi.save(path, **extra)
@@ -200,7 +200,7 @@ def final_return(training, folder):
     return sum(training.rewbuffer) / len(training.rewbuffer) if curve is None else curve.final(len(training.rewbuffer))
 
 
-def print_end(training, folder, settings, ranks, status):
+def print_run_summary(training, folder, settings, ranks, status):
     """The run's last lines; of a quiet one that a signal has stopped, how to go on with it."""
     go_on = f"go on with: {resume_command(folder.path, ranks)}" if training.progress < 1 else None
     if settings["quiet"]:

@@ -11,9 +11,9 @@ import gymnasium as gym
 
 from baselines_ppo.cli.parser import RunSettings
 from baselines_ppo.config.config_files import LEARN_FORMAT
-from baselines_ppo.config.resolve import LIMITS
+from baselines_ppo.config.resolve import STOP_SETTINGS
 from baselines_ppo.config.settings import ALGORITHMS
-from baselines_ppo.experiment.directory import claim_folder
+from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.experiment.outputs import in_words, outputs, save_policy, versions
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
@@ -21,12 +21,12 @@ from common.loggers.live_display import screen
 from common.loggers.logger import Logger
 from common.storage.json_values import as_json, kept_and_lost
 
-KEPT = 3  # checkpoints
+KEEP_CHECKPOINTS = 3  # checkpoints
 POLICIES = {"MlpPolicy": "mlp", "CnnPolicy": "cnn"}  # as the command line calls them
 
 
 def check(run, comm):
-    """Raises UserError, on all ranks, if the `RUN_OPTIONS` of a run that is to be recorded contradict each other on rank 0."""
+    """Raises UserError, on all ranks, if the `RunOptions` of a run that is to be recorded contradict each other on rank 0."""
     if given := comm.broadcast([name for name in ("logger", "folder") if run[name] is not None]):
         raise UserError(f"run_dir and progress bring a {given[0]} of their own; leave {given[0]}= out")
 
@@ -38,11 +38,11 @@ def monitored(env):
 
 @contextlib.contextmanager
 def recorded(training, learner, run_dir, progress):
-    """A block in which a `Training` goes on, with a run's outputs on rank 0 and the Monitor files of every rank; at its end the policy is written.
+    """A block in which a `TrainingLoop` goes on, with a run's outputs on rank 0 and the Monitor files of every rank; at its end the policy is written.
 
     Args:
-        training: the `Training`.
-        learner: the `Learner` that it is of.
+        training: the `TrainingLoop`.
+        learner: the `AlgorithmSetup` that it is of.
         run_dir: the run's folder, the same on all ranks; None for none.
         progress: whether rank 0 shows the live view.
 
@@ -52,7 +52,7 @@ def recorded(training, learner, run_dir, progress):
     settings, callbacks = settings_of(learner, run_dir, progress), []
     with contextlib.ExitStack() as closing:
         if run_dir is not None:
-            training.folder = claim_folder(run_dir, learner.comm, False, KEPT)
+            training.folder = acquire_run_directory(run_dir, learner.comm, False, KEEP_CHECKPOINTS)
             closing.callback(training.folder.release)
             for k, monitor in enumerate(training.collector.monitors):
                 if isinstance(monitor, Monitor) and monitor.rows is None:
@@ -100,12 +100,12 @@ def settings_of(learner, run_dir, progress):
         "batch": "per-rank",
         **{name: learner.run[name] for name in ("averaging", "env_threads", "checkpoint_every")},
         "env_workers": 0,
-        "keep_checkpoints": KEPT,
+        "keep_checkpoints": KEEP_CHECKPOINTS,
         "run_dir": run_dir and str(run_dir),
         "quiet": not progress,
         "report": False,
     }
-    limits = {name: x for name in LIMITS if (x := limits[name.replace("num_", "max_")])}
+    limits = {name: x for name in STOP_SETTINGS if (x := limits[name.replace("num_", "max_")])}
     own |= limits | asdict(learner.settings) | {"policy_settings": learner.pi.description()["settings"]}
     found = {one.name: one.default for one in fields(RunSettings)} | own
     return {name: as_json(x, name) for name, x in found.items()}

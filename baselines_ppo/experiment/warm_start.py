@@ -11,7 +11,7 @@ from common.policies.files import build, check_spaces, find_policy, read_policy
 from common.storage.write_errors import writing
 
 COPY = "start/policy.safetensors"  # in the run's folder
-BEGINNINGS = ("init", "init_logstd")  # settings of a policy whose part the loaded weights take
+INIT_ONLY_SETTINGS = ("init", "init_logstd")  # settings of a policy whose part the loaded weights take
 POLICIES = {"MlpPolicy": USE_MLP, "CnnPolicy": USE_CNN}
 
 
@@ -20,7 +20,7 @@ def as_arguments(settings):
     return [f"{', '.join(f'{name}={value!r}' for name, value in settings.items())} to the policy"]
 
 
-def read_start(path, pi, comm, in_words=as_arguments):
+def load_initial_policy(path, pi, comm, in_words=as_arguments):
     """(file, state): the file that holds the policy at `path`, and what `Policy.state` said of it; read by rank 0 for all.
 
     Args:
@@ -35,12 +35,12 @@ def read_start(path, pi, comm, in_words=as_arguments):
 
     def read():
         file = find_policy(path).resolve()
-        return str(file), load_fitting(file, pi, in_words).state()
+        return str(file), load_compatible_policy(file, pi, in_words).state()
 
-    return comm.from_root(read)
+    return comm.run_on_root(read)
 
 
-def load_fitting(file, pi, in_words):
+def load_compatible_policy(file, pi, in_words):
     """The policy in a file. UserError if `pi`, a run's own, is of another class, other spaces or other settings."""
     arrays, metadata = read_policy(file)
     written, own = metadata.get("class"), type(pi).__name__
@@ -51,7 +51,8 @@ def load_fitting(file, pi, in_words):
     loaded = build(type(pi), file, arrays, metadata)
     check_spaces(file, loaded, pi.ob_space, pi.ac_space, "this run")
     theirs, ours = (
-        {name: value for name, value in one.settings().items() if name not in BEGINNINGS} for one in (loaded, pi)
+        {name: value for name, value in one.settings().items() if name not in INIT_ONLY_SETTINGS}
+        for one in (loaded, pi)
     )
     if wrong := {name: value for name, value in theirs.items() if value != ours.get(name)}:
         raise UserError(
@@ -61,17 +62,17 @@ def load_fitting(file, pi, in_words):
     return loaded
 
 
-def keep_start(folder, pi, state, source, settings):
+def save_initial_copy(folder, pi, state, source, settings):
     """Write the copy of what a run starts from; `pi`, an example of the run's policy, becomes that."""
     path = folder.path / COPY
     with writing(path):
-        folder.check_ours()
+        folder.verify_ownership()
         path.parent.mkdir(exist_ok=True)
     pi.restore(state, source)
     pi.save(path, source=source, **environment_of(settings))
 
 
-def begin_with(path, pi, comm):
-    """Give a policy, on all ranks, the weights and the observation filter of the one at `path`. UserError as `read_start`."""
-    file, state = read_start(path, pi, comm)
+def load_weights_into(path, pi, comm):
+    """Give a policy, on all ranks, the weights and the observation filter of the one at `path`. UserError as `load_initial_policy`."""
+    file, state = load_initial_policy(path, pi, comm)
     pi.restore(state, file)

@@ -7,10 +7,10 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.export.observations import check_preparation, encoded, leaves, prepared
+from baselines_ppo.export.observations import check_preparation, encoded, flatten_space, prepared
 from common.errors import UserError
 from common.policies.networks import TensorFlowOperators
-from common.policies.space_serialization import in_one_line
+from common.policies.space_serialization import describe_space
 
 
 def observation_specs(pi, batch=None, single=False):
@@ -25,12 +25,12 @@ def observation_specs(pi, batch=None, single=False):
             np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8
         ):
             raise UserError(
-                f"observation space {in_one_line(space)}: a LiteRT file takes one tensor, a Box of floats or uint8; export a SavedModel"
+                f"observation space {describe_space(space)}: a LiteRT file takes one tensor, a Box of floats or uint8; export a SavedModel"
             )
         return {
             "observation": tf.TensorSpec([batch, *space.shape], tf.uint8 if space.dtype == np.uint8 else tf.float32)
         }
-    return {name: tf.TensorSpec([batch, *leaf.shape], leaf.dtype) for name, leaf in leaves(space).items()}
+    return {name: tf.TensorSpec([batch, *leaf.shape], leaf.dtype) for name, leaf in flatten_space(space).items()}
 
 
 def noise_spec(pi, batch=None):

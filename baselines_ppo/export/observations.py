@@ -15,13 +15,13 @@ from baselines_ppo.mlp_policy import MlpPolicy
 from common.errors import UserError
 
 
-def leaves(space, name="observation"):
+def flatten_space(space, name="observation"):
     """{name: space} of a space's tensors, in the order of `gymnasium.spaces.flatten`: a name is the path, such as `observation_arm_0`."""
     if not isinstance(space, (gym.spaces.Dict, gym.spaces.Tuple)):
         return {name: space}
     found = {}
     for key, part in space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces):
-        for leaf_name, leaf in leaves(part, re.sub(r"\W", "_", f"{name}_{key}", flags=re.ASCII)).items():
+        for leaf_name, leaf in flatten_space(part, re.sub(r"\W", "_", f"{name}_{key}", flags=re.ASCII)).items():
             while leaf_name in found:  # {"a b": ..., "a_b": ...}
                 leaf_name += "_"
             found[leaf_name] = leaf
@@ -49,16 +49,18 @@ def flattened(space, x):
 
 
 def encoded(encoder, observation):
-    """What `ObservationEncoder.batch` gives, of raw observations by the names of `leaves`: [N, *encoder.shape]."""
+    """What `ObservationEncoder.batch` gives, of raw observations by the names of `flatten_space`: [N, *encoder.shape]."""
     if encoder.plain:
         return tf.reshape(observation["observation"], [-1, *encoder.shape])
-    return tf.concat([flattened(leaf, observation[name]) for name, leaf in leaves(encoder.space).items()], axis=1)
+    return tf.concat(
+        [flattened(leaf, observation[name]) for name, leaf in flatten_space(encoder.space).items()], axis=1
+    )
 
 
 # ---- preparing
 
 
-class TensorFilter:
+class TensorNormalizer:
     """`RunningMeanStd` as a policy's `prepare` meets it while it is traced.
 
     Args:
@@ -92,7 +94,7 @@ def prepared(pi, x, single):
     if type(pi).prepare is MlpPolicy.prepare and not pi.normalise_ob:
         return tf.cast(x, tf.float32)
     ob_rms = pi.ob_rms
-    pi.ob_rms = None if ob_rms is None else TensorFilter(ob_rms, single)
+    pi.ob_rms = None if ob_rms is None else TensorNormalizer(ob_rms, single)
     try:
         return getattr(pi, "prepare_tensor", pi.prepare)(x)
     except (AttributeError, NotImplementedError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Writing a folder as `common.storage.array_files.write_atomically` writes a file: whole or not at all, and over nothing."""
+"""Writing a folder as `common.storage.array_files.atomic_write` writes a file: whole or not at all, and over nothing."""
 
 import contextlib
 import shutil
@@ -8,7 +8,7 @@ from common.runtime import os_features
 from common.storage.paths import beside, try_folder, user_path
 
 
-def free_path(path, folder):
+def require_vacant(path, folder):
     """The real path of what will be written, in its folder, which is made and tried: the conversion takes some seconds.
 
     Args:
@@ -38,7 +38,7 @@ def refusals(path):
 
 
 @contextlib.contextmanager
-def whole_folder(path):
+def atomic_directory(path):
     """A new folder beside `path` to write into, which takes its place in the end, or goes if the body raises."""
     made = beside(path)
     made.mkdir(parents=True)

@@ -6,11 +6,11 @@
 import re
 import tempfile
 
-from baselines_ppo.cli.parser import Parser, a_path, complain
-from baselines_ppo.export.targets import free_path, refusals, whole_folder
+from baselines_ppo.cli.parser import Parser, a_path, print_error
+from baselines_ppo.export.targets import atomic_directory, refusals, require_vacant
 from common.errors import UserError
-from common.runtime.tf_import import available_cores, import_tensorflow, quiet_stderr
-from common.storage.array_files import write_atomically
+from common.runtime.tf_import import import_tensorflow, stderr_on_error_only, usable_cpu_count
+from common.storage.array_files import atomic_write
 
 PROG = "python -m baselines_ppo.export"
 
@@ -28,9 +28,9 @@ def export_saved_model(pi, folder):
     Raises:
         UserError: if there is something at `folder`, it cannot be written, or the policy's `prepare` is not to be had in TensorFlow.
     """
-    folder = free_path(folder, folder=True)
+    folder = require_vacant(folder, folder=True)
     save = saver(pi)
-    with refusals(folder), whole_folder(folder) as beside:
+    with refusals(folder), atomic_directory(folder) as beside:
         save(beside)
     return folder
 
@@ -48,10 +48,10 @@ def export_litert(pi, path):
     Raises:
         UserError: if there is something at `path`, it cannot be written, or LiteRT cannot compute the policy.
     """
-    path = free_path(path, folder=False)
-    data = converted(saver(pi, batch=1, single=True), type(pi).__name__)
+    path = require_vacant(path, folder=False)
+    data = convert_to_tflite(saver(pi, batch=1, single=True), type(pi).__name__)
     with refusals(path):
-        write_atomically(path, data)
+        atomic_write(path, data)
     return path
 
 
@@ -64,13 +64,13 @@ def saver(pi, **kwargs):
     module, functions = policy_functions(pi, **kwargs)
 
     def save(folder):
-        with quiet_stderr():
+        with stderr_on_error_only():
             tf.saved_model.save(module, str(folder), signatures=functions | {"serving_default": functions["act"]})
 
     return save
 
 
-def converted(save, name):
+def convert_to_tflite(save, name):
     """The bytes of a LiteRT file, of the SavedModel that `save` writes.
 
     Raises:
@@ -81,7 +81,7 @@ def converted(save, name):
     with tempfile.TemporaryDirectory() as folder:
         save(folder)
         try:
-            with quiet_stderr():
+            with stderr_on_error_only():
                 return tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["act", "sample"]).convert()
         except Exception as error:
             ops = re.search(r"(?:Flex|Custom) ops: *(.+)", str(error))
@@ -95,7 +95,7 @@ def converted(save, name):
 # ---- the command line
 
 
-def how_to_load(pi, path, form):
+def loading_snippet(pi, path, form):
     """Three lines of Python that load an exported policy and act once."""
     from baselines_ppo.export.graph import observation_specs
 
@@ -131,14 +131,14 @@ def export(argv):
     from common.policies.files import find_policy
 
     file = find_policy(args.run)
-    free_path(args.out, folder=form == "savedmodel")
-    import_tensorflow(threads=available_cores())
+    require_vacant(args.out, folder=form == "savedmodel")
+    import_tensorflow(threads=usable_cpu_count())
     from common.policies.base import load_policy
 
     pi = load_policy(file)
     path = (export_litert if form == "tflite" else export_saved_model)(pi, args.out)
     print(
-        f"{file}: wrote its {type(pi).__name__} to {path}, signatures act and sample. To load it:\n{how_to_load(pi, path, form)}"
+        f"{file}: wrote its {type(pi).__name__} to {path}, signatures act and sample. To load it:\n{loading_snippet(pi, path, form)}"
     )
 
 
@@ -147,9 +147,9 @@ def main(argv=None):
     try:
         export(argv)
     except UserError as error:
-        complain(error, PROG)
+        print_error(error, PROG)
         return 2
     except KeyboardInterrupt:
-        complain("interrupted", PROG)
+        print_error("interrupted", PROG)
         return 130
     return 0

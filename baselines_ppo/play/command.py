@@ -7,21 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines_ppo.cli.parser import complain
+from baselines_ppo.cli.parser import print_error
 from common import seeding
 from common.distributed import communicator
 from common.envs.monitor import find_monitor
 from common.envs.rendering import display_named, has_display
-from common.errors import EnvironmentFault, UserError
+from common.errors import EnvError, UserError
 from common.policies.files import check_spaces, find_policy
 from common.rollouts.collector import LONGEST
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 from common.storage.paths import user_path, writable_file
-from common.validation import check_room, in_brief, shown, whole_argument
-from common.vec_env.adapter import Stepper
+from common.validation import check_memory, shown, truncate, whole_argument
+from common.vec_env.adapter import VectorEnvAdapter
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
-WATCHED = 10  # episodes that are watched; more are only counted
+MAX_SHOWN_EPISODES = 10  # episodes that are watched; more are only counted
 
 
 def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
@@ -44,7 +44,7 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
     """
     episodes, seed = whole_argument("episodes", episodes, 1), whole_argument("seed", seed)
     rng = seeding.generator(seed, seeding.EVALUATION)
-    stepper = Stepper(env, pi.encoder)
+    stepper = VectorEnvAdapter(env, pi.encoder)
     obs, rew, valid = np.empty((2, 1, *pi.encoder.shape), pi.encoder.dtype), np.zeros((1, 1)), np.ones((1, 1), bool)
     obs[1] = stepper.reset([seed])
     returns, lengths, monitor = np.zeros(episodes), np.zeros(episodes, int), find_monitor(env)
@@ -75,12 +75,12 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
 def check_finite(name, values, stepper, episode, step):
     """Raises EnvironmentFault if an observation or a reward of a stepper's environment is not finite."""
     if not np.isfinite(values).all():
-        fault = EnvironmentFault(f"returned a{'n' if name == 'observation' else ''} {name} that is not finite")
+        fault = EnvError(f"returned a{'n' if name == 'observation' else ''} {name} that is not finite")
         fault.env_id, fault.when = getattr(stepper.env.spec, "id", None), f"at step {step} of episode {episode}"
         raise fault
 
 
-def load_with_env(path, env_id=None, env_kwargs=None):
+def load_policy_and_env(path, env_id=None, env_kwargs=None):
     """A saved policy and an environment that it was trained for, with that environment's own rewards. TensorFlow must have been imported.
 
     Args:
@@ -97,19 +97,19 @@ def load_with_env(path, env_id=None, env_kwargs=None):
 
     from common.envs.factory import make_env
     from common.policies.base import load_policy, read_policy
-    from common.runtime.tf_import import quiet_stderr
+    from common.runtime.tf_import import stderr_on_error_only
 
     gym.logger.min_level = gym.logger.ERROR
     given, path = user_path(path), find_policy(path).resolve()
     metadata = read_policy(path)[1]
     if "env" not in metadata and path.parent.name == "checkpoints":
-        settings = (RunFolder.config_in(path.parents[1]) or {}).get("settings")
+        settings = (RunDirectory.config_in(path.parents[1]) or {}).get("settings")
         metadata |= settings if isinstance(settings, dict) else {}
     env_id, env_kwargs = (
         env_id or env_named_in(metadata, path, given),
         kwargs_in(metadata, path) if env_kwargs is None else env_kwargs,
     )
-    with quiet_stderr():
+    with stderr_on_error_only():
         env = make_env(env_id, training=False, env_kwargs=env_kwargs)
     pi = load_policy(path)
     check_spaces(path, pi, env.observation_space, env.action_space, env_id)
@@ -129,8 +129,8 @@ def kwargs_in(metadata, path):
     if lost:
         what = ", ".join(f"{name} (a value of type {kind})" for name, kind in lost.items())
         raise UserError(
-            f"{path}: its environment was made with {in_brief(what)}, which no file holds; give --env-kwargs, a JSON object with what takes their "
-            f"place, such as --env-kwargs {shlex.quote(in_brief(json.dumps(found)))} to leave them out"
+            f"{path}: its environment was made with {truncate(what)}, which no file holds; give --env-kwargs, a JSON object with what takes their "
+            f"place, such as --env-kwargs {shlex.quote(truncate(json.dumps(found)))} to leave them out"
         )
     return {name: x for name, x in found.items() if (name, x) != ("render_mode", "human")}
 
@@ -173,12 +173,12 @@ def summary(returns, lengths):
     }
 
 
-def watched_how(episodes, args):
+def choose_output(episodes, args):
     """(whether episodes are watched in a window, path of a film of the first or None) of `--play`: they are counted alone where that was asked for by
     `--json`, or by more of them than one watches."""
     if args.video:
         return False, args.video
-    if args.json or episodes > WATCHED:
+    if args.json or episodes > MAX_SHOWN_EPISODES:
         return False, None
     folder, window, display = Path(args.load_path), has_display(), display_named()
     if display and not window:
@@ -188,33 +188,35 @@ def watched_how(episodes, args):
 
 def play(typed, args):
     """`run.py --play`: returns the exit status; raises UserError for what cannot be played."""
-    if communicator.launched_ranks()[0] > 1:
-        raise UserError(f"--play runs on one rank, mpirun started {communicator.launched_ranks()[0]}; leave mpirun out")
+    if communicator.launcher_world_size()[0] > 1:
+        raise UserError(
+            f"--play runs on one rank, mpirun started {communicator.launcher_world_size()[0]}; leave mpirun out"
+        )
     if not args.load_path:
         raise UserError("--play needs --load-path, a run folder or a policy file")
-    episodes, seed = typed.get("eval_episodes", WATCHED), typed.get("seed", 0)
+    episodes, seed = typed.get("eval_episodes", MAX_SHOWN_EPISODES), typed.get("seed", 0)
     if episodes < 1:
         raise UserError(f"eval_episodes={episodes}; give at least 1")
-    check_room(16 * episodes, f"eval_episodes={episodes}: their returns")
+    check_memory(16 * episodes, f"eval_episodes={episodes}: their returns")
     if args.video and args.video.suffix != ".gif":
         raise UserError(f"--video {args.video}: only .gif films can be written; name it something.gif")
     find_policy(args.load_path)
     if args.video:
         writable_file(args.video, "--video")
-    window, film_path = watched_how(episodes, args)
-    from common.runtime.tf_import import available_cores, import_tensorflow
+    window, film_path = choose_output(episodes, args)
+    from common.runtime.tf_import import import_tensorflow, usable_cpu_count
 
-    import_tensorflow(threads=available_cores())
+    import_tensorflow(threads=usable_cpu_count())
     from baselines_ppo.play.video import Recorder, film_episode, show_episodes
 
-    pi, env, env_id, env_kwargs = load_with_env(args.load_path, typed.get("env"), typed.get("env_kwargs"))
+    pi, env, env_id, env_kwargs = load_policy_and_env(args.load_path, typed.get("env"), typed.get("env_kwargs"))
     recorder = Recorder(env)
     try:
         returns, lengths = evaluate(pi, recorder, episodes, not args.deterministic, seed)
-    except EnvironmentFault as fault:
+    except EnvError as fault:
         fault.who, fault.fix = "the environment", f"{'its traceback is above: ' if fault.trace else ''}mend it"
         print(fault.trace or "", file=sys.stderr, end="")
-        complain(fault)
+        print_error(fault)
         return 1
     env.close()
     say(returns, lengths, env_id, args)

@@ -14,7 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import gymnasium as gym
 
-from common.envs.rendering import FILM_WIDTH, Film, choose_opengl, hint, reason_of
+from common.envs.rendering import FILM_WIDTH, FrameRecorder, hint, reason_of, select_gl_backend
 from common.errors import UserError
 from common.storage.paths import beside
 
@@ -53,7 +53,7 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
     """
     part = beside(path, ".part.gif")
     try:
-        found, warning = elsewhere(draw_again, env_id, env_kwargs, seed, actions, part)
+        found, warning = run_in_subprocess(replay_to_file, env_id, env_kwargs, seed, actions, part)
         if warning:
             return None, 0, warning
         if found[0] is not None:
@@ -65,14 +65,14 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
 
 def show_episodes(env_id, env_kwargs, seed, episodes):
     """Show episodes in a window; `episodes` are their actions. Returns None, or one line on why there is no window."""
-    found, warning = elsewhere(show_again, env_id, env_kwargs, seed, episodes)
+    found, warning = run_in_subprocess(replay_to_window, env_id, env_kwargs, seed, episodes)
     return warning or found
 
 
-def elsewhere(function, env_id, *args):
+def run_in_subprocess(function, env_id, *args):
     """(what `function(env_id, *args)` returns in a fresh process, None), or (None, one line on why nothing could be drawn). Ctrl-C ends both processes."""
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-    choose_opengl()
+    select_gl_backend()
     try:
         with (
             ProcessPoolExecutor(
@@ -81,9 +81,9 @@ def elsewhere(function, env_id, *args):
                 initializer=signal.signal,
                 initargs=(signal.SIGINT, signal.SIG_DFL),
             ) as pool,
-            ending_children(),
+            kill_children_on_interrupt(),
         ):
-            with deaf():
+            with ignore_sigint():
                 future = pool.submit(function, env_id, *args)
             return future.result(), None
     except BrokenProcessPool:
@@ -93,7 +93,7 @@ def elsewhere(function, env_id, *args):
 
 
 @contextlib.contextmanager
-def deaf():
+def ignore_sigint():
     """A block in which Ctrl-C is not heard, nor by a process that it starts until that listens of itself: Python on its way up would tell of it in
     twenty lines."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -104,7 +104,7 @@ def deaf():
 
 
 @contextlib.contextmanager
-def ending_children():
+def kill_children_on_interrupt():
     """A block whose new child processes end with it, should it be interrupted."""
     others = multiprocessing.active_children()
     try:
@@ -116,13 +116,13 @@ def ending_children():
         raise
 
 
-def show_again(env_id, env_kwargs, seed, episodes):
+def replay_to_window(env_id, env_kwargs, seed, episodes):
     """As `show_episodes`, in this process, where TensorFlow must not have been imported."""
     from common.envs.factory import make_env
-    from common.runtime.tf_import import quiet_stderr
+    from common.runtime.tf_import import stderr_on_error_only
 
     gym.logger.min_level = gym.logger.ERROR
-    with quiet_stderr():  # what windows say on their way
+    with stderr_on_error_only():  # what windows say on their way
         try:
             env = make_env(env_id, training=False, env_kwargs=env_kwargs | {"render_mode": "human"}, has_window=True)
             for number, actions in enumerate(episodes):
@@ -134,20 +134,20 @@ def show_again(env_id, env_kwargs, seed, episodes):
             return f"no window ({reason_of(error)})"
 
 
-def draw_again(env_id, env_kwargs, seed, actions, path):
+def replay_to_file(env_id, env_kwargs, seed, actions, path):
     """As `film_episode`, in this process, where TensorFlow must not have been imported."""
     from common.envs.factory import kind_of, make_env
-    from common.runtime.tf_import import quiet_stderr
+    from common.runtime.tf_import import stderr_on_error_only
 
     gym.logger.min_level = gym.logger.ERROR
     # without its name Gymnasium 1.4 takes a camera that stands still; and software draws 480 x 480 for half as long again
     look = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if kind_of(env_id) == "mujoco" else {}
-    with quiet_stderr():  # what renderers say on their way
+    with stderr_on_error_only():  # what renderers say on their way
         try:
             env = make_env(env_id, training=False, env_kwargs=look | env_kwargs | {"render_mode": "rgb_array"})
         except UserError as error:
             return None, 0, hint(kind_of(env_id), error)
-        film = Film(env)
+        film = FrameRecorder(env)
         env.reset(seed=seed)
         for t, action in enumerate(actions):
             film.look(t)

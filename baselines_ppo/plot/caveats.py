@@ -2,23 +2,27 @@
 
 import json
 
-from baselines_ppo.config.resolve import MAY_CHANGE
-from baselines_ppo.report.summary import done, last, part_done
+from baselines_ppo.config.resolve import RESUME_FREE
+from baselines_ppo.report.summary import completed_fraction, done, last
 
-NEARLY = 0.9  # of a length is as good as the whole
-NOT_ANOTHER = {"env_workers", "env_threads", *MAY_CHANGE}  # settings by which a run does not become another one
+COMPLETE_FRACTION = 0.9  # of a length is as good as the whole
+NON_IDENTITY_SETTINGS = {
+    "env_workers",
+    "env_threads",
+    *RESUME_FREE,
+}  # settings by which a run does not become another one
 SHOWN = 3  # runs that are named
 
 
-def cautions(groups):
+def caveats(groups):
     """Lines on the groups of one environment, {group: [runs]}: what to know before one believes their test."""
-    return [*unfinished(groups), *unequal(groups), *copies(groups)]
+    return [*unfinished_runs(groups), *unequal_lengths(groups), *duplicate_runs(groups)]
 
 
-def unfinished(groups):
+def unfinished_runs(groups):
     """A line for each group with runs that have not come to their own end."""
     for name, runs in groups.items():
-        short = [run for run in runs if (found := part_done(run)) and found[0] < NEARLY]
+        short = [run for run in runs if (found := completed_fraction(run)) and found[0] < COMPLETE_FRACTION]
         if short:
             which = ", ".join(f"{run.path} ({done(run)[0]})" for run in short[:SHOWN]) + (
                 ", ..." if len(short) > SHOWN else ""
@@ -26,27 +30,29 @@ def unfinished(groups):
             yield f"{name}: {len(short)} of {len(runs)} runs did not come to their end: {which}"
 
 
-def unequal(groups):
+def unequal_lengths(groups):
     """A line, if the shortest run of one group has many fewer steps than that of another."""
     ends = {name: [last(run, "steps") for run in runs] for name, runs in groups.items()}
     if any(None in steps for steps in ends.values()):
         return
     ends = {name: min(steps) for name, steps in ends.items()}
-    if min(ends.values()) < NEARLY * max(ends.values()):
+    if min(ends.values()) < COMPLETE_FRACTION * max(ends.values()):
         yield (
             f"the groups were trained for unequal lengths: {', '.join(f'{steps:,.0f} steps ({name})' for name, steps in ends.items())}; "
             "a difference may be one of length"
         )
 
 
-def copies(groups):
+def duplicate_runs(groups):
     """A line for each set of runs in a group that differ neither in their seed nor in another setting that makes a run, nor in their ranks. What the code
     was is not known where it had been changed, or they have different commits; nor what an environment was made with that no file holds."""
     for name, runs in groups.items():
         alike = {}
         for run in runs:
             if run.settings.get("seed") is not None and not run.settings.get("env_kwargs_lost"):
-                key = json.dumps({key: x for key, x in run.settings.items() if key not in NOT_ANOTHER}, sort_keys=True)
+                key = json.dumps(
+                    {key: x for key, x in run.settings.items() if key not in NON_IDENTITY_SETTINGS}, sort_keys=True
+                )
                 alike.setdefault(key, []).append(run)
         for same in alike.values():
             if len(same) > 1:

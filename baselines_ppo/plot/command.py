@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines_ppo.cli.parser import Parser, a_path, complain, count
+from baselines_ppo.cli.parser import Parser, a_path, count, print_error
 from baselines_ppo.plot.grouping import LEVEL, compare, grouped, load
 from common.errors import UserError
 from common.loggers.console import number
@@ -37,7 +37,7 @@ GRID, RESAMPLES = 300, 2000
 # ---- the figure
 
 
-def band(curves, rng):
+def bootstrap_band(curves, rng):
     """Bootstrapped 95 % interval [2, grid] of the mean over seeds of curves [seeds, grid]."""
     weights = rng.multinomial(len(curves), [1 / len(curves)] * len(curves), size=RESAMPLES) / len(curves)
     return np.percentile(weights @ curves, [100 * LEVEL / 2, 100 * (1 - LEVEL / 2)], axis=0)
@@ -99,7 +99,9 @@ def draw(groups, path, x="steps", window=100, title=None):
                 **looks[name],
             )
             if len(returns) > 1:
-                ax.fill_between(grid / scale, *band(returns, rng), color=looks[name]["color"], alpha=0.2, linewidth=0)
+                ax.fill_between(
+                    grid / scale, *bootstrap_band(returns, rng), color=looks[name]["color"], alpha=0.2, linewidth=0
+                )
             if grid[-1] < 0.9 * longest:
                 notes.append(
                     f"{env}, {name}: the curve ends at {number(grid[-1])} {x}, where its shortest run does; the longest has {number(longest)}"
@@ -214,10 +216,10 @@ def main(argv=None):
         found = compare(groups, args.final)
         notes += draw(groups, args.out, args.x, args.window, args.title)
     except UserError as error:
-        complain(error, "baselines_ppo.plot")
+        print_error(error, "baselines_ppo.plot")
         return 2
     except KeyboardInterrupt:
-        complain("interrupted", "baselines_ppo.plot")
+        print_error("interrupted", "baselines_ppo.plot")
         return 130
     notes += [
         f"{run.path}: without Monitor files returns are the means of its progress.csv"

@@ -7,16 +7,16 @@ import re
 
 import numpy as np
 
-from baselines_ppo.config.resolve import LIMITS, MAY_CHANGE
-from baselines_ppo.plot.caveats import cautions
+from baselines_ppo.config.resolve import RESUME_FREE, STOP_SETTINGS
+from baselines_ppo.plot.caveats import caveats
 from common.errors import UserError
 from common.loggers.console import number
 from common.runs.results import find_runs
 from common.runtime.tf_import import without_warnings
 
 # what tells no two curves apart: the seed, what is written and shown, and how the steps are shared out over cores
-NO_GROUP = ({"seed", "env", "env_workers", "env_threads"} | set(MAY_CHANGE)) - set(LIMITS)
-CHOSEN = ("preset", "alg", "ranks")  # what other settings follow from
+NOT_GROUPABLE = ({"seed", "env", "env_workers", "env_threads"} | set(RESUME_FREE)) - set(STOP_SETTINGS)
+STRUCTURAL = ("preset", "alg", "ranks")  # what other settings follow from
 LEVEL = 0.05  # of every interval and test
 
 
@@ -87,10 +87,10 @@ def differing(environments):
         configured = [run for run in runs if run.settings]
         for name in dict.fromkeys(name for run in configured for name in run.settings):
             values = {json.dumps(run.settings[name], sort_keys=True) for run in configured if name in run.settings}
-            if len(values) > 1 and name not in NO_GROUP and name not in found:
+            if len(values) > 1 and name not in NOT_GROUPABLE and name not in found:
                 found.append(name)
     typed = {name for runs in environments.values() for run in runs for name in run.config.get("typed") or {}}
-    kept = [name for name in found if name in CHOSEN or name in typed] or found
+    kept = [name for name in found if name in STRUCTURAL or name in typed] or found
     return [name for name in kept if name != "alg" or "preset" not in kept]  # a preset is of one algorithm
 
 
@@ -140,7 +140,7 @@ def compare(groups, episodes=100):
                 if min(len(several[a]), len(several[b])) > 1
             ],
             "untested": [name for name, x in several.items() if len(x) < 2] if len(several) > 1 else [],
-            "cautions": cautions(groups[env]),
+            "cautions": caveats(groups[env]),
         }
         for env, several in finals.items()
     }
@@ -149,7 +149,7 @@ def compare(groups, episodes=100):
     for one, p in zip(tests, holm):
         one["p_holm"] = p
         one["differ"] = p is not None and p < LEVEL
-        one["statement"] = statement(one, corrected=len(tests) > 1)
+        one["statement"] = describe_comparison(one, corrected=len(tests) > 1)
     return {
         "final_episodes": episodes,
         "level": LEVEL,
@@ -199,7 +199,7 @@ def holm_correction(p):
     return corrected
 
 
-def statement(one, corrected):
+def describe_comparison(one, corrected):
     """What a comparison says, in words."""
     a, b, difference = one["a"], one["b"], number(one["difference"])
     if one["p"] is None:

@@ -12,42 +12,42 @@ import sys
 import time
 from pathlib import Path
 
-from baselines_ppo.cli.parser import Parser, a_path, complain
-from baselines_ppo.report.figures import RC, as_data, as_images, curve_figure, panels
+from baselines_ppo.cli.parser import Parser, a_path, print_error
+from baselines_ppo.report.figures import RC_PARAMS, curve_figure, data_uri, panels, themed_svgs
 from baselines_ppo.report.summary import (
     commands,
     evaluation_rows,
-    headline,
+    format_timestamp,
+    headline_metrics,
     last,
     read_evaluations,
     setting_groups,
     subtitle,
-    to_the_minute,
     version_rows,
 )
-from common.errors import EnvironmentFault, UserError
+from common.errors import EnvError, UserError
 from common.runs.results import PROGRESS, Run
-from common.storage.array_files import write_atomically
+from common.storage.array_files import atomic_write
 from common.storage.paths import writable_file
 
 
-def contents_of(run):
+def template_context(run):
     """(curve.png as bytes, {name: what the template puts there})."""
     evaluations, film = read_evaluations(run.folder), run.folder / "film.gif"
     wide, narrow = (curve_figure(run, evaluations, size) for size in ((9.5, 3.9), (3.8, 3.4)))
     png = io.BytesIO()
     wide.savefig(png, format="png", dpi=150)
-    headlines = headline(run, evaluations)
+    headlines = headline_metrics(run, evaluations)
     alt = f"Return against steps; {'; '.join(f'{label} {value}' for label, value, _ in headlines[:2])}"
     return png.getvalue(), {
         "title": run.env or run.folder.resolve().name,
         "subtitle": subtitle(run),
         "folder": run.folder.resolve(),
-        "started": to_the_minute(run.config.get("started")),
-        "drawn": to_the_minute(time.strftime("%Y-%m-%dT%H:%M:%S%z")),
+        "started": format_timestamp(run.config.get("started")),
+        "drawn": format_timestamp(time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "headline": headlines,
-        "film": as_data("gif", film.read_bytes()) if film.exists() else None,
-        "curve": {"wide": as_images(wide), "narrow": as_images(narrow), "alt": alt},
+        "film": data_uri("gif", film.read_bytes()) if film.exists() else None,
+        "curve": {"wide": themed_svgs(wide), "narrow": themed_svgs(narrow), "alt": alt},
         "evaluations": evaluation_rows(evaluations),
         "panels": panels(run),
         "commands": commands(run),
@@ -71,12 +71,12 @@ def draw(run):
     template = Environment(autoescape=True, trim_blocks=True, undefined=StrictUndefined).from_string(
         Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     )
-    with matplotlib.rc_context(RC):
-        png, contents = contents_of(run)
+    with matplotlib.rc_context(RC_PARAMS):
+        png, contents = template_context(run)
     page = template.render(contents)
     try:
-        write_atomically(run.folder / "curve.png", png)
-        write_atomically(run.folder / "report.html", page.encode())
+        atomic_write(run.folder / "curve.png", png)
+        atomic_write(run.folder / "report.html", page.encode())
     except OSError as error:
         raise UserError(f"cannot write to {run.folder}: {error.strerror}") from error
 
@@ -90,20 +90,20 @@ def make_film(run):
     Returns:
         None, or one line on why there is no film.
     """
-    from baselines_ppo.play.command import evaluate, load_with_env
+    from baselines_ppo.play.command import evaluate, load_policy_and_env
     from baselines_ppo.play.video import Recorder, film_episode
-    from common.runtime.tf_import import available_cores, import_tensorflow
+    from common.runtime.tf_import import import_tensorflow, usable_cpu_count
 
-    import_tensorflow(threads=available_cores())
+    import_tensorflow(threads=usable_cpu_count())
     seed, path = run.settings.get("seed") or 0, run.folder / "film.gif"
     try:
-        pi, env, env_id, env_kwargs = load_with_env(run.folder)
+        pi, env, env_id, env_kwargs = load_policy_and_env(run.folder)
     except UserError as error:
         return f"no film: {error}"
     recorder = Recorder(env)
     try:
         evaluate(pi, recorder, 1, stochastic=False, seed=seed)
-    except EnvironmentFault as fault:
+    except EnvError as fault:
         fault.fix = "mend the environment"
         return f"no film: {fault}"
     env.close()
@@ -157,9 +157,9 @@ def main(argv=None):
             print(f"baselines_ppo.report: {warning}", file=sys.stderr)
         draw(run)
     except UserError as error:
-        complain(error, "baselines_ppo.report")
+        print_error(error, "baselines_ppo.report")
         return 2
     except KeyboardInterrupt:
-        complain("interrupted", "baselines_ppo.report")
+        print_error("interrupted", "baselines_ppo.report")
         return 130
     return 0

@@ -10,11 +10,12 @@ from common.runs.results import COLUMNS
 
 WINDOW = 100  # episodes of the running mean and of the final return, as EpRewMean's
 DOTS, POINTS = 10_000, 1_000  # drawn at most; more are not seen
-INK = {"light": "#1d2329", "dark": "#d8dee4"}  # as --ink in report.html.j2
+THEME_COLORS = {"light": "#1d2329", "dark": "#d8dee4"}  # as --ink in report.html.j2
 BLUE, ORANGE = "#2b84c6", "#d5701a"  # readable on both pages
 # matplotlib's settings: all ink of one colour, that can be changed in the SVG, and text as text
-RC = dict.fromkeys(
-    ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"), INK["light"]
+RC_PARAMS = dict.fromkeys(
+    ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"),
+    THEME_COLORS["light"],
 ) | {"font.size": 10, "svg.fonttype": "none"}
 # column of progress.csv -> what its panel is called; columns that are not here follow, under their own names
 PANELS = {
@@ -33,7 +34,7 @@ NO_PANEL = {name for names in COLUMNS.values() for name in names} | {"EpThisIter
 
 
 def new_figure(width, height, margins=None):
-    """A figure of inches and its axes, with margins {left, ...}, or such as its labels need, for twice the time. Matplotlib's settings must be `RC`."""
+    """A figure of inches and its axes, with margins {left, ...}, or such as its labels need, for twice the time. Matplotlib's settings must be `RC_PARAMS`."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -47,12 +48,12 @@ def new_figure(width, height, margins=None):
     return figure, ax
 
 
-def as_data(kind, data):
+def data_uri(kind, data):
     """Bytes as a data: URI."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def as_images(figure):
+def themed_svgs(figure):
     """{"light", "dark": data: URI} of a figure: drawn once, its ink changed."""
     file = io.StringIO()
     figure.savefig(
@@ -63,10 +64,13 @@ def as_images(figure):
         metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
     )
     svg = file.getvalue()
-    return {mode: as_data("svg+xml", svg.replace(INK["light"], ink).encode()) for mode, ink in INK.items()}
+    return {
+        mode: data_uri("svg+xml", svg.replace(THEME_COLORS["light"], ink).encode())
+        for mode, ink in THEME_COLORS.items()
+    }
 
 
-def thinned(most, *arrays):
+def subsample(most, *arrays):
     """At most `most` evenly spaced entries of each of some arrays [N]."""
     keep = np.linspace(0, len(arrays[0]) - 1, min(most, len(arrays[0]))).astype(int)
     return [x[keep] for x in arrays]
@@ -78,7 +82,7 @@ def curve_figure(run, evaluations, size):
     curve = run.curve
     if curve is not None and "steps" in curve.axes:
         if not curve.averaged:
-            steps, returns = thinned(
+            steps, returns = subsample(
                 DOTS, curve.axes["steps"], np.where(np.isfinite(curve.returns), curve.returns, np.nan)
             )
             ax.plot(
@@ -92,7 +96,7 @@ def curve_figure(run, evaluations, size):
                 rasterized=True,
                 label="episodes",
             )
-        steps, means = thinned(POINTS, *curve.points("steps", WINDOW))
+        steps, means = subsample(POINTS, *curve.points("steps", WINDOW))
         ax.plot(
             steps,
             means,
@@ -123,7 +127,7 @@ def panel(title, steps, values):
     figure, ax = new_figure(3.5, 1.9, {"left": 0.18, "right": 0.98, "bottom": 0.14, "top": 0.88})
     ax.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)  # no label is wider than its margin
     known = np.isfinite(steps) & np.isfinite(values)
-    steps, values = thinned(POINTS, steps[known], values[known])
+    steps, values = subsample(POINTS, steps[known], values[known])
     ax.plot(steps, values, color=BLUE, linewidth=1.3, marker="o" if len(steps) == 1 else None)
     if title == PANELS["ev_tdlam_before"] and values.min() < -1:
         ax.set_ylim(-1.05, 1.05)  # the first value functions are worse than none by orders of magnitude
@@ -131,7 +135,7 @@ def panel(title, steps, values):
     return {
         "title": title,
         "alt": f"{title} against steps: {number(float(values[0]))} at first, {number(float(values[-1]))} at last",
-        **as_images(figure),
+        **themed_svgs(figure),
     }
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from baselines_ppo.cli.command_lines import TOOL, play_command, report_command, resume_command
 from baselines_ppo.cli.parser import GROUPS, POLICY_SETTINGS, RunSettings, algorithm_fields
 from baselines_ppo.config.config_files import LEARN_FORMAT
-from baselines_ppo.config.resolve import LIMITS
+from baselines_ppo.config.resolve import STOP_SETTINGS
 from baselines_ppo.report.figures import WINDOW
 from common.loggers.console import clock, number
 from common.runs.results import read_progress
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 
 
 def shown(value):
@@ -22,7 +22,7 @@ def shown(value):
     return "–" if value is None or not np.isfinite(value) else number(value)
 
 
-def to_the_minute(moment):
+def format_timestamp(moment):
     """An ISO 8601 time, as config.json has it, for people; empty if it is not known."""
     return (moment or "")[:16].replace("T", " ")
 
@@ -36,13 +36,13 @@ def last(run, what):
     return float(known[-1]) if len(known) else None
 
 
-def part_done(run):
+def completed_fraction(run):
     """(part of the run that is done, from 0; the name of its limit; the limit); None if that is not known."""
-    limits = {name: run.settings.get(name) for name in LIMITS if run.settings.get(name)}
+    limits = {name: run.settings.get(name) for name in STOP_SETTINGS if run.settings.get(name)}
     if len(limits) != 1 or last(run, "steps") is None:
         return None
     iterations = len(run.rows.get("TimestepsSoFar", ()))
-    progress = Limits(*(limits.get(name, 0) for name in LIMITS)).progress(
+    progress = StopCriteria(*(limits.get(name, 0) for name in STOP_SETTINGS)).progress(
         last(run, "steps"), last(run, "episodes") or 0, iterations, last(run, "time") or 0
     )
     return progress, *limits.popitem()
@@ -50,7 +50,7 @@ def part_done(run):
 
 def done(run):
     """(part of the run that is done, in words; whether it is finished)."""
-    if (found := part_done(run)) is None:
+    if (found := completed_fraction(run)) is None:
         return "", False
     progress, name, limit = found
     unit = {"num_timesteps": "steps", "max_episodes": "episodes", "max_iters": "iterations", "max_seconds": "seconds"}[
@@ -59,7 +59,7 @@ def done(run):
     return f"{min(progress, 1):.0%} of {limit:,} {unit}", progress >= 1
 
 
-def headline(run, evaluations):
+def headline_metrics(run, evaluations):
     """[(label, value, note)] of what one wants to know first."""
     steps, seconds, episodes, curve = last(run, "steps"), last(run, "time"), last(run, "episodes"), run.curve
     known = np.isfinite(curve.returns) if curve is not None else np.zeros(0, bool)
@@ -184,7 +184,7 @@ def commands(run):
     folder, found = run.folder.resolve(), []
     path = shlex.quote(str(folder))
     if run.settings:
-        limit = next((name for name in LIMITS if run.settings.get(name)), None)
+        limit = next((name for name in STOP_SETTINGS if run.settings.get(name)), None)
         longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] else ""
         found += [
             (

@@ -18,7 +18,7 @@ from baselines_ppo.cli.parser import (
     normalised,
     setting_names,
 )
-from baselines_ppo.sweep.plan import MAX_RUNS, PROG, flag_of, text_of
+from baselines_ppo.sweep.plan import MAX_RUNS, PROG, flag_of, format_value
 from common.errors import UserError
 
 RANGE = re.compile(r"(\d+)-(\d+)")
@@ -53,7 +53,7 @@ def parse(argv):
         name: list(itertools.chain(*found)) or [True] for name, found in vars(args).items() if name in setting_names()
     }
     for name, found in values.items():
-        if twice := [text for text, times in Counter(map(text_of, found)).items() if times > 1]:
+        if twice := [text for text, times in Counter(map(format_value, found)).items() if times > 1]:
             raise UserError(f"{flag_of(name)} has {twice[0]} twice; give every value once")
     return values, args
 

@@ -8,17 +8,17 @@ import shlex
 import sys
 import time
 
-from baselines_ppo.cli.parser import complain
-from baselines_ppo.config.config_files import typed_from
+from baselines_ppo.cli.parser import print_error
+from baselines_ppo.config.config_files import load_overrides
 from baselines_ppo.experiment.directory import runs_folder
 from baselines_ppo.sweep.cli import TAKEN, parse
-from baselines_ppo.sweep.directory import SweepFolder, extended
-from baselines_ppo.sweep.display import Board, Screen
+from baselines_ppo.sweep.directory import SweepFolder, extend_values
+from baselines_ppo.sweep.display import SweepDisplay, SweepStatus
 from baselines_ppo.sweep.plan import PROG, differing, number_of_runs, plan
-from baselines_ppo.sweep.processes import PROGRAM, Child, Signals, command, environment, launcher, run_all
+from baselines_ppo.sweep.processes import PROGRAM, RunProcess, Signals, command, environment, launcher, run_all
 from common.distributed import communicator
 from common.errors import UserError
-from common.runtime.tf_import import available_cores
+from common.runtime.tf_import import usable_cpu_count
 
 
 def main(argv=None, program=PROGRAM):
@@ -33,10 +33,10 @@ def main(argv=None, program=PROGRAM):
         sweep = Sweep(*parse(sys.argv[1:] if argv is None else argv), program)
         return sweep.print_commands() if sweep.dry_run else sweep.run()
     except UserError as error:
-        complain(error, PROG)
+        print_error(error, PROG)
         return 2
     except KeyboardInterrupt:  # before its first run, or after its last: in between it is a signal to them
-        complain("interrupted", PROG)
+        print_error("interrupted", PROG)
         return 130
 
 
@@ -52,9 +52,9 @@ class Sweep:
     """
 
     def __init__(self, values, args, program):
-        if communicator.launched_ranks()[0] > 1:
+        if communicator.launcher_world_size()[0] > 1:
             raise UserError(
-                f"a sweep starts mpirun itself, and here mpirun has started {communicator.launched_ranks()[0]} of them; leave it out, and give --ranks"
+                f"a sweep starts mpirun itself, and here mpirun has started {communicator.launcher_world_size()[0]} of them; leave it out, and give --ranks"
             )
         self.program, self.dry_run = program, args.dry_run
         self.folder = SweepFolder(args.sweep_dir or default_folder(with_config(args.config, values, args.ranks or 1)))
@@ -87,13 +87,13 @@ class Sweep:
         launcher(self.ranks)
         values = with_config(args.config, values, self.ranks)
         if before:
-            values = extended(before["settings"], values, self.folder.path)
+            values = extend_values(before["settings"], values, self.folder.path)
         if "env" not in values:
             raise UserError(
                 "--env is missing; name one Gymnasium environment or several, such as --env Hopper-v4 Walker2d-v4"
             )
         self.values = {"env": values["env"], "seed": [0]} | values
-        cores = available_cores()
+        cores = usable_cpu_count()
         self.jobs = min(args.jobs or max(1, cores // self.ranks), number_of_runs(self.values))
         self.cores = max(1, cores // (self.jobs * self.ranks))
         self.runs = plan(self.values, self.ranks, self.cores, before["runs"] if before else {})
@@ -110,10 +110,12 @@ class Sweep:
         return 0
 
     def start(self, run):
-        """A `Child` that trains a run; None while a process of an earlier sweep is still at it."""
-        if self.folder.is_busy(run):
+        """A `RunProcess` that trains a run; None while a process of an earlier sweep is still at it."""
+        if self.folder.is_locked(run):
             return None
-        return Child(run, self.command(run), environment(run, self.cores), self.folder.path / run.name / "output.txt")
+        return RunProcess(
+            run, self.command(run), environment(run, self.cores), self.folder.path / run.name / "output.txt"
+        )
 
     def run(self):
         """Train what is not done; returns the exit status."""
@@ -122,20 +124,20 @@ class Sweep:
             f"{len(self.runs)} runs, {len(self.done)} of them done, {self.jobs} at once  ->  {self.folder.path}",
             flush=True,
         )
-        board = Board(self.runs, differing(self.values), self.folder.standing, self.done)
+        board = SweepStatus(self.runs, differing(self.values), self.folder.standing, self.done)
         with Signals() as signals:
-            with Screen(board) as screen:
+            with SweepDisplay(board) as screen:
                 run_all(
                     waiting,
                     self.jobs,
                     self.start,
-                    lambda child: self.take_note(child, screen, signals),
+                    lambda child: self.on_exit(child, screen, signals),
                     screen,
                     signals,
                 )
             return self.end(board, signals)
 
-    def take_note(self, child, screen, signals):
+    def on_exit(self, child, screen, signals):
         """A child has ended: of itself, by a fault, or because it was asked to."""
         if child.process.returncode == 0:
             try:
@@ -164,10 +166,10 @@ class Sweep:
 
 
 def with_config(path, values, ranks):
-    """Values with those of a configuration file, if there is one, where nothing is typed; `baselines_ppo.config.config_files.typed_from` reads it."""
+    """Values with those of a configuration file, if there is one, where nothing is typed; `baselines_ppo.config.config_files.load_overrides` reads it."""
     if path is None:
         return values
-    found, _ = typed_from(path, {name: typed[0] for name, typed in values.items()}, ranks)
+    found, _ = load_overrides(path, {name: typed[0] for name, typed in values.items()}, ranks)
     of_another_share = {"env_threads", "env_workers"}  # of the cores
     return {name: [value] for name, value in found.items() if name not in (*TAKEN, *of_another_share)} | values
 

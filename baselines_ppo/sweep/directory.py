@@ -5,15 +5,15 @@ import os
 import time
 from dataclasses import dataclass
 
-from baselines_ppo.config.resolve import LIMITS
-from baselines_ppo.sweep.plan import PROG, flag_of, text_of
+from baselines_ppo.config.resolve import STOP_SETTINGS
+from baselines_ppo.sweep.plan import PROG, flag_of, format_value
 from common.errors import UserError
 from common.runs import results
-from common.runs.run_directory import RunFolder
-from common.storage.array_files import write_atomically
-from common.storage.directory_lock import FolderLock, is_held
+from common.runs.run_directory import RunDirectory
+from common.storage.array_files import atomic_write
+from common.storage.directory_lock import DirectoryLock, is_locked
 from common.storage.paths import user_path
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 from common.validation import decoded
 
 FORMAT = "baselines_ppo.sweep"
@@ -22,7 +22,7 @@ TAIL = 1 << 14  # bytes; a row of progress.csv has a few hundred
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunProgress:
     """How far a run has come.
 
     Attributes:
@@ -57,7 +57,7 @@ class SweepFolder:
             raise UserError(f"sweep directory {path} holds other files and no sweep.json; choose another --sweep-dir")
 
     def claim(self):
-        """Take the folder for this process (`FolderLock`).
+        """Take the folder for this process (`DirectoryLock`).
 
         Returns:
             None, or one line of warning if it cannot be locked.
@@ -67,7 +67,7 @@ class SweepFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = FolderLock(self.path, "sweep")
+            self.lock = DirectoryLock(self.path, "sweep")
             return self.lock.warning
         except OSError as error:
             raise UserError(
@@ -95,9 +95,7 @@ class SweepFolder:
 
     def write_definition(self, definition):
         """Write `sweep.json`, whole or not at all."""
-        write_atomically(
-            self.path / "sweep.json", (json.dumps({"format": FORMAT} | definition, indent=1) + "\n").encode()
-        )
+        atomic_write(self.path / "sweep.json", (json.dumps({"format": FORMAT} | definition, indent=1) + "\n").encode())
 
     # ---- its runs
 
@@ -105,17 +103,17 @@ class SweepFolder:
         """Whether there is something to go on with."""
         return (self.path / run.name / "config.json").exists()
 
-    def is_busy(self, run):
+    def is_locked(self, run):
         """Whether a process that an earlier sweep left behind is still at work on a run."""
-        return is_held(self.path / run.name)
+        return is_locked(self.path / run.name)
 
     def figures(self, run):
         """The final figures of a run, as `finish` wrote them; None unless it has ended well, at the limits that are asked for."""
         folder = self.path / run.name
         if not ((folder / "done.json").exists() and (folder / "policy/policy.safetensors").exists()):
             return None
-        settings = (RunFolder.config_in(folder) or {}).get("settings", {})
-        if {name: settings[name] for name in LIMITS if settings.get(name)} != run.limits:
+        settings = (RunDirectory.config_in(folder) or {}).get("settings", {})
+        if {name: settings[name] for name in STOP_SETTINGS if settings.get(name)} != run.limits:
             return None
         return json.loads((folder / "done.json").read_text(encoding="utf-8"))
 
@@ -135,19 +133,19 @@ class SweepFolder:
             "seconds": round(end.seconds, 3),
             "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        write_atomically(self.path / run.name / "done.json", (json.dumps(figures) + "\n").encode())
+        atomic_write(self.path / run.name / "done.json", (json.dumps(figures) + "\n").encode())
         return figures
 
     def standing(self, run):
-        """A run's `Standing`, by the last line of its log."""
+        """A run's `RunProgress`, by the last line of its log."""
         path = self.path / run.name / "progress.csv"
         row = last_row(path)
         if row is None:
-            return Standing()
+            return RunProgress()
         steps, seconds = int(row["TimestepsSoFar"]), row["TimeElapsed"]
         iters = path.read_bytes().count(b"\n") - 1 if "max_iters" in run.limits else 0
-        limits = Limits(*(run.limits.get(name, 0) for name in LIMITS))
-        return Standing(steps, seconds, min(limits.progress(steps, row["EpisodesSoFar"], iters, seconds), 1.0))
+        limits = StopCriteria(*(run.limits.get(name, 0) for name in STOP_SETTINGS))
+        return RunProgress(steps, seconds, min(limits.progress(steps, row["EpisodesSoFar"], iters, seconds), 1.0))
 
 
 def last_row(path):
@@ -163,7 +161,7 @@ def last_row(path):
     return dict(zip(header.decode().strip().split(","), map(float, lines[-1].split(b",")))) if lines else None
 
 
-def extended(before, values, path):
+def extend_values(before, values, path):
     """The values of the sweep in `path`, with those that are typed now.
 
     Args:
@@ -180,7 +178,7 @@ def extended(before, values, path):
             )
         if missing := [value for value in before[name] if value not in typed]:
             raise UserError(
-                f"the sweep in {path} has {flag_of(name)} {' '.join(map(text_of, before[name]))}; {' '.join(map(text_of, missing))} cannot be "
+                f"the sweep in {path} has {flag_of(name)} {' '.join(map(format_value, before[name]))}; {' '.join(map(format_value, missing))} cannot be "
                 "taken out: give these values and more of them, or choose another --sweep-dir"
             )
     return before | values

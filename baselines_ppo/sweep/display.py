@@ -5,20 +5,20 @@ import statistics
 import sys
 import time
 
-from baselines_ppo.sweep.plan import text_of
+from baselines_ppo.sweep.plan import format_value
 from common.loggers.console import clock, number
 
-LOOK = 2.0  # seconds between looks at the logs of the runs under way
+REFRESH_SECONDS = 2.0  # seconds between looks at the logs of the runs under way
 STATES = ("done", "running", "failed")
 
 
-class Board:
+class SweepStatus:
     """Where every run of a sweep stands.
 
     Args:
         runs: all of them.
         shown: the settings that tell the table's rows apart.
-        standing: function run -> its `Standing`.
+        standing: function run -> its `RunProgress`.
         figures: {name: final figures} of the runs that are done already.
     """
 
@@ -81,7 +81,7 @@ class Board:
             table.add_column(name, justify="right")
         rows = {}
         for run in self.runs:
-            rows.setdefault(tuple(text_of(run.typed[name]) for name in self.shown), []).append(run.name)
+            rows.setdefault(tuple(format_value(run.typed[name]) for name in self.shown), []).append(run.name)
         for label, names in rows.items():
             table.add_row(*label, *self.cells(names))
         return table
@@ -113,8 +113,8 @@ def mean_and_deviation(values):
     )
 
 
-class Screen:
-    """Shows a `Board` as its runs come and go.
+class SweepDisplay:
+    """Shows a `SweepStatus` as its runs come and go.
 
     Args:
         board: the board.
@@ -186,7 +186,7 @@ class Screen:
     def look(self, running):
         """Called all the time with the runs under way; reads and draws now and then."""
         now = time.monotonic()
-        if now - self.looked >= LOOK:
+        if now - self.looked >= REFRESH_SECONDS:
             self.looked = now
             self.board.look(running)
             if self.live:

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from baselines_ppo.config.resolve import LIMITS, check_asked_for, settings_for
+from baselines_ppo.config.resolve import STOP_SETTINGS, check_flag_combinations, resolve_for_env
 from common.errors import UserError
 
 PROG = "baselines_ppo.sweep"
@@ -21,7 +21,7 @@ class Run:
     Attributes:
         name: of its folder.
         typed: {setting: value}, what the sweep's line says of it.
-        settings: what that comes to (`baselines_ppo.config.resolve.settings_for`).
+        settings: what that comes to (`baselines_ppo.config.resolve.resolve_for_env`).
     """
 
     name: str
@@ -31,7 +31,7 @@ class Run:
     @property
     def limits(self):
         """{limit: value}: how long it is to be."""
-        return {name: self.settings[name] for name in LIMITS if self.settings[name]}
+        return {name: self.settings[name] for name in STOP_SETTINGS if self.settings[name]}
 
     @property
     def typed_with_cores(self):
@@ -55,8 +55,8 @@ def plan(values, ranks, cores, names=None):
     runs = []
     for name, typed in named(combinations(values), differing(values), names or {}).items():
         try:
-            check_asked_for(typed)
-            runs.append(Run(name, typed, settings_for(typed, ranks, cores)))
+            check_flag_combinations(typed)
+            runs.append(Run(name, typed, resolve_for_env(typed, ranks, cores)))
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
     return runs
@@ -91,7 +91,7 @@ def named(typed_runs, shown, names):
     for typed in typed_runs:
         name = known.get(json.dumps(typed, sort_keys=True))
         if name is None:
-            parts = [typed["env"], *(f"{key}{text_of(typed[key])}" for key in shown[1:]), f"seed{typed['seed']}"]
+            parts = [typed["env"], *(f"{key}{format_value(typed[key])}" for key in shown[1:]), f"seed{typed['seed']}"]
             plain = re.sub(r"[^\w.+-]+", "-", "-".join(parts))[:MAX_NAME]
             name = next(
                 one
@@ -105,7 +105,7 @@ def named(typed_runs, shown, names):
 # ---- text
 
 
-def text_of(value):
+def format_value(value):
     """A setting's value as it is typed."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
@@ -117,10 +117,10 @@ def flag_of(name):
     return f"--{name.replace('_', '-')}"
 
 
-def as_words(typed):
+def to_argv(typed):
     """{setting: value} as the words of a command line."""
     words = []
     for name, value in typed.items():
-        flag, text = flag_of(name), text_of(value)
+        flag, text = flag_of(name), format_value(value)
         words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]  # argparse takes -1e-05 for a flag
     return words

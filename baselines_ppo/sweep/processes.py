@@ -13,9 +13,9 @@ import time
 from collections import deque
 from pathlib import Path
 
-from baselines_ppo.sweep.plan import as_words
+from baselines_ppo.sweep.plan import to_argv
 from common.distributed import communicator
-from common.errors import ONE_SIGNAL, UserError
+from common.errors import SIGNAL_DEBOUNCE_SECONDS, UserError
 from common.runtime import os_features
 from common.runtime.crash_stacks import signal_name
 
@@ -51,7 +51,7 @@ def command(run, folder, ranks, program=PROGRAM):
         folder: the `SweepFolder`.
         program: the words of run.py's command line.
     """
-    words = ["--resume", *as_words(run.limits)] if folder.is_started(run) else as_words(run.typed_with_cores)
+    words = ["--resume", *to_argv(run.limits)] if folder.is_started(run) else to_argv(run.typed_with_cores)
     return [*launcher(ranks), *program, "--quiet", *words, "--run-dir", str(folder.path / run.name)]
 
 
@@ -61,15 +61,15 @@ def environment(run, cores):
         "OMP_NUM_THREADS": str(cores),
         "TF_NUM_INTRAOP_THREADS": str(cores if run.settings["policy"] == "cnn" else 1),
     }
-    return threads | communicator.environment_of_a_child()
+    return threads | communicator.subprocess_env()
 
 
-def end_with_the_sweep():
+def set_parent_death_signal():
     """In a new child, on Linux: have the kernel send it SIGTERM when the sweep is gone, also by kill -9."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-class Child:
+class RunProcess:
     """A run under way, in a process group of its own: a terminal's Ctrl-C reaches the sweep alone, which passes it on.
 
     Args:
@@ -92,7 +92,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=environ,
                 process_group=0,
-                preexec_fn=end_with_the_sweep if LIBC else None,
+                preexec_fn=set_parent_death_signal if LIBC else None,
             )
 
     def stop(self):
@@ -125,7 +125,7 @@ class Signals:
     """A context in which SIGINT, SIGTERM and SIGHUP are noted: Ctrl-C, a batch system, a closed terminal.
 
     Attributes:
-        seen: their numbers, in order; what comes within `ONE_SIGNAL` of another is the same.
+        seen: their numbers, in order; what comes within `SIGNAL_DEBOUNCE_SECONDS` of another is the same.
     """
 
     def __init__(self):
@@ -143,7 +143,7 @@ class Signals:
 
     def note(self, number, frame):
         """The handler."""
-        if time.monotonic() - self.last > ONE_SIGNAL:
+        if time.monotonic() - self.last > SIGNAL_DEBOUNCE_SECONDS:
             self.seen.append(number)
             self.last = time.monotonic()
 
@@ -156,8 +156,8 @@ def run_all(runs, jobs, start, ended, screen, signals):
     """Run all, in order, `jobs` at once, until they have ended or a signal ends them: the first asks them to stop, the second kills.
 
     Args:
-        start: function run -> `Child`, or None if the run cannot start yet.
-        ended: function of a `Child` that has ended.
+        start: function run -> `RunProcess`, or None if the run cannot start yet.
+        ended: function of a `RunProcess` that has ended.
         screen: is told by `started(run)` and `stopping(number of children)`, and by `look(running runs)` all the time.
         signals: an open `Signals`.
     """

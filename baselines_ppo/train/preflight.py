@@ -5,12 +5,12 @@ import math
 from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
 from common.runtime import os_features
-from common.validation import check_room
+from common.validation import check_memory
 
 FILES = 64  # that a rank has open beside its monitor files
 
 
-def check_machine(settings, pi):
+def check_resources(settings, pi):
     """Raises UserError if segments, minibatches or environments are more than this machine can hold.
 
     Args:
@@ -21,14 +21,14 @@ def check_machine(settings, pi):
     steps = settings[steps_name]
     (parameters,), entries = pi.pdtype.param_shape(), math.prod(pi.encoder.shape)
     step = entries * (pi.encoder.dtype.itemsize + 4) + 4 * (3 * parameters + math.prod(pi.pdtype.sample_shape())) + 64
-    check_room(step * steps, f"{steps_name}={steps}: a segment")
+    check_memory(step * steps, f"{steps_name}={steps}: a segment")
     if settings[rows_name] is not None and settings[rows_name] > steps:
-        check_room(step * settings[rows_name], f"{rows_name}={settings[rows_name]}: a minibatch")
+        check_memory(step * settings[rows_name], f"{rows_name}={settings[rows_name]}: a minibatch")
     one_by_one = settings.get("recompute_adv") or settings.get("target_kl") is not None
     for name in ("vf_iters",) if one_by_one else ("optim_epochs", "vf_iters"):
         if name in settings:  # indices and weights of all its minibatches at once
-            check_room(16 * steps * settings[name], f"{name}={settings[name]}: the minibatches of a segment")
-    check_room(16 * settings["eval_episodes"], f"eval_episodes={settings['eval_episodes']}: an evaluation")
+            check_memory(16 * steps * settings[name], f"{name}={settings[name]}: the minibatches of a segment")
+    check_memory(16 * settings["eval_episodes"], f"eval_episodes={settings['eval_episodes']}: an evaluation")
     processes = settings["env_workers"] or 1
     files, allowed = -(-settings["num_envs"] // processes), os_features.open_files()
     if allowed is not None and files > allowed - FILES:

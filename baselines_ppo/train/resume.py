@@ -5,20 +5,20 @@ import sys
 import time
 
 from baselines_ppo.cli.parser import RunSettings
-from baselines_ppo.config.config_files import CONFIG_FORMAT, LEARN_FORMAT, OF_LEARN, checked, checked_config
-from baselines_ppo.config.resolve import check_policy_names, check_run_settings, limits_of, with_defaults
+from baselines_ppo.config.config_files import CONFIG_FORMAT, LEARN_FORMAT, PYTHON_RUN_HINT, checked, checked_config
+from baselines_ppo.config.resolve import check_policy_names, check_run_settings, fill_missing_settings, limits_of
 from baselines_ppo.config.settings import ALGORITHMS, OLDER_CNN
 from common.errors import UserError
 from common.policies.files import room_for
 from common.policies.space_serialization import difference, from_json
 from common.storage.array_files import check_arrays
-from common.storage.directory_lock import is_held
+from common.storage.directory_lock import is_locked
 from common.validation import about, shown, whole
 
 ENDING = 30.0  # seconds that --resume auto gives to a run before it
 
 
-def read_previous(path, comm, may_start):
+def load_previous_run(path, comm, allow_missing):
     """The `config.json` of the run to go on with: `ranks`, `typed`, `settings` and `versions`, each of its type.
 
     Args:
@@ -28,19 +28,19 @@ def read_previous(path, comm, may_start):
     Raises:
         UserError: if there is none, it is no run's, or it holds what cannot be.
     """
-    from common.runs.run_directory import RunFolder
+    from common.runs.run_directory import RunDirectory
 
-    if may_start:
+    if allow_missing:
         if comm.rank == 0:
-            wait_for_its_end(path)
+            wait_until_unlocked(path)
         comm.barrier()
-    config = comm.broadcast(RunFolder.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
+    config = comm.broadcast(RunDirectory.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
     if config is None:
-        if may_start:
+        if allow_missing:
             return None
         raise UserError(f"--resume: there is no run in {path}; check --run-dir, or leave --resume out to start one")
     if config.get("format") == LEARN_FORMAT:
-        raise UserError(f"--resume: the run in {path} {OF_LEARN}")
+        raise UserError(f"--resume: the run in {path} {PYTHON_RUN_HINT}")
     if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
         raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
     source = f"--resume: {path}/config.json"
@@ -60,16 +60,16 @@ def read_previous(path, comm, may_start):
         "ranks": config["ranks"],
         "typed": checked(config["typed"], source),
         "versions": versions if isinstance(versions, dict) else {},
-        "settings": with_defaults(found)
+        "settings": fill_missing_settings(found)
         | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | checked(policy_settings, source)},
     }
 
 
-def wait_for_its_end(path):
+def wait_until_unlocked(path):
     """Wait for the run in a folder to end, if one is alive, `ENDING` seconds at the most."""
     deadline, said = time.monotonic() + ENDING, False
     with contextlib.suppress(OSError):  # whoever may not look is told when the folder is claimed
-        while is_held(path) and time.monotonic() < deadline:
+        while is_locked(path) and time.monotonic() < deadline:
             if not said:
                 print(
                     f"run.py: {path} is in use by a run that is still alive: waiting {ENDING:.0f} s for its end",
@@ -96,8 +96,8 @@ def check_settings(settings, path):
         algorithm.check_for(settings["num_envs"])
 
 
-def check_fits(checkpoint, pi, ranks):
-    """Raises UserError unless a checkpoint, `RunFolder.latest_checkpoint`'s, is of a run with this policy, an example of it, on as many ranks."""
+def check_compatible(checkpoint, pi, ranks):
+    """Raises UserError unless a checkpoint, `RunDirectory.latest_checkpoint`'s, is of a run with this policy, an example of it, on as many ranks."""
     arrays, metadata, path = checkpoint
     if len(metadata["logs"]) != ranks:
         raise UserError(

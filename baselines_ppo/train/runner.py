@@ -15,37 +15,44 @@ from dataclasses import fields
 from pathlib import Path
 
 from baselines_ppo.cli.command_lines import report_command
-from baselines_ppo.cli.parser import RunSettings, complain
-from baselines_ppo.config.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.cli.parser import RunSettings, print_error
+from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.resolve import (
-    LIMITS,
-    asked_anew,
-    check_asked_for,
+    STOP_SETTINGS,
+    assign_cores,
+    build_probe_policy,
+    check_flag_combinations,
     check_ranks,
-    example_of_policy,
-    go_on_with,
-    over_cores,
+    drop_unchanged_load_path,
+    merge_resume_overrides,
     policy_named,
+    resolve_for_env,
     resumed_settings,
-    settings_for,
 )
 from baselines_ppo.config.settings import ALGORITHMS
-from baselines_ppo.experiment.directory import claim_folder, go_back, runs_folder
-from baselines_ppo.experiment.outputs import announce, draw_report, outputs, print_end, save_policy, versions
-from baselines_ppo.experiment.warm_start import COPY, keep_start, read_start
-from baselines_ppo.sweep.plan import as_words
-from baselines_ppo.train.preflight import check_machine
-from baselines_ppo.train.resume import check_settings, read_previous
+from baselines_ppo.experiment.directory import acquire_run_directory, rewind_to_checkpoint, runs_folder
+from baselines_ppo.experiment.outputs import (
+    draw_report,
+    outputs,
+    print_run_header,
+    print_run_summary,
+    save_policy,
+    versions,
+)
+from baselines_ppo.experiment.warm_start import COPY, load_initial_policy, save_initial_copy
+from baselines_ppo.sweep.plan import to_argv
+from baselines_ppo.train.preflight import check_resources
+from baselines_ppo.train.resume import check_settings, load_previous_run
 from baselines_ppo.train.session import Job, close
-from common.diagnostics.replica_check import RanksDrifted
+from common.diagnostics.replica_check import ReplicaDivergenceError
 from common.distributed import communicator
-from common.errors import ONE_SIGNAL, EnvironmentFault, UserError
-from common.loggers.console import showing
-from common.runs.run_directory import as_asked_for
+from common.errors import SIGNAL_DEBOUNCE_SECONDS, EnvError, UserError
+from common.loggers.console import tolerate_closed_stream
+from common.runs.run_directory import user_error_on_os_error
 from common.runtime import os_features
-from common.runtime.tf_import import allowed_cores, import_tensorflow
+from common.runtime.tf_import import cpu_affinity, import_tensorflow
 from common.storage.paths import writable_file
-from common.storage.write_errors import CannotWrite
+from common.storage.write_errors import WriteError
 
 STOPPING = "stopping: the run will finish its iteration and write a checkpoint; once more, and it ends at once"
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
@@ -56,21 +63,21 @@ def run(typed, args):
     try:
         comm = communicator.world()
     except UserError as error:
-        complain(error)
+        print_error(error)
         return 2
     job = Job(comm, typed.get("stall_timeout", RunSettings.stall_timeout))
     try:
         return train(typed, args, job)
     except UserError as error:
-        return job.give_up(error, status=2)
+        return job.fail(error, status=2)
     except KeyboardInterrupt:
-        return job.give_up("interrupted", status=130)
-    except CannotWrite as error:
-        return job.give_up("; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
-    except (EnvironmentFault, FloatingPointError, RanksDrifted) as error:
-        return job.give_up(error, status=1, trace=getattr(error, "trace", None))
+        return job.fail("interrupted", status=130)
+    except WriteError as error:
+        return job.fail("; ".join([str(error), *getattr(error, "__notes__", ())]), status=1)
+    except (EnvError, FloatingPointError, ReplicaDivergenceError) as error:
+        return job.fail(error, status=1, trace=getattr(error, "trace", None))
     except BaseException as error:
-        return job.give_up(f"{type(error).__name__}: {error}", status=1, trace=traceback.format_exc())
+        return job.fail(f"{type(error).__name__}: {error}", status=1, trace=traceback.format_exc())
     finally:
         job.end()
         gc.unfreeze()  # or ALE's objects are never freed, and its bindings say so in twenty lines
@@ -100,7 +107,7 @@ def start_tensorflow(policy, cores):
 
 def cores_of_a_rank(comm):
     """How many cores each rank has: those that it may run on, shared with the ranks of its host that may run on the same; the least over all ranks."""
-    own = allowed_cores()
+    own = cpu_affinity()
     return comm.minimum(max(1, len(own) // comm.gather_on_host(own).count(own)))
 
 
@@ -110,26 +117,29 @@ def train(typed, args, job):
     if args.config:
         if args.resume:
             raise UserError("--resume takes its settings from the run's folder; leave --config out")
-        typed, said = typed_from(args.config, typed, comm.size)
+        typed, said = load_overrides(args.config, typed, comm.size)
     if args.resume:
         if "run_dir" not in typed:
             raise UserError("--resume needs --run-dir, the folder of the run to go on with")
-        previous = read_previous(Path(typed["run_dir"]), comm, may_start=args.resume == "auto")
+        previous = load_previous_run(Path(typed["run_dir"]), comm, allow_missing=args.resume == "auto")
     if previous is not None:
         check_ranks(previous, comm.size, typed["run_dir"])
-        typed_now, typed = asked_anew(typed, previous["typed"]), go_on_with(previous["typed"], typed)
+        typed_now, typed = (
+            drop_unchanged_load_path(typed, previous["typed"]),
+            merge_resume_overrides(previous["typed"], typed),
+        )
         said = typed
     else:
-        check_asked_for(typed)
+        check_flag_combinations(typed)
     if "env" not in typed:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
     cores = cores_of_a_rank(comm)
     if previous is None:
-        settings = settings_for(typed, comm.size, cores)
+        settings = resolve_for_env(typed, comm.size, cores)
     else:
         settings = resumed_settings(typed_now, previous["settings"], comm.size, typed_now["run_dir"])
         check_settings(settings, typed_now["run_dir"])
-        settings = over_cores(settings, cores)
+        settings = assign_cores(settings, cores)
     if args.print_config:
         if comm.rank == 0:
             print(
@@ -138,24 +148,26 @@ def train(typed, args, job):
         return 0
     job.heartbeat.timeout = settings["stall_timeout"]
     start_tensorflow(settings["policy"], cores)
-    pi = example_of_policy(settings)
+    pi = build_probe_policy(settings)
     settings["policy_settings"] = pi.settings()
-    check_machine(settings, pi)
+    check_resources(settings, pi)
     start = config = None
     if previous is None and settings["load_path"]:
-        settings["load_path"], start = read_start(settings["load_path"], pi, comm, as_words)
+        settings["load_path"], start = load_initial_policy(settings["load_path"], pi, comm, to_argv)
     check_save_policy(settings, comm)
-    path = settings["run_dir"] = comm.from_root(lambda: settings["run_dir"] or default_folder(settings))
-    folder = job.folder = claim_folder(path, comm, previous is not None, settings["keep_checkpoints"])
+    path = settings["run_dir"] = comm.run_on_root(lambda: settings["run_dir"] or default_folder(settings))
+    folder = job.folder = acquire_run_directory(path, comm, previous is not None, settings["keep_checkpoints"])
     check_save_policy(settings, comm)  # again: it may be where the run's folder is now
     try:
-        checkpoint = None if previous is None else go_back(folder, comm, exact=args.resume == "exact", pi=pi)
+        checkpoint = (
+            None if previous is None else rewind_to_checkpoint(folder, comm, exact=args.resume == "exact", pi=pi)
+        )
         if comm.rank == 0:
             if not settings["quiet"]:
-                with showing():
-                    announce(settings, said, comm, previous, checkpoint, folder.passed_over)
+                with tolerate_closed_stream():
+                    print_run_header(settings, said, comm, previous, checkpoint, folder.skipped_checkpoints)
             if start is not None:
-                keep_start(folder, pi, start, settings["load_path"], settings)
+                save_initial_copy(folder, pi, start, settings["load_path"], settings)
             config = {
                 "format": CONFIG_FORMAT,
                 "typed": said,
@@ -171,7 +183,7 @@ def train(typed, args, job):
             folder.write_config(config)
         comm.barrier()
         return learn_in(job, settings, checkpoint, config)
-    except CannotWrite as error:
+    except WriteError as error:
         job.spare.close()
         error.add_note(folder.way_on(error))
         raise
@@ -180,7 +192,7 @@ def train(typed, args, job):
 def check_save_policy(settings, comm):
     """Make the folder of the file that the final policy is written to. UserError, on all ranks, if rank 0 cannot write there."""
     if settings["save_policy"]:
-        comm.from_root(lambda: writable_file(settings["save_policy"], "--save-policy"))
+        comm.run_on_root(lambda: writable_file(settings["save_policy"], "--save-policy"))
 
 
 def default_folder(settings):
@@ -195,7 +207,7 @@ def default_folder(settings):
     folder = root / settings["env"].replace("/", "-").replace(":", "-")
     ends = itertools.chain([""], (f"-{i}" for i in itertools.count(2)))
     for path in (folder / f"{name}{end}" for end in ends):
-        with as_asked_for(path):
+        with user_error_on_os_error(path):
             try:
                 os.makedirs(path)
                 return str(path)
@@ -223,7 +235,7 @@ def learn_in(job, settings, checkpoint, config):
     )
     job.opened.callback(close, env)
     if comm.rank == 0 and not settings["quiet"] and (statistics := running_statistics(env)):
-        with showing():
+        with tolerate_closed_stream():
             print(in_words(statistics, {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}))
     policy_class = policy_named(settings["policy"])
 
@@ -240,14 +252,14 @@ def learn_in(job, settings, checkpoint, config):
         if hasattr(one, "close"):
             job.opened.callback(one.close)
     if logger is not None:
-        job.log_to(logger)
+        job.attach_logger(logger)
     job.opened.callback(restore_signals, running)
     pi = learn(
         env,
         lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
         **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])},
         max_timesteps=settings["num_timesteps"] or 0,
-        **{key: settings[key] for key in LIMITS[1:]},
+        **{key: settings[key] for key in STOP_SETTINGS[1:]},
         seed=settings["seed"],
         averaging=settings["averaging"],
         env_threads=settings["env_threads"],
@@ -271,8 +283,8 @@ def learn_in(job, settings, checkpoint, config):
         for one in callbacks:
             if hasattr(one, "at_end"):
                 one.at_end(training)
-        with showing():
-            print_end(training, folder, settings, comm.size, status)
+        with tolerate_closed_stream():
+            print_run_summary(training, folder, settings, comm.size, status)
     job.close()
     if comm.rank == 0:
         if settings["report"] and status in (0, signal.SIGINT + 128):
@@ -285,10 +297,10 @@ def learn_in(job, settings, checkpoint, config):
 
 def install_signals(training, screen=None):
     """SIGINT, SIGTERM, SIGUSR1, a scheduler's warning, and SIGHUP, a terminal's end, finish the iteration, write a checkpoint and end the run; one
-    that comes later than `ONE_SIGNAL` ends it at once. Under nohup SIGHUP stays ignored.
+    that comes later than `SIGNAL_DEBOUNCE_SECONDS` ends it at once. Under nohup SIGHUP stays ignored.
 
     Args:
-        training: the `Training`.
+        training: the `TrainingLoop`.
         screen: where the first is answered; None on ranks that have none.
 
     Returns:
@@ -303,7 +315,7 @@ def install_signals(training, screen=None):
             training.request_stop(int(number))
             if screen is not None:
                 screen.say(STOPPING)
-        elif time.monotonic() - first > ONE_SIGNAL:
+        elif time.monotonic() - first > SIGNAL_DEBOUNCE_SECONDS:
             signal.default_int_handler(number, frame)
 
     numbers = os_features.signals("SIGINT", "SIGTERM", "SIGUSR1")

@@ -7,12 +7,12 @@ import sys
 import time
 
 from baselines_ppo.cli.command_lines import resume_command
-from baselines_ppo.cli.parser import complaint
-from common.distributed.exit_guard import ALONE, say
+from baselines_ppo.cli.parser import format_error
+from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, say
 from common.distributed.heartbeat import Heartbeat
 from common.hints import in_flags
 from common.runtime.crash_stacks import stacks
-from common.runtime.thread_pool import end_in_time
+from common.runtime.thread_pool import force_exit_when_overdue
 
 
 class Job:
@@ -25,7 +25,7 @@ class Job:
     Attributes:
         heartbeat: this rank's `Heartbeat`, whose watch looks on from the first line to the last.
         opened: an `ExitStack` of what is closed at the end, whatever that is.
-        folder: the `RunFolder` that is given back after that; None until it is claimed.
+        folder: the `RunDirectory` that is given back after that; None until it is claimed.
         spare: an open file to close where no more can be opened, so that what is left of the run can be looked at.
         logger: rank 0's, closed before anything is said; None until there is one, and on other ranks.
     """
@@ -36,15 +36,15 @@ class Job:
         self.end_stacks = None
 
     def keep_in(self, folder):
-        """Have the heartbeat's record, and Python's stacks if this rank dies of a signal, in the `ranks` of a `RunFolder`."""
+        """Have the heartbeat's record, and Python's stacks if this rank dies of a signal, in the `ranks` of a `RunDirectory`."""
         self.heartbeat.keep(folder.path / "ranks")
         self.end_stacks = stacks.keep(
             self.comm, folder.path / "ranks", f"go on with: {resume_command(folder.path, self.comm.size)}"
         )
 
-    def log_to(self, logger):
+    def attach_logger(self, logger):
         """Take a logger, which has the terminal as long as it is open."""
-        self.logger, self.heartbeat.before_end = logger, logger.close
+        self.logger, self.heartbeat.on_abort = logger, logger.close
 
     def close(self):
         """Close what a run that has ended well has open, on all ranks, while the watch still looks on."""
@@ -53,7 +53,7 @@ class Job:
         self.comm.barrier()
         self.heartbeat.close()
 
-    def give_up(self, reason, status, trace=None):
+    def fail(self, reason, status, trace=None):
         """The one door for a rank that fails. What fails on all ranks is said once: the others leave it to rank 0 for a second. What is open is closed,
         as far as that takes some seconds at the most: then the watch ends this rank, and says what it could not.
 
@@ -63,7 +63,7 @@ class Job:
             trace: a traceback, which is shown above the reason.
         """
         reason = in_flags(" ".join(str(reason).split()))
-        words = (trace or "") + (complaint(reason) if self.comm.size == 1 else self.comm.signed(reason))
+        words = (trace or "") + (format_error(reason) if self.comm.size == 1 else self.comm.with_rank_prefix(reason))
         self.heartbeat.fail(status, words)
         with contextlib.suppress(
             Exception, KeyboardInterrupt
@@ -76,12 +76,12 @@ class Job:
         with contextlib.suppress(Exception, KeyboardInterrupt):
             self.opened.close()
         if self.comm.rank > 0:
-            time.sleep(ALONE)
+            time.sleep(ROOT_REPORTS_FIRST_SECONDS)
             say(words)
         self.heartbeat.close(self.heartbeat.where[0])
         if self.comm.size > 1:
             self.comm.end(status)
-        atexit.register(end_in_time, status)
+        atexit.register(force_exit_when_overdue, status)
         return status
 
     def end(self):

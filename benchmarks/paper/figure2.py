@@ -26,15 +26,15 @@ def interpolate(env_id, iteration, objective, seed):
     import tensorflow as tf
 
     from baselines_ppo import MlpPolicy
-    from baselines_ppo.algorithm_setup import Learner
+    from baselines_ppo.algorithm_setup import AlgorithmSetup
+    from baselines_ppo.config.settings import PPOSettings
     from baselines_ppo.objectives import probability_ratio
     from baselines_ppo.pposgd_simple import PPOUpdate
-    from baselines_ppo.config.settings import PPOSettings
-    from common.rollouts.advantages import add_vtarg_and_adv
     from common.envs.factory import make_vector_env
-    from common.training.stopping import Limits
     from common.mpi_adam import get_flat, set_from_flat
-    learner = Learner(PPOSettings, {"objective": objective}, {}, Limits(max_iters=iteration), make_vector_env(env_id, 1), MlpPolicy, seed, None)
+    from common.rollouts.advantages import add_vtarg_and_adv
+    from common.training.stopping import StopCriteria
+    learner = AlgorithmSetup(PPOSettings, {"objective": objective}, {}, StopCriteria(max_iters=iteration), make_vector_env(env_id, 1), MlpPolicy, seed, None)
     update, settings = PPOUpdate(learner), learner.settings
     training = learner.begin(update)
     for _ in training.iterations():

@@ -10,7 +10,16 @@ import sys
 
 import numpy as np
 
-from benchmarks.returns.scores import bar_figure, bootstrap_interval, difference_interval, markdown_table, normalised, random_scores, score_matrix, span
+from benchmarks.returns.scores import (
+    bar_figure,
+    bootstrap_interval,
+    difference_interval,
+    markdown_table,
+    normalised,
+    random_scores,
+    score_matrix,
+    span,
+)
 from benchmarks.returns.training_queue import Job, Results, main, report_name
 
 TASKS = ("HalfCheetah-v4", "Hopper-v4", "InvertedDoublePendulum-v4", "InvertedPendulum-v4", "Reacher-v4", "Swimmer-v4", "Walker2d-v4")

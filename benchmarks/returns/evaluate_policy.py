@@ -14,12 +14,12 @@ def main():
     parser.add_argument("--seed", type=int, default=10_000)
     args = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
-    from baselines_ppo.play.command import evaluate, load_with_env
+    from baselines_ppo.play.command import evaluate, load_policy_and_env
     from common.errors import UserError
     from common.runtime.tf_import import import_tensorflow
     import_tensorflow(threads=1)
     try:
-        pi, env, *_ = load_with_env(args.path)
+        pi, env, *_ = load_policy_and_env(args.path)
     except UserError as error:
         parser.error(str(error))
     found = {how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()

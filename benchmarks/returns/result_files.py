@@ -10,14 +10,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, parse  # noqa: E402
-from baselines_ppo.plot.grouping import NO_GROUP  # noqa: E402
-from baselines_ppo.config.resolve import policy_named, settings_for  # noqa: E402
+from baselines_ppo.config.resolve import policy_named, resolve_for_env  # noqa: E402
 from baselines_ppo.config.settings import ALGORITHMS  # noqa: E402
+from baselines_ppo.plot.grouping import NOT_GROUPABLE  # noqa: E402
 from benchmarks.paths import RESULTS
 from common.errors import UserError  # noqa: E402
 from common.runtime.tf_import import import_tensorflow  # noqa: E402
 
-DECIDE_NOTHING = NO_GROUP | {"preset"}  # a preset's name; what it comes to is in the other settings
+DECIDE_NOTHING = NOT_GROUPABLE | {"preset"}  # a preset's name; what it comes to is in the other settings
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Job:
             UserError: if its words cannot be.
         """
         typed, _ = parse(["--env", self.env, "--num-timesteps", str(self.steps), *map(str, self.words)])
-        settings = settings_for(typed, self.ranks, cores=1)
+        settings = resolve_for_env(typed, self.ranks, cores=1)
         settings["policy_settings"] = policy_defaults_of(settings["policy"]) | settings["policy_settings"]
         return json.loads(json.dumps({name: value for name, value in settings.items() if name not in DECIDE_NOTHING}))  # as a line holds them
 

@@ -17,23 +17,23 @@ import numpy as np  # noqa: E402
 from hypothesis import HealthCheck, Phase, given, seed, settings  # noqa: E402
 
 from baselines_ppo import CnnPolicy, MlpPolicy  # noqa: E402
+from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.cli.parser import parse  # noqa: E402
-from baselines_ppo.config.config_files import CONFIG_FORMAT, typed_from  # noqa: E402
-from baselines_ppo.train.resume import check_fits, check_settings, read_previous  # noqa: E402
-from baselines_ppo.algorithm_setup import Learner  # noqa: E402
-from baselines_ppo.play.command import env_named_in  # noqa: E402
-from common.policies.base import load_policy, read_policy  # noqa: E402
-from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
-from baselines_ppo.config.resolve import over_cores, policy_named, resumed_settings, settings_for  # noqa: E402
-from baselines_ppo.train.preflight import check_machine  # noqa: E402
+from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides  # noqa: E402
+from baselines_ppo.config.resolve import assign_cores, policy_named, resolve_for_env, resumed_settings  # noqa: E402
 from baselines_ppo.config.settings import PPOSettings  # noqa: E402
+from baselines_ppo.play.command import env_named_in  # noqa: E402
+from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
+from baselines_ppo.train.preflight import check_resources  # noqa: E402
+from baselines_ppo.train.resume import check_compatible, check_settings, load_previous_run  # noqa: E402
 from benchmarks.robustness.fuzz_mutations import PLANS, damaged  # noqa: E402
+from common.distributed.communicator import Communicator  # noqa: E402
 from common.envs.factory import make_env, make_vector_env  # noqa: E402
 from common.errors import UserError  # noqa: E402
-from common.training.stopping import Limits  # noqa: E402
-from common.distributed.communicator import Communicator  # noqa: E402
-from common.runs.run_directory import RunFolder  # noqa: E402
-from common.runs.log_files import RunLogs  # noqa: E402
+from common.policies.base import load_policy, read_policy  # noqa: E402
+from common.runs.log_files import RunLogFiles  # noqa: E402
+from common.runs.run_directory import RunDirectory  # noqa: E402
+from common.training.stopping import StopCriteria  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
 ARGV = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "4", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--num-envs", "1"]
@@ -60,19 +60,19 @@ class Target:
 
     def __init__(self, folder):
         self.folder, self.run, self.watching = folder, folder / "run", False
-        self.run_folder = RunFolder(self.run)
+        self.run_folder = RunDirectory(self.run)
         (folder / "progress.csv").write_bytes(LOG)
         (self.run / "progress.csv").write_bytes(LOG)
         env = make_vector_env("Pendulum-v1", 1, 0, self.run)
         given = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "scale_returns": True, "objective": "adaptive_kl"}
-        learner = Learner(PPOSettings, given, {"folder": self.run_folder}, Limits(max_iters=4), env,
+        learner = AlgorithmSetup(PPOSettings, given, {"folder": self.run_folder}, StopCriteria(max_iters=4), env,
                           lambda name, ob_space, ac_space: MlpPolicy(name, ob_space, ac_space, hid_size=8), 0, None)
         self.training = learner.begin(PPOUpdate(learner))
         self.training.iters_so_far = 2
         self.training.rewbuffer.extend([-1.5, 2.0])
         self.training.lenbuffer.extend([200, 200])
         self.training._checkpoint()
-        self.settings = settings_for(parse(ARGV)[0], 1, 1) | {"policy_settings": learner.pi.settings()}
+        self.settings = resolve_for_env(parse(ARGV)[0], 1, 1) | {"policy_settings": learner.pi.settings()}
         self.run_folder.write_config({"format": CONFIG_FORMAT, "ranks": 1, "typed": parse(ARGV)[0], "settings": self.settings, "versions": {"numpy": "2"}})
         policies = [MlpPolicy("pi", BOX, gym.spaces.Box(-2, 2, (1,)), hid_size=4), MlpPolicy("pi", gym.spaces.Discrete(5), gym.spaces.Discrete(3), hid_size=4,
                                                                                           shared_trunk=True, normalise_ob=False),
@@ -115,8 +115,8 @@ class Target:
             return self.read_config(path)
         if path == self.checkpoint:
             checkpoint = self.run_folder.latest_checkpoint()
-            check_fits(checkpoint, self.pi, 1)
-            logs = RunLogs(self.run, 0)
+            check_compatible(checkpoint, self.pi, 1)
+            logs = RunLogFiles(self.run, 0)
             logs.check(checkpoint[1]["logs"][0])
             logs.cut(checkpoint[1]["logs"][0])
             self.training.restore(checkpoint)
@@ -135,23 +135,23 @@ class Target:
             raise problems[0]
 
     def as_config(self, path):
-        self.example(settings_for({"env": "Pendulum-v1"} | typed_from(path, {}, 1)[0], 1, 1))
+        self.example(resolve_for_env({"env": "Pendulum-v1"} | load_overrides(path, {}, 1)[0], 1, 1))
 
     def as_a_runs_own(self, path):
-        before = read_previous(path.parent, Communicator(None), may_start=False)
+        before = load_previous_run(path.parent, Communicator(None), allow_missing=False)
         settings = resumed_settings({}, before["settings"], 1, path.parent)
         check_settings(settings, path.parent)
-        settings = over_cores(settings, 1)
+        settings = assign_cores(settings, 1)
         self.example(settings)
 
     def example(self, settings):
-        """As `resolve.example_of_policy`, where the network is a small one."""
+        """As `resolve.build_probe_policy`, where the network is a small one."""
         env = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
         env.close()
         cls, own, spaces = policy_named(settings["policy"]), settings["policy_settings"], (env.observation_space, env.action_space)
         small = sum(int(np.prod([float(n) for n in shape])) < 10**5 for shape in cls.shapes(*spaces, **own).values())
         pi = cls("pi", *spaces, **own) if small == len(cls.shapes(*spaces, **own)) <= 50 else self.pi
-        check_machine(settings, pi)
+        check_resources(settings, pi)
 
     def stands(self):
         """Names, sizes and times of everything beside the run's folder."""

@@ -22,14 +22,14 @@ from benchmarks.returns.training_queue import RESULTS, ROOT
 MUTATIONS = {
     "lambda ignored": [("common/rollouts/advantages.py", "gamma * lam * goes_on", "gamma * goes_on")],
     # oldpi stays the first pi: it is made once, in the first iteration
-    "oldpi not updated": [("common/rollouts/processor.py", "        self.copy_to_oldpi()\n        final",
-                           '        if not hasattr(self, "copied"):\n            self.copy_to_oldpi()\n        self.copied = True\n        final'),
+    "oldpi not updated": [("common/rollouts/processor.py", "        self.sync_oldpi()\n        final",
+                           '        if not hasattr(self, "copied"):\n            self.sync_oldpi()\n        self.copied = True\n        final'),
                           ("common/rollouts/processor.py", '            seg["flatparam"] = flat[:rows]',
                            '            seg["flatparam"] = self.oldpi.forward(tf.constant(seg["x"]))[0].numpy()')],
     "normaliser not updated": [("common/training/loop.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
     "time limit treated as death": [("common/rollouts/collector.py", "if not died and self.bootstrap_time_limits:", "if False:")],
     "entropy sign flipped": [("baselines_ppo/pposgd_simple.py", "pol_entpen = -settings.entcoeff * ent", "pol_entpen = settings.entcoeff * ent")],
-    "Adam bias correction missing": [("common/mpi_adam.py", "alpha = stepsize * tf.sqrt(1 - beta2 ** t) / (1 - beta1 ** t)", "alpha = stepsize")],
+    "Adam bias correction missing": [("common/mpi_adam.py", "alpha = stepsize * tf.sqrt(1 - beta2**t) / (1 - beta1**t)", "alpha = stepsize")],
 }
 # the return tasks that are there for a mutation; tests/returns/test_returns.py makes it in its own process
 MUST_SEE = {"normaliser not updated": "far away", "time limit treated as death": "ring", "entropy sign flipped": "bandit"}

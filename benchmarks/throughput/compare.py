@@ -22,7 +22,15 @@ from pathlib import Path
 
 from benchmarks.throughput import measurements
 from benchmarks.throughput.measurements import Failed, GivenUp
-from benchmarks.throughput.report import Load, Target, figure_lines, machine_lines, profile_lines, target_lines, version_line
+from benchmarks.throughput.report import (
+    Load,
+    Target,
+    figure_lines,
+    machine_lines,
+    profile_lines,
+    target_lines,
+    version_line,
+)
 
 SEGMENT = 2048  # PPO1's steps an update, per rank, and the peers' in all
 ATARI, ATARI_SEGMENT = "PongNoFrameskip-v4", 1024

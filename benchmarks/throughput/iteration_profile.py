@@ -72,23 +72,23 @@ def attach_all(clocks):
     from common.rollouts import processor
     from common.training import loop as training
     from common.vec_env import subproc
-    clocks.attach("collect", training.Training, "collect")
-    clocks.attach("evaluate", processor.SegmentEvaluator, "__call__")
+    clocks.attach("collect", training.TrainingLoop, "collect")
+    clocks.attach("evaluate", processor.SegmentProcessor, "__call__")
     for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
         clocks.attach("advantages", module, "add_vtarg_and_adv")
         clocks.attach("optimise", getattr(module, update), "__call__")
     clocks.attach("step", trpo_mpi.TRPOUpdate, "step")
-    clocks.attach("sweep", minibatch_optimizer.MinibatchDescent, "sweep")
-    clocks.attach("terms", minibatch_optimizer.MinibatchDescent, "evaluate")
-    clocks.attach("finish", training.Training, "finish")
+    clocks.attach("sweep", minibatch_optimizer.MinibatchOptimizer, "sweep")
+    clocks.attach("terms", minibatch_optimizer.MinibatchOptimizer, "evaluate")
+    clocks.attach("finish", training.TrainingLoop, "finish")
     clocks.attach("log", logger.Logger, "write")
-    clocks.attach("checkpoint", training.Training, "_checkpoint")
+    clocks.attach("checkpoint", training.TrainingLoop, "_checkpoint")
     prepare = segments.Collector.__init__
 
     @wraps(prepare)
     def prepare_with_clocks(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
-        if isinstance(collector.stepper.env, subproc.WorkerVectorEnv):  # the environments' time is the wait for their processes
+        if isinstance(collector.stepper.env, subproc.SubprocVectorEnv):  # the environments' time is the wait for their processes
             clocks.attach("environment", collector.stepper.env, "step_into")
         else:
             for monitor in collector.monitors:
@@ -97,7 +97,7 @@ def attach_all(clocks):
         actor = pi.actor
         pi.actor = lambda num_envs, noise: clocks.around("act", actor(num_envs, noise))
     segments.Collector.__init__ = prepare_with_clocks
-    _count_iterations(clocks, training.Training)
+    _count_iterations(clocks, training.TrainingLoop)
 
 
 def _count_iterations(clocks, training_class):
@@ -122,12 +122,12 @@ def main():
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.config.presets import PRESETS
-    from baselines_ppo.config.resolve import settings_for
+    from baselines_ppo.config.resolve import resolve_for_env
     from baselines_ppo.config.settings import ALGORITHMS
     from baselines_ppo.train import runner
-    from common.runtime.tf_import import available_cores
-    resolved = settings_for({"env": args.env_id, "preset": args.preset}, 1, available_cores())
-    runner.start_tensorflow(resolved["policy"], available_cores())
+    from common.runtime.tf_import import usable_cpu_count
+    resolved = resolve_for_env({"env": args.env_id, "preset": args.preset}, 1, usable_cpu_count())
+    runner.start_tensorflow(resolved["policy"], usable_cpu_count())
     clocks = Clocks()
     attach_all(clocks)
     preset = PRESETS[args.preset]

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 
-from common.loggers.live_display import LiveView, screen  # noqa: E402
+from common.loggers.live_display import LiveDisplay, screen  # noqa: E402
 
 ROW = {"EpLenMean": 210.0, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11, "stepsize": 3e-4}
 
@@ -37,7 +37,7 @@ def main():
     with os.fdopen(terminal, "w") as stream:
         threading.Thread(target=drain, args=(reader,), daemon=True).start()
         view = screen(lambda: 0.5, " of 1,000,000 steps", stream=stream)
-        assert isinstance(view, LiveView)
+        assert isinstance(view, LiveDisplay)
         for i in range(args.rows):
             view.write(ROW | {"EpRewMean": float(i)}, 2048 * i)
         redraw, row = seconds_of(view.live.refresh, 50), seconds_of(lambda: view.write(ROW | {"EpRewMean": 0.0}, 0), 1000)

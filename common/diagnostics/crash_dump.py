@@ -65,7 +65,7 @@ LARGE = 1e6
 NO_MINIBATCH = {"minibatch": None, "terms": None, "stepsize": None, "scalars": None}
 
 
-def what_went_wrong(rows, largest_parameter):
+def explain_nonfinite(rows, largest_parameter):
     """(why, fix) of a minibatch with a number that is not finite, as far as its rows show it.
 
     Args:
@@ -96,7 +96,7 @@ def first_not_finite(part, state):
 
 
 def write(folder, iteration, error, pi, then, seg, policy, rank):
-    """Write the post-mortem of a `NotFinite`; returns where it is, in words for the error's line.
+    """Write the post-mortem of a `NonFiniteError`; returns where it is, in words for the error's line.
 
     Args:
         folder: the run's `Path`.

@@ -5,15 +5,15 @@ import bisect
 import numpy as np
 import tensorflow as tf
 
-from common.diagnostics.crash_dump import what_went_wrong
-from common.errors import NotFinite
+from common.diagnostics.crash_dump import explain_nonfinite
+from common.errors import NonFiniteError
 
 
-def of_compiled_sweep(descent, terms, before, started, batch, indices, weights, stepsize, scalars):
+def locate_in_compiled_sweep(descent, terms, before, started, batch, indices, weights, stepsize, scalars):
     """The error of a sweep in one call, found by doing it again in part; parameters and moments then stand before the minibatch it names.
 
     Args:
-        descent: the `MinibatchDescent`.
+        descent: the `MinibatchOptimizer`.
         terms: [M, L], as the sweep returned them.
         before, started: `MpiAdam.flat_state` and steps before the sweep.
         batch, indices, weights, stepsize, scalars: the sweep's, tensors.
@@ -48,7 +48,7 @@ def of_compiled_sweep(descent, terms, before, started, batch, indices, weights, 
     return found
 
 
-def of_average(descent, i, mean, arrays, stepsize, scalars):
+def locate_in_averaged_sweep(descent, i, mean, arrays, stepsize, scalars):
     """The error of minibatch `i` of a sweep whose gradients are averaged, where parameters and moments stand before it; on all ranks together.
 
     Args:
@@ -56,34 +56,38 @@ def of_average(descent, i, mean, arrays, stepsize, scalars):
         arrays: {name: array} of the sweep's batch [N, ...], `weights` and `rows` [M, B]; this rank's.
     """
     indices = arrays["rows"][i]
-    rows = everyones(
+    rows = gather_rows(
         descent.comm, {name: x[i] if name in ("rows", "weights") else x[indices] for name, x in arrays.items()}
     )
     found = error(descent, i, mean[: descent.adam.size], mean[descent.adam.size :], rows, stepsize, scalars)
-    return NotFinite(*descent.comm.broadcast(found.args), found.arrays, found.facts)  # rank 0 alone has seen the rows
+    return NonFiniteError(
+        *descent.comm.broadcast(found.args), found.arrays, found.facts
+    )  # rank 0 alone has seen the rows
 
 
-def of_all_ranks(comm, what, rows, largest_parameter, facts):
+def collective_nonfinite_error(comm, what, rows, largest_parameter, facts):
     """The error of something else than a sweep, over `rows` {name: [N, ...]} of this rank; on all ranks together.
 
     Args:
         what: went wrong, in words, the same on all ranks.
-        largest_parameter: as `what_went_wrong` takes it.
+        largest_parameter: as `explain_nonfinite` takes it.
         facts: of the post-mortem.
     """
-    rows = everyones(comm, rows)
-    why, fix = what_went_wrong(rows, largest_parameter)
-    return NotFinite(*comm.broadcast((what, fix, why)), {f"minibatch/{name}": x for name, x in rows.items()}, facts)
+    rows = gather_rows(comm, rows)
+    why, fix = explain_nonfinite(rows, largest_parameter)
+    return NonFiniteError(
+        *comm.broadcast((what, fix, why)), {f"minibatch/{name}": x for name, x in rows.items()}, facts
+    )
 
 
-def everyones(comm, rows):
+def gather_rows(comm, rows):
     """The {name: [N, ...]} of all ranks, one rank after the other, on rank 0; {} on the others."""
     found = {name: comm.gather_to_root(x) for name, x in rows.items()}
     return {name: np.concatenate(x) for name, x in found.items()} if comm.rank == 0 else {}
 
 
 def error(descent, i, grad, terms, rows, stepsize, scalars):
-    """The `NotFinite` of minibatch `i`.
+    """The `NonFiniteError` of minibatch `i`.
 
     Args:
         grad: [P]; terms: [L].
@@ -97,11 +101,13 @@ def error(descent, i, grad, terms, rows, stepsize, scalars):
     )
     bad += ["a parameter or one of Adam's moments is not finite after the step"]
     place = f"minibatch {i % descent.per_epoch} of epoch {descent.epoch + i // descent.per_epoch}"
-    why, fix = what_went_wrong(rows, np.abs(descent.adam.flat_state().numpy()[: descent.adam.size]).max())
+    why, fix = explain_nonfinite(rows, np.abs(descent.adam.flat_state().numpy()[: descent.adam.size]).max())
     facts = {
         "minibatch": place,
         "terms": dict(zip(descent.names, terms.tolist())),
         "stepsize": float(stepsize),
         "scalars": scalars.numpy().tolist(),
     }
-    return NotFinite(f"{bad[0]}, in {place}", fix, why, {f"minibatch/{name}": x for name, x in rows.items()}, facts)
+    return NonFiniteError(
+        f"{bad[0]}, in {place}", fix, why, {f"minibatch/{name}": x for name, x in rows.items()}, facts
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from common.hints import LAST
 
 
-class RanksDrifted(RuntimeError):
+class ReplicaDivergenceError(RuntimeError):
     """The ranks hold different parameters, moments or statistics; raised on all of them. The command line exits with 1."""
 
 
@@ -28,16 +28,16 @@ def check_synced(comm, arrays):
         }
     )
     for name in digests[0]:
-        if wrong := unusual([one[name] for one in digests]):
+        if wrong := minority_ranks([one[name] for one in digests]):
             hosts = comm.gather(socket.gethostname())
             ranks = ", ".join(f"rank {rank} of {comm.size} on host {hosts[rank]}" for rank in wrong)
-            raise RanksDrifted(
+            raise ReplicaDivergenceError(
                 f"the ranks have drifted apart: {ranks} {'holds' if len(wrong) == 1 else 'hold'} another {name} than the rest; "
                 f"{LAST}, and look for unequal hardware or libraries, or a callback that changes it on one rank alone"
             )
 
 
-def unusual(values):
+def minority_ranks(values):
     """The ranks whose value is not the one that most have; where there is no such one, rank 0's is."""
     usual = max(values, key=lambda value: (values.count(value), value == values[0]))
     return [rank for rank, value in enumerate(values) if value != usual]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.distributed.exit_guard import Door, say
+from common.distributed.exit_guard import ExitGuard, say
 from common.errors import UserError
 from common.runtime import os_features
 from common.runtime.crash_stacks import stacks
@@ -31,11 +31,11 @@ RANKS = (
     "MV2_COMM_WORLD_RANK",
     "SLURM_PROCID",
 )  # the variables in which they tell it its number
-YIELDING = 1e-3  # seconds of waiting for others in which a core is only given up, not slept on
-PASSING_ON = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
+SPIN_SECONDS = 1e-3  # seconds of waiting for others in which a core is only given up, not slept on
+OUTPUT_DRAIN_SECONDS = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
 
 
-def launched_ranks(environ=os.environ):
+def launcher_world_size(environ=os.environ):
     """How many ranks the launcher says it has started, and its name: (1, None) without a launcher."""
     for variable, launcher in LAUNCHERS.items():
         if environ.get(variable, "").isdigit():
@@ -47,12 +47,12 @@ def launched_rank(environ=os.environ):
     """This process's number among the ranks that a launcher says it has started; None without one. MPI need not have been started."""
     return (
         next((int(environ[variable]) for variable in RANKS if environ.get(variable, "").isdigit()), None)
-        if launched_ranks(environ)[0] > 1
+        if launcher_world_size(environ)[0] > 1
         else None
     )
 
 
-def environment_of_a_child():
+def subprocess_env():
     """The environment for a process that a rank starts: it imports what this one does, and is no rank itself."""
     kept = {
         name: value
@@ -72,7 +72,7 @@ def world():
         UserError: if a launcher has started several processes that MPI sees as several jobs of one rank each, which would
             train the same thing n times over.
     """
-    launched, launcher = launched_ranks()
+    launched, launcher = launcher_world_size()
     if launcher is None and "mpi4py.MPI" not in sys.modules:
         return Communicator(None)
     try:
@@ -94,7 +94,7 @@ def world():
     if MPI.COMM_WORLD.Get_size() == 1:
         return Communicator(None)
     comm = Communicator(MPI.COMM_WORLD)
-    comm.door = Door(comm).put_up()
+    comm.door = ExitGuard(comm).install()
     stacks.keep(comm)
     return comm
 
@@ -104,7 +104,7 @@ class Communicator:
 
     Attributes:
         rank, size: this process among all.
-        door: the `Door` of all ranks' communicator; None of any other.
+        door: the `ExitGuard` of all ranks' communicator; None of any other.
         last_words: why this rank leaves the job, if it does and can say.
         waiting, collectives: whether this rank is inside one of the verbs, which end when all ranks have come, and how many it has called.
     """
@@ -114,16 +114,16 @@ class Communicator:
         self.rank = comm.Get_rank() if comm else 0
         self.size = comm.Get_size() if comm else 1
         self.door = self.last_words = None
-        self.waiting, self.collectives = False, 0
+        self.waiting, self.collective_count = False, 0
 
-    def _together(self, function, *args, **kwargs):
+    def _collective(self, function, *args, **kwargs):
         """What a collective function gives; the heartbeat sees that this rank waits for others."""
         self.waiting = True
         try:
             return function(*args, **kwargs)
         finally:
             self.waiting = False
-            self.collectives += 1
+            self.collective_count += 1
 
     def gather_on_host(self, value):
         """[value, ...] of the ranks on this host."""
@@ -133,7 +133,7 @@ class Communicator:
 
         host = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         try:
-            return self._together(host.allgather, value)
+            return self._collective(host.allgather, value)
         finally:
             host.Free()
 
@@ -141,7 +141,7 @@ class Communicator:
         """Wait for all ranks without burning the core that a slower rank may need."""
         if self.comm is None:
             return
-        self._together(self._poll, self.comm.Ibarrier())
+        self._collective(self._poll, self.comm.Ibarrier())
 
     def _poll(self, request):
         """Ask until it is done: at first whenever no other process wants the core, for ranks that come together need microseconds and a sleep takes
@@ -149,7 +149,7 @@ class Communicator:
         began = time.perf_counter()
         while not request.Test():
             waited = time.perf_counter() - began
-            if waited < YIELDING:
+            if waited < SPIN_SECONDS:
                 os_features.yield_core()
             else:
                 time.sleep(min(max(waited / 50, 1e-4), 5e-3))
@@ -158,9 +158,9 @@ class Communicator:
 
     def broadcast(self, value):
         """Rank 0's Python object, on all ranks."""
-        return value if self.comm is None else self._together(self.comm.bcast, value, root=0)
+        return value if self.comm is None else self._collective(self.comm.bcast, value, root=0)
 
-    def from_root(self, function):
+    def run_on_root(self, function):
         """What `function` () returns on rank 0, on all ranks; a UserError that it raises there is raised on all."""
         found = error = None
         if self.rank == 0:
@@ -176,7 +176,7 @@ class Communicator:
     def broadcast_array(self, x):
         """Rank 0's array, written into `x` on all ranks (in place; C-contiguous)."""
         if self.comm is not None:
-            self._together(self.comm.Bcast, x, root=0)
+            self._collective(self.comm.Bcast, x, root=0)
         return x
 
     def gather(self, value):
@@ -184,14 +184,14 @@ class Communicator:
         if self.comm is None:
             return [value]
         self.barrier()
-        return self._together(self.comm.allgather, value)
+        return self._collective(self.comm.allgather, value)
 
     def gather_to_root(self, x):
         """Every rank's array of one shape, stacked on rank 0: [ranks, *x.shape]; None on the others."""
         if self.comm is None:
             return x[None]
         out = np.empty((self.size, *x.shape), x.dtype) if self.rank == 0 else None
-        self._together(self.comm.Gather, np.ascontiguousarray(x), out, root=0)
+        self._collective(self.comm.Gather, np.ascontiguousarray(x), out, root=0)
         return out
 
     def sum_array(self, x):
@@ -199,7 +199,7 @@ class Communicator:
         if self.comm is None:
             return x
         out = np.empty_like(x)
-        self._together(self.comm.Allreduce, np.ascontiguousarray(x), out)
+        self._collective(self.comm.Allreduce, np.ascontiguousarray(x), out)
         return out
 
     def mean(self, x):
@@ -228,13 +228,13 @@ class Communicator:
         """What this rank is called: 'rank 2 on host h'."""
         return f"rank {self.rank} on host {socket.gethostname()}"
 
-    def signed(self, words):
+    def with_rank_prefix(self, words):
         """Words with this rank's name."""
         return f"{self.name}: {words}"
 
     def abort(self, reason, status=1, at_once=False):
         """End the job on all ranks at once, telling who gave up and why: `reason`, one line. Else as `end`."""
-        say(self.signed(reason))
+        say(self.with_rank_prefix(reason))
         self.end(status, at_once)
 
     def end(self, status, at_once=False):
@@ -245,7 +245,7 @@ class Communicator:
             at_once: from a thread, while the main one stands still: nothing is cleaned up.
         """
         if self.comm is not None:
-            time.sleep(PASSING_ON)
+            time.sleep(OUTPUT_DRAIN_SECONDS)
             self.comm.Abort(status)
         if at_once:
             os._exit(status)

@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from common.distributed.watchdog import TICK, Watch
+from common.distributed.watchdog import POLL_INTERVAL, Watchdog
 from common.runtime import os_features
 from common.storage.write_errors import writing
 
@@ -46,7 +46,7 @@ def file_in(path):
 
 
 class Heartbeat:
-    """One rank's record, and the `Watch` over it.
+    """One rank's record, and the `Watchdog` over it.
 
     Args:
         comm: the ranks.
@@ -64,7 +64,7 @@ class Heartbeat:
     def __init__(self, comm, folder=None, timeout=0.0, wording=str):
         self.comm, self.folder, self.timeout, self.wording = comm, None, timeout, wording
         self.host, self.main_thread = socket.gethostname(), threading.get_ident()
-        self.step, self.before_end, self.everyone = 0, None, {}
+        self.step, self.on_abort, self.everyone = 0, None, {}
         self.file = self.watch = self.writer = self.failure = None
         self.where, self.since = ("start", 0), time.time()
         self.ended, self.lock = threading.Event(), threading.Lock()
@@ -83,7 +83,7 @@ class Heartbeat:
 
     def start(self):
         """Start to watch; `close` ends it."""
-        self.watch = Watch(self).start()
+        self.watch = Watchdog(self).start()
         if self.file is not None:
             self._keep_writing()
         return self
@@ -94,7 +94,7 @@ class Heartbeat:
         self.writer.start()
 
     def _write_and_read(self):
-        while not self.ended.wait(TICK):
+        while not self.ended.wait(POLL_INTERVAL):
             self.write()
             if self.comm.waiting:
                 self.everyone = read_heartbeats(self.folder)
@@ -117,7 +117,7 @@ class Heartbeat:
         self.ended.set()
         for thread in (self.watch and self.watch.thread, self.writer):
             if thread is not None:
-                thread.join(2 * TICK)
+                thread.join(2 * POLL_INTERVAL)
         self.phase(last)
         if self.file is not None:
             os.close(self.file)
@@ -133,7 +133,7 @@ class Heartbeat:
             "phase": name,
             "iteration": iteration,
             "step": self.step,
-            "collectives": self.comm.collectives,
+            "collectives": self.comm.collective_count,
             "waiting": self.comm.waiting,
             "since": round(self.since, 3),
             "written": round(time.time(), 3),
@@ -141,7 +141,7 @@ class Heartbeat:
 
     def write(self):
         """Bring the record to its file, if there is one. What the disk refuses is not worth a run, and a write that hangs is not waited for."""
-        if self.file is None or not self.lock.acquire(timeout=TICK):
+        if self.file is None or not self.lock.acquire(timeout=POLL_INTERVAL):
             return
         try:
             text = json.dumps(self.record()).encode()[: SIZE - 1]

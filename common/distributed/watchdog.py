@@ -10,12 +10,12 @@ from common.distributed.exit_guard import say
 from common.hints import NOT_BEGUN, STALLED
 from common.runtime.thread_pool import place_of
 
-TICK = 1.0  # seconds between looks
-COMPILING = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
-STARTING = (
+POLL_INTERVAL = 1.0  # seconds between looks
+COMPILE_TIMEOUT = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
+STARTUP_TIMEOUT = (
     120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
 )
-FAILING = 5.0  # seconds that a rank which has failed is given to close its environments
+CLEANUP_TIMEOUT = 5.0  # seconds that a rank which has failed is given to close its environments
 GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
 CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
 
@@ -33,7 +33,7 @@ def way_on(records):
     return NOT_BEGUN if any(record["phase"] == "start" for record in records) else STALLED
 
 
-class Watch:
+class Watchdog:
     """One rank's.
 
     Args:
@@ -42,17 +42,17 @@ class Watch:
 
     def __init__(self, heartbeat):
         self.heartbeat, self.comm = heartbeat, heartbeat.comm
-        self.own, self.others = Stillness(), Stillness()
+        self.own, self.others = StallCounter(), StallCounter()
         self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
     def start(self):
-        """Look once every `TICK` from now on."""
+        """Look once every `POLL_INTERVAL` from now on."""
         self.thread.start()
         return self
 
     def _run(self):
         try:
-            while not self.heartbeat.ended.wait(TICK):
+            while not self.heartbeat.ended.wait(POLL_INTERVAL):
                 self.look()
         except Exception as error:
             say(
@@ -62,24 +62,24 @@ class Watch:
     def look(self):
         """End the job if this rank, or one that it waits for, has stood still for too long."""
         record = self.heartbeat.record()
-        still = self.own.ticks(progress_of(record)) * TICK
+        still = self.own.ticks(progress_key(record)) * POLL_INTERVAL
         if not self.comm.waiting or self.heartbeat.failure:
-            if still >= self._patience([record]):
-                self._end(self._own_stall(still, record))
+            if still >= self._timeout_for([record]):
+                self._end(self._describe_stall(still, record))
             return
         everyone = {rank: one for rank, one in self.heartbeat.everyone.items() if rank < self.comm.size}
         working = {rank: one for rank, one in everyone.items() if not one["waiting"]}
         still = (
             self.others.ticks(
-                (progress_of(record), tuple((rank, progress_of(working[rank])) for rank in sorted(working)))
+                (progress_key(record), tuple((rank, progress_key(working[rank])) for rank in sorted(working)))
             )
-            * TICK
+            * POLL_INTERVAL
         )
         concerned = [
             record,
             *working.values(),
         ]  # this one, too: until the run's folder is known no rank sees the records of others
-        if still >= self._patience(concerned) + GRACE * TICK:
+        if still >= self._timeout_for(concerned) + GRACE * POLL_INTERVAL:
             stalled = (
                 "; ".join(in_words(working[rank]) for rank in sorted(working))
                 if working
@@ -89,15 +89,17 @@ class Watch:
             )
             self._end(f"has waited {still:.0f} s for other ranks: {stalled}; {way_on(concerned)}")
 
-    def _patience(self, records):
+    def _timeout_for(self, records):
         """Seconds for which what `records` say may take without any progress."""
         phases = [record["phase"] for record in records]
         if any(phase.startswith("failed") for phase in phases):
-            return FAILING
-        least = max([{"compile": COMPILING, "start": STARTING}.get(phase, 0.0) for phase in phases], default=0.0)
+            return CLEANUP_TIMEOUT
+        least = max(
+            [{"compile": COMPILE_TIMEOUT, "start": STARTUP_TIMEOUT}.get(phase, 0.0) for phase in phases], default=0.0
+        )
         return max(self.heartbeat.timeout, least) if self.heartbeat.timeout else float("inf")
 
-    def _own_stall(self, still, record):
+    def _describe_stall(self, still, record):
         """What this rank does, and the innermost line of Python."""
         place = place_of(sys._current_frames()[self.heartbeat.main_thread])
         if self.heartbeat.failure:
@@ -112,7 +114,7 @@ class Watch:
         if not self.heartbeat.failure:
             phase, iteration = self.heartbeat.where
             self.heartbeat.where = (f"stalled in {phase}", iteration)
-        for last in (self.heartbeat.before_end, self.heartbeat.write):
+        for last in (self.heartbeat.on_abort, self.heartbeat.write):
             if last is not None:
                 doing = threading.Thread(target=last, daemon=True)
                 doing.start()
@@ -120,7 +122,7 @@ class Watch:
         self.comm.abort(self.heartbeat.wording(reason), status, at_once=True)
 
 
-class Stillness:
+class StallCounter:
     """For how many looks in a row something has been the same."""
 
     def __init__(self):
@@ -133,6 +135,6 @@ class Stillness:
         return self.count
 
 
-def progress_of(record):
+def progress_key(record):
     """What changes in a record as long as its rank goes on."""
     return tuple(record[name] for name in ("phase", "iteration", "step", "collectives"))

@@ -60,7 +60,7 @@ class FireReset(gym.Wrapper):
         return self.env.reset(**kwargs) if terminated or truncated else (ob, info)
 
 
-class FireAgain(gym.Wrapper):
+class FireOnLifeLoss(gym.Wrapper):
     """Presses FIRE, too, whenever a life is lost and the game goes on: a policy that was trained with `EpisodicLife` need not have learned it."""
 
     def __init__(self, env):
@@ -117,6 +117,6 @@ def make_atari(env_id, monitor_path=None, training=True, **kwargs):
     if training:
         env = EpisodicLife(env)
     if env.unwrapped.get_action_meanings()[1:2] == ["FIRE"]:
-        env = FireReset(env if training else FireAgain(env))
+        env = FireReset(env if training else FireOnLifeLoss(env))
     env = gym.wrappers.FrameStackObservation(env, 4)
     return ClipReward(env) if training else env

@@ -1,17 +1,17 @@
-"""What is wrong with what an environment raised or returned, in the words of an `EnvironmentFault`."""
+"""What is wrong with what an environment raised or returned, in the words of an `EnvError`."""
 
 import traceback
 
 import numpy as np
 
 from common.dtypes import NUMBERS, CannotHold, cast, real
-from common.errors import EnvironmentFault
-from common.hints import GO_ON
-from common.policies.space_serialization import in_one_line
-from common.validation import in_brief, shown
+from common.errors import EnvError
+from common.hints import RESUME_HINT
+from common.policies.space_serialization import describe_space
+from common.validation import shown, truncate
 
 SEVERAL = "derive an environment that is several from gymnasium.vector.VectorEnv"
-ABOVE = f"its traceback is above: mend the environment, then {GO_ON}"
+ABOVE = f"its traceback is above: mend the environment, then {RESUME_HINT}"
 
 
 def raised(error, method, trace):
@@ -20,13 +20,13 @@ def raised(error, method, trace):
     Args:
         trace: the traceback, from the environment inwards.
     """
-    text = in_brief(str(error))
-    fault = EnvironmentFault(f"raised {type(error).__name__} in {method}{f': {text}' if text else ''}", ABOVE)
+    text = truncate(str(error))
+    fault = EnvError(f"raised {type(error).__name__} in {method}{f': {text}' if text else ''}", ABOVE)
     fault.trace = "".join(traceback.format_exception(type(error), error, trace))
     return fault
 
 
-def usable(ob, space):
+def check_observation(ob, space):
     """An observation of a Box as an array [*space.shape] of real numbers, of any dtype.
 
     Raises:
@@ -37,18 +37,16 @@ def usable(ob, space):
     except ValueError:
         x = None  # ragged
     if x is None or x.dtype.kind not in NUMBERS:
-        raise EnvironmentFault(
+        raise EnvError(
             f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
-            f"is {in_one_line(space)}",
+            f"is {describe_space(space)}",
             "return an array of that shape",
         )
     if x.shape != space.shape:
         raise of_another_shape(x.shape, space)
     if x.dtype != space.dtype and space.dtype.kind != "f":
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise EnvironmentFault(
-                f"returned an observation that is not finite: {shown(x)}"
-            )  # no integer would show it
+            raise EnvError(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
         try:
             return cast(x, space.dtype)
         except CannotHold as error:
@@ -58,8 +56,8 @@ def usable(ob, space):
 
 def cannot_hold(error, space):
     """The fault of an observation with a number that its space has no place for: `error`, a `CannotHold`."""
-    return EnvironmentFault(
-        f"returned an observation {error}, which its space {in_one_line(space)} cannot hold",
+    return EnvError(
+        f"returned an observation {error}, which its space {describe_space(space)} cannot hold",
         "return what the space says, or give the space the dtype that is returned",
     )
 
@@ -67,13 +65,13 @@ def cannot_hold(error, space):
 def of_another_shape(shape, space):
     """The fault of an observation of `shape`, which is not that of its space."""
     several = f"{SEVERAL}, or " if len(shape) > 1 and shape[1:] == space.shape else ""
-    return EnvironmentFault(
-        f"returned an observation of shape {shape}, where its space is {in_one_line(space)}",
+    return EnvError(
+        f"returned an observation of shape {shape}, where its space is {describe_space(space)}",
         f"{several}return an array of that shape",
     )
 
 
-def first_observation(result):
+def unpack_reset(result):
     """The observation among what `reset` returned.
 
     Raises:
@@ -81,23 +79,23 @@ def first_observation(result):
     """
     if isinstance(result, tuple) and len(result) == 2:
         return result[0]
-    raise EnvironmentFault(
+    raise EnvError(
         f"returned {shown(result)} from reset, where Gymnasium has a pair: observation, info",
         "return both, or wrap an environment of old Gym with shimmy",
     )
 
 
-def check_ends(terminated, truncated):
+def check_done_flags(terminated, truncated):
     """Raises EnvironmentFault unless both can be taken for True or False: bools, numbers and None, but no text, of which "False" would be True."""
     for name, end in (("terminated", terminated), ("truncated", truncated)):
         if end is not None and (np.ndim(end) or np.asarray(end).dtype.kind not in NUMBERS):
-            raise EnvironmentFault(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
+            raise EnvError(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
 
 
-def unusable(result, space, error):
+def diagnose_step(result, space, error):
     """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
     if not isinstance(result, tuple) or len(result) != 5:
-        return EnvironmentFault(
+        return EnvError(
             f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
             "return all five, or wrap an environment of old Gym with shimmy",
         )
@@ -106,16 +104,14 @@ def unusable(result, space, error):
         real(rew)
     except Exception:  # whatever a class makes of a wish for a float
         several = f"{SEVERAL}, or " if np.size(rew) > 1 else ""
-        return EnvironmentFault(f"returned the reward {shown(rew)}, which is no number", f"{several}return a float")
+        return EnvError(f"returned the reward {shown(rew)}, which is no number", f"{several}return a float")
     try:
-        check_ends(*ends)
-    except EnvironmentFault as fault:
+        check_done_flags(*ends)
+    except EnvError as fault:
         return fault
     if space.shape is not None and np.shape(ob) != space.shape:
         return of_another_shape(np.shape(ob), space)
-    return EnvironmentFault(
-        f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})"
-    )
+    return EnvError(f"returned from step what cannot be taken in ({type(error).__name__}: {truncate(str(error))})")
 
 
 def first_not_finite(ob, ac, rew, last_ob=None, final_obs=(), failed=False):

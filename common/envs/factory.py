@@ -12,16 +12,16 @@ from common.dtypes import real
 from common.envs.env_ids import find_spec
 from common.envs.monitor import Monitor
 from common.envs.rendering import check_render_mode
-from common.envs.stagger import EarlyEnd
+from common.envs.stagger import StaggeredFirstEpisode
 from common.envs.user_code import place_of, what_it_did
 from common.errors import UserError
 from common.runtime.tf_import import without_warnings
 from common.validation import shown
 from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.subproc import WorkerVectorEnv
+from common.vec_env.subproc import SubprocVectorEnv
 
 
-def quiet_mujoco(draws):
+def filter_mujoco_warnings(draws):
     """Hold back MuJoCo's notes on its own model files; its warnings about the simulation still come through, to stderr.
 
     Args:
@@ -86,7 +86,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
             env_kwargs
         )  # an environment may change what is in them, and others are made of the same
         if kind == "mujoco":
-            quiet_mujoco(draws="render_mode" in env_kwargs)
+            filter_mujoco_warnings(draws="render_mode" in env_kwargs)
         if kind == "atari":
             from common.envs.atari_wrappers import make_atari
 
@@ -125,13 +125,13 @@ def make_vector_env(
         stagger: the ranks, over whose environments the first episodes' ends are spread; 0: they end by themselves.
     """
     spread = (rank * num_envs, stagger * num_envs) if stagger else None
-    make = functools.partial(make_numbered, env_id, rank, monitor_dir, reward_scale, env_kwargs, spread)
+    make = functools.partial(make_indexed_env, env_id, rank, monitor_dir, reward_scale, env_kwargs, spread)
     if workers:
-        return WorkerVectorEnv(make, num_envs, min(workers, num_envs))
+        return SubprocVectorEnv(make, num_envs, min(workers, num_envs))
     return InProcessVectorEnv([make(k) for k in range(num_envs)])
 
 
-def make_numbered(env_id, rank, monitor_dir, reward_scale, env_kwargs, spread, k):
+def make_indexed_env(env_id, rank, monitor_dir, reward_scale, env_kwargs, spread, k):
     """Environment `k` of a rank; for None, one that is not written about.
 
     Args:
@@ -141,4 +141,4 @@ def make_numbered(env_id, rank, monitor_dir, reward_scale, env_kwargs, spread, k
     env = make_env(env_id, path, reward_scale=reward_scale, env_kwargs=env_kwargs)
     limit = env.spec.max_episode_steps if env.spec and spread and k is not None else None
     first = round(limit * (spread[0] + k) / spread[1]) if limit else 0
-    return EarlyEnd(env, first) if first else env
+    return StaggeredFirstEpisode(env, first) if first else env

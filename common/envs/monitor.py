@@ -8,9 +8,9 @@ import gymnasium as gym
 
 from common.distributed import communicator
 from common.dtypes import SCALARS, real
-from common.envs.env_checker import unusable
+from common.envs.env_checker import diagnose_step
 from common.errors import UserError
-from common.storage.write_errors import InUse, RowFile
+from common.storage.write_errors import AppendOnlyFile, InUse
 from common.validation import decoded
 
 
@@ -72,7 +72,7 @@ class Monitor(gym.Wrapper):
             )  # in float64: float16 ends at 2,048 where rewards are 1
             ended = bool(result[2] or result[3])
         except Exception as error:  # wrappers outside would raise what says less
-            raise unusable(result, self.observation_space, error) from error
+            raise diagnose_step(result, self.observation_space, error) from error
         self.episode_length += 1
         if ended:
             self._finish()
@@ -95,14 +95,14 @@ class Monitor(gym.Wrapper):
 
 
 def rows_of_this_rank(path):
-    """The `RowFile` at `path`, or, where another rank has that, beside it with this rank's number before the name."""
+    """The `AppendOnlyFile` at `path`, or, where another rank has that, beside it with this rank's number before the name."""
     try:
-        return RowFile(path)
+        return AppendOnlyFile(path)
     except InUse as error:
         rank = communicator.launched_rank()
         if rank is None or error.here:
             raise
-        own = RowFile(error.path.with_name(f"{rank}.{error.path.name}"))
+        own = AppendOnlyFile(error.path.with_name(f"{rank}.{error.path.name}"))
         print(
             f"rank {rank}: {error.path} is another rank's; this one's episodes go to {own.path.name} beside it",
             file=sys.stderr,

@@ -40,7 +40,7 @@ def has_display():
 @functools.cache
 def _answers(display):
     """Whether a display, as `display_named` names it, lets a window be opened; asked once in a process."""
-    return succeeds("import sys, glfw; sys.exit(not glfw.init())")
+    return exits_cleanly("import sys, glfw; sys.exit(not glfw.init())")
 
 
 def check_render_mode(mode):
@@ -52,7 +52,7 @@ def check_render_mode(mode):
         )
 
 
-def succeeds(code, **environ):
+def exits_cleanly(code, **environ):
     """Whether Python code ends well in a process of its own: what it says is not heard, its crash is no matter, and it does not wait for ever."""
     try:
         return (
@@ -65,12 +65,12 @@ def succeeds(code, **environ):
         return False
 
 
-def choose_opengl():
+def select_gl_backend():
     """Let MuJoCo render by the first of a display, EGL and OSMesa that works; before MuJoCo is imported. `MUJOCO_GL` is left as it is."""
-    if os.environ.get("MUJOCO_GL") or (has_display() and succeeds(PROBE)):
+    if os.environ.get("MUJOCO_GL") or (has_display() and exits_cleanly(PROBE)):
         return
     for name in ("egl", "osmesa"):
-        if succeeds(PROBE, MUJOCO_GL=name):
+        if exits_cleanly(PROBE, MUJOCO_GL=name):
             os.environ["MUJOCO_GL"] = name
             return
 
@@ -87,7 +87,7 @@ def hint(kind, error):
     return f"no picture of this environment ({reason_of(error)}){f'; {fix}' if fix else ''}"
 
 
-class Film:
+class FrameRecorder:
     """Frames of an episode as they come, thinned to at most `FILM_FPS` a second and cut after `FILM_SECONDS`.
 
     Args:

@@ -3,7 +3,7 @@
 import gymnasium as gym
 
 
-class EarlyEnd(gym.Wrapper):
+class StaggeredFirstEpisode(gym.Wrapper):
     """Ends the episode that a seeded `reset` begins after some steps, as a time limit would, if it has not ended by then.
 
     Where all episodes last until a time limit, environments that begin together stay at the same step of their episodes, and a segment never holds

@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium
 
 from common.errors import UserError
-from common.validation import in_brief, shown
+from common.validation import shown, truncate
 
 INSTALLED = ("site-packages", "dist-packages")
 NOT_THEIRS = tuple(f"{folder}/" for folder in (Path(gymnasium.__file__).parent, Path(__file__).parents[1]))
@@ -49,7 +49,7 @@ def what_it_did(error):
     error, place = origin_of(error)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"needs {error.name}, which is not installed{f' ({place})' if place else ''}"
-    text = in_brief(error.msg if isinstance(error, SyntaxError) else str(error))
+    text = truncate(error.msg if isinstance(error, SyntaxError) else str(error))
     return f"raised {type(error).__name__}{f' at {place}' if place else ''}{f': {text}' if text else ''}"
 
 
@@ -78,5 +78,5 @@ def import_for(env_id, module):
             )
             raise UserError(f"unknown environment {shown(env_id)}: there is no module {error.name}; {hint}") from error
         raise UserError(
-            f"unknown environment {shown(env_id)}: {shown(module)} is no module's name ({in_brief(str(error))})"
+            f"unknown environment {shown(env_id)}: {shown(module)} is no module's name ({truncate(str(error))})"
         ) from error

@@ -19,7 +19,7 @@ SHOWN = {
 
 
 @contextlib.contextmanager
-def showing(stream=None):
+def tolerate_closed_stream(stream=None):
     """A block that prints to a stream, stdout if None. One that takes no more, because its reader is gone or its disk is full, does not end a run:
     that is said once, and the rest goes nowhere."""
     stream = stream or sys.stdout
@@ -38,8 +38,8 @@ def showing(stream=None):
             )
 
 
-class Lasting:
-    """A stream that is written to under `showing`; everything else of it is its own."""
+class ResilientStream:
+    """A stream that is written to under `tolerate_closed_stream`; everything else of it is its own."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -49,13 +49,13 @@ class Lasting:
 
     def write(self, text):
         """Write `text`, and whatever is kept back."""
-        with showing(self.stream):
+        with tolerate_closed_stream(self.stream):
             self.stream.write(text)
         return len(text)
 
     def flush(self):
         """Write whatever is kept back."""
-        with showing(self.stream):
+        with tolerate_closed_stream(self.stream):
             pass
 
 
@@ -79,7 +79,7 @@ def clock(seconds):
     )
 
 
-class Pace:
+class ProgressTimer:
     """Speed and time left of a run, from its second row on: the first iteration compiles."""
 
     def __init__(self, progress):
@@ -104,11 +104,11 @@ class Pace:
         return time.monotonic() - self.started
 
 
-class PlainLines:
+class ProgressLines:
     """A line every `interval` seconds, and one at the end. Arguments as in `screen`."""
 
     def __init__(self, progress, interval, stream):
-        self.pace, self.interval, self.stream, self.last_line = Pace(progress), interval, stream, -math.inf
+        self.pace, self.interval, self.stream, self.last_line = ProgressTimer(progress), interval, stream, -math.inf
 
     def write(self, row, timesteps):
         """Take a row {name: number} of the log."""
@@ -120,7 +120,7 @@ class PlainLines:
         left = "" if math.isnan(self.pace.left) else f"  {clock(self.pace.left)} left"
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
         figures = "  ".join(f"{label} {number(row[name])}" for name, label in SHOWN.items() if name in row)
-        with showing(self.stream):
+        with tolerate_closed_stream(self.stream):
             print(
                 f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}",
                 file=self.stream,

@@ -6,8 +6,8 @@ import os
 import re
 import sys
 
-from common.loggers.console import SHOWN, Lasting, Pace, PlainLines, clock, number
-from common.loggers.mpirun_terminal import launchers_terminal
+from common.loggers.console import SHOWN, ProgressLines, ProgressTimer, ResilientStream, clock, number
+from common.loggers.mpirun_terminal import find_mpirun_terminal
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60  # columns of the bar and the sparkline, where there are as many
@@ -15,7 +15,7 @@ MOVES_BACK = re.compile(r"\A\r\x1b\[2K(\x1b\[1A\x1b\[2K)*")  # as rich begins to
 
 
 def screen(progress, total="", interval=10.0, stream=None):
-    """A `LiveView` on a terminal, `PlainLines` elsewhere; outputs of a `Logger`.
+    """A `LiveDisplay` on a terminal, `ProgressLines` elsewhere; outputs of a `Logger`.
 
     Args:
         progress: function () -> part of the run that is done, 0 to 1.
@@ -23,18 +23,18 @@ def screen(progress, total="", interval=10.0, stream=None):
         interval: seconds between plain lines.
         stream: where to; if None stdout, and in a job the terminal to which its launcher passes that on.
     """
-    passed_on, launcher = launchers_terminal() if stream is None else (False, None)
+    passed_on, launcher = find_mpirun_terminal() if stream is None else (False, None)
     stream = stream or sys.stdout
-    if launcher is not None and can_redraw(launcher.stream):
-        return LiveView(progress, total, launcher.stream, launcher)
+    if launcher is not None and supports_live_display(launcher.stream):
+        return LiveDisplay(progress, total, launcher.stream, launcher)
     return (
-        PlainLines(progress, interval, stream)
-        if passed_on or not can_redraw(stream)
-        else LiveView(progress, total, stream)
+        ProgressLines(progress, interval, stream)
+        if passed_on or not supports_live_display(stream)
+        else LiveDisplay(progress, total, stream)
     )
 
 
-def can_redraw(stream):
+def supports_live_display(stream):
     """Whether a stream is a terminal that moves its cursor (`TERM=dumb` has none that does) and shows what the view is made of."""
     if not stream.isatty():
         return False
@@ -77,12 +77,12 @@ class Curve:
         return self.means + ([self.total / self.count] if self.count else [])
 
 
-class Shared(Lasting):
+class Shared(ResilientStream):
     """A launcher's terminal, on which other ranks write, too. What moves back over the last view does so only if nobody has written below that: it shall
     stay, and the view begins anew under it.
 
     Args:
-        launcher: the `LaunchersTerminal`.
+        launcher: the `MpirunTerminal`.
     """
 
     def __init__(self, launcher):
@@ -91,30 +91,30 @@ class Shared(Lasting):
 
     def write(self, text):
         """Write a view, or whatever it is."""
-        return super().write(MOVES_BACK.sub("", text, count=1) if self.launcher.others_wrote() else text)
+        return super().write(MOVES_BACK.sub("", text, count=1) if self.launcher.written_by_others() else text)
 
 
-class LiveView:
+class LiveDisplay:
     """Bar, figures and the curve of the return, redrawn in place once a second: more would cost what it shows.
 
     Args:
         progress, total: as in `screen`.
         stream: a terminal.
-        launcher: the `LaunchersTerminal` whose it is, if it is one's.
+        launcher: the `MpirunTerminal` whose it is, if it is one's.
     """
 
     def __init__(self, progress, total, stream, launcher=None):
         from rich.console import Console
         from rich.live import Live
 
-        self.pace, self.total, self.row, self.timesteps, self.returns = Pace(progress), total, {}, 0, Curve()
+        self.pace, self.total, self.row, self.timesteps, self.returns = ProgressTimer(progress), total, {}, 0, Curve()
         self.stream, self.launcher, self.note, self.closed = stream, launcher, "", False
-        self.console = Console(file=Shared(launcher) if launcher else Lasting(stream))
+        self.console = Console(file=Shared(launcher) if launcher else ResilientStream(stream))
         self.live = Live(
             get_renderable=self.render,
             console=self.console,
             refresh_per_second=1,
-            redirect_stderr=launcher.takes_errors if launcher else sys.stderr.isatty(),
+            redirect_stderr=launcher.shows_stderr if launcher else sys.stderr.isatty(),
         )
         self.live.start()
         self.console.show_cursor(True)  # a run that is killed could not bring it back
@@ -161,7 +161,7 @@ class LiveView:
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
         how_far = f"{self.timesteps:,}{self.total}  {speed}{clock(self.pace.elapsed)}, {clock(self.pace.left)} left"
         tables = []
-        for cells in in_rows(
+        for cells in wrap_cells(
             [(label, number(self.row[name])) for name, label in SHOWN.items() if name in self.row], width
         ):
             table = Table.grid(padding=(0, 2))
@@ -183,7 +183,7 @@ class LiveView:
             self.stream.close()
 
 
-def in_rows(cells, width, gap=2):
+def wrap_cells(cells, width, gap=2):
     """Cells of texts, parted into as few rows as it takes for each to fit into a width."""
     rows, used = [[]], 0
     for cell in cells:

@@ -11,7 +11,7 @@ import os
 import numpy as np
 
 from common.storage.paths import user_path
-from common.storage.write_errors import CannotWrite, RowFile
+from common.storage.write_errors import AppendOnlyFile, WriteError
 from common.training.callbacks import Callback
 
 
@@ -47,7 +47,7 @@ class CsvOutput:
     """`progress.csv`: a header, then a line an iteration; appended to if it is there."""
 
     def __init__(self, path):
-        self.rows = RowFile(path)
+        self.rows = AppendOnlyFile(path)
         self.header_due = self.rows.is_empty()
 
     def write(self, row, timesteps):
@@ -65,7 +65,7 @@ class JsonOutput:
     """`progress.json`: one JSON object an iteration; what is not a number is null."""
 
     def __init__(self, path):
-        self.rows = RowFile(path)
+        self.rows = AppendOnlyFile(path)
 
     def write(self, row, timesteps):
         """Append a row as an object."""
@@ -103,7 +103,7 @@ class TensorBoardOutput:
             yield
         except self.tf.errors.OpError as error:
             number = next((code for code in errno.errorcode if os.strerror(code) in error.message), errno.EIO)
-            raise CannotWrite(number, os.strerror(number), str(self.folder)) from error
+            raise WriteError(number, os.strerror(number), str(self.folder)) from error
 
     def another(self):
         """An output into the same folder, for rows with other names."""

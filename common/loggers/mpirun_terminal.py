@@ -15,7 +15,7 @@ PROXIES = ("hydra_", "orted", "prted")  # which stand between a launcher and its
 DIVERTING = ("prepend", "outfile", "errfile", "output", "tag-output", "timestamp-output")
 
 
-class LaunchersTerminal:
+class MpirunTerminal:
     """A launcher's standard output, which is a terminal.
 
     Args:
@@ -36,7 +36,7 @@ class LaunchersTerminal:
         self.written = self._bytes_written()
         if not stat.S_ISCHR(os.stat(output).st_mode):  # to open a pipe might wait for ever
             raise OSError(f"{output} is no terminal")
-        self.takes_errors = os.path.samefile(output, f"/proc/{pid}/fd/2")
+        self.shows_stderr = os.path.samefile(output, f"/proc/{pid}/fd/2")
         # not to become this process's controlling terminal, whose end and whose Ctrl-C would then be its own
         self.stream = os.fdopen(os.open(output, os.O_WRONLY | os.O_NOCTTY), "w", encoding=sys.stdout.encoding)
         if (
@@ -45,7 +45,7 @@ class LaunchersTerminal:
             self.stream.close()
             raise OSError(f"{output} cannot be drawn on")
 
-    def others_wrote(self):
+    def written_by_others(self):
         """Whether the launcher has written something since it was last asked: other ranks' words, or its own."""
         before = self.written
         with contextlib.suppress(OSError):  # it has ended
@@ -57,11 +57,11 @@ class LaunchersTerminal:
         return int(dict(line.split(": ") for line in lines)["wchar"])
 
 
-def launchers_terminal():
+def find_mpirun_terminal():
     """Where a launcher passes on what this process says on standard output.
 
     Returns:
-        (whether one does, the `LaunchersTerminal` to which it comes or None). None, too, in every doubt: the launcher is on another host, in the background,
+        (whether one does, the `MpirunTerminal` to which it comes or None). None, too, in every doubt: the launcher is on another host, in the background,
         or labels or diverts what it passes on.
     """
     passed_on = False
@@ -69,7 +69,7 @@ def launchers_terminal():
         for pid, name, in_foreground in ancestors():
             passed_on = passed_on or (name.startswith((*NAMES, *PROXIES)) and listens(pid))
             if name.startswith(NAMES):
-                return passed_on, LaunchersTerminal(pid) if passed_on and in_foreground and not diverts(pid) else None
+                return passed_on, MpirunTerminal(pid) if passed_on and in_foreground and not diverts(pid) else None
     except (OSError, ValueError, KeyError, ImportError):
         pass
     return passed_on, None

@@ -7,7 +7,7 @@ Two ways to average gradients over n ranks give the same update to rounding:
   small. (Repeating the sweep on every rank gains nothing where there are cores, and competes for them where there are not.)
 - **average**: every rank computes its minibatch's gradient, MPI averages, Adam steps: one crossing a minibatch. Works for any size.
 
-Which one is a function of the ranks, the batch and the network alone (`choose_strategy`), so a run repeats itself.
+Which one is a function of the ranks, the batch and the network alone (`choose_averaging`), so a run repeats itself.
 """
 
 import copy
@@ -17,21 +17,21 @@ import tensorflow as tf
 
 from common.compilation import Compiled
 from common.diagnostics import minibatch_bisect
-from common.errors import NotFinite
+from common.errors import NonFiniteError
 from common.mpi_adam import clip_by_norm
-from common.vec_env.in_process import even_bounds
+from common.vec_env.in_process import even_splits
 
 # Parameters times rows of a minibatch over all ranks, below which rank 0 alone is taken to be sooner done. An estimate, not measured at its
 # edge: it puts an MLP of 64 units with minibatches of 64 on the gathering side up to 8 ranks and beyond, and Nature's network on the other.
-GATHER_BELOW = 12e6
+GATHER_MAX_COST = 12e6
 
 
-def choose_strategy(ranks, parameters, batch_size):
+def choose_averaging(ranks, parameters, batch_size):
     """'gather' or 'average', from the number of ranks, of parameters, and of rows in one rank's minibatch."""
-    return "gather" if ranks == 1 or ranks * parameters * batch_size < GATHER_BELOW else "average"
+    return "gather" if ranks == 1 or ranks * parameters * batch_size < GATHER_MAX_COST else "average"
 
 
-class MinibatchDescent:
+class MinibatchOptimizer:
     """Adam on the minibatches of a batch.
 
     Args:
@@ -71,7 +71,7 @@ class MinibatchDescent:
 
     def gradient(self, batch, indices, weights, scalars):
         """(gradient [P], terms [L]) of one minibatch, the rows `indices` [B], on this rank. Both are sums over rows, so parts of it add up."""
-        ends = even_bounds(indices.shape[0], self.parts)
+        ends = even_splits(indices.shape[0], self.parts)
         found = [
             self._gradient_of_part(batch, indices[start:end], weights[start:end], scalars)
             for start, end in zip(ends, ends[1:])
@@ -153,7 +153,7 @@ class MinibatchDescent:
 
         Args:
             batch: {name: [N, ...] NumPy}, this rank's; N is the same on all ranks.
-            indices, weights: [M, B], from `plan_minibatches`; M and B are the same on all ranks.
+            indices, weights: [M, B], from `shuffle_into_minibatches`; M and B are the same on all ranks.
             stepsize: Adam's.
             scalars: [S] float32, handed to `losses`.
             room: minibatches at the most, so that all sweeps have one shape.
@@ -193,14 +193,14 @@ class MinibatchDescent:
             terms, before, finite = self._sweep(batch, indices, weights, tf.constant(count), stepsize, scalars)
             terms = terms.numpy()[:count]
             if not (finite and np.isfinite(terms).all()):
-                error = minibatch_bisect.of_compiled_sweep(
+                error = minibatch_bisect.locate_in_compiled_sweep(
                     self, terms, before, started, batch, indices, weights, stepsize, scalars
                 )
         self.comm.barrier()  # the others sleep here; a plain broadcast would keep their cores busy
         self.adam.sync()
         terms, said = self.comm.broadcast((terms, error and error.args))
         if said:
-            raise error or NotFinite(*said)
+            raise error or NonFiniteError(*said)
         return terms
 
     def _averaged(self, batch, indices, weights, stepsize, scalars):
@@ -218,7 +218,7 @@ class MinibatchDescent:
                 with np.errstate(all="ignore"):
                     suspect = not np.isfinite(mean @ mean)  # a square overflows sooner, and costs a fifth
                 if suspect and not np.isfinite(mean).all():
-                    raise minibatch_bisect.of_average(self, i, mean, arrays, stepsize, scalars)
+                    raise minibatch_bisect.locate_in_averaged_sweep(self, i, mean, arrays, stepsize, scalars)
                 grad = tf.constant(mean[: self.adam.size])
                 terms.append(mean[self.adam.size :])
         return np.stack(terms)

@@ -5,7 +5,7 @@ import numpy as np
 from common.errors import UserError
 
 
-def plan_minibatches(rng, valid, batch_size, epochs, max_minibatches=None):
+def shuffle_into_minibatches(rng, valid, batch_size, epochs, max_minibatches=None):
     """Indices and weights of `epochs` shuffled passes over the rows that count.
 
     Rows that do not fill a last minibatch are dropped, as in Baselines, anew in every epoch. One minibatch of all rows is what `batch_size=None`

@@ -97,8 +97,8 @@ class Policy(tf.Module, metaclass=PolicyType):
 
     recurrent = False
     xla = True
-    minibatch_parts = 1
-    terms_rows = None
+    num_microbatches = 1
+    metrics_rows = None
     older_settings = {}
 
     def __init__(self, name, ob_space, ac_space, keep_images=True):

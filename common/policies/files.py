@@ -8,10 +8,10 @@ import logging
 from pathlib import Path
 
 from common.diagnostics.crash_dump import FORMAT as POST_MORTEM
-from common.errors import Unreadable, UserError
+from common.errors import UnreadableFileError, UserError
 from common.policies import space_serialization
 from common.runs.run_directory import FORMAT as CHECKPOINT
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 from common.storage.array_files import MAX_HEADER, load_arrays
 from common.storage.paths import user_path
 from common.validation import about, shown
@@ -52,7 +52,7 @@ def read_best(folder):
     """
     try:
         return load_arrays(Path(folder) / BEST, FORMAT)[1]
-    except Unreadable as error:
+    except UnreadableFileError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise UserError(f"{error}; mend that, or move the file away to go on without it") from error
@@ -91,7 +91,7 @@ def policy_in(path):
     for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
         if candidate.exists() and not candidate.is_dir():
             return candidate
-    return next(iter(RunFolder.checkpoints_in(path)), None)
+    return next(iter(RunDirectory.checkpoints_in(path)), None)
 
 
 def runs_in(path):
@@ -158,7 +158,7 @@ def build(cls, path, arrays, metadata, name="pi"):
 
 def room_for(numbers):
     """How many entries a space may have that a file with so many numbers describes."""
-    return max(space_serialization.FEW, ENTRIES * numbers)
+    return max(space_serialization.DEFAULT_MAX_ENTRIES, ENTRIES * numbers)
 
 
 def taken_by(cls, settings):
@@ -198,7 +198,7 @@ def check_describable(pi):
             ) from error
         if what := space_serialization.difference(own, back):
             raise UserError(
-                f"a file would not give back {name}, {space_serialization.in_one_line(own)}, as it is: {what}; give one of float32 or int64"
+                f"a file would not give back {name}, {space_serialization.describe_space(own)}, as it is: {what}; give one of float32 or int64"
             )
     if missing := needed_beside(type(pi), pi.settings()):
         logging.getLogger("baselines_ppo").warning(
@@ -244,7 +244,7 @@ def unlike(pi, ob_space, ac_space, bounds=True):
 
 def spaces_in_words(ob_space, ac_space):
     """The spaces of a policy or an environment, for errors."""
-    return f"observations {space_serialization.in_one_line(ob_space)} and actions {space_serialization.in_one_line(ac_space)}"
+    return f"observations {space_serialization.describe_space(ob_space)} and actions {space_serialization.describe_space(ac_space)}"
 
 
 def check_shapes(path, arrays, shapes):

@@ -45,21 +45,21 @@ class NumpyNetwork:
         self.matrices = {
             name[:-2]: np.vstack([w, weights[f"{name[:-2]}/b"]]) for name, w in weights.items() if name.endswith("/w")
         }
-        self.hidden = {layer: self._with_ones(w.shape[1], np.float32) for layer, w in self.matrices.items()}
-        self.x, self.features = self._with_ones(num_inputs, np.float32)
+        self.hidden = {layer: self._bias_buffer(w.shape[1], np.float32) for layer, w in self.matrices.items()}
+        self.x, self.features = self._bias_buffer(num_inputs, np.float32)
         self.folded = None
 
-    def _with_ones(self, n, dtype):
+    def _bias_buffer(self, n, dtype):
         """(buffer [*batch_shape, n + 1] whose last column is ones, the view of its first n columns)."""
         buffer = np.ones((*self.batch_shape, n + 1), dtype)
         return buffer, buffer[..., :n]
 
-    def fold_filter(self, layer, mean, std, clip):
+    def fold_normalization(self, layer, mean, std, clip):
         """Make `layer` read raw observations, normalised and clipped to +- `clip`: the filter becomes part of its weights, in float64,
         where no offset of the observations costs precision, and clipping is all that is left to do at every step."""
         w, b = np.split(self.matrices[layer].astype(np.float64), [-1])
         self.matrices[layer] = np.vstack([w / std[:, None], b - (mean / std) @ w])
-        self.x, self.features = self._with_ones(len(mean), np.float64)
+        self.x, self.features = self._bias_buffer(len(mean), np.float64)
         self.low, self.high, self.folded = mean - clip * std, mean + clip * std, layer
 
     def read(self, ob):

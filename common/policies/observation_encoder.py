@@ -5,8 +5,8 @@ import numpy as np
 
 from common.dtypes import NUMBERS, CannotHold, cast
 from common.errors import UserError
-from common.policies.space_serialization import in_one_line, kind_of, parts_of
-from common.validation import in_brief
+from common.policies.space_serialization import describe_space, kind_of, parts_of
+from common.validation import truncate
 
 
 def is_image(space):
@@ -45,11 +45,11 @@ def check_choices(space, ob):
     """
     if isinstance(space, gym.spaces.Discrete):
         if not 0 <= int(ob) - int(space.start) < space.n:
-            raise ValueError(f"{ob} is not in {in_one_line(space)}")
+            raise ValueError(f"{ob} is not in {describe_space(space)}")
     elif isinstance(space, gym.spaces.MultiDiscrete):
         choice = ob - space.start
         if not ((choice >= 0) & (choice < space.nvec)).all():
-            raise ValueError(f"{ob} is not in {in_one_line(space)}")
+            raise ValueError(f"{ob} is not in {describe_space(space)}")
     elif isinstance(space, (gym.spaces.Box, gym.spaces.MultiBinary)):
         return
     elif isinstance(space, gym.spaces.Dict):
@@ -64,9 +64,9 @@ def check_encodable(space, whole):
     """Raises UserError if a part of the observation space `whole` has no encoding of fixed size: Text has a width for Gymnasium, but no meaning for a
     network."""
     if kind_of(space) is None or (kind_of(space) in ("Dict", "Tuple") and not space.spaces and space is not whole):
-        part = "" if space is whole else f", for its part {in_one_line(space)}"
+        part = "" if space is whole else f", for its part {describe_space(space)}"
         raise UserError(
-            f"observation space {in_one_line(whole)} is not supported{part}; "
+            f"observation space {describe_space(whole)} is not supported{part}; "
             "use Box, Discrete, MultiBinary, MultiDiscrete, or a Dict or Tuple of them"
         )
     for part in parts_of(space).values():
@@ -100,10 +100,10 @@ class ObservationEncoder:
             self.dtype = space.dtype
         else:
             self.shape, self.dtype = (gym.spaces.flatdim(space),), np.dtype(np.float32)
-        self.as_is = self.plain and self.shape == space.shape
+        self.is_identity = self.plain and self.shape == space.shape
         if 0 in self.shape:
             raise UserError(
-                f"observation space {in_one_line(space)} has no entries; an observation needs at least one number"
+                f"observation space {describe_space(space)} has no entries; an observation needs at least one number"
             )
 
     def one(self, ob):
@@ -149,7 +149,7 @@ class ObservationEncoder:
         except CannotHold as error:
             divided = is_image(self.space) and np.min(ob) >= 0 and np.max(ob) <= 1
             raise UserError(
-                f"an observation {error} does not fit the policy's space {in_one_line(self.space)}; "
+                f"an observation {error} does not fit the policy's space {describe_space(self.space)}; "
                 + (
                     "give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255"
                     if divided
@@ -158,9 +158,9 @@ class ObservationEncoder:
             ) from None
         except (IndexError, KeyError, TypeError, ValueError, NotImplementedError) as error:
             raise UserError(
-                f"observation {str(ob)[:60]!r} does not fit the policy's space {in_one_line(self.space)} "
-                f"({type(error).__name__}: {in_brief(str(error))}); give one of the space, or a batch of them"
+                f"observation {str(ob)[:60]!r} does not fit the policy's space {describe_space(self.space)} "
+                f"({type(error).__name__}: {truncate(str(error))}); give one of the space, or a batch of them"
             ) from error
         raise UserError(
-            f"observation of shape {shape} does not fit the policy's space {in_one_line(self.space)}; give {expected} or (N, *{expected})"
+            f"observation of shape {shape} does not fit the policy's space {describe_space(self.space)}; give {expected} or (N, *{expected})"
         )

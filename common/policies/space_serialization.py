@@ -7,9 +7,9 @@ import gymnasium as gym
 import numpy as np
 
 from common.errors import UserError
-from common.validation import BIGGEST, shown, whole
+from common.validation import INT64_MAX, shown, whole
 
-FEW = 10**6  # entries that any file may describe: some 20 MB
+DEFAULT_MAX_ENTRIES = 10**6  # entries that any file may describe: some 20 MB
 MAX_PARTS, MAX_DEPTH, MAX_RANK = 1000, 16, 32  # of Dicts and Tuples; of a Box's shape
 INTS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 DTYPES = ("bool", *INTS, "float16", "float32", "float64")
@@ -23,7 +23,7 @@ KINDS = (
 )
 
 
-def in_one_line(space):
+def describe_space(space):
     """A space's text, on one line and not too long: for errors."""
     text = " ".join(str(space).split())
     return text if len(text) <= 120 else f"{text[:117]}..."
@@ -56,7 +56,7 @@ def to_json(space):
     described = _described(space)
     if len(list(itertools.islice(_nodes(described), MAX_PARTS + 1))) > MAX_PARTS:
         raise UserError(
-            f"space {in_one_line(space)} has more than {MAX_PARTS:,} parts, which are not read back; put some of them together in a Box"
+            f"space {describe_space(space)} has more than {MAX_PARTS:,} parts, which are not read back; put some of them together in a Box"
         )
     return described
 
@@ -64,13 +64,15 @@ def to_json(space):
 def _described(space, depth=0):
     if depth > MAX_DEPTH:
         raise UserError(
-            f"a Dict or Tuple more than {MAX_DEPTH} deep in others is not read back, as here {in_one_line(space)}; put its parts side by side"
+            f"a Dict or Tuple more than {MAX_DEPTH} deep in others is not read back, as here {describe_space(space)}; put its parts side by side"
         )
     kind = kind_of(space)
     match kind:
         case "Box":
             if space.dtype.name not in DTYPES:
-                raise UserError(f"space {in_one_line(space)} is of {space.dtype.name}, which no file has; use float64")
+                raise UserError(
+                    f"space {describe_space(space)} is of {space.dtype.name}, which no file has; use float64"
+                )
             return {
                 "kind": kind,
                 "shape": list(space.shape),
@@ -92,7 +94,7 @@ def _described(space, depth=0):
         case "Tuple":
             return {"kind": kind, "spaces": [_described(part, depth + 1) for part in space.spaces]}
     raise UserError(
-        f"space {in_one_line(space)} cannot be saved; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
+        f"space {describe_space(space)} cannot be saved; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
     )
 
 
@@ -179,7 +181,7 @@ def _bound(data, dtype, shape):
         )  # not by way of an array of another dtype: uint64's greatest beside 0 is a float there
 
 
-def from_json(data, room=FEW):
+def from_json(data, room=DEFAULT_MAX_ENTRIES):
     """The space that `to_json` described.
 
     Args:
@@ -194,7 +196,7 @@ def from_json(data, room=FEW):
             raise ValueError("too many parts")
         entries = sum(map(_entries, nodes))
         if entries <= room:
-            return _built(data)
+            return _build(data)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError, RecursionError) as error:
         raise UserError(
             f"no description of a space: {shown(data)} ({error if isinstance(error, UserError) else type(error).__name__})"
@@ -202,7 +204,7 @@ def from_json(data, room=FEW):
     raise UserError(f"a space of {shown(entries)} entries where there may be {room:,}: {shown(data)}")
 
 
-def _built(data):
+def _build(data):
     match data["kind"]:
         case "Box":
             if data["dtype"] not in DTYPES:
@@ -211,7 +213,9 @@ def _built(data):
             low, high = (_bound(data[bound], dtype, shape) for bound in ("low", "high"))
             return gym.spaces.Box(low, high, shape, dtype.type)
         case "Discrete":
-            return gym.spaces.Discrete(data["n"], start=whole("start", data["start"], -BIGGEST), dtype=_int_dtype(data))
+            return gym.spaces.Discrete(
+                data["n"], start=whole("start", data["start"], -INT64_MAX), dtype=_int_dtype(data)
+            )
         case "MultiDiscrete":
             return gym.spaces.MultiDiscrete(
                 _whole_numbers(data["nvec"]), start=_whole_numbers(data["start"]), dtype=_int_dtype(data)
@@ -219,9 +223,9 @@ def _built(data):
         case "MultiBinary":
             return gym.spaces.MultiBinary(data["n"])
         case "Dict":
-            return gym.spaces.Dict([(_key_of(key), _built(part)) for key, part in data["spaces"]], sort_keys=False)
+            return gym.spaces.Dict([(_key_of(key), _build(part)) for key, part in data["spaces"]], sort_keys=False)
         case "Tuple":
-            return gym.spaces.Tuple([_built(part) for part in data["spaces"]])
+            return gym.spaces.Tuple([_build(part) for part in data["spaces"]])
 
 
 def _int_dtype(data):
@@ -242,7 +246,7 @@ def difference(a, b, bounds=True):
     """
     kind = kind_of(a)
     if kind is None or kind != kind_of(b) or a.shape != b.shape:
-        return f"{in_one_line(a)} and {in_one_line(b)}"
+        return f"{describe_space(a)} and {describe_space(b)}"
     if kind in ("Dict", "Tuple"):
         parts, others = parts_of(a), parts_of(b)
         if list(parts) != list(others):
@@ -264,6 +268,6 @@ def difference(a, b, bounds=True):
     return None
 
 
-def same_layout(a, b):
+def spaces_compatible(a, b):
     """Whether observations of two spaces are encoded alike: `difference` without bounds."""
     return difference(a, b, bounds=False) is None

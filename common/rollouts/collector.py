@@ -8,10 +8,10 @@ from gymnasium.vector import AutoresetMode
 
 from common import seeding
 from common.envs.env_checker import first_not_finite
-from common.errors import EnvironmentFault, NotFinite, UserError
-from common.runtime.thread_pool import Threads
-from common.validation import check_shared_out, in_brief, whole_argument
-from common.vec_env.adapter import Stepper
+from common.errors import EnvError, NonFiniteError, UserError
+from common.runtime.thread_pool import NamedThreadPool
+from common.validation import check_divisible, truncate, whole_argument
+from common.vec_env.adapter import VectorEnvAdapter
 from common.vec_env.in_process import called
 
 LONGEST = 1_000_000  # steps, after which a whole episode is not waited for any longer
@@ -56,9 +56,9 @@ class Collector:
             whole_episodes,
             heartbeat or SimpleNamespace(),
         )
-        self.stepper = Stepper(env, pi.encoder)
+        self.stepper = VectorEnvAdapter(env, pi.encoder)
         self.num_envs = self.stepper.num_envs
-        check_shared_out("horizon", horizon, self.num_envs)
+        check_divisible("horizon", horizon, self.num_envs)
         self.steps = horizon // self.num_envs
         if self.stepper.mode is AutoresetMode.NEXT_STEP and self.steps == 1:
             raise UserError(
@@ -69,7 +69,7 @@ class Collector:
         ends = self.stepper.env.bounds(threads) if ours and not whole_episodes else [0, self.num_envs]
         self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]
         self.pool = (
-            Threads([called(columns.start, columns.stop) for columns, _ in self.groups])
+            NamedThreadPool([called(columns.start, columns.stop) for columns, _ in self.groups])
             if len(self.groups) > 1
             else None
         )
@@ -80,7 +80,7 @@ class Collector:
         """Cut every environment where it stands and start new episodes, with `seeds` (a list, one an environment) if given."""
         try:
             self.obs = self.stepper.reset(seeds).copy()
-        except EnvironmentFault as fault:
+        except EnvError as fault:
             fault.when = "in the reset before the segment"
             raise
         self.new = np.ones(self.num_envs, bool)
@@ -166,7 +166,7 @@ class Collector:
                         going_on[:] &= ~(terminated[t] | truncated[t])
                         if not going_on.any():
                             return t + 1, final_obs, getattr(act, "outputs", None)
-            except EnvironmentFault as fault:
+            except EnvError as fault:
                 # what it stumbled over may have begun before
                 self._check_finite(
                     own_ob[: t + 1], own_ac[1 : t + 2], own_rew[:t], first=first, column=columns.start, failed=True
@@ -232,16 +232,16 @@ class Collector:
         acted = {"acted/ob": ob[: t + 1, k], "acted/ac": ac[: t + 1, k]}
         when, k = "in the reset before the segment" if t < 0 else f"at step {first + t} of the segment", column + k
         if name == "action":
-            error = NotFinite(
-                f"the policy gave environment {k} the action {in_brief(str(value))}, at a finite observation, {when}",
+            error = NonFiniteError(
+                f"the policy gave environment {k} the action {truncate(str(value))}, at a finite observation, {when}",
                 "mend its forward, take a smaller step size, or bring the observations to the order of 1",
                 arrays=acted,
                 facts={"step": first + t, "environment": k},
             )
             error.shared = False
             raise error
-        fault = EnvironmentFault(
-            f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {in_brief(str(value))}"
+        fault = EnvError(
+            f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {truncate(str(value))}"
         )
         fault.environment, fault.env_id, fault.when = k, getattr(self.stepper.env.spec, "id", None), when
         raise fault
@@ -273,10 +273,10 @@ def add_values(seg, values):
     steps, num_envs = seg["rew"].shape
     extra = [seg["last_ob"]] + ([np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else [])
     vpred = values(np.concatenate([seg["ob"].reshape(steps * num_envs, *seg["ob"].shape[2:]), *extra]))
-    place_values(seg, vpred)
+    assign_values(seg, vpred)
 
 
-def place_values(seg, vpred):
+def assign_values(seg, vpred):
     """Puts V of a segment's rows, its last observations and its final observations, one after the other, where GAE reads them."""
     steps, num_envs = seg["rew"].shape
     rows = steps * num_envs

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from common.compilation import Compiled, Shared
 from common.policies.networks import NumpyOperators
-from common.rollouts.collector import place_values
+from common.rollouts.collector import assign_values
 
 MAX_BLOCK = 4096  # rows a call; more would only cost memory
 
@@ -20,7 +20,7 @@ def assign_second_half(variables):
         old.assign(new)
 
 
-class SegmentEvaluator:
+class SegmentProcessor:
     """Puts `x` (prepared observations), `flatparam`, `vpred` and the values that GAE bootstraps from into a segment, and oldpi <- pi.
 
     Args:
@@ -43,13 +43,13 @@ class SegmentEvaluator:
             shared=Shared("copy", variables, lambda variables: lambda: assign_second_half(variables)),
         )
 
-    def copy_to_oldpi(self):
+    def sync_oldpi(self):
         """oldpi <- pi: variables and observation filter."""
         self._copy()
         if self.pi.ob_rms is not None:
             self.oldpi.ob_rms.restore(self.pi.ob_rms.state())
 
-    def blank_batch(self):
+    def dummy_batch(self):
         """A batch as `batch` makes it of a whole segment: zeros, and actions of the action space, whose logp can be computed."""
         x, pdtype = self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)), self.pi.pdtype
         flat = np.zeros((1, *pdtype.param_shape()), np.float32)
@@ -74,7 +74,7 @@ class SegmentEvaluator:
 
     def compile(self):
         """Compile ahead of the first segment."""
-        self.outputs(self.blank_batch()["x"][: self.block])
+        self.outputs(self.dummy_batch()["x"][: self.block])
 
     def outputs(self, x):
         """(flatparam [N, p], vpred [N]) NumPy at prepared observations [N, ...], in calls of one shape, or two."""
@@ -90,7 +90,7 @@ class SegmentEvaluator:
 
     def __call__(self, seg):
         """Before the first epoch: oldpi <- pi, and everything of the segment that depends on the policy that acted."""
-        self.copy_to_oldpi()
+        self.sync_oldpi()
         final = [np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else []
         encoded = np.concatenate([seg["ob"].reshape(seg["rew"].size, *seg["ob"].shape[2:]), seg["last_ob"], *final])
         seg["all_x"] = self.pi.prepare(encoded)
@@ -98,12 +98,12 @@ class SegmentEvaluator:
         seg["x"] = seg["all_x"][:rows]
         if "flatparam" in seg:
             seg["flatparam"] = seg["flatparam"].reshape(rows, -1)
-            place_values(seg, np.concatenate([seg["vpred"].reshape(-1), self.outputs(seg["all_x"][rows:])[1]]))
+            assign_values(seg, np.concatenate([seg["vpred"].reshape(-1), self.outputs(seg["all_x"][rows:])[1]]))
         else:
             flat, vpred = self.outputs(seg["all_x"])
             seg["flatparam"] = flat[:rows]
-            place_values(seg, vpred)
+            assign_values(seg, vpred)
 
-    def values_again(self, seg):
+    def recompute_values(self, seg):
         """V of the segment as the value function now stands, for advantages that are recomputed between epochs."""
-        place_values(seg, self.outputs(seg["all_x"])[1])
+        assign_values(seg, self.outputs(seg["all_x"])[1])

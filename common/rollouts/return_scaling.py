@@ -6,7 +6,7 @@ from common.rollouts.advantages import discounted_sums
 from common.running_mean_std import RunningMeanStd
 
 
-class ReturnScaler:
+class RewardNormalizer:
     """Engstrom et al. 2020, section 3 (reward scaling), with statistics over all ranks.
 
     Args:

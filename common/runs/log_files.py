@@ -10,15 +10,15 @@ from pathlib import Path
 from common.errors import UserError
 from common.hints import FROM_POLICY
 from common.runtime import os_features
-from common.storage.array_files import write_atomically
-from common.storage.write_errors import CannotWrite, writing
+from common.storage.array_files import atomic_write
+from common.storage.write_errors import WriteError, writing
 from common.validation import whole
 
 ROWS = ("progress.csv", "progress.json", "evaluations.csv")
 MONITOR, EVENTS = ".monitor.csv", "tb/events."
 
 
-class RunLogs:
+class RunLogFiles:
     """The logs that one rank of a run writes.
 
     Args:
@@ -100,17 +100,17 @@ class RunLogs:
             with writing(path), self._opened(name) as (file, folder):
                 found = os.fstat(file)
                 if (found.st_dev, found.st_ino) != seen:
-                    raise CannotWrite(errno.ESTALE, "another file has come into its place", str(path))
+                    raise WriteError(errno.ESTALE, "another file has come into its place", str(path))
                 if name not in sizes:
                     os.unlink(path.name, dir_fd=folder)
                     continue
                 size = (
                     sizes[name]
                     if found.st_size >= sizes[name] or name.startswith(EVENTS)
-                    else whole_rows(file, found.st_size, 2 if name.endswith(MONITOR) else 0)
+                    else complete_rows_size(file, found.st_size, 2 if name.endswith(MONITOR) else 0)
                 )
                 if found.st_nlink > 1:
-                    write_atomically(path, os.pread(file, size, 0))
+                    atomic_write(path, os.pread(file, size, 0))
                 elif found.st_size > size:
                     os.ftruncate(file, size)
 
@@ -128,7 +128,7 @@ class RunLogs:
                             f"{self.folder / name} is a link, and a run's logs are cut back only where they stand; "
                             "put what it leads to in its place"
                         ) from error
-                    raise CannotWrite(error.errno, error.strerror, str(self.folder / name)) from error
+                    raise WriteError(error.errno, error.strerror, str(self.folder / name)) from error
                 stack.callback(os.close, number)
                 return number
 
@@ -139,7 +139,7 @@ class RunLogs:
             yield opened(last, os.O_RDWR, folder), folder
 
 
-def whole_rows(file, size, header):
+def complete_rows_size(file, size, header):
     """How long the first `size` bytes of a text file are without a row that has no end; 0 if that is less than its `header`, lines."""
     while size:
         start = max(size - 4096, 0)

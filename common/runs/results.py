@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 from common.storage.paths import user_path
 from common.validation import decoded
 
@@ -108,7 +108,7 @@ class Run:
     @cached_property
     def config(self):
         """config.json, {} if there is none. UserError if it cannot be read."""
-        return RunFolder.config_in(self.folder) or {}
+        return RunDirectory.config_in(self.folder) or {}
 
     @cached_property
     def settings(self):

@@ -8,23 +8,23 @@ import sys
 from pathlib import Path
 
 from common.diagnostics.crash_dump import first_not_finite
-from common.errors import Unreadable, UserError
+from common.errors import UnreadableFileError, UserError
 from common.hints import OTHER_RUN_DIR
-from common.runs.log_files import RunLogs
-from common.storage.array_files import load_arrays, save_arrays, write_atomically
-from common.storage.directory_lock import FolderLock
+from common.runs.log_files import RunLogFiles
+from common.storage.array_files import atomic_write, load_arrays, save_arrays
+from common.storage.directory_lock import DirectoryLock
 from common.storage.paths import try_folder, user_path
 from common.storage.write_errors import writing
-from common.validation import about, number, read_json, shown, truth, whole
+from common.validation import about, check_bool, number, read_json, shown, whole
 
 FORMAT = "baselines_ppo.checkpoint"
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
 SUB_FOLDERS = ("checkpoints", "best", "policy", "start", "tb", "ranks", "post-mortem")
-HALF_DONE = re.compile(r"\..+\.\d+\.part(\.gif)?")  # what a writer writes beside a file, until it is whole
+TEMP_PATTERN = re.compile(r"\..+\.\d+\.part(\.gif)?")  # what a writer writes beside a file, until it is whole
 
 
 @contextlib.contextmanager
-def as_asked_for(path):
+def user_error_on_os_error(path):
     """A block that makes a run's folder, or tries it: what the system refuses there is a UserError."""
     try:
         yield
@@ -32,7 +32,7 @@ def as_asked_for(path):
         raise UserError(f"cannot write to run directory {path}: {error.strerror}; {OTHER_RUN_DIR}") from error
 
 
-class RunFolder:
+class RunDirectory:
     """The folder of one run.
 
     Args:
@@ -48,18 +48,18 @@ class RunFolder:
 
     def __init__(self, path, keep=3):
         self.path, self.keep, self.lock = user_path(path, "run directory"), keep, None
-        self.passed_over = {}
-        with as_asked_for(self.path):
+        self.skipped_checkpoints = {}
+        with user_error_on_os_error(self.path):
             for folder in (self.path, self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
 
     def check_writable(self):
         """Raises UserError if this process cannot write here."""
-        with as_asked_for(self.path):
+        with user_error_on_os_error(self.path):
             try_folder(self.path)
 
     def claim(self):
-        """Take the folder for this process (`FolderLock`), and remove what writers that were killed have left in it half done.
+        """Take the folder for this process (`DirectoryLock`), and remove what writers that were killed have left in it half done.
 
         Returns:
             None, or one line of warning if it cannot be locked.
@@ -72,11 +72,11 @@ class RunFolder:
                 raise UserError(
                     f"{path} is a link, and a run writes into its own folder alone; put what it leads to in its place"
                 )
-        with as_asked_for(self.path):
-            self.lock = FolderLock(self.path)
+        with user_error_on_os_error(self.path):
+            self.lock = DirectoryLock(self.path)
         self.check_writable()
         if self.lock.warning is None:
-            with as_asked_for(self.path):
+            with user_error_on_os_error(self.path):
                 for path in self._half_done():
                     path.unlink(missing_ok=True)
         return self.lock.warning
@@ -86,21 +86,21 @@ class RunFolder:
         if self.lock is not None:
             self.lock.release()
 
-    def check_ours(self):
-        """Raises OSError if the folder is no longer this run's, as `FolderLock.check`: another run's must not be written into."""
+    def verify_ownership(self):
+        """Raises OSError if the folder is no longer this run's, as `DirectoryLock.check`: another run's must not be written into."""
         if self.lock is not None:
             self.lock.check()
 
     def _half_done(self):
         folders = (self.path, *(self.path / name for name in ("checkpoints", "best", "policy", "start")))
-        return [path for folder in folders for path in folder.glob(".*") if HALF_DONE.fullmatch(path.name)]
+        return [path for folder in folders for path in folder.glob(".*") if TEMP_PATTERN.fullmatch(path.name)]
 
-    def leftovers(self):
+    def stale_files(self):
         """Names of the checkpoints and logs, of any rank, that stand here."""
-        return [*(str(path.relative_to(self.path)) for path in self.checkpoints()), *RunLogs(self.path).names()]
+        return [*(str(path.relative_to(self.path)) for path in self.checkpoints()), *RunLogFiles(self.path).names()]
 
     def way_on(self, error):
-        """What is left of the run after a `CannotWrite`, and how to go on, in words; none of it may fail, where files already do."""
+        """What is left of the run after a `WriteError`, and how to go on, in words; none of it may fail, where files already do."""
         with contextlib.suppress(OSError):
             if newest := self.checkpoints()[:1]:
                 return f"the last whole checkpoint is {newest[0].name}; {error.fix} and go on with --resume"
@@ -131,7 +131,7 @@ class RunFolder:
 
     def write_config(self, config):
         """Write `config.json`, whole or not at all."""
-        write_atomically(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        atomic_write(self.path / "config.json", (json.dumps(config, indent=1) + "\n").encode())
 
     # ---- checkpoints
 
@@ -158,7 +158,7 @@ class RunFolder:
         """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
         path = self.path / "checkpoints" / f"ckpt-{iteration:08d}{'-forced' if forced else ''}.safetensors"
         with writing(path):
-            self.check_ours()
+            self.verify_ownership()
             save_arrays(path, arrays, metadata | {"format": FORMAT, "forced": forced})
             self._drop_older()
 
@@ -175,40 +175,40 @@ class RunFolder:
         Args:
             exact: pass over forced ones, which cut episodes where an undisturbed run would not have.
 
-        `passed_over` then has the newer ones that are damaged.
+        `skipped_checkpoints` then has the newer ones that are damaged.
 
         Raises:
             UserError: if there are checkpoints and every one of them is damaged; or if one that would be taken cannot be read, or by another version
                 alone: it may be whole, so none that is older takes its place.
         """
-        self.passed_over = {}
+        self.skipped_checkpoints = {}
         try:
             for path in self.checkpoints():
                 if exact and "-forced" in path.name:
                     continue
                 try:
                     arrays, metadata = load_arrays(path, FORMAT)
-                    check_progress(path, arrays, metadata)
+                    validate_checkpoint(path, arrays, metadata)
                     return arrays, metadata, path
-                except Unreadable as error:
+                except UnreadableFileError as error:
                     raise UserError(
                         f"{error}; nothing was changed: mend that, or move the file away to go on without it"
                     ) from error
                 except UserError as error:
-                    self.passed_over[path] = str(error)
+                    self.skipped_checkpoints[path] = str(error)
         except OSError as error:
             raise UserError(
                 f"cannot read {self.path}/checkpoints: {error.strerror}; nothing was changed: mend that"
             ) from error
-        if self.passed_over:
-            raise UserError(next(iter(self.passed_over.values())))
+        if self.skipped_checkpoints:
+            raise UserError(next(iter(self.skipped_checkpoints.values())))
         return None
 
-    def forget_after(self, checkpoint):
+    def discard_after(self, checkpoint):
         """Before a run goes on from a checkpoint's path, or from its start if None: drop what is newer, and the final policy that is now an older one.
         Those that were passed over stay, as `<name>.damaged`."""
         with writing(self.path):
-            for path in self.passed_over:
+            for path in self.skipped_checkpoints:
                 path.replace(path.with_name(f"{path.name}.damaged"))
             for path in self.checkpoints():
                 if checkpoint is None or path.name > checkpoint.name and path != checkpoint:
@@ -219,11 +219,11 @@ class RunFolder:
     # ---- logs
 
     def log_sizes(self, rank):
-        """Bytes of each log file that this rank writes, as `RunLogs.sizes`."""
-        return RunLogs(self.path, rank).sizes()
+        """Bytes of each log file that this rank writes, as `RunLogFiles.sizes`."""
+        return RunLogFiles(self.path, rank).sizes()
 
 
-def check_progress(path, arrays, metadata):
+def validate_checkpoint(path, arrays, metadata):
     """Raises UserError unless a checkpoint's counters, log sizes, last episodes and parameters, as `common.training.loop` writes them, can be."""
     with about(path):
         counters, logs = metadata.get("counters"), metadata.get("logs")
@@ -238,7 +238,7 @@ def check_progress(path, arrays, metadata):
         for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "seed"):
             whole(name, counters.get(name))
         number("elapsed", counters.get("elapsed"), 0, sys.float_info.max)
-        truth("forced", metadata.get("forced"))
+        check_bool("forced", metadata.get("forced"))
         for sizes in logs:
             for name, size in sizes.items():
                 whole(f"the size of {shown(name)}", size)

@@ -20,7 +20,7 @@ CHATTER_FROM = "TF_CPP_MIN_LOG_LEVEL"  # which TensorFlow reads once
 
 
 @contextlib.contextmanager
-def quiet_stderr(chatter=None):
+def stderr_on_error_only(chatter=None):
     """Hold back what is written to file descriptor 2, from C++ too; print it after all if the body raises.
 
     Args:
@@ -55,7 +55,7 @@ def quiet_stderr(chatter=None):
 
 
 @contextlib.contextmanager
-def without_keras():
+def skip_keras_import():
     """Let TensorFlow leave Keras out, a fifth of its import: nothing here needs it. `tf.keras` still loads it when it is first used."""
     ours = "keras" not in sys.modules
     if ours:
@@ -128,7 +128,7 @@ def import_tfd():
     return tfp.distributions
 
 
-def leave_uncollected():
+def freeze_gc_at_exit():
     """Keep the garbage collector from the objects that there are; but show it all where ALE is, whose bindings complain of what is never freed."""
     if "ale_py" in sys.modules:
         gc.unfreeze()
@@ -137,13 +137,13 @@ def leave_uncollected():
 
 
 @contextlib.contextmanager
-def without_collecting():
+def gc_paused():
     """Hold back the garbage collector while a library is imported, and let it never look at what the library made: a million objects and no
     garbage. TensorFlow's import takes 3.2 s so, and 3.7 to 4.2 s otherwise. Nor at the end of the process, when there is no use in it: the
     last collection took 1.1 s after a training, 0.1 s so."""
     enabled = gc.isenabled()
     gc.disable()
-    atexit.register(leave_uncollected)
+    atexit.register(freeze_gc_at_exit)
     try:
         yield
         gc.freeze()
@@ -152,14 +152,14 @@ def without_collecting():
             gc.enable()
 
 
-def allowed_cores():
+def cpu_affinity():
     """The numbers of the cores that this process may run on, in order."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def available_cores():
+def usable_cpu_count():
     """How many cores this process may run on."""
-    return len(allowed_cores())
+    return len(cpu_affinity())
 
 
 def import_tensorflow_in_silence():
@@ -170,7 +170,7 @@ def import_tensorflow_in_silence():
             return
         os.environ[CHATTER_FROM] = "3"
         try:
-            with quiet_stderr(CHATTER):
+            with stderr_on_error_only(CHATTER):
                 import tensorflow  # noqa: F401
         finally:
             del os.environ[CHATTER_FROM]
@@ -192,7 +192,7 @@ def import_tensorflow(threads, onednn=False, operations=1):
     )  # several ranks may share a card, of which the first would take all memory
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(threads))
     os.environ.setdefault("TF_NUM_INTEROP_THREADS", str(operations))
-    with quiet_stderr(), without_keras(), without_collecting():
+    with stderr_on_error_only(), skip_keras_import(), gc_paused():
         import tensorflow as tf
 
         tf.constant(0.0)

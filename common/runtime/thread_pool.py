@@ -9,11 +9,11 @@ import time
 import weakref
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 
-LEFT_ALONE = 3.0  # seconds that the others are given to end once one has failed
+PEER_JOIN_TIMEOUT = 3.0  # seconds that the others are given to end once one has failed
 PATIENCE = 2.0  # seconds that the end of the process gives to what is still under way, such as XLA's compiling, which cannot be ended half way
 
 
-class Threads:
+class NamedThreadPool:
     """As many threads as there are names, each with a function at a time. They end with this object.
 
     Args:
@@ -21,10 +21,10 @@ class Threads:
     """
 
     def __init__(self, names):
-        self.threads = [Helper(name) for name in names]
+        self.threads = [DaemonWorker(name) for name in names]
         for thread in self.threads:
             thread.start()
-        weakref.finalize(self, dismiss, self.threads)
+        weakref.finalize(self, shutdown, self.threads)
 
     def start(self, functions):
         """Let each thread run one of `functions`, () -> object; returns their `Future`s."""
@@ -36,7 +36,7 @@ class Threads:
         done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         if any(future.exception() for future in done):
             done, _ = wait(
-                futures, timeout=LEFT_ALONE
+                futures, timeout=PEER_JOIN_TIMEOUT
             )  # rather not under the hands of those that close what they work on
         return [future.result() for future in futures if future in done]
 
@@ -50,7 +50,7 @@ class Threads:
         )
 
 
-class Helper(threading.Thread):
+class DaemonWorker(threading.Thread):
     """One thread, which waits for functions.
 
     Attributes:
@@ -83,18 +83,18 @@ class Helper(threading.Thread):
             del order, future, function, result, error
 
 
-def dismiss(threads):
+def shutdown(threads):
     """Let threads end after what they have."""
     for thread in threads:
         thread.queue.put(None)
 
 
 @atexit.register
-def end_in_time(status=1):
+def force_exit_when_overdue(status=1):
     """Give what is under way some seconds; then end the process as it stands, with `status`: Python's own end would take the ground from under a
     library. Whoever knows the status registers this again: what is registered last comes first."""
     deadline = time.monotonic() + PATIENCE
-    while any(isinstance(thread, Helper) and thread.busy for thread in threading.enumerate()):
+    while any(isinstance(thread, DaemonWorker) and thread.busy for thread in threading.enumerate()):
         if time.monotonic() > deadline:
             sys.stdout.flush()
             sys.stderr.flush()

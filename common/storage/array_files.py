@@ -15,15 +15,15 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from common.errors import Unreadable, UserError
+from common.errors import UnreadableFileError, UserError
 from common.runtime import os_features
 from common.storage.json_values import as_json
 from common.storage.paths import beside, user_path
 from common.storage.write_errors import writing
-from common.validation import check_room, shown
+from common.validation import check_memory, shown
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
-COPIES = 3  # of a file while it is loaded: its bytes, its arrays, the variables
+LOAD_MEMORY_FACTOR = 3  # of a file while it is loaded: its bytes, its arrays, the variables
 
 
 def _digest(arrays, metadata):
@@ -34,7 +34,7 @@ def _digest(arrays, metadata):
     return digest.hexdigest()
 
 
-def write_atomically(path, data):
+def atomic_write(path, data):
     """Write bytes to `path` so that a reader, and a crash, sees the old file or the new one, never a part.
 
     Raises:
@@ -67,7 +67,7 @@ def save_arrays(path, arrays, metadata):
             f"{path} would have {len(header):,} bytes of settings and spaces, which are not read back beyond {MAX_HEADER // 4:,}; "
             "give spaces whose bounds are the same everywhere"
         )
-    write_atomically(path, save(arrays, metadata={"baselines_ppo": header}))
+    atomic_write(path, save(arrays, metadata={"baselines_ppo": header}))
 
 
 def load_arrays(path, *formats):
@@ -85,12 +85,12 @@ def load_arrays(path, *formats):
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise UserError(f"cannot read {path}: it is no file, but a device or a pipe")
-        check_room(COPIES * status.st_size, f"{path}, {status.st_size:,} bytes,")
+        check_memory(LOAD_MEMORY_FACTOR * status.st_size, f"{path}, {status.st_size:,} bytes,")
         data = path.read_bytes()
     except UserError as error:
-        raise Unreadable(str(error)) from error
+        raise UnreadableFileError(str(error)) from error
     except (OSError, ValueError, MemoryError) as error:
-        raise Unreadable(
+        raise UnreadableFileError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error or type(error).__name__}"
         ) from error
     try:
@@ -99,7 +99,7 @@ def load_arrays(path, *formats):
         if not isinstance(metadata, dict) or metadata.get("format") not in formats:
             found = shown(metadata.get("format") if isinstance(metadata, dict) else metadata)
             kind, other = (
-                (Unreadable, "another version of this package wrote it")
+                (UnreadableFileError, "another version of this package wrote it")
                 if found.strip("'").startswith(formats)
                 else (UserError, "give the file of the right kind")
             )
@@ -112,7 +112,7 @@ def load_arrays(path, *formats):
     except UserError:
         raise
     except MemoryError as error:
-        raise Unreadable(f"cannot read {path}: {type(error).__name__}") from error
+        raise UnreadableFileError(f"cannot read {path}: {type(error).__name__}") from error
     except (SafetensorError, KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{path} is not a whole file of this package ({type(error).__name__}); it may be truncated or foreign"

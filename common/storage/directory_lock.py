@@ -11,7 +11,7 @@ from common.hints import OTHER_RUN_DIR, OTHER_SWEEP_DIR
 from common.runtime import os_features
 
 
-class FolderLock:
+class DirectoryLock:
     """A lock on a folder; it goes with the process, however that ends.
 
     Args:
@@ -72,7 +72,7 @@ class FolderLock:
         self._close_folder()
 
 
-def is_held(path):
+def is_locked(path):
     """Whether a process that is still alive has a folder; never where there are no locks. OSError if its lock cannot be opened."""
     try:
         file = (Path(path) / ".lock").open("rb")

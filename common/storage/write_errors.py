@@ -13,8 +13,8 @@ from common.runtime import os_features
 from common.storage.paths import make_folder, user_path
 
 ENDING = 10.0  # seconds that a writer is given to end: of a run that was killed, other ranks and worker processes live on for some
-OPEN = weakref.WeakValueDictionary()  # (device, inode) -> `RowFile`, of this process
-FIXES = {
+OPEN = weakref.WeakValueDictionary()  # (device, inode) -> `AppendOnlyFile`, of this process
+ERRNO_HINTS = {
     errno.ENOSPC: "make room",
     errno.EDQUOT: "make room",
     errno.EROFS: "make it writable",
@@ -28,7 +28,7 @@ FIXES = {
 }
 
 
-class CannotWrite(OSError):
+class WriteError(OSError):
     """A file of ours cannot be written: `errno`, `strerror` and `filename` as an OSError has them, in one line. The command line exits with 1.
 
     Never raised for what an environment or a callback of the user's does.
@@ -40,7 +40,7 @@ class CannotWrite(OSError):
     @property
     def fix(self):
         """What to do about it."""
-        return FIXES.get(self.errno, "mend that")
+        return ERRNO_HINTS.get(self.errno, "mend that")
 
 
 class InUse(UserError):
@@ -60,16 +60,16 @@ class InUse(UserError):
 
 @contextlib.contextmanager
 def writing(path):
-    """A block that writes `path`: what the system refuses there is raised as `CannotWrite`, with the path if it does not name another."""
+    """A block that writes `path`: what the system refuses there is raised as `WriteError`, with the path if it does not name another."""
     try:
         yield
-    except CannotWrite:
+    except WriteError:
         raise
     except OSError as error:
-        raise CannotWrite(error.errno, error.strerror or str(error), str(path)) from error
+        raise WriteError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-class RowFile:
+class AppendOnlyFile:
     """A text file that grows by whole rows: each is with the system once it is written, and one for which there is no room leaves no part.
 
     It has one writer: rows of two would be mixed.

@@ -19,7 +19,7 @@ NAMES = (
     "iters_so_far",
     "tstart",
 )
-AT_ONCE = (
+IMMEDIATE_STOP_WARNING = (
     "a callback has returned True before the first iteration, which ends the run with an untrained policy; True stops: return None, where "
     "Stable-Baselines 2 took True for going on"
 )
@@ -32,7 +32,7 @@ class Callback:
         """Called before every iteration.
 
         Args:
-            training: the `common.training.loop.Training`: `pi`, `oldpi`, `rewbuffer`, `lenbuffer`, `timesteps_so_far`, `episodes_so_far`,
+            training: the `common.training.loop.TrainingLoop`: `pi`, `oldpi`, `rewbuffer`, `lenbuffer`, `timesteps_so_far`, `episodes_so_far`,
                 `iters_so_far`, `progress`, `comm`, and the last segment, `seg`.
 
         Returns:
@@ -51,7 +51,7 @@ class Callback:
         """
 
 
-class Locals(dict):
+class CallbackLocals(dict):
     """What a callback gets for `locals()`: the names that Baselines' users read. UserError for any other."""
 
     def __missing__(self, name):
@@ -74,9 +74,9 @@ class BaselinesCallback(Callback):
     def before_iteration(self, training):
         """Call the function; in it `tf_util`'s `save_state` means pi."""
         with tf_util.standing_for_all(training.pi.get_variables()):
-            answer = self.function(Locals((name, getattr(training, name)) for name in NAMES), {})
+            answer = self.function(CallbackLocals((name, getattr(training, name)) for name in NAMES), {})
         if is_true(answer) and training.iters_so_far == 0 and training.comm.rank == 0:
-            print(AT_ONCE, file=sys.stderr, flush=True)
+            print(IMMEDIATE_STOP_WARNING, file=sys.stderr, flush=True)
         return answer
 
 

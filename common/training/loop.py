@@ -20,26 +20,26 @@ from common import seeding
 from common.diagnostics import crash_dump
 from common.diagnostics.replica_check import check_synced
 from common.distributed.heartbeat import Heartbeat
-from common.errors import EnvironmentFault, NotFinite, UserError
+from common.errors import EnvError, NonFiniteError, UserError
 from common.rollouts.advantages import explained_variance
 from common.rollouts.collector import Collector, squeeze
 from common.running_mean_std import RunningMeanStd
 from common.runtime.crash_stacks import stacks
-from common.runtime.thread_pool import Threads
+from common.runtime.thread_pool import NamedThreadPool
 from common.storage.array_files import check_arrays
 from common.storage.write_errors import writing
 from common.training.callbacks import as_callbacks, wants_to_stop
 from common.validation import about
 
 
-class Training:
+class TrainingLoop:
     """One run of one algorithm on all ranks.
 
     Args:
         env: an `Env` or `VectorEnv`, this rank's.
         pi, oldpi: the policies.
         horizon: steps of a segment of this rank.
-        limits: a checked `Limits`.
+        limits: a checked `StopCriteria`.
         seed: the run's seed, the same on all ranks.
         comm: the ranks.
         parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
@@ -49,7 +49,7 @@ class Training:
         bootstrap_time_limits: what a time limit cuts off is worth V of the last observation, rather than nothing (`Collector`).
         env_threads: threads that step this rank's environments (`Collector`).
         logger: rank 0's `Logger`, or None.
-        folder: a `RunFolder`, or None for no checkpoints.
+        folder: a `RunDirectory`, or None for no checkpoints.
         heartbeat: this rank's `Heartbeat`, or None.
         checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
             so that a resumed run and an undisturbed one go on from the same place.
@@ -122,9 +122,9 @@ class Training:
         self.opened.close()
         if error is not None:
             self.comm.last_words = f"{kind.__name__}: {error}"
-        if isinstance(error, (EnvironmentFault, NotFinite)) and error.iteration is None:
+        if isinstance(error, (EnvError, NonFiniteError)) and error.iteration is None:
             error.iteration = self.iters_so_far
-        if isinstance(error, NotFinite) and self.folder is not None:
+        if isinstance(error, NonFiniteError) and self.folder is not None:
             if self.comm.rank == 0 or not error.shared:
                 error.left = self._post_mortem(error)
             if error.shared:
@@ -156,7 +156,7 @@ class Training:
     def progress(self):
         """How much of the run is done, from 0 to 1, by what all ranks agree on: never by this rank's own clock."""
         return min(
-            self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.agreed_elapsed),
+            self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.synced_elapsed),
             1.0,
         )
 
@@ -166,26 +166,26 @@ class Training:
 
     def iterations(self):
         """Yields the number of each iteration, from where the run stands, until a limit, a callback or a signal ends it."""
-        self.agreed_elapsed = self.elapsed
-        self._cut()
-        while self._goes_on():
+        self.synced_elapsed = self.elapsed
+        self._reset_envs()
+        while self._should_continue():
             yield self.iters_so_far
         if self.folder is not None and self.iters_so_far and self.iters_so_far % self.checkpoint_every:
             self._checkpoint(forced=True)
 
-    def _goes_on(self):
+    def _should_continue(self):
         """Whether all ranks run another iteration: the one place where they agree on it."""
         self.heartbeat.phase("callbacks", self.iters_so_far)
-        self._ask(callback.before_iteration for callback in self.callbacks)
+        self._run_callbacks(callback.before_iteration for callback in self.callbacks)
         votes = self.comm.gather((self.stop_requested, self.elapsed))
-        self.agreed_elapsed = votes[0][1]
+        self.synced_elapsed = votes[0][1]
         agreed = next((vote for vote, _ in votes if vote), None)
         goes_on = agreed is None and self.progress < 1
         if not goes_on:  # else a signal that has come since this rank voted is for the next time
             self.stop_requested = agreed
         return goes_on
 
-    def _ask(self, methods, *args):
+    def _run_callbacks(self, methods, *args):
         """Call all callbacks; if one wants to stop, this rank votes for it."""
         if wants_to_stop([functools.partial(method, self, *args) for method in methods]):
             self.stop_requested = self.stop_requested or "callback"
@@ -195,7 +195,7 @@ class Training:
         rng = seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far)
         self.heartbeat.phase("collect", self.iters_so_far)
         if self.collector.whole_episodes:
-            self._cut()
+            self._reset_envs()
         seg = self._collect(rng)
         self.heartbeat.phase("update", self.iters_so_far)
         self.whole = False
@@ -206,7 +206,7 @@ class Training:
         if not self.compile_ahead:
             self.under_way = self.collector.collect(rng)
             return self.under_way
-        compiling = Threads(
+        compiling = NamedThreadPool(
             [f"compilation {i}" for i in range(len(self.compile_ahead))]
         )  # XLA does without Python's lock, on cores that would idle
         under_way, self.compile_ahead = compiling.start(self.compile_ahead), ()
@@ -231,7 +231,7 @@ class Training:
             NotFinite: on all ranks, for a term, a parameter or a statistic that is not finite; nothing of it has been logged or saved.
         """
         if bad := [name for name, value in terms.items() if not np.isfinite(value)]:
-            raise NotFinite(f"{bad[0]} is {terms[bad[0]]} after the last minibatch")
+            raise NonFiniteError(f"{bad[0]} is {terms[bad[0]]} after the last minibatch")
         self.heartbeat.phase("statistics", self.iters_so_far)
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
@@ -270,14 +270,14 @@ class Training:
         }
         if self.folder is not None:
             with writing(self.folder.path):
-                self.folder.check_ours()  # a row would go into a folder that has been removed, and be lost, or beside another run's
+                self.folder.verify_ownership()  # a row would go into a folder that has been removed, and be lost, or beside another run's
         if self.logger is not None:
             self.logger.write(stats, self.timesteps_so_far)
         self.heartbeat.phase("callbacks", self.iters_so_far)
-        self._ask((callback.after_iteration for callback in self.callbacks), stats)
+        self._run_callbacks((callback.after_iteration for callback in self.callbacks), stats)
         if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
             self._checkpoint()
-            self._cut()
+            self._reset_envs()
 
     def check_finite(self, iteration, everything):
         """Raises NotFinite for statistics of `iteration` that are not finite, as those of huge numbers are; with `everything`, before a checkpoint, also
@@ -292,7 +292,7 @@ class Training:
             ]
         )
         if bad := next(filter(None, (crash_dump.first_not_finite(name, part.state()) for name, part in parts)), None):
-            error = NotFinite(
+            error = NonFiniteError(
                 f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size"
             )
             error.iteration = iteration
@@ -304,7 +304,7 @@ class Training:
 
     # ---- checkpoints
 
-    def _cut(self):
+    def _reset_envs(self):
         """Reset every environment with seeds that the iteration decides."""
         self.collector.reset(
             seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far)
@@ -353,7 +353,7 @@ class Training:
         return arrays
 
     def restore(self, checkpoint):
-        """Go on from `RunFolder.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.
+        """Go on from `RunDirectory.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.
 
         Raises:
             UserError: if it is another run's.

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, fields
 
 from common.errors import UserError
-from common.validation import BIGGEST, number_argument, whole_argument
+from common.validation import INT64_MAX, number_argument, whole_argument
 
 
 @dataclass(frozen=True)
-class Limits:
+class StopCriteria:
     """Exactly one of the four; 0 is none.
 
     Attributes:
@@ -34,7 +34,7 @@ class Limits:
             elif one.name == "max_seconds":
                 value = number_argument(one.name, value)
             else:
-                value = whole_argument(one.name, value, -BIGGEST)
+                value = whole_argument(one.name, value, -INT64_MAX)
             object.__setattr__(self, one.name, value)
 
     def check(self):

@@ -8,12 +8,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common.dtypes import CannotHold
-from common.envs.env_checker import cannot_hold, first_observation, raised
-from common.errors import EnvironmentFault, UserError
-from common.policies.space_serialization import in_one_line
+from common.envs.env_checker import cannot_hold, raised, unpack_reset
+from common.errors import EnvError, UserError
+from common.policies.space_serialization import describe_space
 from common.runtime.fast_clip import clip
-from common.storage.write_errors import CannotWrite
-from common.validation import in_brief, shown
+from common.storage.write_errors import WriteError
+from common.validation import shown, truncate
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.vector_env_checker import broken, check_observations, check_step, final_observation, layout_of
 
@@ -36,7 +36,7 @@ class Encodings:
         self.obs[index] = self.stepper._encoded(ob, index[1])
 
 
-class Stepper:
+class VectorEnvAdapter:
     """What the collector needs of an `Env` or a `VectorEnv`, of any autoreset mode.
 
     Args:
@@ -91,10 +91,10 @@ class Stepper:
     def reset(self, seeds=None):
         """New episodes everywhere; returns encoded observations [K, *shape]."""
         try:
-            obs = first_observation(self._reset_by(seeds))
-        except (UserError, CannotWrite):
+            obs = unpack_reset(self._reset_by(seeds))
+        except (UserError, WriteError):
             raise
-        except EnvironmentFault as fault:
+        except EnvError as fault:
             raise self._named(fault) from fault.__cause__
         except Exception as error:
             raise self._of_one_of_them(error, "reset") from error
@@ -122,14 +122,14 @@ class Stepper:
         except CannotHold as error:
             raise self._named(cannot_hold(error, self.layout.ob_space)) from None
         except Exception as error:
-            why = f"{type(error).__name__}: {in_brief(str(error))}"
+            why = f"{type(error).__name__}: {truncate(str(error))}"
         try:
             check_observations(obs, self.layout, method)
-        except EnvironmentFault as fault:
+        except EnvError as fault:
             raise self._named(fault) from None
         raise self._named(
-            EnvironmentFault(
-                f"returned from {method} what are no observations of {in_one_line(self.layout.ob_space)} ({why})",
+            EnvError(
+                f"returned from {method} what are no observations of {describe_space(self.layout.ob_space)} ({why})",
                 "return a batch of them",
             )
         )
@@ -159,7 +159,7 @@ class Stepper:
             actions = actions.astype(self.dtype)
         if not self.ours:
             return self._step_vector_env(actions, obs[t + 1], rew[t], valid[t])
-        if self.encoder.as_is:
+        if self.encoder.is_identity:
             ended = self.env.step_into(actions, obs, t + 1, rew, t)
         else:
             ended = self.env.step_into(actions, Encodings(self, obs), t + 1, rew, t)
@@ -173,9 +173,9 @@ class Stepper:
         try:
             return self.encoder.one(ob)
         except Exception as error:
-            fault = EnvironmentFault(
-                f"returned the observation {shown(ob)}, which is not of its space {in_one_line(self.encoder.space)} "
-                f"({type(error).__name__}: {in_brief(str(error))})",
+            fault = EnvError(
+                f"returned the observation {shown(ob)}, which is not of its space {describe_space(self.encoder.space)} "
+                f"({type(error).__name__}: {truncate(str(error))})",
                 "return one of its space",
             )
             fault.environment, fault.env_id = k, getattr(self.env.spec, "id", None)
@@ -196,7 +196,7 @@ class Stepper:
     def _step_vector_env(self, actions, obs, rew, valid):
         try:
             result = self.env.step(actions)
-        except (EnvironmentFault, UserError, CannotWrite):
+        except (EnvError, UserError, WriteError):
             raise
         except Exception as error:
             raise self._of_one_of_them(error, "step") from error
@@ -208,10 +208,10 @@ class Stepper:
                     True,
                     all(getattr(x, "dtype", None) == np.dtype(bool) for x in result[2:4]),
                 )
-            return self._take_in(result, obs, rew, valid)
-        except EnvironmentFault as fault:
+            return self._unpack_step(result, obs, rew, valid)
+        except EnvError as fault:
             raise self._named(fault) from fault.__cause__
-        except (UserError, CannotWrite):
+        except (UserError, WriteError):
             raise
         except Exception as error:
             raise self._named(self._why_not(result, error)) from error
@@ -220,15 +220,13 @@ class Stepper:
         """The fault of a `VectorEnv` whose step returned `result`, which could not be taken in: `error`."""
         try:
             check_step(result, self.layout)
-        except EnvironmentFault as fault:
+        except EnvError as fault:
             return fault
         if isinstance(error, CannotHold):
             return cannot_hold(error, self.layout.ob_space)
-        return EnvironmentFault(
-            f"returned from step what cannot be taken in ({type(error).__name__}: {in_brief(str(error))})"
-        )
+        return EnvError(f"returned from step what cannot be taken in ({type(error).__name__}: {truncate(str(error))})")
 
-    def _take_in(self, result, obs, rew, valid):
+    def _unpack_step(self, result, obs, rew, valid):
         batch, rew[:], terminated, truncated, infos = result
         obs[:] = self.encoder.batch(batch, self.env.observation_space)
         valid[:] = ~self.waiting
@@ -262,8 +260,8 @@ class Stepper:
     def _reset_ended(self, ended, obs):
         """New episodes, DISABLED, of the environments that have ended alone; `obs` is filled with their first observations."""
         try:
-            first = first_observation(self.env.reset(options={"reset_mask": ended}))
-        except (EnvironmentFault, UserError, CannotWrite):
+            first = unpack_reset(self.env.reset(options={"reset_mask": ended}))
+        except (EnvError, UserError, WriteError):
             raise
         except Exception as error:
             raise self._of_one_of_them(error, "reset") from error

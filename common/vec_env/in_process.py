@@ -6,13 +6,13 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common.envs.env_checker import check_ends, first_observation, raised, unusable, usable
+from common.envs.env_checker import check_done_flags, check_observation, diagnose_step, raised, unpack_reset
 from common.envs.monitor import find_monitor
-from common.errors import EnvironmentFault, UserError
-from common.storage.write_errors import CannotWrite
+from common.errors import EnvError, UserError
+from common.storage.write_errors import WriteError
 
 
-def even_bounds(rows, groups):
+def even_splits(rows, groups):
     """Where each of `groups` groups of `rows` rows begins, and where the last ends; sizes differ by one at the most."""
     return np.linspace(0, rows, groups + 1).astype(int).tolist()
 
@@ -40,7 +40,7 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
 
     Gymnasium's `SyncVectorEnv` copies observations and merges infos at every step; beside a physics of some tens of microseconds that counts.
     Actions reach the environments as they are given. The arrays it returns are its own: copy what must outlive the next step. What an
-    environment raises, or returns that is no step's or reset's result, comes out as an `EnvironmentFault` with its number.
+    environment raises, or returns that is no step's or reset's result, comes out as an `EnvError` with its number.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -66,7 +66,7 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
 
     def bounds(self, groups):
         """Where groups of environments begin and end that may be stepped by threads of their own."""
-        return even_bounds(self.num_envs, min(groups, self.num_envs))
+        return even_splits(self.num_envs, min(groups, self.num_envs))
 
     def part(self, start, end):
         """Environments `start` to `end` - 1 alone."""
@@ -86,23 +86,23 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
     def first(self, k, **kwargs):
         """The first observation of a new episode of environment `k`; `kwargs` are those of its `reset`."""
         try:
-            ob = first_observation(self.envs[k].reset(**kwargs))
-            return ob if self.obs is None else usable(ob, self.single_observation_space)
+            ob = unpack_reset(self.envs[k].reset(**kwargs))
+            return ob if self.obs is None else check_observation(ob, self.single_observation_space)
         except Exception as error:
             self._raise(error, k, "reset")
 
     def _raise(self, error, k, method, result=None):
         """Raise an error in `method`, step or reset, of environment `k` as the environment's fault, or as it is if it is the user's or the disk's.
         `result` is what the environment returned last."""
-        if isinstance(error, (UserError, CannotWrite)):
+        if isinstance(error, (UserError, WriteError)):
             raise error
         fault = error
-        if not isinstance(error, EnvironmentFault):
+        if not isinstance(error, EnvError):
             inwards = error.__traceback__.tb_next  # none: it was raised here, by what the environment returned
             fault = (
                 raised(error, method, inwards)
                 if inwards or method == "reset"
-                else unusable(result, self.single_observation_space, error)
+                else diagnose_step(result, self.single_observation_space, error)
             )
             fault.__cause__ = error
         if fault.environment is None:
@@ -148,9 +148,9 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
                     rew[rew_row, k] = np.asarray(reward).item()
                 # NumPy would spread a number over the row; bytes are compared in half the time of shapes, and a shape that hides there does not fit
                 if dtype is not None and (getattr(ob, "dtype", None) is not dtype or ob.nbytes != nbytes):
-                    ob = usable(ob, self.single_observation_space)
+                    ob = check_observation(ob, self.single_observation_space)
                 if terminated or truncated:
-                    check_ends(terminated, truncated)  # only now: an end is rare, and what is no end is no text
+                    check_done_flags(terminated, truncated)  # only now: an end is rare, and what is no end is no text
                     # copies: some environments write what comes next into the same array and the same dict
                     ended = (*ended, (k, copy.deepcopy(ob), copy.copy(info), bool(terminated), bool(truncated)))
                     ob = self.first(k)

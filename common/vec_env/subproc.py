@@ -15,17 +15,17 @@ from gymnasium.vector import AutoresetMode
 
 from common.envs.monitor import find_monitor
 from common.envs.normalization_wrappers import running_statistics
-from common.errors import EnvironmentFault, UserError
-from common.hints import GO_ON
+from common.errors import EnvError, UserError
+from common.hints import RESUME_HINT
 from common.runtime.crash_stacks import CRASHES, signal_name
-from common.validation import in_brief, shown
-from common.vec_env.in_process import called, even_bounds
-from common.vec_env.worker import PATIENCE, STACK, serve, shared_observations
+from common.validation import shown, truncate
+from common.vec_env.in_process import called, even_splits
+from common.vec_env.worker import PATIENCE, STACK_DUMP_SIGNAL, serve, shared_observations
 
 UNGUARDED = 76  # exit status of a process that was to import a script which starts processes of its own
 
 
-class WorkerVectorEnv(gym.vector.VectorEnv):
+class SubprocVectorEnv(gym.vector.VectorEnv):
     """K environments of one kind in W processes, each of which steps its share: the interface of `InProcessVectorEnv`.
 
     Observations come back through shared memory where their space is a Box. Workers leave signals to their parent and end when it does,
@@ -52,10 +52,10 @@ class WorkerVectorEnv(gym.vector.VectorEnv):
         context = multiprocessing.get_context(
             "spawn"
         )  # a fork would take TensorFlow's and MPI's threads and locks along
-        ends = even_bounds(num_envs, workers)
+        ends = even_splits(num_envs, workers)
         self.workers = []
         self._end = Finalize(
-            self, end_workers, (self.workers,), exitpriority=10
+            self, terminate_workers, (self.workers,), exitpriority=10
         )  # the interpreter's own end would wait for processes
         for start, end in zip(ends, ends[1:]):
             self.workers.append(Worker(context, make, start, end, self.single_observation_space, monitored))
@@ -113,7 +113,7 @@ def check_spawnable(make):
         pickled = bytes(ForkingPickler.dumps(make))
     except Exception as error:
         raise UserError(
-            f"make is {shown(make)}, which cannot be sent to another process ({in_brief(str(error))}); give a function of a module, or a "
+            f"make is {shown(make)}, which cannot be sent to another process ({truncate(str(error))}); give a function of a module, or a "
             "functools.partial of one"
         ) from error
     main = sys.modules["__main__"]
@@ -125,11 +125,11 @@ def check_spawnable(make):
         )
 
 
-class WorkerFailed(EnvironmentFault):
+class WorkerDiedError(EnvError):
     """A worker's process has died."""
 
 
-class WorkerTraceback(Exception):
+class RemoteTraceback(Exception):
     """Where an exception was raised in another process."""
 
     def __str__(self):
@@ -201,15 +201,15 @@ class Worker:
                 value.who = self.name
             else:
                 value.environment += self.start
-            raise value from (WorkerTraceback(value.trace) if value.trace else None)
+            raise value from (RemoteTraceback(value.trace) if value.trace else None)
         return value
 
     def where(self):
         """Where its process stands, in words. It is asked by a signal, and answers without Python's lock, which a hanging library may have."""
         said = ""
-        if STACK is not None:
-            os.kill(self.process.pid, STACK)
-        if STACK is not None and self.stacks.poll(1):
+        if STACK_DUMP_SIGNAL is not None:
+            os.kill(self.process.pid, STACK_DUMP_SIGNAL)
+        if STACK_DUMP_SIGNAL is not None and self.stacks.poll(1):
             time.sleep(0.1)  # it comes in parts
             said = os.read(self.stacks.fileno(), 65_536).decode(errors="replace")
         line = re.search(r'File "(.+)", line (\d+) in (\S+)', said)
@@ -224,20 +224,23 @@ class Worker:
                 'again; put what it does under `if __name__ == "__main__":`'
             ) from None
         if status is None or status >= 0:
-            fault = WorkerFailed(f"has died with status {status}", f"does the environment end its process? {GO_ON}")
+            fault = WorkerDiedError(
+                f"has died with status {status}", f"does the environment end its process? {RESUME_HINT}"
+            )
         elif -status in CRASHES:
-            fault = WorkerFailed(
-                f"has died of signal {signal_name(-status)}", f"its stacks are above: mend what crashed, then {GO_ON}"
+            fault = WorkerDiedError(
+                f"has died of signal {signal_name(-status)}",
+                f"its stacks are above: mend what crashed, then {RESUME_HINT}",
             )
         else:
-            fault = WorkerFailed(
-                f"has died of signal {signal_name(-status)}", f"was it killed, or out of memory? {GO_ON}"
+            fault = WorkerDiedError(
+                f"has died of signal {signal_name(-status)}", f"was it killed, or out of memory? {RESUME_HINT}"
             )
         fault.who = self.name
         raise fault from error
 
 
-def end_workers(workers):
+def terminate_workers(workers):
     """End processes once their environments are closed, all of them at once; those that take longer than `PATIENCE` are killed."""
     for worker in workers:
         worker.connection.close()

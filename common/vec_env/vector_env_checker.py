@@ -5,9 +5,9 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from common.envs.env_checker import NUMBERS, SEVERAL, usable
-from common.errors import EnvironmentFault, UserError
-from common.policies.space_serialization import in_one_line
+from common.envs.env_checker import NUMBERS, SEVERAL, check_observation
+from common.errors import EnvError, UserError
+from common.policies.space_serialization import describe_space
 from common.validation import shown
 
 
@@ -51,7 +51,7 @@ def layout_of(env):
     ):
         raise UserError(
             f"{name}.observation_space is {shown(getattr(env, 'observation_space', None))}, where {number} environments of "
-            f"{in_one_line(spaces[0])} have {in_one_line(batched)}; set it to gymnasium.vector.utils.batch_space(...) of these"
+            f"{describe_space(spaces[0])} have {describe_space(batched)}; set it to gymnasium.vector.utils.batch_space(...) of these"
         )
     return Layout(int(number), *spaces)
 
@@ -62,7 +62,7 @@ def check_observations(obs, layout, method):
     if isinstance(layout.ob_space, gym.spaces.Box):
         wanted = (layout.num_envs, *layout.ob_space.shape)
         if np.shape(obs) != wanted or np.asarray(obs).dtype.kind not in NUMBERS:
-            raise EnvironmentFault(
+            raise EnvError(
                 f"returned from {method} observations {of_shape(obs)}, where its {layout.num_envs} environments have {wanted}",
                 "return one row for each",
             )
@@ -79,7 +79,7 @@ def of_shape(x):
 def check_step(result, layout):
     """Raises EnvironmentFault unless what `step` of a `VectorEnv` returned has an observation, a reward and two ends for each environment."""
     if not isinstance(result, tuple) or len(result) != 5:
-        raise EnvironmentFault(
+        raise EnvError(
             f"returned {shown(result)} from step, where Gymnasium has five things: observations, rewards, terminated, truncated, infos",
             "return all five, or wrap an environment of old Gym with shimmy",
         )
@@ -91,19 +91,17 @@ def check_step(result, layout):
         ("truncated", truncated, "bools"),
     ):
         if np.shape(x) != (layout.num_envs,) or np.asarray(x).dtype.kind not in NUMBERS:
-            raise EnvironmentFault(
+            raise EnvError(
                 f"returned {name} {of_shape(x)}, where it has {layout.num_envs} environments",
                 f"return an array of {layout.num_envs} {what}",
             )
     if not isinstance(infos, dict):
-        raise EnvironmentFault(
-            f"returned the infos {shown(infos)}, which are no dict", "return one dict for all environments"
-        )
+        raise EnvError(f"returned the infos {shown(infos)}, which are no dict", "return one dict for all environments")
 
 
 def broken(mode, promise, fix, k=None):
     """The fault of a `VectorEnv`, or of environment `k` of it, that does not keep what its autoreset mode promises."""
-    fault = EnvironmentFault(f"breaks a promise of its autoreset mode: {mode} promises {promise}", fix)
+    fault = EnvError(f"breaks a promise of its autoreset mode: {mode} promises {promise}", fix)
     fault.environment = k
     return fault
 
@@ -143,7 +141,7 @@ def final_observation(infos, k, layout, batched_space):
             k,
         )
     try:
-        return usable(ob, space) if isinstance(space, gym.spaces.Box) else ob
-    except EnvironmentFault as fault:
+        return check_observation(ob, space) if isinstance(space, gym.spaces.Box) else ob
+    except EnvError as fault:
         fault.what, fault.environment = f"{fault.what}, in infos['final_obs'][{k}]", k
         raise

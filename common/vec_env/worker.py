@@ -11,14 +11,16 @@ import gymnasium as gym
 import numpy as np
 
 from common.envs.env_checker import raised
-from common.errors import EnvironmentFault, UserError
+from common.errors import EnvError, UserError
 from common.runtime import os_features
 from common.runtime.crash_stacks import stacks as crash_stacks
-from common.storage.write_errors import CannotWrite
+from common.storage.write_errors import WriteError
 from common.vec_env.in_process import Copies, InProcessVectorEnv
 
 PATIENCE = 4  # seconds that it is given to close its environments
-STACK = next(iter(os_features.signals("SIGUSR2")), None)  # asks it where it stands; None where there is no such signal
+STACK_DUMP_SIGNAL = next(
+    iter(os_features.signals("SIGUSR2")), None
+)  # asks it where it stands; None where there is no such signal
 
 
 def shared_observations(shared, num_envs, space):
@@ -31,12 +33,12 @@ def shared_observations(shared, num_envs, space):
 
 
 def serve(connection, stacks, start, end, shared):
-    """Make environments by the function that the parent sends first, and do as it says until its end of the pipe is closed; for `STACK` tell `stacks`
+    """Make environments by the function that the parent sends first, and do as it says until its end of the pipe is closed; for `STACK_DUMP_SIGNAL` tell `stacks`
     where this process stands."""
     crash_stacks.enable(ours=True)
-    if STACK is not None:
-        faulthandler.register(STACK, file=stacks.fileno(), all_threads=False)
-    threading.Thread(target=end_after_parent, name="end after parent", daemon=True).start()
+    if STACK_DUMP_SIGNAL is not None:
+        faulthandler.register(STACK_DUMP_SIGNAL, file=stacks.fileno(), all_threads=False)
+    threading.Thread(target=exit_with_parent, name="end after parent", daemon=True).start()
     for number in os_features.signals(
         "SIGINT", "SIGTERM", "SIGUSR1", "SIGHUP"
     ):  # a launcher or a terminal sends them to all: the parent decides
@@ -56,7 +58,7 @@ def serve(connection, stacks, start, end, shared):
             one.close()
 
 
-def end_after_parent():
+def exit_with_parent():
     """End this process some seconds after its parent, in which its environments are closed, if they do not hang."""
     multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
     time.sleep(PATIENCE)
@@ -69,9 +71,9 @@ def tell(connection, command, *words, monitors=()):
         kind, value = "done", command(*words)
     except UserError as error:
         kind, value = "mistake", str(error)
-    except CannotWrite as error:
+    except WriteError as error:
         kind, value = "cannot write", error
-    except EnvironmentFault as error:
+    except EnvError as error:
         kind, value = "fault", error
     except BaseException as error:
         kind, value = "fault", raised(error, "make" if command is make_all else command.__name__, error.__traceback__)

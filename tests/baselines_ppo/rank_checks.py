@@ -19,17 +19,17 @@ from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
 
 from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
-from baselines_ppo.algorithm_setup import Learner  # noqa: E402
+from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.config.settings import TRPOSettings  # noqa: E402
 from common import seeding  # noqa: E402
-from common.diagnostics.replica_check import RanksDrifted  # noqa: E402
+from common.diagnostics.replica_check import ReplicaDivergenceError  # noqa: E402
 from common.distributed import communicator  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.mpi_adam import MpiAdam  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 from common.runs.results import Run  # noqa: E402
-from common.runs.run_directory import RunFolder  # noqa: E402
-from common.training.stopping import Limits  # noqa: E402
+from common.runs.run_directory import RunDirectory  # noqa: E402
+from common.training.stopping import StopCriteria  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
 perturbed_products.install_if_asked()
@@ -157,11 +157,11 @@ for ranks, rows in (
     (comm, batch),
     (communicator.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()}),
 ):
-    learner = Learner(
+    learner = AlgorithmSetup(
         TRPOSettings,
         {"timesteps_per_batch": 40, "vf_iters": 0, "cg_damping": 1.0},
         {"comm": ranks},
-        Limits(max_iters=1),
+        StopCriteria(max_iters=1),
         Ragged(),
         uncompiled,
         3,
@@ -242,7 +242,7 @@ def flip(x):
 
 def drift_in_a_run(averaging, when, name, what):
     """What a run of three iterations says whose last rank drifts in the third, and the checkpoints that it leaves."""
-    folder, last = RunFolder(FOLDER / f"{averaging} {when} {name}"), comm.rank == comm.size - 1
+    folder, last = RunDirectory(FOLDER / f"{averaging} {when} {name}"), comm.rank == comm.size - 1
     found = {}
 
     class Flips(Callback):
@@ -281,7 +281,7 @@ def drift_in_a_run(averaging, when, name, what):
             checkpoint_every=1,
         )
         said = "not found"
-    except RanksDrifted as error:
+    except ReplicaDivergenceError as error:
         said = str(error)
     comm.barrier()
     return said, [path.name for path in folder.checkpoints()]
@@ -306,7 +306,7 @@ if comm.rank == comm.size - 1:
 try:
     adam.check_synced()
     results["drift_of_adam"] = "not found"
-except RanksDrifted as error:
+except ReplicaDivergenceError as error:
     results["drift_of_adam"] = str(error)
 
 # rank r's gradient is r + 1 everywhere: one step of Adam with the mean of them

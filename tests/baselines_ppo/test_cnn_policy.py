@@ -16,7 +16,7 @@ from baselines_ppo import CnnPolicy, MlpPolicy, Policy, learn, pposgd_simple
 from common.errors import UserError
 from common.policies.base import load_policy
 from common.policies.files import FORMAT
-from common.rollouts.processor import SegmentEvaluator
+from common.rollouts.processor import SegmentProcessor
 from common.storage.array_files import save_arrays
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -170,7 +170,7 @@ def test_acting_and_evaluation_agree(ac_space):
     """The segment's compiled evaluation, in blocks, is the network that acted: to rounding of sums of up to 3,136 float32 products."""
     pi = CnnPolicy("pi", images(*ATARI), ac_space)
     obs = random_images(pi.ob_space, 16)
-    flat, _ = SegmentEvaluator(pi, None, 16, 2).outputs(obs)
+    flat, _ = SegmentProcessor(pi, None, 16, 2).outputs(obs)
     actor = pi.actor(8, None)
     modes = np.concatenate([actor(obs[:8], 0), actor(obs[8:], 1)])
     exact, _ = exact_networks.cnn(pi, obs)

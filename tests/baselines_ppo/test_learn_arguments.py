@@ -17,7 +17,7 @@ from baselines_ppo.config.settings import PPOSettings
 from baselines_ppo.play.command import evaluate
 from common.errors import UserError
 from common.rollouts.collector import traj_segment_generator
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 
 TINY = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1, "seed": 0}
 
@@ -128,7 +128,7 @@ def test_whole_numbers_of_any_type_become_ints(x):
         int,
         int,
     )
-    assert type(Limits(max_timesteps=x).max_timesteps) is int
+    assert type(StopCriteria(max_timesteps=x).max_timesteps) is int
 
 
 def test_floats_and_bools_of_any_type_become_pythons_own():
@@ -144,7 +144,7 @@ def test_floats_and_bools_of_any_type_become_pythons_own():
         (x, type(x))
         for x in (found.gamma, found.lam, found.clip_param, found.vf_coef, found.scale_returns, found.entcoeff)
     ] == [(0.5, float), (0.5, float), (0.25, float), (1.0, float), (True, bool), (0, int)]
-    assert Limits(max_iters=3, max_timesteps=None) == Limits(max_iters=3)
+    assert StopCriteria(max_iters=3, max_timesteps=None) == StopCriteria(max_iters=3)
 
 
 def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path):

@@ -10,8 +10,8 @@ from tolerance import LIBM, gamma, ulps
 
 from baselines_ppo import MlpPolicy
 from baselines_ppo.config.settings import PPOSettings, VPGSettings
-from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapted_beta, policy_gradient, probability_ratio
-from baselines_ppo.pposgd_simple import TERMS, KLPenalty, ppo_losses
+from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapt_kl_coefficient, policy_gradient, probability_ratio
+from baselines_ppo.pposgd_simple import TERMS, AdaptiveKLCoefficient, ppo_losses
 from baselines_ppo.vpg import vpg_losses
 from common.distributions import make_pdtype
 
@@ -175,7 +175,7 @@ def test_the_policy_gradients_loss_is_its_own_by_hand():
 
 
 def test_beta_follows_a_script():
-    penalty = KLPenalty(PPOSettings(objective="adaptive_kl", kl_target=0.03))
+    penalty = AdaptiveKLCoefficient(PPOSettings(objective="adaptive_kl", kl_target=0.03))
     script = [
         (0.019, 0.5),
         (0.021, 0.5),
@@ -188,11 +188,11 @@ def test_beta_follows_a_script():
     for kl, beta in script:
         penalty.update(kl)
         assert penalty.beta == beta
-    penalty = KLPenalty(PPOSettings(objective="adaptive_kl", kl_min=0.01, kl_max=0.02, beta=4.0))
+    penalty = AdaptiveKLCoefficient(PPOSettings(objective="adaptive_kl", kl_min=0.01, kl_max=0.02, beta=4.0))
     for kl, beta in [(0.009, 2.0), (0.011, 2.0), (0.019, 2.0), (0.021, 4.0)]:
         penalty.update(kl)
         assert penalty.beta == beta
-    fixed = KLPenalty(PPOSettings(objective="fixed_kl", beta=3.0))
+    fixed = AdaptiveKLCoefficient(PPOSettings(objective="fixed_kl", beta=3.0))
     fixed.update(100.0)
     assert fixed.beta == 3.0
 
@@ -200,8 +200,8 @@ def test_beta_follows_a_script():
 def test_beta_always_comes_back():
     beta = 1.0
     for _ in range(2000):
-        beta = adapted_beta(beta, 0.0, 0.01, 0.02)
-    assert 0 < beta < 1e-15 and adapted_beta(beta, 1.0, 0.01, 0.02) == 2 * beta
+        beta = adapt_kl_coefficient(beta, 0.0, 0.01, 0.02)
+    assert 0 < beta < 1e-15 and adapt_kl_coefficient(beta, 1.0, 0.01, 0.02) == 2 * beta
     for _ in range(2000):
-        beta = adapted_beta(beta, 1.0, 0.01, 0.02)
+        beta = adapt_kl_coefficient(beta, 1.0, 0.01, 0.02)
     assert 1e15 < beta < float("inf")

@@ -12,7 +12,7 @@ from tolerance import gamma, ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, StopTraining, UserError, learn, load_policy
 from common.loggers.logger import Logger
-from common.optim.minibatch_optimizer import MinibatchDescent
+from common.optim.minibatch_optimizer import MinibatchOptimizer
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 2, "seed": 3}
 
@@ -134,13 +134,13 @@ def test_every_option_trains_together_with_the_others():
 
 def test_recomputed_advantages_leave_what_was_before_the_update_as_it_was(monkeypatch):
     """V is clipped around the value of the policy that acted, in all epochs, and the log's explained variance is of that value."""
-    batches, swept = [], MinibatchDescent.sweep
+    batches, swept = [], MinibatchOptimizer.sweep
 
     def sweep(self, batch, *args):
         batches.append(batch)
         return swept(self, batch, *args)
 
-    monkeypatch.setattr(MinibatchDescent, "sweep", sweep)
+    monkeypatch.setattr(MinibatchOptimizer, "sweep", sweep)
     logs = {}
     for recompute in (True, False):
         batches.clear()

@@ -9,10 +9,10 @@ from logs import Rows
 from tolerance import LIBM, gamma, ulps
 
 from baselines_ppo import MlpPolicy, UserError, trpo_mpi
-from baselines_ppo.algorithm_setup import Learner
+from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import TRPOSettings
 from common.mpi_adam import get_flat
-from common.training.stopping import Limits
+from common.training.stopping import StopCriteria
 
 OBS, BOX, DISCRETE = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3)
 
@@ -27,11 +27,11 @@ class Still(gym.Env):
 
 
 def update_for(space, **settings):
-    learner = Learner(
+    learner = AlgorithmSetup(
         TRPOSettings,
         {"timesteps_per_batch": 64, "vf_batchsize": 16} | settings,
         {},
-        Limits(max_iters=1),
+        StopCriteria(max_iters=1),
         Still(space),
         lambda *args: MlpPolicy(*args, hid_size=5, normalise_ob=False),
         0,

@@ -12,7 +12,7 @@ import pytest
 from doc_pages import BLOCKS, PAGES, blocks, commands, edits, inline_commands, strangers
 
 from baselines_ppo.cli.parser import parse
-from baselines_ppo.config.resolve import LIMITS, settings_for
+from baselines_ppo.config.resolve import STOP_SETTINGS, resolve_for_env
 
 BASH = [block for block in BLOCKS if block.language == "bash" and not block.changed]
 RUN = [block for block in BASH if block.not_run is None and commands(block)]
@@ -67,7 +67,7 @@ def understand(command):
         assert not end.code
         return None
     if "env" in typed and not args.play:
-        return settings_for(typed, command.ranks, cores=2)
+        return resolve_for_env(typed, command.ranks, cores=2)
     assert args.play or args.resume or args.video or args.config
     return None
 
@@ -79,7 +79,7 @@ SMALL = {
     "trpo": {"--timesteps-per-batch": "256"},
     "vpg": {"--timesteps-per-actorbatch": "256"},
 }
-LONG = tuple(f"--{name.replace('_', '-')}" for name in LIMITS)
+LONG = tuple(f"--{name.replace('_', '-')}" for name in STOP_SETTINGS)
 
 
 def option(words, name):

@@ -19,8 +19,8 @@ from small_policies import uncompiled
 from baselines_ppo import pposgd_simple
 from common.envs.factory import make_vector_env
 from common.errors import UserError
-from common.runs.run_directory import RunFolder
-from common.storage.write_errors import CannotWrite, RowFile
+from common.runs.run_directory import RunDirectory
+from common.storage.write_errors import AppendOnlyFile, WriteError
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +207,7 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
             UserError,
             match=f"^cannot write to run directory {tmp_path}/run: Permission denied; choose another run_dir$",
         ):
-            RunFolder(tmp_path / "run")
+            RunDirectory(tmp_path / "run")
     finally:
         if root:
             os.seteuid(0)
@@ -223,14 +223,14 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
     ],
 )
 def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):
-    folder, log = RunFolder(tmp_path / "run"), Rows()
+    folder, log = RunDirectory(tmp_path / "run"), Rows()
     folder.claim()
 
     def take_away(names, _):
         if names["iters_so_far"] == 2:
             subprocess.run(command.format(folder.path), shell=True, check=True)
 
-    with pytest.raises(CannotWrite, match=f"^cannot write {folder.path}: {why}$"):
+    with pytest.raises(WriteError, match=f"^cannot write {folder.path}: {why}$"):
         pposgd_simple.learn(
             Identity(gym.spaces.Discrete(2)),
             uncompiled,
@@ -311,11 +311,11 @@ def file_size():
 
 
 def test_a_row_for_which_there_is_no_room_leaves_no_part(tmp_path, file_size):
-    rows = RowFile(tmp_path / "rows.csv")
+    rows = AppendOnlyFile(tmp_path / "rows.csv")
     rows.write("12345678\n")
     file_size(12)
     for _ in range(2):
-        with pytest.raises(CannotWrite, match=f"^cannot write {tmp_path}/rows.csv: File too large$"):
+        with pytest.raises(WriteError, match=f"^cannot write {tmp_path}/rows.csv: File too large$"):
             rows.write("abcdefgh\n")
         assert (tmp_path / "rows.csv").read_text() == "12345678\n"
     rows.write("12\n")
@@ -328,7 +328,7 @@ def test_a_monitor_in_a_worker_names_its_file(tmp_path, file_size):
     env = make_vector_env("CartPole-v1", 1, 3, tmp_path, workers=1)
     obs, rew = np.zeros((1, 1, 4), np.float32), np.zeros((1, 1))
     env.reset(seed=[0])
-    with pytest.raises(CannotWrite, match=f"^cannot write {tmp_path}/3.0.monitor.csv: File too large$"):
+    with pytest.raises(WriteError, match=f"^cannot write {tmp_path}/3.0.monitor.csv: File too large$"):
         for _ in range(4000):
             env.step_into(np.zeros(1, int), obs, 0, rew, 0)
     env.close()

@@ -16,10 +16,10 @@ from small_policies import uncompiled
 from baselines_ppo import learn, load_policy
 from baselines_ppo.play.command import evaluate
 from common.envs.env_checker import first_not_finite
-from common.errors import EnvironmentFault
+from common.errors import EnvError
 from common.rollouts.collector import Collector
 from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.subproc import WorkerVectorEnv
+from common.vec_env.subproc import SubprocVectorEnv
 
 SUPPORT = str(jobs.ROOT / "tests" / "support")
 WHAT = {
@@ -53,7 +53,7 @@ WHAT = {
 def failure(env, segment=20):
     """The error of collecting segments of `segment` steps of each environment."""
     collector = Collector(env, ScriptedPolicy(Faulty), segment * env.num_envs)
-    with pytest.raises(EnvironmentFault) as caught:
+    with pytest.raises(EnvError) as caught:
         for iteration in range(3):
             collector.collect(np.random.default_rng(iteration))
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
@@ -94,7 +94,7 @@ class Whole(gym.Env):
 )
 def test_an_observation_that_the_integers_of_its_space_cannot_hold_is_refused(x, says):
     collector = Collector(InProcessVectorEnv([Whole(x)]), ScriptedPolicy(Whole), 4)
-    with pytest.raises(EnvironmentFault, match=f"returned an observation {says} its space Box"):
+    with pytest.raises(EnvError, match=f"returned an observation {says} its space Box"):
         collector.collect(np.random.default_rng(0))
 
 
@@ -108,7 +108,7 @@ def test_whole_numbers_of_another_dtype_are_taken_in():
 def test_the_place_is_the_same_in_workers_and_in_threads():
     for fault in ("raises_in_step", "ob_shape"):
         here = failure(InProcessVectorEnv([make(fault, k) for k in range(4)]))
-        there = WorkerVectorEnv(functools.partial(make, fault), 4, 2)
+        there = SubprocVectorEnv(functools.partial(make, fault), 4, 2)
         told = failure(there)
         there.close()
         assert str(told) == str(here)
@@ -119,9 +119,7 @@ def test_the_place_is_the_same_in_workers_and_in_threads():
         )
     env = InProcessVectorEnv([make("none", 0), make("none", 0), make("none", 0), make("raises_in_step", 1)])
     collector = Collector(env, ScriptedPolicy(Faulty), 40 * 4, threads=2)
-    with pytest.raises(
-        EnvironmentFault, match="^environment 3 raised RuntimeError in step: .* at step 25 of the segment"
-    ):
+    with pytest.raises(EnvError, match="^environment 3 raised RuntimeError in step: .* at step 25 of the segment"):
         collector.collect(np.random.default_rng(0))
 
 
@@ -156,7 +154,7 @@ def test_a_dict_that_lacks_a_part_is_refused():
     for fault, part in (("lacks", "KeyError: 'far'"), ("long", "ValueError: 6 numbers, not 5")):
         collector = Collector(InProcessVectorEnv([Parts(fault)]), ScriptedPolicy(Parts), 20)
         with pytest.raises(
-            EnvironmentFault, match="^environment 0 returned the observation .* at step 6 of the segment"
+            EnvError, match="^environment 0 returned the observation .* at step 6 of the segment"
         ) as caught:
             collector.collect(np.random.default_rng(0))
         assert part in str(caught.value)
@@ -231,9 +229,9 @@ def run(ranks, *args):
 def test_a_fault_in_the_first_segment_does_not_wait_for_what_still_compiles(monkeypatch):
     compiled, waited = threading.Event(), []
     monkeypatch.setattr(
-        "common.rollouts.processor.SegmentEvaluator.compile", lambda self: waited.append(compiled.wait(60))
+        "common.rollouts.processor.SegmentProcessor.compile", lambda self: waited.append(compiled.wait(60))
     )
-    with pytest.raises(EnvironmentFault, match="the simulator broke, at step 5 of the segment of iteration 0"):
+    with pytest.raises(EnvError, match="the simulator broke, at step 5 of the segment of iteration 0"):
         learn(Faulty("raises_in_step", at=5), uncompiled, timesteps_per_actorbatch=64, max_iters=1)
     assert waited == []
     compiled.set()
@@ -284,7 +282,7 @@ def test_an_evaluation_leaves_nothing_with_its_environment():
 
 @pytest.mark.parametrize("fault", WHAT)
 def test_an_evaluation_says_what_went_wrong_too(fault):
-    with pytest.raises(EnvironmentFault) as caught:
+    with pytest.raises(EnvError) as caught:
         evaluate(ScriptedPolicy(Faulty), make(fault, 1), 5, stochastic=True)
     assert WHAT[fault].split(":")[0] in str(caught.value)
 

@@ -14,10 +14,10 @@ import jobs
 import pytest
 from run_files import SHORT, assert_same_run
 
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 
 # in the order in which one run meets them; each but the first goes on from what the one before has left
-FEW = [
+DEFAULT_MAX_ENTRIES = [
     ("rename", "config.json", 1, "kill"),  # nothing but .lock and half of a config.json: started again
     ("write", "progress.json", 2, "half"),  # no checkpoint yet
     ("fsync", "ckpt-00000006", 1, "half"),
@@ -27,7 +27,7 @@ FEW = [
 ]  # after the last checkpoint
 MANY = [
     ("open", "config.json", 1, "kill"),
-    *FEW[:2],
+    *DEFAULT_MAX_ENTRIES[:2],
     (
         "rename",
         "config.json",
@@ -39,16 +39,16 @@ MANY = [
     ("rename", "ckpt-00000003", 1, "kill"),
     ("fsync", "checkpoints$", 1, "kill"),  # renamed, and not yet told to the disk
     ("open", "ckpt-00000006", 1, "kill"),
-    *FEW[2:4],
+    *DEFAULT_MAX_ENTRIES[2:4],
     ("write", "evaluations.csv", 1, "half"),
     ("fsync", "monitor.csv", 1, "kill"),
     ("rename", "ckpt-00000009", 1, "kill"),
-    *FEW[4:5],
+    *DEFAULT_MAX_ENTRIES[4:5],
     ("write", "progress.csv", 2, "kill"),
     ("fsync", "ckpt-00000014-forced", 1, "half"),
     ("mkdir", "policy$", 1, "kill"),
     ("rename", "policy/.policy", 1, "kill"),
-    *FEW[5:],
+    *DEFAULT_MAX_ENTRIES[5:],
 ]
 
 
@@ -66,9 +66,9 @@ def words_for(run):
 
 
 def assert_checkpoints_are_whole(run):
-    folder = RunFolder(run)
+    folder = RunDirectory(run)
     found = folder.latest_checkpoint()
-    assert folder.passed_over == {} and (found is None) == (folder.checkpoints() == [])
+    assert folder.skipped_checkpoints == {} and (found is None) == (folder.checkpoints() == [])
 
 
 def kill_again_and_again(run, faults, whole):
@@ -82,7 +82,7 @@ def kill_again_and_again(run, faults, whole):
 
 
 def test_killed_within_operations_on_files_it_ends_with_the_same_bits(whole, tmp_path):
-    kill_again_and_again(tmp_path / "run", FEW, whole)
+    kill_again_and_again(tmp_path / "run", DEFAULT_MAX_ENTRIES, whole)
 
 
 @pytest.mark.slow
@@ -186,12 +186,12 @@ def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits
 def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(whole_of_four, tmp_path):
     script, run = Path(file_faults.__file__), tmp_path / "broken"
     for rank, fault in (
-        (0, FEW[0]),
+        (0, DEFAULT_MAX_ENTRIES[0]),
         (3, ("write", "3.0.monitor.csv", 2, "half")),
-        (0, FEW[2]),
+        (0, DEFAULT_MAX_ENTRIES[2]),
         (2, ("truncate", "2.1.monitor.csv", 1, "kill")),
         (1, ("fsync", "1.0.monitor.csv", 1, "kill")),
-        (0, FEW[5]),
+        (0, DEFAULT_MAX_ENTRIES[5]),
     ):
         killed = jobs.run(4, script, json.dumps([rank, fault]), *words_for(run))
         assert killed.returncode not in (0, 1, 2), (fault, killed.stderr)
@@ -215,7 +215,7 @@ def test_resume_of_a_run_that_was_killed_before_its_config_says_to_start_it(tmp_
 
 
 def test_what_killed_writers_left_half_done_is_removed_by_the_next_run(tmp_path):
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     left = [
         ".config.json.7.part",
         ".probe.7.part",
@@ -240,4 +240,4 @@ def test_logs_are_taken_back_only_once_newer_checkpoints_are_gone(whole, tmp_pat
         killed.returncode == -signal.SIGKILL
         and (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
     )
-    assert RunFolder(run).checkpoints()[0].name == "ckpt-00000012.safetensors"
+    assert RunDirectory(run).checkpoints()[0].name == "ckpt-00000012.safetensors"

@@ -12,15 +12,15 @@ import pytest
 
 from baselines_ppo.__main__ import main
 from baselines_ppo.cli.parser import parse
-from baselines_ppo.config.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import example_of_policy, settings_for
-from baselines_ppo.experiment.directory import go_back
-from baselines_ppo.train.preflight import check_machine
+from baselines_ppo.config.resolve import build_probe_policy, resolve_for_env
+from baselines_ppo.experiment.directory import rewind_to_checkpoint
+from baselines_ppo.train.preflight import check_resources
 from common.errors import UserError
-from common.runs.log_files import RunLogs
-from common.runs.run_directory import RunFolder
-from common.storage.write_errors import CannotWrite
+from common.runs.log_files import RunLogFiles
+from common.runs.run_directory import RunDirectory
+from common.storage.write_errors import WriteError
 
 WORDS = [
     "--env",
@@ -51,9 +51,9 @@ BASE = {"env": "Pendulum-v1", "max_iters": 1}
 
 def start(path):
     """What a run does with `--config PATH` before it touches the disk."""
-    settings = settings_for(typed_from(path, {}, 1)[0], 1, 1)
-    pi = example_of_policy(settings)
-    check_machine(settings | {"policy_settings": pi.settings()}, pi)
+    settings = resolve_for_env(load_overrides(path, {}, 1)[0], 1, 1)
+    pi = build_probe_policy(settings)
+    check_resources(settings | {"policy_settings": pi.settings()}, pi)
 
 
 def config_of(**changed):
@@ -310,19 +310,19 @@ def test_a_folder_whose_parts_are_links_out_of_it_is_refused(name, run, capsys):
 
 
 def test_what_comes_into_a_logs_place_after_it_was_looked_at_is_left_alone(run):
-    outside, logs = run.parent / "outside" / "progress.csv", RunLogs(run, 0)
+    outside, logs = run.parent / "outside" / "progress.csv", RunLogFiles(run, 0)
     for put in (lambda: (run / "progress.csv").symlink_to(outside), lambda: shutil.copy(outside, run / "progress.csv")):
         logs.check({"progress.csv": 1})
         (run / "progress.csv").rename(run / "kept")  # its number stays taken
         put()
-        with pytest.raises((UserError, CannotWrite), match="is a link|has come into its place"):
+        with pytest.raises((UserError, WriteError), match="is a link|has come into its place"):
             logs.cut({"progress.csv": 1})
         assert outside.read_text() == "mine\n" * 100 == (run / "progress.csv").read_text()
         (run / "kept").replace(run / "progress.csv")
 
 
 def cut(folder, found):
-    logs = RunLogs(folder, 0)
+    logs = RunLogFiles(folder, 0)
     missing = logs.check(found)
     logs.cut(found)
     return missing
@@ -351,7 +351,7 @@ def test_sizes_reach_no_other_file_and_lengthen_none(run):
         "progress.csv": whole + 10**6,
     }
     kept = {name: (run / name).read_bytes() for name in ("config.json", CHECKPOINT, "progress.csv")}
-    cut(run, RunFolder(run).log_sizes(0) | evil)
+    cut(run, RunDirectory(run).log_sizes(0) | evil)
     assert forged.contents(run.parent / "outside") == outside and all(
         (run / name).read_bytes() == data for name, data in kept.items()
     )
@@ -392,15 +392,15 @@ def test_whole_rows_end_with_a_newline(tmp_path):
 
 def test_all_ranks_go_back_to_the_checkpoint_that_rank_0_has_chosen(run):
     """This one, on another host, still sees the folder as it was before there was one."""
-    chosen = RunFolder(run).latest_checkpoint()
+    chosen = RunDirectory(run).latest_checkpoint()
     chosen[1]["logs"].append({"1.0.monitor.csv": 4})
     shutil.rmtree(run / "checkpoints")
     (run / "1.0.monitor.csv").write_text("r,l\n1,2\n")
     other = SimpleNamespace(
-        rank=1, size=2, from_root=lambda function: chosen, gather=lambda value: [[], value], barrier=lambda: None
+        rank=1, size=2, run_on_root=lambda function: chosen, gather=lambda value: [[], value], barrier=lambda: None
     )
     config = json.loads((run / "config.json").read_text())
-    assert go_back(RunFolder(run), other, False, example_of_policy(config["settings"])) is chosen
+    assert rewind_to_checkpoint(RunDirectory(run), other, False, build_probe_policy(config["settings"])) is chosen
     assert (run / "1.0.monitor.csv").read_text() == "r,l\n"
 
 
@@ -446,8 +446,8 @@ def test_a_run_keeps_its_own_settings_whatever_its_preset_has_become(monkeypatch
     del before["settings"]["stagger"]
     (run / "config.json").write_text(json.dumps(before))
     monkeypatch.setitem(PRESETS, "mujoco", now)
-    given = settings_for(typed_from(run / "config.json", {}, 1)[0], 1, 1)
-    beside = settings_for(typed_from(run / "config.json", {"optim_batchsize": 50}, 1)[0], 1, 1)
+    given = resolve_for_env(load_overrides(run / "config.json", {}, 1)[0], 1, 1)
+    beside = resolve_for_env(load_overrides(run / "config.json", {"optim_batchsize": 50}, 1)[0], 1, 1)
     capsys.readouterr()
     assert main(["--run-dir", str(run), "--resume", "--print-config"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"] == before["settings"] | {

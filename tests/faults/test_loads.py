@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy
-from baselines_ppo.play.command import env_named_in, load_with_env
+from baselines_ppo.play.command import env_named_in, load_policy_and_env
 from common.policies.base import load_policy
 from common.policies.space_serialization import from_json
 from common.storage.array_files import load_arrays
@@ -223,7 +223,7 @@ def test_a_class_of_ones_own_that_cannot_be_built_is_named_with_its_reason(saved
 def test_a_policys_file_does_not_choose_what_is_imported(saved, tmp_path):
     path = forged.forge(saved, put("env", value="odd_envs:Nan-v0"), tmp_path / "policy.safetensors")
     with forged.refused("odd_envs:Nan-v0", "--env"):
-        load_with_env(path)
+        load_policy_and_env(path)
     assert env_named_in({"env": "odd_envs:Nan-v0"}, path, tmp_path) == "odd_envs:Nan-v0"  # a run's own folder may
 
 
@@ -241,7 +241,7 @@ def test_a_policys_file_does_not_choose_what_is_imported(saved, tmp_path):
 def test_a_policys_environment_is_checked(change, parts, saved, tmp_path):
     path = forged.forge(saved, change, tmp_path / "policy.safetensors")
     with forged.refused(*parts):
-        load_with_env(path)
+        load_policy_and_env(path)
 
 
 def test_what_is_refused_above_is_what_was_forged(saved, tmp_path):

@@ -15,12 +15,12 @@ from logs import Rows
 from small_envs import Identity
 
 from baselines_ppo import MlpPolicy, load_policy, pposgd_simple, trpo_mpi, vpg
-from baselines_ppo.experiment.callbacks import Best, BestByReturn
+from baselines_ppo.experiment.callbacks import Best, SaveBestCallback
 from baselines_ppo.objectives import value_loss
 from common.diagnostics.crash_dump import FORMAT
-from common.errors import NotFinite
+from common.errors import NonFiniteError
 from common.loggers.logger import Logger
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 from common.storage.array_files import load_arrays
 from common.training.callbacks import Callback
 
@@ -41,12 +41,12 @@ def train(env, policy=Plain, algorithm=pposgd_simple, folder=None, **settings):
     """The rows of a run's log."""
     log = Rows()
     own = {"max_iters": 3, "seed": 1, "checkpoint_every": 1} | (PPO if algorithm is pposgd_simple else {})
-    algorithm.learn(env, policy, logger=Logger([log]), folder=folder and RunFolder(folder), **own | settings)
+    algorithm.learn(env, policy, logger=Logger([log]), folder=folder and RunDirectory(folder), **own | settings)
     return log.rows
 
 
 def failure(*args, **kwargs):
-    with pytest.raises(NotFinite) as caught:
+    with pytest.raises(NonFiniteError) as caught:
         train(*args, **kwargs)
     assert "\n" not in str(caught.value)
     return caught.value
@@ -205,7 +205,7 @@ def test_what_a_callback_makes_nan_reaches_no_checkpoint_and_no_best_policy(tmp_
         Identity(DISCRETE),
         Breaks,
         folder=tmp_path,
-        callback=[Spoils(), BestByReturn(Best(tmp_path, "EpRewMean"))],
+        callback=[Spoils(), SaveBestCallback(Best(tmp_path, "EpRewMean"))],
         checkpoint_every=2,
     )
     assert str(error).startswith("pi/") and "Variable is nan at the end of iteration 1; " in str(error)

@@ -12,12 +12,12 @@ import file_faults
 import pytest
 from run_files import SHORT
 
-from baselines_ppo.experiment.directory import claim_folder
+from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.sweep.directory import SweepFolder
 from baselines_ppo.train import resume
 from common.distributed.communicator import Communicator
 from common.errors import UserError
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 
 
 def seen(folder):
@@ -32,7 +32,7 @@ def seen(folder):
 def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words, tmp_path):
     run = tmp_path / "run"
     assert file_faults.run([*SHORT, "--run-dir", run], tmp_path).returncode == 0
-    folder = claim_folder(run, Communicator(None), True, 3)
+    folder = acquire_run_directory(run, Communicator(None), True, 3)
     (run / ".config.json.7.part").touch()  # as the first may be writing it
     before = seen(run)
     refused = file_faults.run([*words, "--run-dir", run], tmp_path)
@@ -50,46 +50,46 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
     process.stdout.readline()
     with pytest.raises(UserError, match="still alive"):
-        RunFolder(tmp_path).claim()
+        RunDirectory(tmp_path).claim()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    RunFolder(tmp_path).claim()
+    RunDirectory(tmp_path).claim()
 
 
 def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch, capsys):
-    before = RunFolder(tmp_path)
+    before = RunDirectory(tmp_path)
     before.claim()
     monkeypatch.setattr(resume.time, "sleep", lambda _: before.release())
-    assert resume.read_previous(tmp_path, Communicator(None), may_start=True) is None
+    assert resume.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
     assert (
         capsys.readouterr().err
         == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
     )
-    RunFolder(tmp_path).claim()
+    RunDirectory(tmp_path).claim()
 
 
 def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     folder.claim()
     monkeypatch.setattr(resume, "ENDING", 0.3)
     assert (
-        resume.read_previous(tmp_path, Communicator(None), may_start=True) is None
+        resume.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
     )  # and is refused when it claims the folder
     folder.release()
 
 
 def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost_it(tmp_path):
-    first, second = RunFolder(tmp_path), RunFolder(tmp_path)
+    first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
     first.claim()
     (tmp_path / ".lock").unlink()
-    first.check_ours()
+    first.verify_ownership()
     with pytest.raises(UserError, match="still alive"):
         second.claim()
     (tmp_path / ".lock").unlink()
     second.claim()
     with pytest.raises(OSError, match="its .lock was removed, and another process has taken it"):
-        first.check_ours()
-    second.check_ours()
+        first.verify_ownership()
+    second.verify_ownership()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -99,7 +99,7 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
 
     monkeypatch.setattr(fcntl, "flock", flock)
     (tmp_path / ".config.json.7.part").touch()
-    claim_folder(tmp_path, Communicator(None), False, 3)
+    acquire_run_directory(tmp_path, Communicator(None), False, 3)
     assert (
         capsys.readouterr().err
         == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
@@ -112,7 +112,7 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
     )
     (sweep.path / "run").mkdir()
     (sweep.path / "run/.lock").touch()
-    assert not sweep.is_busy(SimpleNamespace(name="run"))
+    assert not sweep.is_locked(SimpleNamespace(name="run"))
 
 
 @pytest.mark.parametrize(
@@ -123,5 +123,5 @@ def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("kept")
     with pytest.raises(UserError, match=f"holds {name} of a run whose config.json is gone; choose another run_dir$"):
-        claim_folder(tmp_path, Communicator(None), False, 3)
+        acquire_run_directory(tmp_path, Communicator(None), False, 3)
     assert (tmp_path / name).read_text() == "kept"

@@ -10,7 +10,7 @@ import gymnasium as gym
 import numpy as np
 
 from common.distributed import watchdog
-from common.errors import ONE_SIGNAL
+from common.errors import SIGNAL_DEBOUNCE_SECONDS
 
 
 def rank():
@@ -52,7 +52,7 @@ def flip():
 def interrupt_twice():
     """Ctrl-C, and again when the first has not ended it soon."""
     os.kill(os.getpid(), signal.SIGINT)
-    time.sleep(ONE_SIGNAL + 0.1)
+    time.sleep(SIGNAL_DEBOUNCE_SECONDS + 0.1)
     os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -84,7 +84,7 @@ class FailsOnOneRank(gym.Env):
         self.name = fault if rank() == bad_rank else "none"
         self.at, self.steps, self.render_mode = at, 0, render_mode
         if self.name == "hang_in_constructor":
-            watchdog.STARTING = 1.0
+            watchdog.STARTUP_TIMEOUT = 1.0
             hang()
 
     def reset(self, *, seed=None, options=None):

@@ -37,13 +37,13 @@ def install(seed):
         def dot(self, other):
             return perturbed_array(np.asarray(self).dot(other))
 
-    with_ones = NumpyNetwork._with_ones
+    with_ones = NumpyNetwork._bias_buffer
 
     def perturbed_buffer(self, n, dtype):
         buffer, features = with_ones(self, n, dtype)
         return buffer.view(Perturbed), features
 
-    NumpyNetwork._with_ones = perturbed_buffer
+    NumpyNetwork._bias_buffer = perturbed_buffer
 
     def perturbed(function):
         def call(*args, **kwargs):

@@ -11,14 +11,14 @@ from jobs import ROOT
 from small_policies import uncompiled
 
 from baselines_ppo import CnnPolicy, MlpPolicy, learn
-from baselines_ppo.cli.parser import complaint
+from baselines_ppo.cli.parser import format_error
 from common import hints
-from common.diagnostics.crash_dump import what_went_wrong
+from common.diagnostics.crash_dump import explain_nonfinite
 from common.distributed.communicator import Communicator
 from common.distributed.heartbeat import Heartbeat
 from common.distributed.watchdog import way_on
-from common.errors import EnvironmentFault, NotFinite, UserError
-from common.runs.run_directory import RunFolder
+from common.errors import EnvError, NonFiniteError, UserError
+from common.runs.run_directory import RunDirectory
 
 FLAGS = re.compile(r"(?<![\w-])--[a-z]|run\.py|baselines-ppo")
 SHORT = {"timesteps_per_actorbatch": 32, "optim_batchsize": 16, "optim_epochs": 1, "max_iters": 1, "seed": 0}
@@ -39,7 +39,7 @@ def trained(tmp_path_factory):
 
 def held(tmp_path):
     """A folder that a run has, and that run's hold of it."""
-    folder = RunFolder(tmp_path / "held")
+    folder = RunDirectory(tmp_path / "held")
     folder.claim()
     return {"run_dir": folder.path, "held": folder}
 
@@ -107,7 +107,7 @@ def test_what_learn_refuses_is_said_by_its_arguments_and_by_flags_on_the_command
     if hold is not None:
         hold.release()
     if there is not None:
-        assert there in complaint(caught.value) and here not in complaint(caught.value)
+        assert there in format_error(caught.value) and here not in format_error(caught.value)
 
 
 def test_small_images_lead_to_the_other_policy():
@@ -117,19 +117,19 @@ def test_small_images_lead_to_the_other_policy():
 
 @pytest.mark.parametrize("fault", ["raises_in_step", "raises_in_reset", "ob_nan", "rew_inf", "ob_text"])
 def test_a_fault_of_an_environment_says_how_learn_goes_on(fault, uncompiled_here):
-    with pytest.raises(EnvironmentFault) as caught:
+    with pytest.raises(EnvError) as caught:
         learn(Faulty(fault, at=5), uncompiled, **SHORT)
     assert not FLAGS.search(str(caught.value))
-    if hints.GO_ON in str(caught.value):
-        assert complaint(caught.value).endswith("go on by --resume")
+    if hints.RESUME_HINT in str(caught.value):
+        assert format_error(caught.value).endswith("go on by --resume")
 
 
 def test_rewards_that_are_too_large_are_scaled_by_learns_own_means():
-    why, fix = what_went_wrong({"ret": np.float32([np.inf])}, 1.0)
+    why, fix = explain_nonfinite({"ret": np.float32([np.inf])}, 1.0)
     assert (
         "scale_returns=True" in fix
         and not FLAGS.search(fix)
-        and "--reward-scale X" in complaint(NotFinite(f"x, {why}", fix))
+        and "--reward-scale X" in format_error(NonFiniteError(f"x, {why}", fix))
     )
 
 

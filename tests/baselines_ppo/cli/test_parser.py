@@ -9,7 +9,7 @@ import jobs
 import pytest
 
 from baselines_ppo import __version__
-from baselines_ppo.config.resolve import check_asked_for
+from baselines_ppo.config.resolve import check_flag_combinations
 
 SUPPORT = str(jobs.ROOT / "tests" / "support")
 
@@ -168,4 +168,4 @@ def test_the_version_is_the_packages_own(capsys):
 
 
 def test_episodes_of_an_evaluation_need_none_where_it_is_said_that_there_are_none():
-    check_asked_for({"eval_episodes": 5, "eval_every": 0})
+    check_flag_combinations({"eval_episodes": 5, "eval_every": 0})

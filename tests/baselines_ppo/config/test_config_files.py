@@ -20,12 +20,12 @@ from baselines_ppo.cli.parser import (
     parse,
     setting_names,
 )
-from baselines_ppo.config.config_files import CONFIG_FORMAT, typed_from
+from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import resumed_settings, settings_for, without_effect
-from baselines_ppo.experiment.directory import claim_folder
-from baselines_ppo.experiment.outputs import announce
-from baselines_ppo.sweep.plan import as_words
+from baselines_ppo.config.resolve import resolve_for_env, resumed_settings, unused_settings
+from baselines_ppo.experiment.directory import acquire_run_directory
+from baselines_ppo.experiment.outputs import print_run_header
+from baselines_ppo.sweep.plan import to_argv
 from baselines_ppo.train.runner import cores_of_a_rank, default_folder
 from common.distributed.communicator import Communicator
 from common.errors import UserError
@@ -33,7 +33,7 @@ from common.errors import UserError
 
 def resolved(*words, ranks=1):
     typed, _ = parse(["--env", "CartPole-v1", *words])
-    return settings_for(typed, ranks, 2)
+    return resolve_for_env(typed, ranks, 2)
 
 
 def written(tmp_path, content):
@@ -66,7 +66,7 @@ def test_runs_of_one_seed_that_begin_in_one_second_have_folders_of_their_own_tho
         for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3")
     ]
     assert [default_folder(resolved()) for _ in folders] == [str(folder) for folder in folders]
-    assert [claim_folder(folder, Communicator(None), False, 3).path for folder in folders] == folders
+    assert [acquire_run_directory(folder, Communicator(None), False, 3).path for folder in folders] == folders
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
 )
 def test_a_run_says_which_of_what_was_typed_changes_nothing(words, names, capsys):
     typed, _ = parse(["--env", "CartPole-v1", *words])
-    assert [name for name, _ in without_effect(settings_for(typed, 1, 2), typed)] == names
-    announce(settings_for(typed, 1, 2), typed, Communicator(None), None, None, {})
+    assert [name for name, _ in unused_settings(resolve_for_env(typed, 1, 2), typed)] == names
+    print_run_header(resolve_for_env(typed, 1, 2), typed, Communicator(None), None, None, {})
     assert [
         line.split()[0] for line in capsys.readouterr().out.splitlines() if " changes nothing here: it takes " in line
     ] == names
@@ -154,16 +154,16 @@ def test_a_run_says_which_of_what_was_typed_changes_nothing(words, names, capsys
 )
 def test_a_run_says_that_its_presets_early_ends_are_left_out(words, said, capsys):
     typed, _ = parse(["--env", "CartPole-v1", "--preset", "mujoco", *words])
-    announce(settings_for(typed, 1, 2), typed, Communicator(None), None, None, {})
+    print_run_header(resolve_for_env(typed, 1, 2), typed, Communicator(None), None, None, {})
     assert "".join(capsys.readouterr().out.splitlines(keepends=True)[2:]) == said
 
 
 def test_a_run_by_the_config_of_another_says_so_too(tmp_path, capsys):
     typed = {"env": "Pendulum-v1", "preset": "mujoco"}
-    path = written(tmp_path, config_of(settings_for(typed, 1, 2), 1, typed))
+    path = written(tmp_path, config_of(resolve_for_env(typed, 1, 2), 1, typed))
     for now, said in (({}, 0), ({"bootstrap_time_limits": False}, 1)):
-        given, told = typed_from(path, now, 1)
-        announce(settings_for(given, 1, 2), told, Communicator(None), None, None, {})
+        given, told = load_overrides(path, now, 1)
+        print_run_header(resolve_for_env(given, 1, 2), told, Communicator(None), None, None, {})
         assert capsys.readouterr().out.count("would end first episodes early") == said
 
 
@@ -201,10 +201,10 @@ def test_the_config_of_a_run_gives_its_settings_again_and_what_is_typed_wins(tmp
     )
     settings = resolved(*words) | {"run_dir": "runs/there"}
     path = written(tmp_path, config_of(settings, 1, {}))
-    again = settings_for(typed_from(path, {}, 1)[0], 1, 2)
+    again = resolve_for_env(load_overrides(path, {}, 1)[0], 1, 2)
     assert again | {"batch": None, "run_dir": None} == settings | {"batch": None, "run_dir": None}
     assert again["run_dir"] is None  # that folder is the other run's
-    other = settings_for(typed_from(path, {"seed": 5, "num_timesteps": 100_000}, 1)[0], 1, 2)
+    other = resolve_for_env(load_overrides(path, {"seed": 5, "num_timesteps": 100_000}, 1)[0], 1, 2)
     assert (
         other["seed"] == 5
         and other["num_timesteps"] == 100_000
@@ -217,15 +217,15 @@ def test_the_config_of_a_run_has_no_policy_setting_that_did_not_exist_then_thoug
     settings = resolved("--preset", "mujoco", "--ob-clip", "4")
     of_policy = {name: settings["policy_settings"][name] for name in ("init", "ob_clip")}
     path = written(tmp_path, config_of(settings | {"policy_settings": of_policy}, 1, {}))
-    given, _ = typed_from(path, {}, 1)
+    given, _ = load_overrides(path, {}, 1)
     defaults = {"init_logstd": 0.0, "ob_min_std": 0.1}
     assert not {*defaults.items()} & {*settings["policy_settings"].items()}
-    assert settings_for(given, 1, 2)["policy_settings"] == of_policy | defaults
-    assert settings_for(typed_from(path, {"init_logstd": -2.0}, 1)[0], 1, 2)[
+    assert resolve_for_env(given, 1, 2)["policy_settings"] == of_policy | defaults
+    assert resolve_for_env(load_overrides(path, {"init_logstd": -2.0}, 1)[0], 1, 2)[
         "policy_settings"
     ] == of_policy | defaults | {"init_logstd": -2.0}
-    again, _ = parse(as_words(given))  # as a sweep's trainings are told
-    assert settings_for(again, 1, 2) == settings_for(given, 1, 2)
+    again, _ = parse(to_argv(given))  # as a sweep's trainings are told
+    assert resolve_for_env(again, 1, 2) == resolve_for_env(given, 1, 2)
 
 
 def test_the_policies_defaults_are_those_of_their_classes():
@@ -241,13 +241,13 @@ def test_the_policies_defaults_are_those_of_their_classes():
 
 def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
     typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
-    path = written(tmp_path, config_of(settings_for(typed, 1, 2), 1, typed))
-    assert settings_for(typed_from(path, {}, 4)[0], 4, 2)["timesteps_per_actorbatch"] == 1024
+    path = written(tmp_path, config_of(resolve_for_env(typed, 1, 2), 1, typed))
+    assert resolve_for_env(load_overrides(path, {}, 4)[0], 4, 2)["timesteps_per_actorbatch"] == 1024
 
 
 def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
     first = {"env": "Pendulum-v1", "preset": "mujoco", "max_iters": 2, "timesteps_per_actorbatch": 256}
-    before = settings_for(first, 2, 1)
+    before = resolve_for_env(first, 2, 1)
     assert (before["timesteps_per_actorbatch"], before["optim_batchsize"]) == (128, 64)  # 128 is the preset's total
     again = first | {"optim_batchsize": 128}
     assert resumed_settings(again, before, 2, "run") == before
@@ -272,7 +272,7 @@ def test_counts_shared_out_over_ranks_may_be_typed_again_and_others_not():
 )
 def test_what_a_run_was_started_with_may_be_typed_again_and_a_limit_replaces_its_own(typed, ranks):
     typed = {"env": "Pendulum-v1", "max_iters": 2} | typed
-    before = settings_for(typed, ranks, 1)
+    before = resolve_for_env(typed, ranks, 1)
     assert resumed_settings(typed, before, ranks, "run") == resumed_settings({}, before, ranks, "run") == before
     assert resumed_settings({"num_timesteps": 5000}, before, ranks, "run") == before | {
         "num_timesteps": 5000,
@@ -292,7 +292,7 @@ def test_what_a_run_was_started_with_may_be_typed_again_and_a_limit_replaces_its
     ],
 )
 def test_what_may_not_change_is_refused_by_its_own_name(typed, then):
-    before = settings_for({"env": "Pendulum-v1", "preset": "mujoco", "hid_size": 8}, 1, 1)
+    before = resolve_for_env({"env": "Pendulum-v1", "preset": "mujoco", "hid_size": 8}, 1, 1)
     ((name, value),) = typed.items()
     with pytest.raises(
         UserError,
@@ -305,48 +305,50 @@ def test_what_may_not_change_is_refused_by_its_own_name(typed, then):
     "others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)]
 )
 def test_cores_are_shared_with_the_ranks_that_may_run_on_the_same(others, cores, monkeypatch):
-    monkeypatch.setattr("baselines_ppo.train.runner.allowed_cores", lambda: list(range(8)))
+    monkeypatch.setattr("baselines_ppo.train.runner.cpu_affinity", lambda: list(range(8)))
     assert cores_of_a_rank(SimpleNamespace(gather_on_host=lambda own: [own, *others], minimum=lambda x: x)) == cores
 
 
 def test_a_count_typed_beside_a_config_means_the_same_on_any_number_of_ranks(tmp_path):
     typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
-    path = written(tmp_path, config_of(settings_for(typed, 4, 2), 4, typed))
+    path = written(tmp_path, config_of(resolve_for_env(typed, 4, 2), 4, typed))
     for ranks in (1, 4):
-        settings = settings_for(typed_from(path, {"optim_batchsize": 128}, ranks)[0], ranks, 2)
+        settings = resolve_for_env(load_overrides(path, {"optim_batchsize": 128}, ranks)[0], ranks, 2)
         assert settings["optim_batchsize"] * ranks == 128 and settings["timesteps_per_actorbatch"] * ranks == 4096
         # and beside the config of a run that was itself started by one
-        of_it = settings_for(typed_from(path, {}, ranks)[0], ranks, 2)
+        of_it = resolve_for_env(load_overrides(path, {}, ranks)[0], ranks, 2)
         again = written(tmp_path / str(ranks), config_of(of_it, ranks, typed))
-        assert settings_for(typed_from(again, {"optim_batchsize": 128}, ranks)[0], ranks, 2) == settings
+        assert resolve_for_env(load_overrides(again, {"optim_batchsize": 128}, ranks)[0], ranks, 2) == settings
         assert resumed_settings({"timesteps_per_actorbatch": 4096}, of_it, ranks, "run") == of_it
 
 
 def test_a_config_made_from_a_config_says_what_was_typed_for_both(tmp_path):
     typed = {"env": "CartPole-v1", "timesteps_per_actorbatch": 4096}
-    path = written(tmp_path, config_of(settings_for(typed, 4, 2), 4, typed))
-    assert typed_from(path, {"seed": 3}, 4)[1] == typed | {"seed": 3}
+    path = written(tmp_path, config_of(resolve_for_env(typed, 4, 2), 4, typed))
+    assert load_overrides(path, {"seed": 3}, 4)[1] == typed | {"seed": 3}
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_presets_early_ends_are_left_out_of_a_config_too_and_typed_ones_refused(ranks, tmp_path):
     typed = {"env": "Pendulum-v1", "preset": "mujoco"}
-    path = written(tmp_path, config_of(settings_for(typed, 2, 2), 2, typed))
-    assert settings_for(typed_from(path, {}, ranks)[0], ranks, 2)["stagger"] is True
-    assert settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)["stagger"] is False
-    old = config_of(settings_for(typed | {"stagger": False}, 2, 2), 2, typed)  # of a preset that had it not
+    path = written(tmp_path, config_of(resolve_for_env(typed, 2, 2), 2, typed))
+    assert resolve_for_env(load_overrides(path, {}, ranks)[0], ranks, 2)["stagger"] is True
     assert (
-        settings_for(typed_from(written(tmp_path, old), {"bootstrap_time_limits": True}, 2)[0], 2, 2)["stagger"]
+        resolve_for_env(load_overrides(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)["stagger"] is False
+    )
+    old = config_of(resolve_for_env(typed | {"stagger": False}, 2, 2), 2, typed)  # of a preset that had it not
+    assert (
+        resolve_for_env(load_overrides(written(tmp_path, old), {"bootstrap_time_limits": True}, 2)[0], 2, 2)["stagger"]
         is False
     )
-    path = written(tmp_path, config_of(settings_for(typed | {"stagger": True}, 2, 2), 2, typed | {"stagger": True}))
+    path = written(tmp_path, config_of(resolve_for_env(typed | {"stagger": True}, 2, 2), 2, typed | {"stagger": True}))
     with pytest.raises(UserError, match="give --stagger false"):
-        settings_for(typed_from(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)
+        resolve_for_env(load_overrides(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)
 
 
 def test_names_that_are_null_are_not_given(tmp_path):
     path = written(tmp_path, {"env": "CartPole-v1", "run_dir": None, "save_policy": None, "max_grad_norm": None})
-    assert typed_from(path, {}, 1)[0] == {"env": "CartPole-v1", "max_grad_norm": None}
+    assert load_overrides(path, {}, 1)[0] == {"env": "CartPole-v1", "max_grad_norm": None}
 
 
 def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path):
@@ -360,7 +362,7 @@ def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path
             "env_kwargs": {"sutton_barto_reward": True},
         },
     )
-    settings = settings_for(typed_from(path, {}, 1)[0], 1, 2)
+    settings = resolve_for_env(load_overrides(path, {}, 1)[0], 1, 2)
     assert (settings["clip_param"], settings["optim_epochs"], settings["scale_returns"]) == (0.3, 4, False)
     assert settings["env_kwargs"] == {"sutton_barto_reward": True}
 
@@ -380,7 +382,7 @@ def test_a_config_that_cannot_be_used_is_refused_naming_why(content, parts, tmp_
     path = tmp_path / "config.json"
     path.write_text(content)
     with pytest.raises(UserError) as error:
-        typed_from(path, {}, 1)
+        load_overrides(path, {}, 1)
     assert all(part in str(error.value) for part in (str(path), *parts)) and "\n" not in str(error.value)
 
 

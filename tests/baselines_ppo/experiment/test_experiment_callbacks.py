@@ -13,7 +13,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util import tensor_util
 
 from baselines_ppo import load_policy
-from baselines_ppo.experiment.callbacks import Evaluations, too_seldom
+from baselines_ppo.experiment.callbacks import EvalCallback, interval_warnings
 from common.runs.run_directory import FORMAT
 from common.storage.array_files import load_arrays
 
@@ -170,14 +170,14 @@ def test_what_a_run_is_too_short_for_is_said_at_its_start(changed, said):
         "checkpoint_every": 25,
         "histograms": False,
     }
-    assert too_seldom(settings | changed, ranks=2) == said
+    assert interval_warnings(settings | changed, ranks=2) == said
 
 
 def test_a_signal_leaves_no_time_for_a_last_evaluation():
     def never():
         raise AssertionError
 
-    evaluations = Evaluations(never, 2, 1, never, best=None)
+    evaluations = EvalCallback(never, 2, 1, never, best=None)
     evaluations.at_end(SimpleNamespace(iters_so_far=3, stop_requested=15))
     evaluations.at_end(SimpleNamespace(iters_so_far=4, stop_requested=None))  # has been evaluated
     with pytest.raises(AssertionError):

@@ -11,7 +11,7 @@ from baselines_ppo.cli import parser as cli
 from baselines_ppo.config import config_files
 from baselines_ppo.experiment.directory import runs_folder
 from baselines_ppo.export import writers as export
-from baselines_ppo.export.targets import free_path
+from baselines_ppo.export.targets import require_vacant
 from baselines_ppo.plot import command as plot
 from baselines_ppo.report import command as report
 from baselines_ppo.sweep import cli as sweep_cli
@@ -89,7 +89,7 @@ def test_every_other_command_and_every_setting_reads_it(home, monkeypatch):
     )
     assert (values["load_path"], args.sweep_dir, args.config) == ([str(home / "run")], home / "sweep", home / "c.json")
     (home / "c.json").write_text('{"load_path": "~/run"}')
-    assert config_files.typed_from(home / "c.json", {}, 1)[0]["load_path"] == str(home / "run")
+    assert config_files.load_overrides(home / "c.json", {}, 1)[0]["load_path"] == str(home / "run")
     monkeypatch.setenv("BASELINES_PPO_RUNS", "~/runs")
     assert runs_folder() == home / "runs" and sweep.default_folder({}).parent == home / "runs"
     assert plot.main(["~/run", "--out=~/figures/x.png"]) == 0 and (home / "figures/x.png").exists()
@@ -111,7 +111,7 @@ def test_python_saves_loads_exports_and_logs_there(home, pi):
     CsvOutput("~/logs/progress.csv").close()
     TensorBoardOutput("~/tb").close()
     assert [len(list(find_runs(path))) for path in ("~/logs", "~/logs/0.monitor.csv", "~")] == [1, 1, 3]
-    assert free_path("~/exported", folder=True) == (home / "exported").resolve()
+    assert require_vacant("~/exported", folder=True) == (home / "exported").resolve()
     assert {path.name for path in home.iterdir()} >= {"saved", "u", "logs", "tb"}
 
 

@@ -11,7 +11,7 @@ from small_policies import uncompiled
 
 from baselines_ppo import Callback, Interrupted, UserError, learn, load_policy, vpg
 from baselines_ppo.experiment.interrupts import STOPPING
-from common.runs.run_directory import RunFolder
+from common.runs.run_directory import RunDirectory
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1000, "seed": 0}
 
@@ -52,7 +52,7 @@ def once_in_iteration(number, act=ctrl_c):
 
 
 def newest_checkpoint(folder):
-    return RunFolder.checkpoints_in(folder)[0].name
+    return RunDirectory.checkpoints_in(folder)[0].name
 
 
 def same(one, other):
@@ -104,7 +104,7 @@ def test_ctrl_c_in_the_last_iteration_is_not_lost(tmp_path):
 
 
 def test_a_second_ctrl_c_ends_at_once_and_what_the_last_iteration_left_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("baselines_ppo.experiment.interrupts.ONE_SIGNAL", 0.05)
+    monkeypatch.setattr("baselines_ppo.experiment.interrupts.SIGNAL_DEBOUNCE_SECONDS", 0.05)
 
     def twice():
         ctrl_c()
@@ -199,7 +199,7 @@ def test_what_goes_wrong_within_an_update_leaves_no_checkpoint_of_half_an_update
     )
     with pytest.raises(MemoryError):
         train(max_iters=4, run_dir=tmp_path / "run")
-    assert RunFolder.checkpoints_in(tmp_path / "run") == []
+    assert RunDirectory.checkpoints_in(tmp_path / "run") == []
 
 
 def test_a_disk_that_is_full_does_not_hide_what_went_wrong(tmp_path, monkeypatch):

@@ -17,14 +17,14 @@ from small_envs import Identity
 from small_policies import uncompiled
 
 from baselines_ppo import UserError, learn, load_policy, vpg
-from baselines_ppo.config.config_files import typed_from
-from baselines_ppo.play.command import load_with_env
+from baselines_ppo.config.config_files import load_overrides
+from baselines_ppo.play.command import load_policy_and_env
 from baselines_ppo.plot import command as plot
-from baselines_ppo.train.resume import read_previous
+from baselines_ppo.train.resume import load_previous_run
 from common.distributed import communicator
 from common.envs.monitor import Monitor
 from common.runs.results import Run
-from common.storage.directory_lock import is_held
+from common.storage.directory_lock import is_locked
 from common.vec_env.in_process import InProcessVectorEnv
 
 SMALL = {"timesteps_per_actorbatch": 256, "optim_batchsize": 64, "optim_epochs": 1, "max_iters": 3, "seed": 0}
@@ -52,8 +52,8 @@ def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded
     for name, x in load_policy(folder).state().items():
         np.testing.assert_array_equal(x, pi.state()[name])
     assert (
-        load_with_env(folder)[2]
-        == load_with_env(folder / "checkpoints" / "ckpt-00000002.safetensors")[2]
+        load_policy_and_env(folder)[2]
+        == load_policy_and_env(folder / "checkpoints" / "ckpt-00000002.safetensors")[2]
         == "CartPole-v1"
     )
     assert plot.main([str(folder), "--out", str(tmp_path / "x.png")]) == 0
@@ -94,8 +94,8 @@ def test_what_is_imported_to_record_a_run_sets_nothing_in_the_process():
 
 def test_the_command_line_says_that_it_cannot_go_on_with_it_nor_take_its_settings(recorded):
     for ask in (
-        lambda: read_previous(recorded[1], communicator.world(), may_start=False),
-        lambda: typed_from(recorded[1] / "config.json", {}, 1),
+        lambda: load_previous_run(recorded[1], communicator.world(), allow_missing=False),
+        lambda: load_overrides(recorded[1] / "config.json", {}, 1),
     ):
         with pytest.raises(
             UserError,
@@ -134,7 +134,7 @@ def test_a_run_that_fails_lets_go_of_its_folder_and_keeps_its_rows(tmp_path):
 
     with pytest.raises(RuntimeError, match="mine"):
         train(run_dir=tmp_path / "run", callback=fails)
-    assert not is_held(tmp_path / "run") and not (tmp_path / "run/policy").exists()
+    assert not is_locked(tmp_path / "run") and not (tmp_path / "run/policy").exists()
     assert len(list(csv.DictReader((tmp_path / "run/progress.csv").open()))) == 1
 
 
@@ -191,7 +191,7 @@ def test_an_array_among_the_arguments_keeps_no_run_from_its_start_and_a_window_i
         "factor",
     }
     train(gym.make("Priced-v0", factor=2, render_mode="human"), run_dir=tmp_path / "shown", max_iters=1)
-    assert load_with_env(tmp_path / "shown")[3] == {"factor": 2}
+    assert load_policy_and_env(tmp_path / "shown")[3] == {"factor": 2}
 
 
 @pytest.mark.parametrize("named", ["", ":99"], ids=["no display", "one that is gone"])

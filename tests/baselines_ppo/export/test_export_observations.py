@@ -7,7 +7,7 @@ import tensorflow as tf
 from export_spaces import BOX, BOX32, IMAGES, ROWS, TASK, draw
 from tolerance import ulps
 
-from baselines_ppo.export.observations import TensorFilter, encoded, leaves
+from baselines_ppo.export.observations import TensorNormalizer, encoded, flatten_space
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 
@@ -27,7 +27,7 @@ from common.running_mean_std import RunningMeanStd
 )
 def test_observations_are_encoded_as_in_training(space):
     encoder, obs = ObservationEncoder(space), draw(space, np.random.default_rng(3))
-    tensors = dict(zip(leaves(space), tf.nest.flatten(obs)))  # both in the order of sorted keys
+    tensors = dict(zip(flatten_space(space), tf.nest.flatten(obs)))  # both in the order of sorted keys
     found = encoded(encoder, {name: tf.constant(x) for name, x in tensors.items()})
     expected = encoder.single_or_batch(obs)[0]
     assert found.dtype == expected.dtype
@@ -40,7 +40,9 @@ def test_the_filter_is_the_trainings_to_the_bit(dtype):
     x = (100 + rng.standard_normal((ROWS, 8)) * [0.01, 0.1, 1, 1, 5, 9, 20, 30]).astype(dtype)
     ob_rms = RunningMeanStd((8,))
     ob_rms.update(x)
-    np.testing.assert_array_equal(TensorFilter(ob_rms, False).normalise(tf.constant(x), 2.0), ob_rms.normalise(x, 2.0))
+    np.testing.assert_array_equal(
+        TensorNormalizer(ob_rms, False).normalise(tf.constant(x), 2.0), ob_rms.normalise(x, 2.0)
+    )
 
 
 def test_the_filter_in_float32_loses_nothing_far_from_0():
@@ -49,10 +51,10 @@ def test_the_filter_in_float32_loses_nothing_far_from_0():
     x = (1e6 + rng.standard_normal((ROWS, 8))).astype(np.float32)
     ob_rms = RunningMeanStd((8,))
     ob_rms.update(x + rng.standard_normal(8) / 7)
-    found = tf.function(lambda x: TensorFilter(ob_rms, True).normalise(x, 5.0))(tf.constant(x))
+    found = tf.function(lambda x: TensorNormalizer(ob_rms, True).normalise(x, 5.0))(tf.constant(x))
     np.testing.assert_allclose(found, ob_rms.normalise(x, 5.0), rtol=0, atol=ulps(2.5, 5))
 
 
 def test_leaves_whose_paths_read_alike_keep_apart():
     space = gym.spaces.Dict({"a b": BOX, "a_b": BOX32, "a": gym.spaces.Dict({"b": IMAGES})}, sort_keys=False)
-    assert leaves(space) == {"observation_a_b": BOX, "observation_a_b_": BOX32, "observation_a_b__": IMAGES}
+    assert flatten_space(space) == {"observation_a_b": BOX, "observation_a_b_": BOX32, "observation_a_b__": IMAGES}

@@ -12,7 +12,7 @@ from PIL import Image
 from run_pages import Page, write_run
 
 from baselines_ppo.report import command as report
-from common.envs.rendering import PROBE, choose_opengl, hint, succeeds
+from common.envs.rendering import PROBE, exits_cleanly, hint, select_gl_backend
 
 
 class Picture(gym.Env):
@@ -68,7 +68,7 @@ def test_film_is_on_the_page_and_in_tensorboard(tmp_path, monkeypatch, capfd):
     assert report.main([str(folder), "--film"]) == 0
     assert capfd.readouterr() == ("", "")
     assert Image.open(folder / "film.gif").n_frames == 20
-    assert "Film" in Page((folder / "report.html").read_text()).text
+    assert "FrameRecorder" in Page((folder / "report.html").read_text()).text
     events = [
         event
         for path in (folder / "tb").iterdir()
@@ -141,11 +141,11 @@ def test_more_episodes_than_one_watches_are_counted_alone(tmp_path, monkeypatch,
 
 
 def test_behind_a_display_that_does_not_answer_mujoco_draws_without_one(monkeypatch):
-    if not any(succeeds(PROBE, MUJOCO_GL=name) for name in ("egl", "osmesa")):
+    if not any(exits_cleanly(PROBE, MUJOCO_GL=name) for name in ("egl", "osmesa")):
         pytest.skip("needs EGL or OSMesa")
     monkeypatch.setenv("DISPLAY", ":99")
     monkeypatch.setenv("MUJOCO_GL", "")
-    choose_opengl()
+    select_gl_backend()
     assert os.environ["MUJOCO_GL"] in ("egl", "osmesa")
 
 

@@ -17,7 +17,7 @@ from scipy import stats
 from baselines_ppo.experiment.outputs import final_return
 from baselines_ppo.plot import command as plot
 from baselines_ppo.plot import grouping
-from baselines_ppo.report.summary import headline
+from baselines_ppo.report.summary import headline_metrics
 from baselines_ppo.sweep.directory import SweepFolder
 from common.loggers.console import number
 
@@ -143,7 +143,7 @@ def test_holms_correction_by_hand():
 
 def test_bootstrapped_band_of_two_seeds_is_from_the_one_to_the_other():
     # both draws are the lower seed in a quarter of the resamples, the upper one in another: the outer 2.5 % are surely theirs
-    low, high = plot.band(np.array([[0.0, 5.0], [10.0, 5.0]]), np.random.default_rng(0))
+    low, high = plot.bootstrap_band(np.array([[0.0, 5.0], [10.0, 5.0]]), np.random.default_rng(0))
     assert low.tolist() == [0, 5] and high.tolist() == [10, 5]
 
 
@@ -228,12 +228,12 @@ def test_copies_of_one_run_are_told_and_seeds_are_not_copies(tmp_path, capsys):
     ):
         monitored(tmp_path / name, [1.0, 2.0], settings={"lam": 0.9} | more, seed=seed)
     runs = plot.load([tmp_path])[0]["Hopper-v4"]
-    (line,) = grouping.cautions({"mine": runs})
+    (line,) = grouping.caveats({"mine": runs})
     assert line.startswith(
         f"mine: 2 runs have the same seed, 0, and the same settings: {tmp_path}/a, {tmp_path}/b; they are one run that counts as several"
     )
     assert line in said(capsys, tmp_path / "a", tmp_path / "b").replace("mujoco: 2 runs", "mine: 2 runs")
-    assert grouping.cautions({"mine": runs[1:]}) == []
+    assert grouping.caveats({"mine": runs[1:]}) == []
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_runs_on_other_ranks_are_no_copies_and_those_of_other_code_may_be_none(o
     for name, more in (("one", one), ("other", other)):
         path = monitored(tmp_path / name, [1.0, 2.0], settings={"batch": "per-rank"}) / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | more))
-    lines = grouping.cautions({"mine": plot.load([tmp_path])[0]["Hopper-v4"]})
+    lines = grouping.caveats({"mine": plot.load([tmp_path])[0]["Hopper-v4"]})
     assert len(lines) == (words is not None) and all(words in line for line in lines)
 
 
@@ -309,7 +309,7 @@ def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and
     figures = sweeps.finish(SimpleNamespace(name=".", limits={"max_iters": 1}))
     for mean in (groups["classic"]["mean"], figures["mean_return"]):
         assert f"{mean:.6g}" == found
-    assert headline(run, {})[0][1] == number(figures["mean_return"])
+    assert headline_metrics(run, {})[0][1] == number(figures["mean_return"])
 
 
 def test_where_no_monitor_file_has_an_episode_the_number_on_the_terminal_is_that_of_the_log_or_of_what_is_kept(

@@ -320,4 +320,7 @@ def test_page_opens_in_a_browser(run, width, tmp_path):
 
 def test_ink_of_figures_is_that_of_the_page():
     css = report.Path(report.__file__).with_name("report.html.j2").read_text()
-    assert re.findall(r"--ink: (#\w+)", css) == [report_figures.INK["light"], report_figures.INK["dark"]]
+    assert re.findall(r"--ink: (#\w+)", css) == [
+        report_figures.THEME_COLORS["light"],
+        report_figures.THEME_COLORS["dark"],
+    ]

@@ -19,8 +19,8 @@ from baselines_ppo.cli import parser as cli
 from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.command import main
 from baselines_ppo.sweep.directory import SweepFolder, last_row
-from baselines_ppo.sweep.display import Board, Screen, mean_and_deviation
-from baselines_ppo.sweep.plan import Run, as_words, combinations, plan
+from baselines_ppo.sweep.display import SweepDisplay, SweepStatus, mean_and_deviation
+from baselines_ppo.sweep.plan import Run, combinations, plan, to_argv
 from baselines_ppo.sweep.processes import launcher
 
 # a run that trains nothing: it writes what a sweep reads, waits while `.hold` is there, and fails where `.fail-NAME` is
@@ -141,7 +141,7 @@ def test_run_py_reads_the_same_values_from_the_words():
         "env_kwargs": {"a": -1},
         "optim_stepsize": 3e-4,
     }
-    assert cli.parse(as_words(typed))[0] == typed
+    assert cli.parse(to_argv(typed))[0] == typed
 
 
 def test_runs_of_several_environments_are_told_how_many_cores_they_have():
@@ -304,9 +304,9 @@ def test_a_second_signal_kills_runs_that_do_not_end(fake, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / ".hold").touch()
-    deaf = tmp_path / "deaf.py"
-    deaf.write_text(FAKE.replace("lambda *_: sys.exit(143)", "signal.SIG_IGN"))
-    sweep = started([sys.executable, str(deaf)], *WORDS, "--sweep-dir", folder, "--jobs", "1")
+    ignore_sigint = tmp_path / "deaf.py"
+    ignore_sigint.write_text(FAKE.replace("lambda *_: sys.exit(143)", "signal.SIG_IGN"))
+    sweep = started([sys.executable, str(ignore_sigint)], *WORDS, "--sweep-dir", folder, "--jobs", "1")
     until((folder / "CartPole-v1-seed0/config.json").exists)
     sweep.send_signal(signal.SIGINT)
     assert any("stopping" in line for line in sweep.stdout)
@@ -366,7 +366,9 @@ def board(tmp_path, seeds=4):
     runs = plan({"env": ["CartPole-v1"], "seed": list(range(seeds)), "num_timesteps": [1000]}, 1, 1)
     folder = SweepFolder(tmp_path / "sweep")
     return (
-        Board(runs, ["env"], folder.standing, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}),
+        SweepStatus(
+            runs, ["env"], folder.standing, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}
+        ),
         runs,
         folder,
     )
@@ -418,7 +420,7 @@ def test_the_deviation_is_the_sample_deviation():
 
 def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
     runs = plan({"env": ["CartPole-v1"], "seed": [0, 1], "hid_size": [8, 16]}, 1, 1)
-    shown = Board(
+    shown = SweepStatus(
         runs,
         ["env", "hid_size"],
         SweepFolder(tmp_path).standing,
@@ -440,7 +442,7 @@ def test_on_a_terminal_there_is_one_table_and_failures_above_it(tmp_path, monkey
     monkeypatch.setitem(os.environ, "TERM", "xterm")
     shown, runs, _ = board(tmp_path, seeds=3)
     terminal = Terminal()
-    with Screen(shown, terminal) as screen:
+    with SweepDisplay(shown, terminal) as screen:
         screen.started(runs[1])
         screen.look([runs[1]])
         screen.failed(runs[1], "status 1: no")

@@ -24,8 +24,8 @@ class Ends(Communicator):
 @pytest.fixture
 def job(monkeypatch):
     for module in (watchdog, heartbeat):
-        monkeypatch.setattr(module, "TICK", 0.02)
-    monkeypatch.setattr(watchdog, "FAILING", 0.2)
+        monkeypatch.setattr(module, "POLL_INTERVAL", 0.02)
+    monkeypatch.setattr(watchdog, "CLEANUP_TIMEOUT", 0.2)
     made = Job(Ends(), stall_timeout=0.2)
     yield made
     made.end()
@@ -40,7 +40,7 @@ def test_a_failure_is_told_before_anything_is_closed_and_what_hangs_there_is_end
 
     job.opened.callback(close)
     job.heartbeat.phase("collect", 7)
-    assert job.give_up("it\nbroke", 130, trace="Traceback: here\n") == 130
+    assert job.fail("it\nbroke", 130, trace="Traceback: here\n") == 130
     assert at_close == ["Traceback: here\nrun.py: error: it broke\n"]
     assert job.comm.words.startswith(
         "failed in collect, and has not closed what it had open in 0 s, at "
@@ -60,11 +60,11 @@ def test_what_is_open_is_closed_last_first_though_the_logger_and_one_of_it_fail(
             closed.append("logger")
             fail()
 
-    job.log_to(Logger())
+    job.attach_logger(Logger())
     for name in ("first", "second"):
         job.opened.callback(closed.append, name)
     job.opened.callback(fail)
-    assert job.give_up("it broke", 1) == 1
+    assert job.fail("it broke", 1) == 1
     assert closed == ["logger", "second", "first"] and capfd.readouterr().err == "run.py: error: it broke\n"
     assert job.heartbeat.ended.is_set() and job.comm.words is None
 

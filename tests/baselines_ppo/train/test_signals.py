@@ -13,7 +13,7 @@ import jobs
 import pytest
 from terminals import Terminal, seen
 
-from baselines_ppo.play.video import elsewhere
+from baselines_ppo.play.video import run_in_subprocess
 from baselines_ppo.train.runner import STOPPING, install_signals, restore_signals
 from common.distributed.communicator import Communicator
 from common.storage.array_files import load_arrays
@@ -23,7 +23,7 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_the_first_asks_for_a_stop_a_later_one_ends_at_once_and_handlers_are_given_back(number, monkeypatch):
-    monkeypatch.setattr("baselines_ppo.train.runner.ONE_SIGNAL", 0.2)
+    monkeypatch.setattr("baselines_ppo.train.runner.SIGNAL_DEBOUNCE_SECONDS", 0.2)
     own = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests run under nohup
     asked, before = [], {one: signal.getsignal(one) for one in NUMBERS}
     running = {"handlers": install_signals(SimpleNamespace(request_stop=asked.append))}
@@ -182,7 +182,7 @@ def test_ctrl_c_ends_a_window_too(monkeypatch, capfd):
     children, before = {*multiprocessing.active_children()}, signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            elsewhere(interrupt_who_waits, "Any-v0")
+            run_in_subprocess(interrupt_who_waits, "Any-v0")
     finally:
         signal.signal(signal.SIGINT, before)
     assert not {*multiprocessing.active_children()} - children and capfd.readouterr().err == ""

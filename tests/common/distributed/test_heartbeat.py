@@ -11,7 +11,7 @@ import pytest
 from common.distributed import heartbeat as heartbeats
 from common.distributed import watchdog
 from common.distributed.heartbeat import Heartbeat, read_heartbeats
-from common.distributed.watchdog import Watch
+from common.distributed.watchdog import Watchdog
 from common.hints import NOT_BEGUN, STALLED
 
 
@@ -19,7 +19,7 @@ class Ranks:
     """A communicator of which only what a heartbeat sees is there; `said` is why the job was ended."""
 
     def __init__(self, size=1, waiting=False):
-        self.rank, self.size, self.waiting, self.collectives = 0, size, waiting, 0
+        self.rank, self.size, self.waiting, self.collective_count = 0, size, waiting, 0
         self.said, self.ended = None, threading.Event()
 
     def abort(self, reason, status, at_once):
@@ -29,7 +29,7 @@ class Ranks:
 
 def looks_until_it_ends(beat, most=1000):
     """How many looks at a rank on which nothing moves it takes until the watch ends the job; None if it never does."""
-    one = Watch(beat)
+    one = Watchdog(beat)
     return next((count for count in range(most) if one.look() or beat.comm.said), None)
 
 
@@ -38,11 +38,11 @@ def looks_until_it_ends(beat, most=1000):
     [
         (10, "collect", 10),
         (0, "collect", None),
-        (10, "start", watchdog.STARTING),
-        (10, "compile", watchdog.COMPILING),
+        (10, "start", watchdog.STARTUP_TIMEOUT),
+        (10, "compile", watchdog.COMPILE_TIMEOUT),
         (500, "start", 500),
-        (500, "failed in collect", watchdog.FAILING),
-        (0, "failed in update", watchdog.FAILING),
+        (500, "failed in collect", watchdog.CLEANUP_TIMEOUT),
+        (0, "failed in update", watchdog.CLEANUP_TIMEOUT),
     ],
 )
 def test_how_long_nothing_may_move_depends_on_what_a_rank_does(timeout, phase, looks):
@@ -56,7 +56,7 @@ def test_how_long_nothing_may_move_depends_on_what_a_rank_does(timeout, phase, l
 @pytest.mark.parametrize("waiting", [False, True])
 def test_a_rank_has_the_time_of_a_start_for_itself_and_for_others_whose_records_it_cannot_see_yet(waiting):
     beat = Heartbeat(Ranks(2, waiting), timeout=3)
-    assert looks_until_it_ends(beat) == watchdog.STARTING + (watchdog.GRACE if waiting else 0)
+    assert looks_until_it_ends(beat) == watchdog.STARTUP_TIMEOUT + (watchdog.GRACE if waiting else 0)
     assert beat.comm.said.endswith(f"; {NOT_BEGUN}") and "checkpoint" not in beat.comm.said
     beat = Heartbeat(Ranks(2, waiting), timeout=3)
     beat.phase("update", 1)
@@ -66,7 +66,7 @@ def test_a_rank_has_the_time_of_a_start_for_itself_and_for_others_whose_records_
 
 
 def test_a_rank_that_waits_names_those_that_work_and_stand_still_and_soon_those_that_have_failed():
-    for phase, patience in (("collect", 20), ("failed in collect", watchdog.FAILING)):
+    for phase, patience in (("collect", 20), ("failed in collect", watchdog.CLEANUP_TIMEOUT)):
         beat = Heartbeat(Ranks(3, waiting=True), timeout=20)
         beat.phase("update")
         beat.everyone = {
@@ -82,7 +82,7 @@ def test_a_rank_that_waits_names_those_that_work_and_stand_still_and_soon_those_
 def test_a_file_system_that_hangs_does_not_hold_up_the_watch(tmp_path, monkeypatch):
     mended = threading.Event()
     for module in (watchdog, heartbeats):
-        monkeypatch.setattr(module, "TICK", 0.02)
+        monkeypatch.setattr(module, "POLL_INTERVAL", 0.02)
     beat = Heartbeat(Ranks(), tmp_path, timeout=0.1)
     beat.phase("checkpoint")
     monkeypatch.setattr(os, "pwrite", lambda *args: mended.wait())
@@ -95,7 +95,7 @@ def test_a_file_system_that_hangs_does_not_hold_up_the_watch(tmp_path, monkeypat
 
 
 def test_a_watch_that_cannot_go_on_says_so(monkeypatch, capfd):
-    monkeypatch.setattr(watchdog, "TICK", 0.01)
+    monkeypatch.setattr(watchdog, "POLL_INTERVAL", 0.01)
     beat = Heartbeat(Ranks(), timeout=5)
     monkeypatch.setattr(beat, "record", lambda: {})
     beat.start().watch.thread.join(10)

@@ -6,7 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from common.envs.atari_wrappers import ClipReward, EpisodicLife, FireAgain, FireReset, make_atari
+from common.envs.atari_wrappers import ClipReward, EpisodicLife, FireOnLifeLoss, FireReset, make_atari
 from common.envs.factory import make_env, make_vector_env
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
@@ -99,7 +99,7 @@ def test_fire_is_pressed_after_every_reset_and_its_frame_seen():
 
 def test_fire_is_pressed_after_a_lost_life_where_the_game_goes_on_and_the_last_life_ends_it():
     game = ScriptedGame()
-    env = FireReset(FireAgain(Monitor(game)))
+    env = FireReset(FireOnLifeLoss(Monitor(game)))
     env.reset()
     rewards = [env.step(NOOP)[1] for _ in range(8)]
     assert game.played == ["reset", FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP]

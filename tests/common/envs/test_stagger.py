@@ -9,7 +9,7 @@ from scripted import ScriptedPolicy
 
 from common.envs.factory import make_vector_env
 from common.envs.monitor import Monitor
-from common.envs.stagger import EarlyEnd
+from common.envs.stagger import StaggeredFirstEpisode
 from common.rollouts.collector import Collector
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -44,7 +44,7 @@ def ends(env, steps):
 
 
 def test_only_the_episode_that_a_seeded_reset_begins_ends_early():
-    env = EarlyEnd(gym.wrappers.TimeLimit(Endless(), 10), 4)
+    env = StaggeredFirstEpisode(gym.wrappers.TimeLimit(Endless(), 10), 4)
     env.reset(seed=0)
     assert ends(env, 25) == [(4, False, True), (14, False, True), (24, False, True)]
     env.reset(seed=1)
@@ -55,7 +55,7 @@ def test_only_the_episode_that_a_seeded_reset_begins_ends_early():
 
 @pytest.mark.parametrize("life, first", [(3, (3, True, False)), (4, (4, True, True)), (5, (4, False, True))])
 def test_an_episode_that_dies_by_then_is_left_as_it_is(life, first):
-    env = EarlyEnd(Endless(life), 4)
+    env = StaggeredFirstEpisode(Endless(life), 4)
     env.reset(seed=0)
     found = ends(env, 20)
     assert found[0] == first and found[1:] == [(first[0] + life * i, True, False) for i in range(1, len(found))]
@@ -63,7 +63,7 @@ def test_an_episode_that_dies_by_then_is_left_as_it_is(life, first):
 
 def test_what_is_cut_off_bootstraps_and_is_no_episode():
     monitored = Monitor(gym.wrappers.TimeLimit(Endless(), 10))
-    collector = Collector(InProcessVectorEnv([EarlyEnd(monitored, 4)]), ScriptedPolicy(Endless()), 15)
+    collector = Collector(InProcessVectorEnv([StaggeredFirstEpisode(monitored, 4)]), ScriptedPolicy(Endless()), 15)
     collector.reset([0])
     seg = collector.collect(np.random.default_rng(0))
     assert np.flatnonzero(seg["truncated"]).tolist() == [3, 13] and not seg["terminated"].any()
@@ -93,4 +93,4 @@ def test_without_a_time_limit_nothing_ends_early():
         env = make_vector_env("Endless-v0", 2, stagger=1)
     finally:
         del gym.registry["Endless-v0"]
-    assert not any(isinstance(one, EarlyEnd) for one in env.envs)
+    assert not any(isinstance(one, StaggeredFirstEpisode) for one in env.envs)

@@ -7,8 +7,8 @@ import os
 import pytest
 from terminals import opened, read, seen
 
-from common.loggers.console import PlainLines, clock, number
-from common.loggers.live_display import BARS, WIDTH, Curve, LiveView, screen, sparkline
+from common.loggers.console import ProgressLines, clock, number
+from common.loggers.live_display import BARS, WIDTH, Curve, LiveDisplay, screen, sparkline
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ class Terminal(io.StringIO):
 def shown(progress, interval, rows=None):
     stream, done = io.StringIO(), iter(progress)
     output = screen(lambda: next(done), interval=interval, stream=stream)
-    assert isinstance(output, PlainLines)
+    assert isinstance(output, ProgressLines)
     for _ in progress:
         output.write(ROW, 4096)
     output.close()
@@ -68,7 +68,7 @@ def test_plain_lines_are_an_interval_apart_and_the_last_is_always_shown():
 def test_a_terminal_gets_one_view_with_every_figure_and_the_curve():
     terminal = Terminal()
     output = screen(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
-    assert isinstance(output, LiveView)
+    assert isinstance(output, LiveDisplay)
     for mean in (math.nan, 100.0, 300.0):
         output.write(ROW | {"EpRewMean": mean}, 500_000)
     output.close()
@@ -93,7 +93,7 @@ def test_a_terminal_that_is_closed_does_not_end_the_run(capfd):
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
         output = screen(lambda: 0.5, stream=terminal)
-        assert isinstance(output, LiveView)
+        assert isinstance(output, LiveDisplay)
         os.close(ours)
         output.write(ROW, 4096)
         output.live.refresh()
@@ -162,12 +162,12 @@ def test_a_terminal_that_cannot_show_the_view_gets_plain_lines(term, encoding, m
     monkeypatch.setenv("TERM", term)
     ours, theirs = opened()
     with os.fdopen(theirs, "w", encoding=encoding) as terminal:
-        assert isinstance(screen(lambda: 0.5, stream=terminal), PlainLines)
+        assert isinstance(screen(lambda: 0.5, stream=terminal), ProgressLines)
     os.close(ours)
 
 
 def test_a_word_from_a_signal_handler_is_seen_within_a_view_and_on_standard_error_without_one(capfd):
-    PlainLines(lambda: 0.5, 1.0, io.StringIO()).say("stopping")
+    ProgressLines(lambda: 0.5, 1.0, io.StringIO()).say("stopping")
     assert capfd.readouterr() == ("", "stopping\n")
     terminal = Terminal()
     output = screen(lambda: 0.5, stream=terminal)

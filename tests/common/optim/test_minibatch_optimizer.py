@@ -6,7 +6,7 @@ import tensorflow as tf
 from tolerance import gamma, ulps
 
 from common.mpi_adam import MpiAdam
-from common.optim.minibatch_optimizer import MinibatchDescent
+from common.optim.minibatch_optimizer import MinibatchOptimizer
 
 ROWS, BATCH = 12, 5
 
@@ -28,7 +28,7 @@ def swept(parts, xla):
     indices = np.stack([rng.permutation(ROWS)[:BATCH] for _ in range(2)]).astype(np.int32)
     weights = np.array([[0.2] * 5, [0.25] * 4 + [0.0]], np.float32)  # the last row of the second is padding
     w = tf.Variable([0.5, -1.0, 2.0])
-    descent = MinibatchDescent(squared_error(w), ("loss", "weight"), MpiAdam([w]), xla=xla, parts=parts)
+    descent = MinibatchOptimizer(squared_error(w), ("loss", "weight"), MpiAdam([w]), xla=xla, parts=parts)
     return w, descent.sweep(batch, indices, weights, 1e-2, [], 3), (batch, indices, weights)
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.optim.minibatches import minibatches_per_epoch, plan_minibatches
+from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
 
 
 def plan(valid, batch_size, epochs=3, seed=0, **kwargs):
-    return plan_minibatches(np.random.default_rng(seed), valid, batch_size, epochs, **kwargs)
+    return shuffle_into_minibatches(np.random.default_rng(seed), valid, batch_size, epochs, **kwargs)
 
 
 def some_valid(rows=103, invalid=(0, 7, 50, 102)):

@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from baselines_ppo import CnnPolicy, MlpPolicy, UserError, learn, load_policy, trpo_mpi, vpg
-from baselines_ppo.train.resume import check_fits
+from baselines_ppo.train.resume import check_compatible
 from common.policies.base import Policy, read_policy
 from common.policies.files import check_describable, check_spaces
 
@@ -87,7 +87,7 @@ def test_files_of_before_dtypes_were_written_are_taken_for_the_same_environment(
     pi.description = lambda: described
     pi.save(tmp_path / "old")
     check_spaces("old", load_policy(tmp_path / "old"), pi.ob_space, ac_space, "the environment")
-    check_fits(
+    check_compatible(
         (
             {f"pi/{name}": x for name, x in pi.state().items()},
             {"logs": [{}], "policy": json.loads(json.dumps(described))},
@@ -323,7 +323,7 @@ def test_a_policy_for_other_spaces_is_refused(trained):
 
 # ---- copies
 
-COPIES = {"deepcopy": copy.deepcopy, "copy": copy.copy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
+LOAD_MEMORY_FACTOR = {"deepcopy": copy.deepcopy, "copy": copy.copy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
 
 
 @pytest.fixture(scope="module")
@@ -334,10 +334,10 @@ def has_acted():
     return pi
 
 
-@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("how", LOAD_MEMORY_FACTOR)
 def test_a_copy_of_a_policy_is_independent(how, has_acted):
     pi, ob = has_acted, np.float32([0.1, -0.2])
-    found, before = COPIES[how](pi), pi.state()
+    found, before = LOAD_MEMORY_FACTOR[how](pi), pi.state()
     assert_same_state(found, pi)
     np.testing.assert_array_equal(found.pd(ob).flatparam(), pi.pd(ob).flatparam())
     found.initialise(np.random.default_rng(7))
@@ -347,17 +347,17 @@ def test_a_copy_of_a_policy_is_independent(how, has_acted):
         np.testing.assert_array_equal(pi.state()[name], x)
 
 
-@pytest.mark.parametrize("how", COPIES)
+@pytest.mark.parametrize("how", LOAD_MEMORY_FACTOR)
 def test_what_a_policy_is_made_of_is_copied_too(how):
     image = gym.spaces.Box(0, 255, (20, 20, 1), np.uint8)
     cnn, own = CnnPolicy("pi", image, TWO, kind="small"), Linear("pi", BOX, TWO, extra=[1])
     for pi, ob in ((cnn, image.sample()), (own, BOX.sample())):
         value = pi.act(False, ob)[1]
         assert (
-            COPIES[how](pi).act(False, ob)[1] == value
-            and COPIES[how](pi.get_variables()).policy.act(False, ob)[1] == value
+            LOAD_MEMORY_FACTOR[how](pi).act(False, ob)[1] == value
+            and LOAD_MEMORY_FACTOR[how](pi.get_variables()).policy.act(False, ob)[1] == value
         )
     for space in (BOX, TWO, gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiBinary(3)):
         pd = small("pi", BOX, space).pd(BOX.sample())
-        np.testing.assert_array_equal(COPIES[how](pd).entropy(), pd.entropy())
-        assert COPIES[how](pd.pdtype).param_shape() == pd.pdtype.param_shape()
+        np.testing.assert_array_equal(LOAD_MEMORY_FACTOR[how](pd).entropy(), pd.entropy())
+        assert LOAD_MEMORY_FACTOR[how](pd.pdtype).param_shape() == pd.pdtype.param_shape()

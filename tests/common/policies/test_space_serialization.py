@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.policies.space_serialization import MAX_DEPTH, difference, from_json, same_layout, to_json
+from common.policies.space_serialization import MAX_DEPTH, difference, from_json, spaces_compatible, to_json
 
 BOX = gym.spaces.Box(-1, 1, (2,))
 SPACES = [
@@ -171,7 +171,7 @@ def test_a_space_that_derives_from_gymnasiums_is_described_as_that():
     assert through_a_file(gym.spaces.Tuple([Angle(-1, 1, (2,)), Named(3)])) == gym.spaces.Tuple(
         [BOX, gym.spaces.Discrete(3)]
     )
-    assert same_layout(Angle(-1, 1, (2,)), BOX) and difference(Named(3), gym.spaces.Discrete(3)) is None
+    assert spaces_compatible(Angle(-1, 1, (2,)), BOX) and difference(Named(3), gym.spaces.Discrete(3)) is None
 
 
 def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_as_ever():

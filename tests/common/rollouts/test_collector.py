@@ -24,11 +24,11 @@ from scripted import (
 )
 from tolerance import ulps
 
-from common.errors import EnvironmentFault, UserError
+from common.errors import EnvError, UserError
 from common.policies.observation_encoder import ObservationEncoder
 from common.rollouts.advantages import add_vtarg_and_adv
 from common.rollouts.collector import Collector, add_values, traj_segment_generator
-from common.vec_env.adapter import Stepper
+from common.vec_env.adapter import VectorEnvAdapter
 
 KINDS = ["env", "in_process", "monitored", *MODES]
 ATOL = ulps(
@@ -274,7 +274,7 @@ def test_what_is_not_finite_is_refused_naming_the_environment(kind, what, number
     env, envs = passed_as(kind, env_class=broken)
     step = 7 if kind is AutoresetMode.NEXT_STEP else 5  # two rows are resets
     with pytest.raises(
-        EnvironmentFault,
+        EnvError,
         match=f"environment 1 returned an? {what} that is not finite: .* at step {step} of the segment",
     ) as error:
         Collector(env, ScriptedPolicy(broken), 9 * len(envs)).collect(np.random.default_rng(0))
@@ -291,7 +291,7 @@ class BrokenAtTheLimit(ScriptedEnv):
 def test_a_final_observation_that_is_not_finite_is_refused(kind):
     """It would reach the targets through V(final ob)."""
     env, envs = passed_as(kind, env_class=BrokenAtTheLimit)
-    with pytest.raises(EnvironmentFault, match="returned an observation that is not finite"):
+    with pytest.raises(EnvError, match="returned an observation that is not finite"):
         Collector(env, ScriptedPolicy(ScriptedEnv), 8 * len(envs)).collect(np.random.default_rng(0))
 
 
@@ -313,7 +313,7 @@ def test_a_vector_env_that_does_not_say_how_it_resets_is_refused(mode):
     env, _ = passed_as("in_process")
     env.metadata = {} if mode is None else {"autoreset_mode": mode}
     with pytest.raises(UserError, match="autoreset_mode") as error:
-        Stepper(env, ObservationEncoder(ScriptedEnv.observation_space))
+        VectorEnvAdapter(env, ObservationEncoder(ScriptedEnv.observation_space))
     assert "\n" not in str(error.value)
 
 
@@ -322,7 +322,7 @@ def test_an_environment_of_old_gym_is_refused():
         observation_space, action_space = ScriptedEnv.observation_space, ScriptedEnv.action_space
 
     with pytest.raises(UserError, match="OldEnv, not a gymnasium.Env"):
-        Stepper(OldEnv(), ObservationEncoder(ScriptedEnv.observation_space))
+        VectorEnvAdapter(OldEnv(), ObservationEncoder(ScriptedEnv.observation_space))
 
 
 def test_in_process_vector_env_steps_as_gymnasiums_same_step():

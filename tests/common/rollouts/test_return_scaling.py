@@ -5,7 +5,7 @@ import pytest
 from tolerance import gamma
 
 from common.distributed.communicator import Communicator
-from common.rollouts.return_scaling import ReturnScaler
+from common.rollouts.return_scaling import RewardNormalizer
 
 GAMMA = 0.9
 RTOL = 4 * gamma(
@@ -41,7 +41,7 @@ class PlainLoop:
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])
 @pytest.mark.parametrize("clip", [10.0, 0.5])
 def test_rewards_are_those_of_a_loop_over_steps_and_segments(scale, clip):
-    rng, scaler, plain = np.random.default_rng(0), ReturnScaler(3, GAMMA, Communicator(None), clip), PlainLoop(3)
+    rng, scaler, plain = np.random.default_rng(0), RewardNormalizer(3, GAMMA, Communicator(None), clip), PlainLoop(3)
     for steps in (1, 13, 64):
         seg = segment(steps, 3, rng, scale)
         seg["new"][0] |= steps == 1
@@ -51,7 +51,7 @@ def test_rewards_are_those_of_a_loop_over_steps_and_segments(scale, clip):
 
 
 def test_rows_that_do_not_count_leave_no_trace():
-    rng, scaler, plain = np.random.default_rng(1), ReturnScaler(2, GAMMA, Communicator(None)), PlainLoop(2)
+    rng, scaler, plain = np.random.default_rng(1), RewardNormalizer(2, GAMMA, Communicator(None)), PlainLoop(2)
     seg = segment(20, 2, rng, invalid=[(3, 0), (10, 1), (19, 0)])
     expected = plain.scale(seg, 10.0)
     scaler(seg)
@@ -65,7 +65,7 @@ def test_scaled_rewards_do_not_depend_on_their_unit():
     seg = segment(5000, 2, rng)
     small, large = ({**seg, "rew": factor * seg["rew"]} for factor in (1.0, 1000.0))
     for scaled in (small, large):
-        ReturnScaler(2, GAMMA, Communicator(None), clip=np.inf)(scaled)
+        RewardNormalizer(2, GAMMA, Communicator(None), clip=np.inf)(scaled)
     np.testing.assert_allclose(
         small["rew"], large["rew"], rtol=4 * gamma(10_000 + 100, np.float64)
     )  # a variance of 10,000 float64 returns each
@@ -75,20 +75,20 @@ def test_rewards_are_divided_and_never_shifted():
     rng = np.random.default_rng(3)
     seg = segment(50, 2, rng)
     before = seg["rew"].copy()
-    ReturnScaler(2, GAMMA, Communicator(None), clip=np.inf)(seg)
+    RewardNormalizer(2, GAMMA, Communicator(None), clip=np.inf)(seg)
     ratio = seg["rew"] / before
     np.testing.assert_allclose(ratio, ratio[0, 0], rtol=gamma(4, np.float64))  # two divisions each
 
 
 def test_no_reward_at_all_stays_zero():
     seg = {"rew": np.zeros((10, 1)), "new": np.zeros((10, 1), bool), "valid": np.ones((10, 1), bool)}
-    ReturnScaler(1, GAMMA, Communicator(None))(seg)
+    RewardNormalizer(1, GAMMA, Communicator(None))(seg)
     np.testing.assert_array_equal(seg["rew"], np.zeros((10, 1)))
 
 
 def test_state_and_restore_continue_to_the_bit_after_a_checkpoints_cut():
     rng = np.random.default_rng(4)
-    first, second = ReturnScaler(2, GAMMA, Communicator(None)), ReturnScaler(2, GAMMA, Communicator(None))
+    first, second = RewardNormalizer(2, GAMMA, Communicator(None)), RewardNormalizer(2, GAMMA, Communicator(None))
     first(segment(30, 2, rng))
     second.restore(first.state())
     one = segment(30, 2, rng)

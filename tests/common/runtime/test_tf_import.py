@@ -7,7 +7,7 @@ import sys
 import jobs
 import pytest
 
-from common.runtime.tf_import import quiet_stderr
+from common.runtime.tf_import import stderr_on_error_only
 
 CODE = """
 import sys
@@ -27,9 +27,9 @@ def test_keras_loads_when_it_is_first_used_and_not_before():
 def test_chatter_is_held_back_and_told_after_a_failure_with_no_disk_to_put_it_on(capfd, monkeypatch, tmp_path):
     with monkeypatch.context() as patched:
         patched.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
-        with quiet_stderr():
+        with stderr_on_error_only():
             os.write(2, b"chatter\n")
-        with pytest.raises(KeyError), quiet_stderr():
+        with pytest.raises(KeyError), stderr_on_error_only():
             os.write(2, b"the reason\n")
             raise KeyError
     assert capfd.readouterr().err == "the reason\n"

@@ -8,11 +8,11 @@ import jobs
 import pytest
 
 from common.runtime import thread_pool
-from common.runtime.thread_pool import Threads
+from common.runtime.thread_pool import NamedThreadPool
 
 
 def test_results_come_in_the_order_of_the_functions_time_after_time():
-    pool, come = Threads(["one", "two"]), threading.Event()
+    pool, come = NamedThreadPool(["one", "two"]), threading.Event()
     for _ in range(3):
         come.clear()
         assert pool.results(
@@ -22,8 +22,8 @@ def test_results_come_in_the_order_of_the_functions_time_after_time():
 
 
 def test_what_one_raises_is_not_held_up_by_another_that_hangs_and_where_that_stands_is_told(monkeypatch):
-    monkeypatch.setattr(thread_pool, "LEFT_ALONE", 0.1)
-    pool, never = Threads(["environments 0 to 1", "environments 2 to 3"]), threading.Event()
+    monkeypatch.setattr(thread_pool, "PEER_JOIN_TIMEOUT", 0.1)
+    pool, never = NamedThreadPool(["environments 0 to 1", "environments 2 to 3"]), threading.Event()
     with pytest.raises(SystemExit, match="gone"):
         pool.results(pool.start([never.wait, lambda: sys.exit("gone")]))
     assert pool.where().startswith("at ") and pool.where().endswith(" in wait() (environments 0 to 1)")
@@ -31,7 +31,7 @@ def test_what_one_raises_is_not_held_up_by_another_that_hangs_and_where_that_sta
 
 
 def test_threads_end_with_what_holds_them():
-    pool = Threads(["one", "two"])
+    pool = NamedThreadPool(["one", "two"])
     own = pool.threads
     del pool
     for thread in own:

@@ -12,13 +12,13 @@ import pytest
 from safetensors.numpy import save, save_file
 
 from baselines_ppo.experiment.callbacks import Best
-from baselines_ppo.experiment.directory import claim_folder
+from baselines_ppo.experiment.directory import acquire_run_directory
 from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.policies.files import FORMAT as POLICY
 from common.runs.run_directory import FORMAT as CHECKPOINT
-from common.runs.run_directory import RunFolder
-from common.storage.array_files import check_arrays, load_arrays, save_arrays, write_atomically
+from common.runs.run_directory import RunDirectory
+from common.storage.array_files import atomic_write, check_arrays, load_arrays, save_arrays
 
 FORMAT = "test.arrays"
 ARRAYS = {
@@ -160,12 +160,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
     """The disk is full after 100 bytes: a limit on this process's file sizes does the same."""
     path = tmp_path / "file"
-    write_atomically(path, b"old")
+    atomic_write(path, b"old")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(OSError):
-            write_atomically(path, b"new" * 1000)
+            atomic_write(path, b"new" * 1000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == b"old"
@@ -175,13 +175,13 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_beside(tmp_path):
 def test_a_rename_that_fails_leaves_nothing_beside(tmp_path):
     (tmp_path / "file").mkdir()
     with pytest.raises(OSError):
-        write_atomically(tmp_path / "file", b"new")
+        atomic_write(tmp_path / "file", b"new")
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_new_file_replaces_the_old_one_whole(tmp_path):
     for data in (b"a long first version", b"short"):
-        write_atomically(tmp_path / "file", data)
+        atomic_write(tmp_path / "file", data)
         assert (tmp_path / "file").read_bytes() == data
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -217,12 +217,12 @@ def test_another_model_is_refused_with_what_differs(arrays, says):
 
 
 def test_a_run_that_goes_on_forgets_what_came_after_and_its_older_final_policy(tmp_path):
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     for iteration, forced in ((25, False), (30, True), (50, False)):
         folder.save_checkpoint(iteration, {"x": np.zeros(1)}, {}, forced)
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy/policy.safetensors").touch()
-    folder.forget_after(tmp_path / "checkpoints/ckpt-00000025.safetensors")
+    folder.discard_after(tmp_path / "checkpoints/ckpt-00000025.safetensors")
     assert [path.name for path in folder.checkpoints()] == ["ckpt-00000025.safetensors"]
     assert not (tmp_path / "policy/policy.safetensors").exists()
 
@@ -233,7 +233,7 @@ COUNTERS = {"timesteps_so_far": 1, "episodes_so_far": 0, "iters_so_far": 1, "ela
 @pytest.fixture
 def folder(tmp_path):
     """A run with two checkpoints."""
-    run = RunFolder(tmp_path)
+    run = RunDirectory(tmp_path)
     for iteration in (25, 50):
         run.save_checkpoint(
             iteration,
@@ -247,7 +247,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_under_another_name(folder)
     newest, older = folder.checkpoints()
     newest.write_bytes(newest.read_bytes()[:-1])
     assert folder.latest_checkpoint()[2] == older
-    folder.forget_after(older)
+    folder.discard_after(older)
     assert folder.checkpoints() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [
         f"{newest.name}.damaged"
     ]
@@ -297,7 +297,7 @@ def best(tmp_path):
 
 def test_nor_is_a_best_policy_whose_place_a_worse_one_would_take(unreadable, best):
     unreadable()
-    for asks in (Best, lambda folder, _: claim_folder(folder, Communicator(None), False, 3)):
+    for asks in (Best, lambda folder, _: acquire_run_directory(folder, Communicator(None), False, 3)):
         with pytest.raises(
             UserError,
             match="cannot read .*/best/policy.safetensors: .*; mend that, or move the file away to go on without it$",

@@ -12,10 +12,10 @@ from small_policies import uncompiled
 
 from baselines_ppo.play.command import evaluate
 from baselines_ppo.play.video import Recorder
-from common.errors import EnvironmentFault
+from common.errors import EnvError
 from common.rollouts.collector import Collector, traj_segment_generator
 from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.subproc import WorkerVectorEnv
+from common.vec_env.subproc import SubprocVectorEnv
 
 
 @pytest.mark.parametrize("layers", [0, 1])
@@ -91,7 +91,7 @@ def test_actions_are_of_the_type_that_their_space_samples(space, kind):
 
 def test_actions_are_of_that_type_in_workers():
     space = gym.spaces.Discrete(4, dtype=np.int32)
-    env = WorkerVectorEnv(functools.partial(Telling, space), 2, 1)
+    env = SubprocVectorEnv(functools.partial(Telling, space), 2, 1)
     seg = Collector(env, uncompiled("pi", Strict.observation_space, space), 8).collect(np.random.default_rng(0))
     env.close()
     assert (seg["rew"] == 1).all()
@@ -173,7 +173,7 @@ class Fleet(gym.vector.VectorEnv):
     ],
 )
 def test_a_vector_envs_observations_are_held_to_the_rule_of_single_ones(x, says):
-    with pytest.raises(EnvironmentFault, match=f"^Fleet returned an observation {says}"):
+    with pytest.raises(EnvError, match=f"^Fleet returned an observation {says}"):
         Collector(Fleet(x), ScriptedPolicy(OneOfFleet), 8).collect(np.random.default_rng(0))
 
 

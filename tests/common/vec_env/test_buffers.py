@@ -12,7 +12,7 @@ from small_policies import uncompiled
 from baselines_ppo.play.command import evaluate
 from baselines_ppo.play.video import Recorder
 from common.envs.factory import make_env
-from common.envs.rendering import Film
+from common.envs.rendering import FrameRecorder
 from common.rollouts.collector import Collector
 from common.running_mean_std import RunningMeanStd
 from common.vec_env import worker as worker_process
@@ -153,7 +153,7 @@ def test_a_vector_environment_may_return_the_same_arrays_at_every_step(mode):
 def test_every_frame_of_a_film_is_of_its_step():
     env, film = OneArray(), None
     env.reset()
-    film = Film(env)
+    film = FrameRecorder(env)
     for t in range(3):
         film.look(t)
         env.step(np.zeros(2))

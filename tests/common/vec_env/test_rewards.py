@@ -13,7 +13,7 @@ from scripted import ScriptedPolicy
 from baselines_ppo.play.command import evaluate
 from common.envs.factory import make_env
 from common.envs.monitor import Monitor
-from common.errors import EnvironmentFault
+from common.errors import EnvError
 from common.rollouts.collector import Collector
 
 MANY = 3000
@@ -108,5 +108,5 @@ def test_a_reward_scale_does_not_round_or_overflow_in_the_rewards_own_dtype():
 def test_what_is_no_number_is_refused(reward):
     env = Monitor(Pays(reward))
     env.reset()
-    with pytest.raises(EnvironmentFault, match="returned the reward .*, which is no number"):
+    with pytest.raises(EnvError, match="returned the reward .*, which is no number"):
         env.step(0)

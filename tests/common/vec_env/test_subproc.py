@@ -19,10 +19,10 @@ import pytest
 
 from baselines_ppo.__main__ import main
 from common.envs.factory import make_vector_env
-from common.errors import EnvironmentFault, UserError
-from common.runtime.thread_pool import Threads
+from common.errors import EnvError, UserError
+from common.runtime.thread_pool import NamedThreadPool
 from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.subproc import WorkerFailed, WorkerVectorEnv
+from common.vec_env.subproc import SubprocVectorEnv, WorkerDiedError
 
 
 class Counting(gym.Env):
@@ -114,7 +114,7 @@ def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
 def test_observations_that_are_no_box_and_ends_by_limits_come_through():
     actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 1)).astype(np.float32)
     found = []
-    for env in (InProcessVectorEnv([Counting(k) for k in range(3)]), WorkerVectorEnv(Counting, 3, 2)):
+    for env in (InProcessVectorEnv([Counting(k) for k in range(3)]), SubprocVectorEnv(Counting, 3, 2)):
         first, _ = env.reset(seed=[0, 1, 2])
         obs, rew, ended, episodes = rollout(env, 12, actions)
         env.close()
@@ -159,7 +159,7 @@ def test_a_run_with_workers_is_the_run_without(tmp_path):
 
 def test_what_cannot_be_made_there_is_told_here():
     with pytest.raises(UserError, match="environment 1 cannot be made"):
-        WorkerVectorEnv(functools.partial(Faulty, "make"), 2, 2)
+        SubprocVectorEnv(functools.partial(Faulty, "make"), 2, 2)
 
 
 SCRIPT = """
@@ -207,7 +207,7 @@ def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one
             UserError,
             match="^make is .* which cannot be sent to another process .*; give a function of a module, or a functools.partial",
         ):
-            WorkerVectorEnv(make, 2, 2)
+            SubprocVectorEnv(make, 2, 2)
     main = types.ModuleType("__main__")  # of an interactive session, or `python -c`
     main.make = types.FunctionType(
         (lambda k: Counting(k)).__code__, {"Counting": Counting, "__name__": "__main__"}, "make"
@@ -218,10 +218,10 @@ def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one
         UserError,
         match="^make is from an interactive session or standard input, which another process cannot import; put it into a file$",
     ):
-        WorkerVectorEnv(main.make, 2, 2)
+        SubprocVectorEnv(main.make, 2, 2)
     main.__file__ = "/nowhere/<stdin>"
     with pytest.raises(UserError, match="^this program is from an interactive session or standard input"):
-        WorkerVectorEnv(Counting, 2, 2)
+        SubprocVectorEnv(Counting, 2, 2)
     assert not {*multiprocessing.active_children()} - before
 
 
@@ -236,17 +236,17 @@ def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
 
     monkeypatch.setattr(process, "start", start_one)
     with pytest.raises(BlockingIOError, match="no more processes"):
-        WorkerVectorEnv(Counting, 4, 2)
+        SubprocVectorEnv(Counting, 4, 2)
     gc.collect()
     assert started and not {*multiprocessing.active_children()} - before
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
-    env = WorkerVectorEnv(functools.partial(Faulty, fault), 4, 2)
+    env = SubprocVectorEnv(functools.partial(Faulty, fault), 4, 2)
     env.reset(seed=[0, 1, 2, 3])
     with pytest.raises(
-        EnvironmentFault, match=f"^environment 1 raised {FAULTS[fault].__name__} in step: the simulator broke; "
+        EnvError, match=f"^environment 1 raised {FAULTS[fault].__name__} in step: the simulator broke; "
     ) as caught:
         rollout(env, 1, np.zeros((1, 4, 1)))
     assert "in step\n    raise FAULTS[self.fault]" in str(caught.value.__cause__)
@@ -254,11 +254,12 @@ def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
 
 
 def test_a_process_that_dies_is_named():
-    env = WorkerVectorEnv(Counting, 4, 2)
+    env = SubprocVectorEnv(Counting, 4, 2)
     env.reset()
     os.kill(env.workers[1].process.pid, signal.SIGKILL)
     with pytest.raises(
-        WorkerFailed, match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory"
+        WorkerDiedError,
+        match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory",
     ):
         rollout(env, 1, np.zeros((1, 4, 1)))
     env.close()
@@ -275,7 +276,7 @@ def test_a_process_that_dies_is_named():
 def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal_is_named(fault, said, capfd):
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 1, workers=1, env_kwargs={"fault": fault, "at": 1})
     env.reset(seed=[0])
-    with pytest.raises(EnvironmentFault, match=said):
+    with pytest.raises(EnvError, match=said):
         rollout(env, 1, [[0]])
     env.close()
     assert bool(
@@ -291,7 +292,7 @@ def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_clo
     before = {*multiprocessing.active_children()}
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 3, workers=3, env_kwargs=HANGS)
     env.reset(seed=[0, 1, 2])
-    pool = Threads(["stepping"])
+    pool = NamedThreadPool(["stepping"])
     pool.start([lambda: rollout(env, 3, [[0, 0, 0]] * 3)])
     where = rf"in the process of environment 0 \(pid {env.workers[0].process.pid}\), at .*failing_ranks\.py:\d+ in hang\(\) \(stepping\)"
     deadline = time.monotonic() + 10

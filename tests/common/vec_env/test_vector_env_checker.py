@@ -12,9 +12,9 @@ from gymnasium.vector import AutoresetMode
 from small_policies import uncompiled
 
 from baselines_ppo import learn
-from common.errors import EnvironmentFault, UserError
+from common.errors import EnvError, UserError
 from common.rollouts.collector import Collector
-from common.vec_env.adapter import Stepper
+from common.vec_env.adapter import VectorEnvAdapter
 from common.vec_env.vector_env_checker import layout_of
 
 SAME_STEP, NEXT_STEP, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
@@ -55,7 +55,7 @@ def collected(env, steps=12):
     try:
         collector.reset([0] * layout.num_envs)
         return collector.collect(np.random.default_rng(0))
-    except EnvironmentFault as fault:
+    except EnvError as fault:
         return str(fault)
 
 
@@ -294,7 +294,7 @@ def test_a_reset_that_takes_one_int_gets_the_first_seed_every_time(use):
         return own(seed=seed)
 
     env.reset = reset
-    stepper = Stepper(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
+    stepper = VectorEnvAdapter(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
     for seeds in ([5, 6, 7], [8, 9, 10]):
         stepper.reset(seeds)
     assert env.seeds == [5, 8]
@@ -302,7 +302,7 @@ def test_a_reset_that_takes_one_int_gets_the_first_seed_every_time(use):
 
 def test_a_reset_that_takes_a_list_gets_it_and_one_that_breaks_is_blamed_for_that_alone():
     env = BatchEnv()
-    stepper = Stepper(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
+    stepper = VectorEnvAdapter(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
     stepper.reset([5, 6, 7])
     assert env.seeds == [[5, 6, 7]]
 
