@@ -133,8 +133,16 @@ PATTERNS = {
     "pass over (skip)": (r"\b(?:pass|passes|passed|passing) over\b",),
     "newest (latest)": (r"\bnewest\b",),
     "by chance (at random, uninitialised)": (r"\bby chance\b",),
-    "words of a command (arguments)": (r"\bwords of (?:a|the|its|this|that) (?:command|run|line)\b", r"\bcommand's words\b"),
-    "bits (bit-identical)": (r"\bto the (?:last )?bit\b", r"\b(?:the )?same bits\b", r"\bbit for bit\b", r"\blast bits\b"),
+    "words of a command (arguments)": (
+        r"\bwords of (?:a|the|its|this|that) (?:command|run|line)\b",
+        r"\bcommand's words\b",
+    ),
+    "bits (bit-identical)": (
+        r"\bto the (?:last )?bit\b",
+        r"\b(?:the )?same bits\b",
+        r"\bbit for bit\b",
+        r"\blast bits\b",
+    ),
     "history (present tense)": (
         r"\bwritten before the first run\b",
         r"\bchanged places since\b",
@@ -259,7 +267,10 @@ def markdown_passages(source):
     source = re.sub(r"!?\[([^]]*)\]\((?:[^()]|\([^)]*\))*\)", r"\1", source)
     table = [row.lstrip().startswith("|") for row in source.split("\n")]
     rows = source.split("\n")
-    prose = "\n".join("" if in_table or row.startswith("    ") and previous_blank(rows, i) else row for i, (row, in_table) in enumerate(zip(rows, table)))
+    prose = "\n".join(
+        "" if in_table or row.startswith("    ") and previous_blank(rows, i) else row
+        for i, (row, in_table) in enumerate(zip(rows, table))
+    )
     for passage in paragraphs(prose, 1):
         yield Passage(passage.line, re.sub(r"(?m)^\s*(?:#+|>) ", "", passage.text))
     for number, (row, in_table) in enumerate(zip(rows, table), 1):
@@ -293,7 +304,14 @@ def config_passages(source):
     return paragraphs(block, 1)
 
 
-READERS = {".py": python_passages, ".md": markdown_passages, ".j2": template_passages, ".toml": config_passages, ".yaml": config_passages, "": config_passages}
+READERS = {
+    ".py": python_passages,
+    ".md": markdown_passages,
+    ".j2": template_passages,
+    ".toml": config_passages,
+    ".yaml": config_passages,
+    "": config_passages,
+}
 
 
 def findings(passage):
@@ -305,7 +323,11 @@ def findings(passage):
     for sentence in re.finditer(r"\S.*?(?:[.!?][\"')*_\]]*(?= [\"'(*_\[]*[A-Z0-9])|\Z)", text):
         words = sum(bool(re.search(r"\w", word)) for word in sentence[0].split())
         if words > MAX_SENTENCE_WORDS and sentence[0].count(" = ") < 3:  # three: a calculation
-            yield line_of(sentence.start()), f"{TOO_LONG} ({words})", excerpt(text, sentence.start(), sentence.start() + 60, 0)
+            yield (
+                line_of(sentence.start()),
+                f"{TOO_LONG} ({words})",
+                excerpt(text, sentence.start(), sentence.start() + 60, 0),
+            )
 
 
 def in_one_line(passage):
@@ -338,7 +360,9 @@ def check(path, root=ROOT):
 
 
 def is_exempt(name, pattern, text):
-    return any(Path(name).match(one.file) and pattern.startswith(one.pattern) and one.text in text for one in EXEMPTIONS)
+    return any(
+        Path(name).match(one.file) and pattern.startswith(one.pattern) and one.text in text for one in EXEMPTIONS
+    )
 
 
 def files(paths, root=ROOT):
@@ -347,19 +371,25 @@ def files(paths, root=ROOT):
         for file in inside:
             parts = file.relative_to(root).parts
             known = file.suffix in READERS and (file.suffix or parts[0] == ".ci")
-            skipped = parts[0] in SKIPPED_AT_ROOT or any(re.fullmatch(r"__pycache__|\.\w+_cache|.*\.egg-info", part) for part in parts)
+            skipped = parts[0] in SKIPPED_AT_ROOT or any(
+                re.fullmatch(r"__pycache__|\.\w+_cache|.*\.egg-info", part) for part in parts
+            )
             if known and not skipped and file.is_file():
                 yield file
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--package", action="append", type=Path, metavar="DIR", help="folder or file to check (default: the whole tree)")
+    parser.add_argument(
+        "--package", action="append", type=Path, metavar="DIR", help="folder or file to check (default: the whole tree)"
+    )
     parser.add_argument("--count", action="store_true", help="print the number of findings per pattern only")
     args = parser.parse_args(argv)
     found = [finding for path in files([path.resolve() for path in args.package or [ROOT]]) for finding in check(path)]
     if args.count:
-        for pattern, count in collections.Counter(re.sub(r"words \(\d+\)", "words", pattern) for _, pattern, _ in found).most_common():
+        for pattern, count in collections.Counter(
+            re.sub(r"words \(\d+\)", "words", pattern) for _, pattern, _ in found
+        ).most_common():
             print(f"{count:5d} {pattern}")
     else:
         for place, pattern, text in found:

@@ -17,7 +17,9 @@ def found(tmp_path, name, text):
     path = tmp_path / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    return [(int(place.split(":")[1]), pattern.split()[0]) for place, pattern, _ in check_language.check(path, tmp_path)]
+    return [
+        (int(place.split(":")[1]), pattern.split()[0]) for place, pattern, _ in check_language.check(path, tmp_path)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,10 @@ def test_code_blocks_and_formulas_are_no_prose(tmp_path):
 def test_sentences_are_counted_one_by_one_and_rows_of_tables_by_cell(tmp_path):
     limit = check_language.MAX_SENTENCE_WORDS
     sentence = " ".join(["word"] * limit)
-    assert found(tmp_path, "page.md", f"{sentence.capitalize()}. {sentence.capitalize()}.\n\n- {sentence}\n- {sentence}\n") == []
+    assert (
+        found(tmp_path, "page.md", f"{sentence.capitalize()}. {sentence.capitalize()}.\n\n- {sentence}\n- {sentence}\n")
+        == []
+    )
     assert found(tmp_path, "page.md", f"| {sentence} | {sentence} |\n| --- | --- |\n") == []
     assert found(tmp_path, "page.md", f"Short. {sentence.capitalize()} more.\n") == [(1, "sentence")]
 
