@@ -1,4 +1,5 @@
 """Paths that several benchmarks use."""
+
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]  # of the clone

@@ -5,6 +5,7 @@
 
 Schulman et al. 2017, figure 2.
 """
+
 import argparse
 import json
 import os
@@ -34,7 +35,17 @@ def interpolate(env_id, iteration, objective, seed):
     from common.mpi_adam import get_flat, set_from_flat
     from common.rollouts.advantages import add_vtarg_and_adv
     from common.training.stopping import StopCriteria
-    learner = AlgorithmSetup(PPOSettings, {"objective": objective}, {}, StopCriteria(max_iters=iteration), make_vector_env(env_id, 1), MlpPolicy, seed, None)
+
+    learner = AlgorithmSetup(
+        PPOSettings,
+        {"objective": objective},
+        {},
+        StopCriteria(max_iters=iteration),
+        make_vector_env(env_id, 1),
+        MlpPolicy,
+        seed,
+        None,
+    )
     update, settings = PPOUpdate(learner), learner.settings
     training = learner.begin(update)
     for _ in training.iterations():
@@ -51,8 +62,13 @@ def interpolate(env_id, iteration, objective, seed):
         pd, oldpd = pdtype.pdfromflat(learner.pi.forward(batch["x"])[0]), pdtype.pdfromflat(batch["flatparam"])
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"])).numpy()
         held = np.clip(ratio, 1 - settings.clip_param, 1 + settings.clip_param)
-        values = (a, oldpd.kl(pd).numpy().mean(), (ratio * batch["atarg"]).mean(), (held * batch["atarg"]).mean(),
-                  np.minimum(ratio * batch["atarg"], held * batch["atarg"]).mean())
+        values = (
+            a,
+            oldpd.kl(pd).numpy().mean(),
+            (ratio * batch["atarg"]).mean(),
+            (held * batch["atarg"]).mean(),
+            np.minimum(ratio * batch["atarg"], held * batch["atarg"]).mean(),
+        )
         for name, value in zip(found, values):
             found[name].append(float(value))
     return found
@@ -70,9 +86,15 @@ def main():
         print(f"figure2.py: error: --iteration {args.iteration}; give at least 1", file=sys.stderr)
         return 2
     from common.runtime.tf_import import import_tensorflow
+
     import_tensorflow(threads=len(os.sched_getaffinity(0)))
     found = interpolate(args.env, args.iteration, args.objective, args.seed)
-    labels = {"KL": "E[KL(old || new)]", "unclipped": "L CPI = E[r A]", "clipped ratio": "E[clip(r, 1 - eps, 1 + eps) A]", "clip": "L CLIP"}
+    labels = {
+        "KL": "E[KL(old || new)]",
+        "unclipped": "L CPI = E[r A]",
+        "clipped ratio": "E[clip(r, 1 - eps, 1 + eps) A]",
+        "clip": "L CLIP",
+    }
     pyplot = scores.pyplot_headless()
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, label in labels.items():
@@ -84,7 +106,10 @@ def main():
     figure.savefig(args.out, dpi=120)
     args.out.with_suffix(".json").write_text(json.dumps(found) + "\n")
     at_one = found["a"].index(min(found["a"], key=lambda a: abs(a - 1)))
-    print(", ".join(f"{label} {found[name][at_one]:.4f}" for name, label in labels.items()), f"at the new parameters  ->  {args.out}")
+    print(
+        ", ".join(f"{label} {found[name][at_one]:.4f}" for name, label in labels.items()),
+        f"at the new parameters  ->  {args.out}",
+    )
     return 0
 
 

@@ -1,7 +1,8 @@
 """All long benchmarks in one queue: Table 1's trainings, with time limits taken either way, and Figure 3's. See training_queue.py.
 
-    python -m benchmarks.paper.run_all [--jobs N] [--seeds 0 1 2]
+python -m benchmarks.paper.run_all [--jobs N] [--seeds 0 1 2]
 """
+
 import argparse
 import sys
 
@@ -15,11 +16,19 @@ def main():
     add_jobs(parser)
     args = parser.parse_args()
     telling = algorithms.TASKS[:4]  # tell Figure 3's algorithms apart; its others come last
-    first = surrogates.jobs(seeds=args.seeds[:1]) + algorithms.jobs(telling, args.seeds) + surrogates.jobs(seeds=args.seeds, time_limits="death")
+    first = (
+        surrogates.jobs(seeds=args.seeds[:1])
+        + algorithms.jobs(telling, args.seeds)
+        + surrogates.jobs(seeds=args.seeds, time_limits="death")
+    )
     jobs = list(dict.fromkeys(first + surrogates.jobs(seeds=args.seeds) + algorithms.jobs(seeds=args.seeds)))
     failed = run_queue(jobs, args.jobs)
     what = args.seeds, 1_000_000
-    for table in (surrogates.report(surrogates.TASKS, *what), surrogates.report(surrogates.TASKS, *what, "death"), algorithms.report(algorithms.TASKS, *what)):
+    for table in (
+        surrogates.report(surrogates.TASKS, *what),
+        surrogates.report(surrogates.TASKS, *what, "death"),
+        algorithms.report(algorithms.TASKS, *what),
+    ):
         print(table)
     return 1 if failed else 0
 

@@ -6,6 +6,7 @@
 
 Schulman et al. 2017, section 6.1. May be killed at any moment and started again (training_queue.py).
 """
+
 import sys
 
 import numpy as np
@@ -22,7 +23,15 @@ from benchmarks.returns.scores import (
 )
 from benchmarks.returns.training_queue import Job, Results, main, report_name
 
-TASKS = ("HalfCheetah-v4", "Hopper-v4", "InvertedDoublePendulum-v4", "InvertedPendulum-v4", "Reacher-v4", "Swimmer-v4", "Walker2d-v4")
+TASKS = (
+    "HalfCheetah-v4",
+    "Hopper-v4",
+    "InvertedDoublePendulum-v4",
+    "InvertedPendulum-v4",
+    "Reacher-v4",
+    "Swimmer-v4",
+    "Walker2d-v4",
+)
 # setting: (arguments, the paper's average normalised score)
 SETTINGS = {
     "no clipping or penalty": (("--objective", "unclipped"), -0.39),
@@ -45,8 +54,12 @@ TIME_LIMITS = {"bootstrap": (BENCHMARK, ()), "death": (f"{BENCHMARK}-deaths", ("
 def jobs(tasks=TASKS, seeds=(0, 1, 2), steps=1_000_000, time_limits="bootstrap"):
     """All trainings, seed by seed, so that what has finished is always a whole comparison of fewer seeds."""
     name, more = TIME_LIMITS[time_limits]
-    return [Job(name, setting, env, seed, steps, ("--preset", "paper", *words, *more))
-            for seed in seeds for env in tasks for setting, (words, _) in SETTINGS.items()]
+    return [
+        Job(name, setting, env, seed, steps, ("--preset", "paper", *words, *more))
+        for seed in seeds
+        for env in tasks
+        for setting, (words, _) in SETTINGS.items()
+    ]
 
 
 def report(tasks, seeds, steps, time_limits="bootstrap"):
@@ -66,17 +79,36 @@ def report(tasks, seeds, steps, time_limits="bootstrap"):
             told = "the best"
         else:
             told = f"{behind:.2f} ({span(least, most)}{', not told apart' if least <= 0 else ''})"
-        rows.append((setting, f"{mean:.2f}", span(low, high), told, f"{paper:.2f}",
-                     *(f"{matrix.of(whole)[setting][:, i].mean():,.1f}" for i in range(len(tasks)))))
-    table = markdown_table(("surrogate", "score", "95 % interval", "behind the best (95 % interval)", "paper", *tasks), rows)
+        rows.append(
+            (
+                setting,
+                f"{mean:.2f}",
+                span(low, high),
+                told,
+                f"{paper:.2f}",
+                *(f"{matrix.of(whole)[setting][:, i].mean():,.1f}" for i in range(len(tasks))),
+            )
+        )
+    table = markdown_table(
+        ("surrogate", "score", "95 % interval", "behind the best (95 % interval)", "paper", *tasks), rows
+    )
     random = ", ".join(f"{env} {score:,.1f}" for env, score in zip(tasks, random_scores(tasks)))
-    top = ", ".join(f"{env} {score:,.1f}" for env, score in zip(tasks, np.max([one.max(axis=0) for one in matrix.of(whole).values()], axis=0)))
-    text = (f"seeds {', '.join(map(str, whole))}, {steps:,} steps; score: average over {len(whole) * len(tasks)} runs, random policy 0, best run 1\n\n"
-            f"{table}\n\n0 is {random}; 1 is {top}.\n")
+    top = ", ".join(
+        f"{env} {score:,.1f}"
+        for env, score in zip(tasks, np.max([one.max(axis=0) for one in matrix.of(whole).values()], axis=0))
+    )
+    text = (
+        f"seeds {', '.join(map(str, whole))}, {steps:,} steps; score: average over {len(whole) * len(tasks)} runs, random policy 0, best run 1\n\n"
+        f"{table}\n\n0 is {random}; 1 is {top}.\n"
+    )
     place = report_name(name, tasks, TASKS, steps, seeds)
     place.with_name(f"{place.name}-table.md").write_text(text)
-    bar_figure(place.with_suffix(".png"), {setting: bootstrap_interval(scores[setting]) for setting in SETTINGS},
-               {setting: paper for setting, (_, paper) in SETTINGS.items()}, "average normalised score")
+    bar_figure(
+        place.with_suffix(".png"),
+        {setting: bootstrap_interval(scores[setting]) for setting in SETTINGS},
+        {setting: paper for setting, (_, paper) in SETTINGS.items()},
+        "average normalised score",
+    )
     return text
 
 

@@ -1,7 +1,8 @@
 """Returns of a trained policy, deterministic and stochastic, on environments with fresh seeds; prints one JSON object.
 
-    python -m benchmarks.returns.evaluate_policy runs/mine --episodes 100 --seed 10000
+python -m benchmarks.returns.evaluate_policy runs/mine --episodes 100 --seed 10000
 """
+
 import argparse
 import json
 import os
@@ -17,13 +18,16 @@ def main():
     from baselines_ppo.play.command import evaluate, load_policy_and_env
     from common.errors import UserError
     from common.runtime.tf_import import import_tensorflow
+
     import_tensorflow(threads=1)
     try:
         pi, env, *_ = load_policy_and_env(args.path)
     except UserError as error:
         parser.error(str(error))
-    found = {how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()
-             for how, stochastic in (("deterministic", False), ("stochastic", True))}
+    found = {
+        how: evaluate(pi, env, args.episodes, stochastic, args.seed)[0].tolist()
+        for how, stochastic in (("deterministic", False), ("stochastic", True))
+    }
     print(json.dumps(found))
 
 

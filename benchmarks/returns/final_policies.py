@@ -12,6 +12,7 @@
 
 May be killed at any moment and started again (training_queue.py). A line of results/returns.jsonl counts for what the settings are now.
 """
+
 import argparse
 import sys
 from dataclasses import dataclass
@@ -36,18 +37,34 @@ NINE = {
     "InvertedDoublePendulum-v4": (9231, 9340),
 }
 # Schulman et al. 2017, figure 3, after a million steps
-PAPER = {"HalfCheetah-v4": (1800, None), "Hopper-v4": (2330, None), "Walker2d-v4": (3460, None), "Swimmer-v4": (108, None), "Reacher-v4": (-7, None),
-         "InvertedPendulum-v4": (1000, None), "InvertedDoublePendulum-v4": (8000, None)}
-OTHERS = dict.fromkeys(("Hopper-v5", "Walker2d-v5", "Pusher-v5", "BipedalWalker-v3", "LunarLander-v3", "Acrobot-v1"), (None, None))
+PAPER = {
+    "HalfCheetah-v4": (1800, None),
+    "Hopper-v4": (2330, None),
+    "Walker2d-v4": (3460, None),
+    "Swimmer-v4": (108, None),
+    "Reacher-v4": (-7, None),
+    "InvertedPendulum-v4": (1000, None),
+    "InvertedDoublePendulum-v4": (8000, None),
+}
+OTHERS = dict.fromkeys(
+    ("Hopper-v5", "Walker2d-v5", "Pusher-v5", "BipedalWalker-v3", "LunarLander-v3", "Acrobot-v1"), (None, None)
+)
 RANKS = dict.fromkeys(("Hopper-v4", "HalfCheetah-v4"), (None, None))
 LONG = {"PongNoFrameskip-v4": (18, None), "Humanoid-v4": (3000, None)}
 # Tasks whose numbers differ, at most two fields each, beside the one preset of all. Walker2d's gain is within the spread of seeds: results/returns.md.
-OVERRIDES = {"Walker2d-v4": {"hid_size": "128"}, "Swimmer-v4": {"gamma": "0.9999", "lam": "0.995"}, "Humanoid-v4": {"preset": "mujoco"},
-             "Reacher-v4": {"gamma": "0.95", "lam": "0.95"}, "InvertedDoublePendulum-v4": {"lam": "0.98", "ob_min_std": "0.1"}}
+OVERRIDES = {
+    "Walker2d-v4": {"hid_size": "128"},
+    "Swimmer-v4": {"gamma": "0.9999", "lam": "0.995"},
+    "Humanoid-v4": {"preset": "mujoco"},
+    "Reacher-v4": {"gamma": "0.95", "lam": "0.95"},
+    "InvertedDoublePendulum-v4": {"lam": "0.98", "ob_min_std": "0.1"},
+}
 # of the final policy, deterministic and stochastic; Pong's games are long, and its bar is on the last of training
 EPISODES = {"PongNoFrameskip-v4": 0}
 TEST_SEEDS = (50, 51, 52)  # tests/returns/test_long_returns.py trains them: no result and no reference is of them
-REFERENCE_SEEDS = range(200, 211)  # beside the reported ones, in the references of a million steps: nothing is tuned on them
+REFERENCE_SEEDS = range(
+    200, 211
+)  # beside the reported ones, in the references of a million steps: nothing is tuned on them
 
 
 @dataclass(frozen=True)
@@ -101,8 +118,22 @@ def jobs(name, tasks=None, seeds=None, steps=None, preset=None, more="", ranks=N
     def words(env):
         own = {"preset": preset} if preset else (group.overrides or {}).get(env, {})
         return words_of(" ".join(f"{name}={value}" for name, value in own.items())) + words_of(more)
-    return [Job(BENCHMARK, setting, env, seed, steps or group.steps_of(env), words(env), EPISODES.get(env, 100), ranks, by_settings=True)
-            for seed in dict.fromkeys(seeds or group.seeds) for env in dict.fromkeys(tasks or group.tasks)]
+
+    return [
+        Job(
+            BENCHMARK,
+            setting,
+            env,
+            seed,
+            steps or group.steps_of(env),
+            words(env),
+            EPISODES.get(env, 100),
+            ranks,
+            by_settings=True,
+        )
+        for seed in dict.fromkeys(seeds or group.seeds)
+        for env in dict.fromkeys(tasks or group.tasks)
+    ]
 
 
 def report(name, plan, beside=()):
@@ -115,14 +146,28 @@ def report(name, plan, beside=()):
     found = [(job, line) for job in plan if (line := results.finished(job))]
     if not found:
         return "nothing has finished yet"
-    text = table(group, found, [line for job in beside if (line := results.finished(job))], sum(results.outdated(job) for job in plan))
+    text = table(
+        group,
+        found,
+        [line for job in beside if (line := results.finished(job))],
+        sum(results.outdated(job) for job in plan),
+    )
     tasks = dict.fromkeys(job.env for job in plan)
     asked = {job.key for job in plan}
-    place = report_place(BENCHMARK if name == "nine" else f"{BENCHMARK}-{name}", asked >= {job.key for job in jobs(name)} and set(tasks) == set(group.tasks))
+    place = report_place(
+        BENCHMARK if name == "nine" else f"{BENCHMARK}-{name}",
+        asked >= {job.key for job in jobs(name)} and set(tasks) == set(group.tasks),
+    )
     place.parent.mkdir(parents=True, exist_ok=True)
     place.with_name(f"{place.name}-table.md").write_text(text)
-    curve_figure(place.with_suffix(".png"), [line for _, line in found], [plan[0].setting], [env for env in tasks if any(job.env == env for job, _ in found)],
-                 group.bars[0], {env: group.tasks.get(env, (None,))[0] for env in tasks})
+    curve_figure(
+        place.with_suffix(".png"),
+        [line for _, line in found],
+        [plan[0].setting],
+        [env for env in tasks if any(job.env == env for job, _ in found)],
+        group.bars[0],
+        {env: group.tasks.get(env, (None,))[0] for env in tasks},
+    )
     return text
 
 
@@ -132,19 +177,33 @@ def main():
     parser.add_argument("--env", nargs="+", metavar="ID", help="some of them, or any other [all of the group]")
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds [0 to 4, 0 to 2 or 0, by group]")
     parser.add_argument("--preset", help="another preset for all tasks [the group's]")
-    parser.add_argument("--with", dest="more", default="", metavar="SETTINGS", help='"name=value name=value": further settings for all tasks')
-    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), help="environment steps of a training, over all ranks [the group's]")
+    parser.add_argument(
+        "--with",
+        dest="more",
+        default="",
+        metavar="SETTINGS",
+        help='"name=value name=value": further settings for all tasks',
+    )
+    parser.add_argument(
+        "--num-timesteps",
+        type=lambda text: int(float(text)),
+        help="environment steps of a training, over all ranks [the group's]",
+    )
     add_jobs(parser, "the cores; one of several ranks")
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
     args = parser.parse_args()
     if kept := set(args.seeds or ()) & set(TEST_SEEDS):
-        parser.error(f"seed {kept.pop()} is trained by tests/returns/test_long_returns.py, and no result may be of it; choose another")
+        parser.error(
+            f"seed {kept.pop()} is trained by tests/returns/test_long_returns.py, and no result may be of it; choose another"
+        )
     what = {"tasks": args.env, "seeds": args.seeds, "preset": args.preset, "more": args.more}
     try:
         plan = jobs(args.group, steps=args.num_timesteps, **what)
         if not args.report:
             check(plan)
-        beside = jobs(args.group, steps=1_000_000, **what | {"more": ""}, ranks=1) if plan[0].ranks > 1 else ()  # of the preset as it is
+        beside = (
+            jobs(args.group, steps=1_000_000, **what | {"more": ""}, ranks=1) if plan[0].ranks > 1 else ()
+        )  # of the preset as it is
     except (UserError, ValueError) as error:
         parser.error(str(error))
     failed = 0 if args.report else run_queue(plan, args.jobs if plan[0].ranks == 1 else 1)

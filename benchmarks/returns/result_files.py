@@ -1,4 +1,5 @@
 """What long benchmarks have finished: a JSON line a training in results/<benchmark>.jsonl, and which training each of them counts for."""
+
 import contextlib
 import fcntl
 import functools
@@ -59,7 +60,9 @@ class Job:
         typed, _ = parse(["--env", self.env, "--num-timesteps", str(self.steps), *map(str, self.words)])
         settings = resolve_for_env(typed, self.ranks, cores=1)
         settings["policy_settings"] = policy_defaults_of(settings["policy"]) | settings["policy_settings"]
-        return json.loads(json.dumps({name: value for name, value in settings.items() if name not in DECIDE_NOTHING}))  # as a line holds them
+        return json.loads(
+            json.dumps({name: value for name, value in settings.items() if name not in DECIDE_NOTHING})
+        )  # as a line holds them
 
     def __str__(self):
         return f"{self.env}, {self.setting}, seed {self.seed}"
@@ -74,8 +77,9 @@ def same_settings(then, now):
     """Whether a line's settings, `then`, are a job's, `now`. One that a line does not name did not exist when it was trained: it was as its default is."""
     defaults = {one.name: one.default for cls in (RunSettings, ALGORITHMS[now["alg"]]) for one in fields(cls)}
     policy, policy_defaults = then["policy_settings"], policy_defaults_of(now["policy"])
-    return (all(then.get(name, defaults.get(name)) == value for name, value in now.items() if name != "policy_settings")
-            and all(policy.get(name, policy_defaults[name]) == value for name, value in now["policy_settings"].items()))
+    return all(
+        then.get(name, defaults.get(name)) == value for name, value in now.items() if name != "policy_settings"
+    ) and all(policy.get(name, policy_defaults[name]) == value for name, value in now["policy_settings"].items())
 
 
 def policy_defaults_of(policy):
@@ -99,7 +103,7 @@ class Results:
     def __init__(self, benchmark, folder=RESULTS):
         self.path, self.lock = Path(folder) / f"{benchmark}.jsonl", threading.Lock()
         data = self.path.read_bytes() if self.path.exists() else b""
-        self.lines = [json.loads(line) for line in data[:data.rfind(b"\n") + 1].decode().splitlines()]
+        self.lines = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].decode().splitlines()]
 
     def finished(self, job):
         """The last line that counts for a job, or None."""

@@ -1,4 +1,5 @@
 """From finished trainings to tables and figures: normalised scores, bootstrap intervals (rliable), Markdown, matplotlib."""
+
 import json
 
 import numpy as np
@@ -32,7 +33,13 @@ class ScoreMatrix:
 def score_matrix(lines, settings, tasks, seeds, steps):
     """A `ScoreMatrix` of the JSON lines of one benchmark."""
     found = {(line["setting"], line["seed"], line["env"]): line["score"] for line in lines if line["steps"] == steps}
-    return ScoreMatrix({setting: np.array([[found.get((setting, seed, env), np.nan) for env in tasks] for seed in seeds]) for setting in settings}, seeds)
+    return ScoreMatrix(
+        {
+            setting: np.array([[found.get((setting, seed, env), np.nan) for env in tasks] for seed in seeds])
+            for setting in settings
+        },
+        seeds,
+    )
 
 
 def random_scores(tasks):
@@ -41,10 +48,12 @@ def random_scores(tasks):
     known = json.loads(path.read_text()) if path.exists() else {}
     for env_id in [one for one in tasks if one not in known]:
         from common.runtime.tf_import import import_tensorflow
+
         import_tensorflow(threads=1)
         from baselines_ppo import MlpPolicy
         from baselines_ppo.play.command import evaluate
         from common.envs.factory import make_env
+
         env = make_env(env_id, training=False)
         pi = MlpPolicy("pi", env.observation_space, env.action_space)
         known[env_id] = float(evaluate(pi, env, RANDOM_EPISODES, stochastic=True)[0].mean())
@@ -62,10 +71,13 @@ def bootstrap(scores, statistic):
     """(low, high) of a statistic of tables [runs, tasks], a tuple: a 95 % interval by stratified bootstrap over the runs of each (Agarwal et al. 2021);
     the same whenever it is asked for."""
     from rliable import library
+
     before = np.random.get_state()
     np.random.seed(0)  # rliable takes a random_state, and draws from NumPy's global generator all the same
     try:
-        _, intervals = library.get_interval_estimates({"one": scores}, lambda *x: np.array([statistic(*x)]), reps=REPETITIONS)
+        _, intervals = library.get_interval_estimates(
+            {"one": scores}, lambda *x: np.array([statistic(*x)]), reps=REPETITIONS
+        )
     finally:
         np.random.set_state(before)
     return tuple(float(x) for x in intervals["one"][:, 0])
@@ -78,9 +90,13 @@ def interval(scores, statistic):
 
 def difference_interval(scores, others):
     """(mean of `scores` less mean of `others`, low, high), both [runs, tasks], by `bootstrap`."""
+
     def difference(x, y):
         return float(x.mean() - y.mean())
-    return difference(scores, others), *((float("nan"),) * 2 if len(scores) == 1 else bootstrap((scores, others), difference))
+
+    return difference(scores, others), *(
+        (float("nan"),) * 2 if len(scores) == 1 else bootstrap((scores, others), difference)
+    )
 
 
 def span(low, high):
@@ -96,6 +112,7 @@ def bootstrap_interval(scores):
 def interquartile_interval(scores):
     """(interquartile mean, low, high) of one task's scores [runs]."""
     from scipy import stats
+
     return interval(np.asarray(scores)[:, None], lambda x: stats.trim_mean(x, 0.25, axis=None))
 
 
@@ -108,8 +125,10 @@ def markdown_table(header, rows):
 def pyplot_headless():
     """matplotlib.pyplot, drawing to files."""
     import matplotlib
+
     matplotlib.use("Agg")
     from matplotlib import pyplot
+
     return pyplot
 
 
@@ -119,7 +138,14 @@ def bar_figure(path, intervals, reference, label):
     names = list(intervals)[::-1]
     mean, low, high = np.array([intervals[name] for name in names]).T
     figure, axes = pyplot.subplots(figsize=(7, 0.4 * len(names) + 1), layout="constrained")
-    axes.barh(names, mean, xerr=np.nan_to_num([mean - low, high - mean]), color="#7aa6c2", capsize=3, label="here, 95 % interval")
+    axes.barh(
+        names,
+        mean,
+        xerr=np.nan_to_num([mean - low, high - mean]),
+        color="#7aa6c2",
+        capsize=3,
+        label="here, 95 % interval",
+    )
     axes.plot([reference[name] for name in names], names, "D", color="#b5483a", label="the paper")
     axes.set_xlabel(label)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -136,11 +162,20 @@ def curve_figure(path, lines, settings, tasks, bar="", bars=None):
     """
     pyplot = pyplot_headless()
     columns = min(4 if len(tasks) <= 8 else 5, len(tasks))
-    figure, panels = pyplot.subplots(-(-len(tasks) // columns), columns, figsize=(3.4 * columns, 2.8 * -(-len(tasks) // columns)),
-                                     layout="constrained", squeeze=False)
+    figure, panels = pyplot.subplots(
+        -(-len(tasks) // columns),
+        columns,
+        figsize=(3.4 * columns, 2.8 * -(-len(tasks) // columns)),
+        layout="constrained",
+        squeeze=False,
+    )
     for panel, env in zip(panels.flat, tasks):
         for setting in settings:
-            curves = [np.array(line["curve"]) for line in lines if line["env"] == env and line["setting"] == setting and line["curve"]]
+            curves = [
+                np.array(line["curve"])
+                for line in lines
+                if line["env"] == env and line["setting"] == setting and line["curve"]
+            ]
             if curves:
                 steps = np.linspace(max(c[0, 0] for c in curves), min(c[-1, 0] for c in curves), 100)
                 values = np.array([np.interp(steps, c[:, 0], c[:, 1]) for c in curves])
@@ -150,7 +185,7 @@ def curve_figure(path, lines, settings, tasks, bar="", bars=None):
             panel.axhline(bars[env], color="black", linestyle="--", linewidth=0.8, label=bar)
         panel.set_title(env, fontsize=10)
         panel.ticklabel_format(axis="x", scilimits=(6, 6))
-    for panel in panels.flat[len(tasks):]:
+    for panel in panels.flat[len(tasks) :]:
         panel.set_axis_off()
     panels.flat[0].legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=110)

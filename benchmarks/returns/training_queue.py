@@ -3,6 +3,7 @@
 It may be killed at any moment. What has finished is not run again; what was under way goes on from its last scheduled checkpoint, to the
 bit, or starts afresh where the code has changed since.
 """
+
 import argparse
 import contextlib
 import csv
@@ -40,13 +41,30 @@ def train(job, work, alone=True):
     run_dir, begun = work / name, work / f"{name}.commit"
     with contextlib.suppress(FileNotFoundError), (run_dir / ".lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # a training may have outlived a queue that was killed: it will end
-    if any(run_dir.glob("checkpoints/ckpt-????????.safetensors")) and begun.exists() and begun.read_text() == commit and not commit.endswith("+"):
+    if (
+        any(run_dir.glob("checkpoints/ckpt-????????.safetensors"))
+        and begun.exists()
+        and begun.read_text() == commit
+        and not commit.endswith("+")
+    ):
         words = ["--run-dir", str(run_dir), "--resume", "exact"]
     else:
         shutil.rmtree(run_dir, ignore_errors=True)
         begun.write_text(commit)
-        words = ["--env", job.env, "--seed", str(job.seed), "--num-timesteps", str(job.steps), "--run-dir", str(run_dir),
-                 "--report", "false", *([] if alone else ["--env-threads", "1"]), *map(str, job.words)]
+        words = [
+            "--env",
+            job.env,
+            "--seed",
+            str(job.seed),
+            "--num-timesteps",
+            str(job.steps),
+            "--run-dir",
+            str(run_dir),
+            "--report",
+            "false",
+            *([] if alone else ["--env-threads", "1"]),
+            *map(str, job.words),
+        ]
     command = [*launcher(job.ranks), sys.executable, str(ROOT / "run.py"), *words]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
     if done.returncode:
@@ -67,35 +85,71 @@ def folder_name(job):
 
 def tree_commit():
     """The commit of this tree, with a "+" behind it where anything but results and references has changed since."""
+
     def git(*words):
         return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!tests/reference")
+
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!tests/reference"
+    )
     return git("rev-parse", "HEAD") + ("+" if changed else "")
 
 
 def played(run_dir, job):
     """{'deterministic': [returns], 'stochastic': [returns]} of a finished run's policy, on environments with seeds of their own."""
-    words = [sys.executable, "-m", "benchmarks.returns.evaluate_policy", str(run_dir.absolute()),
-             "--episodes", str(job.episodes), "--seed", str(10_000 + job.seed)]
+    words = [
+        sys.executable,
+        "-m",
+        "benchmarks.returns.evaluate_policy",
+        str(run_dir.absolute()),
+        "--episodes",
+        str(job.episodes),
+        "--seed",
+        str(10_000 + job.seed),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        raise RuntimeError(f"{job}: its evaluation ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
-    return {how: [round(ret, 3) for ret in returns] for how, returns in json.loads(done.stdout.splitlines()[-1]).items()}
+        raise RuntimeError(
+            f"{job}: its evaluation ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}"
+        )
+    return {
+        how: [round(ret, 3) for ret in returns] for how, returns in json.loads(done.stdout.splitlines()[-1]).items()
+    }
 
 
 def described(job, run_dir):
     """The JSON line of a finished run: its score, its curve, and all that made it."""
     config = json.loads((run_dir / "config.json").read_text())
-    returns = [float(row.split(",")[0]) for path in sorted(run_dir.glob("*.monitor.csv")) for row in path.read_text().splitlines()[2:]] \
-        if config["settings"]["num_envs"] * config["ranks"] == 1 else None
+    returns = (
+        [
+            float(row.split(",")[0])
+            for path in sorted(run_dir.glob("*.monitor.csv"))
+            for row in path.read_text().splitlines()[2:]
+        ]
+        if config["settings"]["num_envs"] * config["ranks"] == 1
+        else None
+    )
     with (run_dir / "progress.csv").open() as file:
         rows = list(csv.DictReader(file))
-    thin = rows[::max(1, len(rows) // CURVE_POINTS)]
+    thin = rows[:: max(1, len(rows) // CURVE_POINTS)]
     score = statistics.fmean(returns[-LAST_EPISODES:]) if returns else float(rows[-1]["EpRewMean"])
-    return {"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "score": score,
-            "curve": [[int(row["TimestepsSoFar"]), float(row["EpRewMean"])] for row in thin if row["EpRewMean"] not in ("", "nan")],
-            "episodes": int(rows[-1]["EpisodesSoFar"]), "length": float(rows[-1]["EpLenMean"]), "seconds": float(rows[-1]["TimeElapsed"]),
-            "settings": config["settings"] | {"run_dir": None}, "versions": config["versions"], "platform": config["platform"]}
+    return {
+        "benchmark": job.benchmark,
+        "setting": job.setting,
+        "env": job.env,
+        "seed": job.seed,
+        "steps": job.steps,
+        "score": score,
+        "curve": [
+            [int(row["TimestepsSoFar"]), float(row["EpRewMean"])] for row in thin if row["EpRewMean"] not in ("", "nan")
+        ],
+        "episodes": int(rows[-1]["EpisodesSoFar"]),
+        "length": float(rows[-1]["EpLenMean"]),
+        "seconds": float(rows[-1]["TimeElapsed"]),
+        "settings": config["settings"] | {"run_dir": None},
+        "versions": config["versions"],
+        "platform": config["platform"],
+    }
 
 
 def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
@@ -104,14 +158,24 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
 
     work.mkdir(parents=True, exist_ok=True)
     failed, steps_done = 0, 0
-    with (work / ".lock").open("w") as lock, Progress("{task.description}", BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(),
-                                                      disable=not sys.stdout.isatty()) as progress:
+    with (
+        (work / ".lock").open("w") as lock,
+        Progress(
+            "{task.description}",
+            BarColumn(20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            disable=not sys.stdout.isatty(),
+        ) as progress,
+    ):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"another queue is at work in {work}; waiting for it", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        results = {job.benchmark: Results(job.benchmark) for job in jobs}  # only now: the other queue has finished some of them
+        results = {
+            job.benchmark: Results(job.benchmark) for job in jobs
+        }  # only now: the other queue has finished some of them
         waiting, began = [job for job in jobs if job not in results[job.benchmark]], time.monotonic()
         bar = progress.add_task("trainings", total=len(jobs), completed=len(jobs) - len(waiting))
         print(f"{len(jobs)} trainings, {len(jobs) - len(waiting)} of them done already, {at_once} at once", flush=True)
@@ -124,14 +188,20 @@ def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
                     line = future.result()
                 except Exception as error:  # of one training: the others go on
                     failed += 1
-                    print(f"[{number}/{len(jobs)}] FAILED: {error if isinstance(error, RuntimeError) else repr(error)}", flush=True)
+                    print(
+                        f"[{number}/{len(jobs)}] FAILED: {error if isinstance(error, RuntimeError) else repr(error)}",
+                        flush=True,
+                    )
                     continue
                 results[job.benchmark].add(line)
                 steps_done += job.steps
                 rest = sum(job.steps for future, job in futures.items() if not future.done())
                 left = rest * (time.monotonic() - began) / steps_done
-                print(f"[{number}/{len(jobs)}] {job}: {line['score']:.5g} in {line['seconds']:.0f} s; "
-                      f"about {left // 3600:.0f}:{left // 60 % 60:02.0f} h left", flush=True)
+                print(
+                    f"[{number}/{len(jobs)}] {job}: {line['score']:.5g} in {line['seconds']:.0f} s; "
+                    f"about {left // 3600:.0f}:{left // 60 % 60:02.0f} h left",
+                    flush=True,
+                )
     return failed
 
 
@@ -166,7 +236,9 @@ def at_once(text):
 
 def add_jobs(parser, default="the cores"):
     """Give a benchmark's command line its --jobs."""
-    parser.add_argument("--jobs", type=at_once, default=len(os.sched_getaffinity(0)), help=f"trainings at once [{default}]")
+    parser.add_argument(
+        "--jobs", type=at_once, default=len(os.sched_getaffinity(0)), help=f"trainings at once [{default}]"
+    )
 
 
 def main(doc, tasks, jobs, report, **variants):
@@ -181,7 +253,12 @@ def main(doc, tasks, jobs, report, **variants):
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds [0 1 2]")
-    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
+    parser.add_argument(
+        "--num-timesteps",
+        type=lambda text: int(float(text)),
+        default=1_000_000,
+        help="environment steps of a training [1e6]",
+    )
     add_jobs(parser)
     parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
     for name, choices in variants.items():

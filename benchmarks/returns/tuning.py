@@ -7,6 +7,7 @@ the last 100 training episodes; their order may differ. The table is of everythi
 results/tuning.jsonl; --report only shows it. What was tried with a preset that has changed since has a row of its own, and is trained anew if it is
 asked for again. May be killed at any moment and started again (training_queue.py).
 """
+
 import argparse
 import sys
 
@@ -34,7 +35,11 @@ def row_name(line):
 
 def cell(scores):
     """The mean of {seed: score}, and each."""
-    return f"{np.mean(list(scores.values())):,.1f} ({', '.join(f'{scores[seed]:,.0f}' for seed in sorted(scores))})" if scores else ""
+    return (
+        f"{np.mean(list(scores.values())):,.1f} ({', '.join(f'{scores[seed]:,.0f}' for seed in sorted(scores))})"
+        if scores
+        else ""
+    )
 
 
 def report(tasks, steps):
@@ -48,28 +53,60 @@ def report(tasks, steps):
         cells = []
         for env in tasks:
             lines = by_task.get(env, {})
-            cells += [cell({seed: np.mean(line["deterministic"]) for seed, line in lines.items() if line.get("deterministic")}),
-                      cell({seed: line["score"] for seed, line in lines.items()})]
+            cells += [
+                cell(
+                    {seed: np.mean(line["deterministic"]) for seed, line in lines.items() if line.get("deterministic")}
+                ),
+                cell({seed: line["score"] for seed, line in lines.items()}),
+            ]
         rows.append((name, *cells))
-    header = ("settings", *(part for env in tasks for part in (f"{env}, {EPISODES} deterministic episodes", f"{env}, last 100 of training")))
+    header = (
+        "settings",
+        *(
+            part
+            for env in tasks
+            for part in (f"{env}, {EPISODES} deterministic episodes", f"{env}, last 100 of training")
+        ),
+    )
     return markdown_table(header, rows) if rows else "nothing has finished yet"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", required=True, metavar="ID", help="tasks")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[FIRST_SEED, FIRST_SEED + 1], help="seeds from 100 up [100 101]")
-    parser.add_argument("--try", nargs="+", default=[], dest="settings", metavar="SETTINGS", help='"name=value name=value", each a set of settings')
-    parser.add_argument("--num-timesteps", type=lambda text: int(float(text)), default=1_000_000, help="environment steps of a training [1e6]")
+    parser.add_argument(
+        "--seeds", type=int, nargs="+", default=[FIRST_SEED, FIRST_SEED + 1], help="seeds from 100 up [100 101]"
+    )
+    parser.add_argument(
+        "--try",
+        nargs="+",
+        default=[],
+        dest="settings",
+        metavar="SETTINGS",
+        help='"name=value name=value", each a set of settings',
+    )
+    parser.add_argument(
+        "--num-timesteps",
+        type=lambda text: int(float(text)),
+        default=1_000_000,
+        help="environment steps of a training [1e6]",
+    )
     add_jobs(parser)
     parser.add_argument("--report", action="store_true", help="only show what was tried")
     args = parser.parse_args()
     if min(args.seeds) < FIRST_SEED:
         parser.error(f"seed {min(args.seeds)} is for reported results; tune on seeds from {FIRST_SEED} up")
     if kept := set(args.seeds) & set(REFERENCE_SEEDS):
-        parser.error(f"seed {min(kept)} is in the references of the return tests; leave {REFERENCE_SEEDS[0]} to {REFERENCE_SEEDS[-1]} to them")
+        parser.error(
+            f"seed {min(kept)} is in the references of the return tests; leave {REFERENCE_SEEDS[0]} to {REFERENCE_SEEDS[-1]} to them"
+        )
     try:
-        plan = [job_of(text, env, seed, args.num_timesteps) for seed in args.seeds for env in args.env for text in args.settings]
+        plan = [
+            job_of(text, env, seed, args.num_timesteps)
+            for seed in args.seeds
+            for env in args.env
+            for text in args.settings
+        ]
         jobs = list(dict.fromkeys(plan))
         check(() if args.report else jobs)
     except (UserError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 Started by fuzz_loads.py. Prints a line of JSON every so often: inputs read, files that still loaded, refusals, failures.
 """
+
 import gc
 import json
 import os
@@ -36,11 +37,34 @@ from common.runs.run_directory import RunDirectory  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
-ARGV = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "4", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--num-envs", "1"]
+ARGV = [
+    "--env",
+    "Pendulum-v1",
+    "--hid-size",
+    "8",
+    "--max-iters",
+    "4",
+    "--timesteps-per-actorbatch",
+    "64",
+    "--optim-batchsize",
+    "32",
+    "--num-envs",
+    "1",
+]
 LOG = b"EpRewMean,TimestepsSoFar\n" + b"-1.5,64\n" * 50
 EVERY = 100  # inputs a line
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-PATHS = ("os.remove", "os.rename", "os.truncate", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.chmod", "shutil.rmtree")
+PATHS = (
+    "os.remove",
+    "os.rename",
+    "os.truncate",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.link",
+    "os.chmod",
+    "shutil.rmtree",
+)
 NEVER = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "socket.connect", "pickle.find_class")
 
 
@@ -64,21 +88,50 @@ class Target:
         (folder / "progress.csv").write_bytes(LOG)
         (self.run / "progress.csv").write_bytes(LOG)
         env = make_vector_env("Pendulum-v1", 1, 0, self.run)
-        given = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "scale_returns": True, "objective": "adaptive_kl"}
-        learner = AlgorithmSetup(PPOSettings, given, {"folder": self.run_folder}, StopCriteria(max_iters=4), env,
-                          lambda name, ob_space, ac_space: MlpPolicy(name, ob_space, ac_space, hid_size=8), 0, None)
+        given = {
+            "timesteps_per_actorbatch": 64,
+            "optim_batchsize": 32,
+            "scale_returns": True,
+            "objective": "adaptive_kl",
+        }
+        learner = AlgorithmSetup(
+            PPOSettings,
+            given,
+            {"folder": self.run_folder},
+            StopCriteria(max_iters=4),
+            env,
+            lambda name, ob_space, ac_space: MlpPolicy(name, ob_space, ac_space, hid_size=8),
+            0,
+            None,
+        )
         self.training = learner.begin(PPOUpdate(learner))
         self.training.iters_so_far = 2
         self.training.rewbuffer.extend([-1.5, 2.0])
         self.training.lenbuffer.extend([200, 200])
         self.training._checkpoint()
         self.settings = resolve_for_env(parse(ARGV)[0], 1, 1) | {"policy_settings": learner.pi.settings()}
-        self.run_folder.write_config({"format": CONFIG_FORMAT, "ranks": 1, "typed": parse(ARGV)[0], "settings": self.settings, "versions": {"numpy": "2"}})
-        policies = [MlpPolicy("pi", BOX, gym.spaces.Box(-2, 2, (1,)), hid_size=4), MlpPolicy("pi", gym.spaces.Discrete(5), gym.spaces.Discrete(3), hid_size=4,
-                                                                                          shared_trunk=True, normalise_ob=False),
-                    MlpPolicy("pi", gym.spaces.Dict(a=BOX, b=gym.spaces.Tuple([gym.spaces.MultiBinary(2), gym.spaces.Discrete(2)])),
-                              gym.spaces.MultiDiscrete([2, 3]), num_hid_layers=0),
-                    CnnPolicy("pi", gym.spaces.Box(0, 255, (36, 36, 1), np.uint8), gym.spaces.MultiBinary(2), kind="small")]
+        self.run_folder.write_config(
+            {
+                "format": CONFIG_FORMAT,
+                "ranks": 1,
+                "typed": parse(ARGV)[0],
+                "settings": self.settings,
+                "versions": {"numpy": "2"},
+            }
+        )
+        policies = [
+            MlpPolicy("pi", BOX, gym.spaces.Box(-2, 2, (1,)), hid_size=4),
+            MlpPolicy(
+                "pi", gym.spaces.Discrete(5), gym.spaces.Discrete(3), hid_size=4, shared_trunk=True, normalise_ob=False
+            ),
+            MlpPolicy(
+                "pi",
+                gym.spaces.Dict(a=BOX, b=gym.spaces.Tuple([gym.spaces.MultiBinary(2), gym.spaces.Discrete(2)])),
+                gym.spaces.MultiDiscrete([2, 3]),
+                num_hid_layers=0,
+            ),
+            CnnPolicy("pi", gym.spaces.Box(0, 255, (36, 36, 1), np.uint8), gym.spaces.MultiBinary(2), kind="small"),
+        ]
         for i, pi in enumerate(policies):
             pi.save(folder / f"{i}.safetensors", env="Pendulum-v1", env_kwargs={"g": 9.8})
         (self.checkpoint,) = self.run_folder.checkpoints()
@@ -148,14 +201,22 @@ class Target:
         """As `resolve.build_probe_policy`, where the network is a small one."""
         env = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
         env.close()
-        cls, own, spaces = policy_named(settings["policy"]), settings["policy_settings"], (env.observation_space, env.action_space)
+        cls, own, spaces = (
+            policy_named(settings["policy"]),
+            settings["policy_settings"],
+            (env.observation_space, env.action_space),
+        )
         small = sum(int(np.prod([float(n) for n in shape])) < 10**5 for shape in cls.shapes(*spaces, **own).values())
         pi = cls("pi", *spaces, **own) if small == len(cls.shapes(*spaces, **own)) <= 50 else self.pi
         check_resources(settings, pi)
 
     def stands(self):
         """Names, sizes and times of everything beside the run's folder."""
-        return {entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns) for entry in os.scandir(self.folder) if entry.name != "run"}
+        return {
+            entry.name: (entry.stat().st_size, entry.stat().st_mtime_ns)
+            for entry in os.scandir(self.folder)
+            if entry.name != "run"
+        }
 
     def try_one(self, which, data, bound):
         """What became of a damaged file: 'loaded', 'refused', or what went wrong."""
@@ -169,7 +230,9 @@ class Target:
             self.read(path)
             verdict = "loaded"
         except UserError as error:
-            verdict = "refused" if str(error).isprintable() and len(str(error)) < 2000 else f"no line: {str(error)!r:.300}"
+            verdict = (
+                "refused" if str(error).isprintable() and len(str(error)) < 2000 else f"no line: {str(error)!r:.300}"
+            )
         except BaseException as error:
             verdict = f"{type(error).__name__}: {str(error)!r:.300}"
         finally:
@@ -210,7 +273,13 @@ def main(folder, count, start, bound, memory, failures):
             print(json.dumps(found), flush=True)
 
     while found["inputs"] < count:
-        many = settings(max_examples=count - found["inputs"], database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+        many = settings(
+            max_examples=count - found["inputs"],
+            database=None,
+            deadline=None,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
         seed(start + found["inputs"])(many(given(PLANS)(one)))()
     print(json.dumps(found), flush=True)
 

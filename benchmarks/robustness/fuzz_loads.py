@@ -5,6 +5,7 @@
 Whatever else happens to a loader is a failure, and the file that did it is kept: an exception that is no UserError, more than one line, a crash, more than
 --seconds for one file, more than --megabytes of memory, a write outside the run's folder, a process started, a pickle. Needs Hypothesis; Linux only.
 """
+
 import argparse
 import json
 import os
@@ -24,7 +25,11 @@ TOTALS = ("inputs", "loaded", "refused", "failed")
 
 def newest(folder):
     """The file that a process had in hand when it died: the last that was written."""
-    paths = [*folder.glob("?.safetensors"), *folder.glob("run/checkpoints/*.safetensors"), folder / "run" / "config.json"]
+    paths = [
+        *folder.glob("?.safetensors"),
+        *folder.glob("run/checkpoints/*.safetensors"),
+        folder / "run" / "config.json",
+    ]
     return max((path for path in paths if path.exists()), key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
@@ -54,8 +59,13 @@ class Progress:
             return
         self.said, speed = now, totals["inputs"] / max(now - self.started, 1e-9)
         left = (self.inputs - totals["inputs"]) / speed if speed else float("nan")
-        print(f"{totals['inputs']:,} of {self.inputs:,} inputs, {speed:,.0f} a second, {left:,.0f} s left: {totals['loaded']:,} loaded, "
-              f"{totals['refused']:,} refused, {totals['failed']:,} failed", file=sys.stderr, end="\r" if sys.stderr.isatty() else "\n", flush=True)
+        print(
+            f"{totals['inputs']:,} of {self.inputs:,} inputs, {speed:,.0f} a second, {left:,.0f} s left: {totals['loaded']:,} loaded, "
+            f"{totals['refused']:,} refused, {totals['failed']:,} failed",
+            file=sys.stderr,
+            end="\r" if sys.stderr.isatty() else "\n",
+            flush=True,
+        )
 
 
 def fuzz(args, totals, failures, progress):
@@ -63,15 +73,34 @@ def fuzz(args, totals, failures, progress):
     start = args.seed * 10**9
     while totals["inputs"] < args.inputs and totals["failed"] < args.most_failures:
         count = min(CHUNK, args.inputs - totals["inputs"])
-        with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:  # three files are written for every input
+        with tempfile.TemporaryDirectory(
+            dir="/dev/shm" if Path("/dev/shm").is_dir() else None
+        ) as folder:  # three files are written for every input
             errors, before = Path(folder) / "stderr", dict(totals)
             work = Path(folder) / "work"
             work.mkdir()
-            words = [sys.executable, "-B", "-m", "benchmarks.robustness.fuzz_child",
-                     work, count, start + before["inputs"], args.seconds, args.megabytes, args.keep]
+            words = [
+                sys.executable,
+                "-B",
+                "-m",
+                "benchmarks.robustness.fuzz_child",
+                work,
+                count,
+                start + before["inputs"],
+                args.seconds,
+                args.megabytes,
+                args.keep,
+            ]
             with errors.open("wb") as stderr:
-                process = subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=work,
-                                           env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))})
+                process = subprocess.Popen(
+                    list(map(str, words)),
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                    cwd=work,
+                    env=os.environ
+                    | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
+                )
             started = False
             for line in process.stdout:
                 said = json.loads(line)
@@ -96,7 +125,9 @@ def main():
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=20, help="for one input [20]")
-    parser.add_argument("--megabytes", type=int, default=1024, help="beyond what the process had before the first input [1024]")
+    parser.add_argument(
+        "--megabytes", type=int, default=1024, help="beyond what the process had before the first input [1024]"
+    )
     parser.add_argument("--most-failures", type=int, default=50, help="after which it gives up [50]")
     parser.add_argument("--keep", default="fuzz-failures", help="folder for the files that failed [fuzz-failures]")
     args = parser.parse_args()

@@ -2,6 +2,7 @@
 
 Half of the safetensors files get their hash and their header's length made right again, as an attacker would.
 """
+
 import copy
 import json
 import math
@@ -12,12 +13,80 @@ from safetensors.numpy import load
 
 from common.storage.array_files import _digest
 
-LEAVES = [None, True, False, 0, 1, -1, 2, 3, 100, 2.5, -0.0, 1e308, math.nan, math.inf, -math.inf, 10**6, 10**9, 10**12, 2**31, 2**63, 2**64, 10**400,
-          "", "x", "0", "\0", "a\nb\x1b[2J", "../../x", "/etc/passwd", "os:path", "1e999", "NaN", "none", "\ud800", "MlpPolicy", "CnnPolicy", "Policy",
-          "Pendulum-v1", "CartPole-v1", "Box", "Dict", "Tuple", "Discrete", "MultiDiscrete", "MultiBinary", "float64", "uint8", "O", "(9999,9999)f8",
-          "F64", "I64", "BOOL", "F8_E4M3"]
-SHAPES = [[], {}, [[]], [0], [-1], [1] * 70, [10**6, 10**6], [2**62, 4], [0, 2**63], {"a": 1}, [None], ["x", 1], [["a", {}]]]
-HEAD, STEP = 3, 8  # bytes of a plan: which files and whether it is made right, then steps of what, in which part, where, how
+LEAVES = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    2,
+    3,
+    100,
+    2.5,
+    -0.0,
+    1e308,
+    math.nan,
+    math.inf,
+    -math.inf,
+    10**6,
+    10**9,
+    10**12,
+    2**31,
+    2**63,
+    2**64,
+    10**400,
+    "",
+    "x",
+    "0",
+    "\0",
+    "a\nb\x1b[2J",
+    "../../x",
+    "/etc/passwd",
+    "os:path",
+    "1e999",
+    "NaN",
+    "none",
+    "\ud800",
+    "MlpPolicy",
+    "CnnPolicy",
+    "Policy",
+    "Pendulum-v1",
+    "CartPole-v1",
+    "Box",
+    "Dict",
+    "Tuple",
+    "Discrete",
+    "MultiDiscrete",
+    "MultiBinary",
+    "float64",
+    "uint8",
+    "O",
+    "(9999,9999)f8",
+    "F64",
+    "I64",
+    "BOOL",
+    "F8_E4M3",
+]
+SHAPES = [
+    [],
+    {},
+    [[]],
+    [0],
+    [-1],
+    [1] * 70,
+    [10**6, 10**6],
+    [2**62, 4],
+    [0, 2**63],
+    {"a": 1},
+    [None],
+    ["x", 1],
+    [["a", {}]],
+]
+HEAD, STEP = (
+    3,
+    8,
+)  # bytes of a plan: which files and whether it is made right, then steps of what, in which part, where, how
 PLANS = st.binary(min_size=HEAD + STEP, max_size=HEAD + 4 * STEP)
 DEPTHS = (3, 50, 400, 3000)
 BYTES = ("flip", "cut", "drop", "repeat", "insert", "splice")
@@ -29,7 +98,7 @@ def places(node):
     found, waiting = [], [node]
     while waiting:
         one = waiting.pop()
-        for key in (list(one) if isinstance(one, dict) else range(len(one)) if isinstance(one, list) else ()):
+        for key in list(one) if isinstance(one, dict) else range(len(one)) if isinstance(one, list) else ():
             found.append((one, key))
             if isinstance(one[key], (dict, list)):
                 waiting.append(one[key])
@@ -86,24 +155,24 @@ def bend(data, op, where, what, other):
     at, length = where % len(data), 1 + what % 40
     match op:
         case "flip":
-            return data[:at] + bytes([data[at] ^ 1 << what % 8]) + data[at + 1:]
+            return data[:at] + bytes([data[at] ^ 1 << what % 8]) + data[at + 1 :]
         case "cut":
             return data[:at]
         case "drop":
-            return data[:at] + data[at + length:]
+            return data[:at] + data[at + length :]
         case "repeat":
-            return data[:at] + data[at:at + length] * 2 + data[at + length:]
+            return data[:at] + data[at : at + length] * 2 + data[at + length :]
         case "insert":
-            return data[:at] + struct.pack("<Q", what * 0x9E3779B97F4A7C15 % 2**64)[:1 + what % 8] + data[at:]
+            return data[:at] + struct.pack("<Q", what * 0x9E3779B97F4A7C15 % 2**64)[: 1 + what % 8] + data[at:]
     start = what % max(1, len(other))
-    return data[:at] + other[start:start + length * 8] + data[at + length * 8:]
+    return data[:at] + other[start : start + length * 8] + data[at + length * 8 :]
 
 
 def taken_apart(data):
     """(arrays' entries in the header, the metadata, the bytes behind the header) of a safetensors file."""
     (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8:8 + length])
-    return header, json.loads(header.pop("__metadata__")["baselines_ppo"])["metadata"], data[8 + length:]
+    header = json.loads(data[8 : 8 + length])
+    return header, json.loads(header.pop("__metadata__")["baselines_ppo"])["metadata"], data[8 + length :]
 
 
 def put_together(entries, inner, body, right, bend_header):
@@ -132,7 +201,14 @@ def damaged(files, plan):
     steps = []
     for at in range(HEAD, len(plan) - STEP + 1, STEP):
         ops = NODES if plan[at] % 2 else BYTES
-        steps.append((ops[plan[at] // 2 % len(ops)], plan[at + 1] % 4, int.from_bytes(plan[at + 2:at + 5]), int.from_bytes(plan[at + 5:at + STEP])))
+        steps.append(
+            (
+                ops[plan[at] // 2 % len(ops)],
+                plan[at + 1] % 4,
+                int.from_bytes(plan[at + 2 : at + 5]),
+                int.from_bytes(plan[at + 5 : at + STEP]),
+            )
+        )
 
     def bent(piece, target):
         for op, place, where, what in steps:

@@ -1,4 +1,5 @@
 """Virtual environments of other Python interpreters, with this checkout installed for its tests."""
+
 import ast
 import os
 import shutil
@@ -25,7 +26,11 @@ def interpreter(word):
 
 def declared(setup=ROOT / "setup.py"):
     """(requirements, {extra: requirements}) as setup.py writes them."""
-    call = next(node for node in ast.walk(ast.parse(setup.read_text())) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup")
+    call = next(
+        node
+        for node in ast.walk(ast.parse(setup.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
+    )
     words = {one.arg: one.value for one in call.keywords}
     return [ast.literal_eval(words[name]) for name in ("install_requires", "extras_require")]
 
@@ -57,5 +62,7 @@ def install(python, folder, with_oldest=False):
         constraints.write_text("\n".join([*oldest(needed + extras["test"]), ""]))
         subprocess.run([*pip, "--constraint", constraints, "--editable", ".[test]"], cwd=ROOT, check=True)
     else:
-        subprocess.run([*pip, "--upgrade", "--upgrade-strategy", "eager", "--editable", ".[test]"], cwd=ROOT, check=True)
+        subprocess.run(
+            [*pip, "--upgrade", "--upgrade-strategy", "eager", "--editable", ".[test]"], cwd=ROOT, check=True
+        )
     return inside

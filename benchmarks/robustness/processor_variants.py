@@ -1,16 +1,28 @@
 """Environment variables under which the numeric libraries compute as on another processor, and which of them this processor can run."""
+
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 # kind of processor: (OpenBLAS's name, XLA's and oneDNN's newest instruction set, the flags of /proc/cpuinfo that it needs, NumPy's names of what it adds)
 PROCESSORS = {
-    "nehalem": ("Nehalem", "SSE4_2", "SSE41", {"sse4_2", "popcnt"}, {"SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "POPCNT", "SSE42", "X86_V2"}),
+    "nehalem": (
+        "Nehalem",
+        "SSE4_2",
+        "SSE41",
+        {"sse4_2", "popcnt"},
+        {"SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "POPCNT", "SSE42", "X86_V2"},
+    ),
     "sandybridge": ("Sandybridge", "AVX", "AVX", {"avx"}, {"AVX"}),
     "haswell": ("Haswell", "AVX2", "AVX2", {"avx2", "fma", "f16c"}, {"F16C", "FMA3", "AVX2", "X86_V3"}),
     "zen": ("Zen", "AVX2", "AVX2", {"avx2", "fma", "f16c"}, set()),
-    "skylakex": ("SkylakeX", "AVX512", "AVX512_CORE", {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
-                 {"AVX512F", "AVX512CD", "AVX512_SKX", "X86_V4"}),
+    "skylakex": (
+        "SkylakeX",
+        "AVX512",
+        "AVX512_CORE",
+        {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"},
+        {"AVX512F", "AVX512CD", "AVX512_SKX", "X86_V4"},
+    ),
 }
 SHORT = ("nehalem", "haswell", "perturbed-two-threads")
 
@@ -48,7 +60,9 @@ class Combination:
 
 def threads(count):
     """The variables that give NumPy's products and TensorFlow's operations this many threads."""
-    return dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(count))
+    return dict.fromkeys(
+        ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), str(count)
+    )
 
 
 def combinations(numpy_features):
@@ -61,8 +75,14 @@ def combinations(numpy_features):
     for name, (openblas, xla, onednn, needs, adds) in PROCESSORS.items():
         known |= adds
         newer = " ".join(one for one in numpy_features if one not in known)
-        variables = {"OPENBLAS_CORETYPE": openblas, "XLA_FLAGS": f"--xla_cpu_max_isa={xla}", "ONEDNN_MAX_CPU_ISA": onednn}
-        found.append(Combination(name, variables | ({"NPY_DISABLE_CPU_FEATURES": newer} if newer else {}), frozenset(needs)))
+        variables = {
+            "OPENBLAS_CORETYPE": openblas,
+            "XLA_FLAGS": f"--xla_cpu_max_isa={xla}",
+            "ONEDNN_MAX_CPU_ISA": onednn,
+        }
+        found.append(
+            Combination(name, variables | ({"NPY_DISABLE_CPU_FEATURES": newer} if newer else {}), frozenset(needs))
+        )
     found += [
         Combination("onednn-off", {"TF_ENABLE_ONEDNN_OPTS": "0"}),
         Combination("onednn-on", {"TF_ENABLE_ONEDNN_OPTS": "1"}),

@@ -8,6 +8,7 @@
 
 Tells what was in force in each, ends with a table, and with status 1 if a test failed.
 """
+
 import argparse
 import os
 import subprocess
@@ -24,13 +25,24 @@ from benchmarks.robustness.interpreters import ROOT, install, interpreter
 from benchmarks.robustness.processor_variants import SHORT, Combination, combinations, cpu_flags
 
 # whole trainings, jobs of several ranks and what takes seconds: four fifths of the time of the numeric tests, which --short leaves out
-LONG = (*(f"tests/baselines_ppo/{name}.py" for name in (
-            "experiment/test_warm_start", "export/test_export_observations", "export/test_writers", "test_pposgd_simple", "test_ranks", "test_vpg")),
-        "tests/baselines_ppo/test_cnn_policy.py::test_command_line_trains_a_game_and_saves_a_policy_that_plays",
-        "tests/baselines_ppo/test_cnn_policy.py::test_learns_to_catch_what_it_sees",
-        "tests/baselines_ppo/test_invariants.py::test_every_compiled_function_is_traced_once_in_twenty_iterations",
-        "tests/baselines_ppo/test_trpo.py::test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch",
-        "tests/baselines_ppo/test_trpo.py::test_learns_and_every_compiled_function_is_traced_once")
+LONG = (
+    *(
+        f"tests/baselines_ppo/{name}.py"
+        for name in (
+            "experiment/test_warm_start",
+            "export/test_export_observations",
+            "export/test_writers",
+            "test_pposgd_simple",
+            "test_ranks",
+            "test_vpg",
+        )
+    ),
+    "tests/baselines_ppo/test_cnn_policy.py::test_command_line_trains_a_game_and_saves_a_policy_that_plays",
+    "tests/baselines_ppo/test_cnn_policy.py::test_learns_to_catch_what_it_sees",
+    "tests/baselines_ppo/test_invariants.py::test_every_compiled_function_is_traced_once_in_twenty_iterations",
+    "tests/baselines_ppo/test_trpo.py::test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch",
+    "tests/baselines_ppo/test_trpo.py::test_learns_and_every_compiled_function_is_traced_once",
+)
 
 
 @dataclass
@@ -61,7 +73,9 @@ def read_junit(path):
         kinds = {child.tag for child in case}
         if kinds & {"failure", "error"}:
             outcome.failed += 1
-            outcome.failing.append("::".join(filter(None, (case.get("classname", "").rpartition(".")[2], case.get("name")))))
+            outcome.failing.append(
+                "::".join(filter(None, (case.get("classname", "").rpartition(".")[2], case.get("name"))))
+            )
         elif "skipped" in kinds:
             outcome.skipped += 1
         else:
@@ -74,8 +88,11 @@ def run_tests(python, environment, words):
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "tests.xml"
         began = time.monotonic()
-        status = subprocess.run([python, "-m", "pytest", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", *words], cwd=ROOT,
-                                env=environment).returncode
+        status = subprocess.run(
+            [python, "-m", "pytest", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", *words],
+            cwd=ROOT,
+            env=environment,
+        ).returncode
         outcome = read_junit(report) if report.exists() else Outcome()
         outcome.seconds = time.monotonic() - began
     if status not in (0, 1) or (status and not outcome.failing):
@@ -89,10 +106,17 @@ def probe(python, environment):
     Raises:
         RuntimeError: with the last words of the process, if it does not end well.
     """
-    done = subprocess.run([python, "-m", "benchmarks.robustness.active_libraries"], cwd=ROOT,
-                          env=environment | {"ONEDNN_VERBOSE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, "-m", "benchmarks.robustness.active_libraries"],
+        cwd=ROOT,
+        env=environment | {"ONEDNN_VERBOSE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
-        raise RuntimeError(f"NumPy and TensorFlow do not start: status {done.returncode}: {' '.join(done.stderr.split()[-40:])}")
+        raise RuntimeError(
+            f"NumPy and TensorFlow do not start: status {done.returncode}: {' '.join(done.stderr.split()[-40:])}"
+        )
     return active_libraries.report(done.stdout)
 
 
@@ -111,7 +135,9 @@ def run_combination(one, words, own, seen, folder):
         try:
             python = install(one.python, folder / one.name, one.oldest)
         except subprocess.CalledProcessError as error:
-            return Outcome(failing=[f"the installation ended with status {error.returncode}: {' '.join(map(str, error.cmd))}"])
+            return Outcome(
+                failing=[f"the installation ended with status {error.returncode}: {' '.join(map(str, error.cmd))}"]
+            )
     try:
         found = own if one.name == "own" else probe(python, environment)
     except RuntimeError as error:
@@ -129,24 +155,64 @@ def run_combination(one, words, own, seen, folder):
 
 def table(outcomes):
     """The summary, in Markdown: what ran, then what was in force and what was left out."""
-    rows = [(name, str(one.passed), str(one.failed), str(one.skipped), "" if one.seconds is None else f"{one.seconds:.0f}",
-             "; ".join(f"`{test}`" for test in one.failing) or "none") for name, one in outcomes.items() if one.not_run is None]
-    lines = [f"- {name}: {f'not run: {one.not_run}' if one.not_run else one.active_libraries}" for name, one in outcomes.items()]
-    return "\n".join([markdown_table(("combination", "passed", "failed", "skipped", "seconds", "failing tests"), rows), "", *lines])
+    rows = [
+        (
+            name,
+            str(one.passed),
+            str(one.failed),
+            str(one.skipped),
+            "" if one.seconds is None else f"{one.seconds:.0f}",
+            "; ".join(f"`{test}`" for test in one.failing) or "none",
+        )
+        for name, one in outcomes.items()
+        if one.not_run is None
+    ]
+    lines = [
+        f"- {name}: {f'not run: {one.not_run}' if one.not_run else one.active_libraries}"
+        for name, one in outcomes.items()
+    ]
+    return "\n".join(
+        [markdown_table(("combination", "passed", "failed", "skipped", "seconds", "failing tests"), rows), "", *lines]
+    )
 
 
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tests", nargs="*", help="after --: words for pytest, in place of those that choose the numeric tests")
-    parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)}, without the longest tests; with --only those")
-    parser.add_argument("--only", action="extend", nargs="*", metavar="NAME", help="these combinations; none: those of --pythons and --oldest alone")
-    parser.add_argument("--pythons", nargs="+", default=[], metavar="PYTHON",
-                        help="also with these interpreters, commands or paths, each in a virtual environment of its own with the newest of all dependencies")
-    parser.add_argument("--oldest", action="store_true", help="also with this interpreter and the oldest of all dependencies that setup.py allows")
-    parser.add_argument("--venvs", metavar="DIR", help="where the virtual environments stay [a temporary folder, removed at the end]")
+    parser.add_argument(
+        "tests", nargs="*", help="after --: words for pytest, in place of those that choose the numeric tests"
+    )
+    parser.add_argument(
+        "--short", action="store_true", help=f"{', '.join(SHORT)}, without the longest tests; with --only those"
+    )
+    parser.add_argument(
+        "--only",
+        action="extend",
+        nargs="*",
+        metavar="NAME",
+        help="these combinations; none: those of --pythons and --oldest alone",
+    )
+    parser.add_argument(
+        "--pythons",
+        nargs="+",
+        default=[],
+        metavar="PYTHON",
+        help="also with these interpreters, commands or paths, each in a virtual environment of its own with the newest of all dependencies",
+    )
+    parser.add_argument(
+        "--oldest",
+        action="store_true",
+        help="also with this interpreter and the oldest of all dependencies that setup.py allows",
+    )
+    parser.add_argument(
+        "--venvs", metavar="DIR", help="where the virtual environments stay [a temporary folder, removed at the end]"
+    )
     parser.add_argument("--whole", action="store_true", help="the whole default suite, in place of the numeric tests")
     parser.add_argument("--output", metavar="FILE", help="write the table there, too")
-    parser.add_argument("--list", action="store_true", help="show what each combination sets, and what cannot run here and why; run nothing")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="show what each combination sets, and what cannot run here and why; run nothing",
+    )
     args = parser.parse_args(argv)
     args.error = parser.error
     return args
@@ -155,6 +221,7 @@ def parse(argv=None):
 def chosen(args):
     """The combinations that the arguments ask for, in order; ends with status 2 if there is one that does not exist."""
     import numpy as np
+
     known = combinations(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
     names = args.only if args.only is not None else SHORT if args.short else known
     if unknown := [name for name in names if name not in known]:
@@ -163,7 +230,9 @@ def chosen(args):
     for word in args.pythons:
         if (path := interpreter(word)) is None:
             args.error(f"--pythons {word}: no such Python interpreter; give a command or a path")
-        found.append(Combination(Path(word).name if os.sep not in word else word.strip(os.sep).replace(os.sep, "-"), python=path))
+        found.append(
+            Combination(Path(word).name if os.sep not in word else word.strip(os.sep).replace(os.sep, "-"), python=path)
+        )
     return found + ([Combination("oldest", python=sys.executable, oldest=True)] if args.oldest else [])
 
 
@@ -172,18 +241,34 @@ def main():
     todo, flags, outcomes, seen = chosen(args), cpu_flags(), {}, {}
     if args.list:
         for one in todo:
-            print(f"{one.name}: {one.cannot_run(flags) or ' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'nothing is set'}")
+            print(
+                f"{one.name}: {one.cannot_run(flags) or ' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'nothing is set'}"
+            )
         return 0
-    words = args.tests or ([] if args.whole else ["-m", "numeric and not slow", *(f"--deselect={name}" for name in LONG if args.short)])
+    words = args.tests or (
+        [] if args.whole else ["-m", "numeric and not slow", *(f"--deselect={name}" for name in LONG if args.short)]
+    )
     own = probe(sys.executable, dict(os.environ))
     with tempfile.TemporaryDirectory() as temporary:
         for number, one in enumerate(todo, 1):
-            print(f"[{number}/{len(todo)}] {one.name}: {' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'no variables'}", flush=True)
+            print(
+                f"[{number}/{len(todo)}] {one.name}: {' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'no variables'}",
+                flush=True,
+            )
             reason = one.cannot_run(flags)
-            found = Outcome(not_run=reason) if reason else run_combination(one, words, own, seen, Path(args.venvs or temporary))
+            found = (
+                Outcome(not_run=reason)
+                if reason
+                else run_combination(one, words, own, seen, Path(args.venvs or temporary))
+            )
             outcomes[one.name] = found
-            print(f"    not run: {found.not_run}" if found.not_run else f"    {found.passed} passed, {found.failed} failed, {found.skipped} skipped, "
-                  f"{found.seconds or 0:.0f} s{''.join(f'{os.linesep}    FAILED {name}' for name in found.failing)}", flush=True)
+            print(
+                f"    not run: {found.not_run}"
+                if found.not_run
+                else f"    {found.passed} passed, {found.failed} failed, {found.skipped} skipped, "
+                f"{found.seconds or 0:.0f} s{''.join(f'{os.linesep}    FAILED {name}' for name in found.failing)}",
+                flush=True,
+            )
     print(f"\n{table(outcomes)}")
     if args.output:
         Path(args.output).write_text(table(outcomes) + "\n")

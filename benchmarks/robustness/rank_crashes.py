@@ -7,6 +7,7 @@ Each run has a folder in `--out` while it lasts; that of one that did not end we
 gdb is installed, the core's stacks of all threads. `log.jsonl` has one line a run, and is gone on with. Ctrl-C ends it; so does a file `stop` in `--out`, after
 the runs under way. Linux only.
 """
+
 import argparse
 import json
 import os
@@ -41,7 +42,12 @@ def run(number, name, ranks, out):
     folder = out / f"run-{number:04d}"
     (folder / "work").mkdir(parents=True)
     (folder / "sitecustomize.py").write_text(SWITCHING if "PYTHONPATH" in variables else "")
-    environ = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"} | os.environ | variables | {"PYTHONPATH": f"{folder}:{ROOT}"}
+    environ = (
+        {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
+        | os.environ
+        | variables
+        | {"PYTHONPATH": f"{folder}:{ROOT}"}
+    )
     beside = Path(sys.executable).with_name("mpirun")
 
     def in_the_child():
@@ -51,16 +57,41 @@ def run(number, name, ranks, out):
 
     began = time.time()
     with (folder / "said").open("wb") as said:
-        status = subprocess.run([beside if beside.exists() else "mpirun", "-n", str(ranks), sys.executable, SCRIPT, folder / "work", "--short"], cwd=folder,
-                                env=environ, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, preexec_fn=in_the_child).returncode
-    found = {"run": number, "surroundings": name, "status": status, "seconds": round(time.time() - began), "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+        status = subprocess.run(
+            [
+                beside if beside.exists() else "mpirun",
+                "-n",
+                str(ranks),
+                sys.executable,
+                SCRIPT,
+                folder / "work",
+                "--short",
+            ],
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            preexec_fn=in_the_child,
+        ).returncode
+    found = {
+        "run": number,
+        "surroundings": name,
+        "status": status,
+        "seconds": round(time.time() - began),
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
     if status == 0:
         shutil.rmtree(folder)
         return found
     cores = [path for path in folder.rglob("core*") if path.is_file()]
     for core in cores if shutil.which("gdb") else ():
         with core.with_name(f"{core.name}.stacks").open("wb") as stacks:
-            subprocess.run(["gdb", "-batch", "-ex", "thread apply all backtrace", sys.executable, core], stdout=stacks, stderr=subprocess.STDOUT)
+            subprocess.run(
+                ["gdb", "-batch", "-ex", "thread apply all backtrace", sys.executable, core],
+                stdout=stacks,
+                stderr=subprocess.STDOUT,
+            )
     return found | {"cores": [str(core) for core in cores], "said": str(folder / "said")}
 
 
@@ -69,7 +100,9 @@ def table(lines):
     rows = ["| surroundings | runs | did not end well | seconds (median) |", "| --- | --: | --: | --: |"]
     for name in [name for name in SURROUNDINGS if any(line["surroundings"] == name for line in lines)]:
         own = [line for line in lines if line["surroundings"] == name]
-        rows.append(f"| {name} | {len(own)} | {sum(line['status'] != 0 for line in own)} | {statistics.median(line['seconds'] for line in own):.0f} |")
+        rows.append(
+            f"| {name} | {len(own)} | {sum(line['status'] != 0 for line in own)} | {statistics.median(line['seconds'] for line in own):.0f} |"
+        )
     return "\n".join(rows)
 
 
@@ -85,7 +118,10 @@ def main():
     log = out / "log.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
     names, first = [*SURROUNDINGS], max((line["run"] for line in lines), default=-1) + 1
-    print(f"{len(lines)} runs before; cores go where {Path('/proc/sys/kernel/core_pattern').read_text().strip()!r} says", flush=True)
+    print(
+        f"{len(lines)} runs before; cores go where {Path('/proc/sys/kernel/core_pattern').read_text().strip()!r} says",
+        flush=True,
+    )
 
     def one(number):
         if (out / "stop").exists():

@@ -2,6 +2,7 @@
 
 Imports neither TensorFlow nor anything of ours; prints one JSON object, {"steps_per_second": summed over the processes}.
 """
+
 import os
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -28,9 +29,12 @@ def step_for(env_id, seed, seconds, start, results):
     """
     import gymnasium as gym
     import numpy as np
+
     gym.logger.min_level = gym.logger.ERROR
     env = gym.make(env_id, disable_env_checker=True)
-    actions = list(np.random.default_rng(seed).standard_normal((ACTIONS, *env.action_space.shape)).astype(env.action_space.dtype))
+    actions = list(
+        np.random.default_rng(seed).standard_normal((ACTIONS, *env.action_space.shape)).astype(env.action_space.dtype)
+    )
     env.reset(seed=seed)
 
     def run(count, offset):
@@ -56,7 +60,10 @@ def main():
     args = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(args.processes), context.Queue()
-    processes = [context.Process(target=step_for, args=(args.env_id, seed, args.seconds, start, results)) for seed in range(args.processes)]
+    processes = [
+        context.Process(target=step_for, args=(args.env_id, seed, args.seconds, start, results))
+        for seed in range(args.processes)
+    ]
     for process in processes:
         process.start()
     for process in processes:

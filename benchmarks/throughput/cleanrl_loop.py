@@ -3,6 +3,7 @@
 Our own wording of its structure and settings: wrappers of Gymnasium around every environment, a `SyncVectorEnv`, policy and value called
 once a step, ten epochs of 32 minibatches with the clipped value loss, gradients to norm 0.5, step size decayed linearly. Nothing is logged.
 """
+
 import gymnasium as gym
 import numpy as np
 import torch
@@ -38,7 +39,11 @@ class Agent(nn.Module):
 
     def __init__(self, ob_dim, ac_dim):
         super().__init__()
-        self.mean, self.value, self.logstd = mlp(ob_dim, ac_dim, 0.01), mlp(ob_dim, 1, 1.0), nn.Parameter(torch.zeros(1, ac_dim))
+        self.mean, self.value, self.logstd = (
+            mlp(ob_dim, ac_dim, 0.01),
+            mlp(ob_dim, 1, 1.0),
+            nn.Parameter(torch.zeros(1, ac_dim)),
+        )
 
     def forward(self, ob, ac=None):
         """(ac, logp, entropy, vpred) of observations [N, ...]; `ac` is sampled if not given."""
@@ -73,7 +78,7 @@ def optimise(agent, adam, batch):
             adv = (part["adv"] - part["adv"].mean()) / (part["adv"].std() + 1e-8)
             pol_loss = torch.max(-adv * ratio, -adv * ratio.clamp(1 - CLIP, 1 + CLIP)).mean()
             near = part["vpred"] + (vpred - part["vpred"]).clamp(-CLIP, CLIP)
-            vf_loss = 0.5 * torch.max((vpred - part["ret"])**2, (near - part["ret"])**2).mean()
+            vf_loss = 0.5 * torch.max((vpred - part["ret"]) ** 2, (near - part["ret"]) ** 2).mean()
             adam.zero_grad()
             (pol_loss - 0.0 * entropy.mean() + VF_COEF * vf_loss).backward()
             nn.utils.clip_grad_norm_(agent.parameters(), MAX_GRAD_NORM)
@@ -82,7 +87,9 @@ def optimise(agent, adam, batch):
 
 def train(env_id, num_envs, num_steps, iterations, on_update):
     """Train for `iterations` updates of `num_steps` steps of `num_envs` environments; calls `on_update(timesteps)` after each."""
-    envs = gym.vector.SyncVectorEnv([lambda: make_env(env_id)] * num_envs, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
+    envs = gym.vector.SyncVectorEnv(
+        [lambda: make_env(env_id)] * num_envs, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP
+    )
     ob_shape, ac_shape = envs.single_observation_space.shape, envs.single_action_space.shape
     agent = Agent(ob_shape[0], ac_shape[0])
     adam = torch.optim.Adam(agent.parameters(), lr=STEPSIZE, eps=1e-5)

@@ -9,6 +9,7 @@ Machines are shared and noisy, so nothing is compared across time: contestants t
 is the median of the rounds' ratios. Every measurement is a fresh process (measurements.py); ours is the real command line.
 Ends with status 0 whether targets are met or not, 1 if something fails, 2 for a mistake in what was asked for.
 """
+
 import argparse
 import json
 import math
@@ -74,7 +75,9 @@ def measured(name, measure):
     load = Load()
     figures = measure()
     figures["others"] = load.others()
-    extra = "".join(f", {key.replace('_', ' ')} {figures[key]:.1f} s" for key in ("first_update", "compile") if key in figures)
+    extra = "".join(
+        f", {key.replace('_', ' ')} {figures[key]:.1f} s" for key in ("first_update", "compile") if key in figures
+    )
     print(f"    {name}: {figures['steps_per_second']:,.0f} steps/s{extra}", flush=True)
     return figures
 
@@ -110,7 +113,17 @@ def best_peer(python, library, env_id, environments, lengths, iterations):
     speeds, patience = {}, None
     for threads, num_envs in product((1, 2), environments):
         name, began = f"{num_envs} env, {threads} threads", time.perf_counter()
-        look = partial(measurements.peer, python, library, env_id, num_envs, threads, lengths.search_iterations, lengths.peer_skip, patience)
+        look = partial(
+            measurements.peer,
+            python,
+            library,
+            env_id,
+            num_envs,
+            threads,
+            lengths.search_iterations,
+            lengths.peer_skip,
+            patience,
+        )
         try:
             speeds[num_envs, threads] = measured(name, look)["steps_per_second"]
         except GivenUp as error:
@@ -118,8 +131,10 @@ def best_peer(python, library, env_id, environments, lengths, iterations):
         # all looks are at the same number of steps; where cores are taken, PyTorch's second thread can make one fifty times longer
         patience = min(patience or math.inf, PATIENCE * (time.perf_counter() - began))
     num_envs, threads = max(speeds, key=speeds.get)
-    return (f"{PEERS[library]}, {num_envs} env, {threads} threads",
-            partial(measurements.peer, python, library, env_id, num_envs, threads, iterations, lengths.peer_skip))
+    return (
+        f"{PEERS[library]}, {num_envs} env, {threads} threads",
+        partial(measurements.peer, python, library, env_id, num_envs, threads, iterations, lengths.peer_skip),
+    )
 
 
 def mujoco_entries(env_id, lengths, peers_python, family):
@@ -134,16 +149,26 @@ def mujoco_entries(env_id, lengths, peers_python, family):
     """
     entries, targets = {}, []
     for ranks in (1, 2) if (env_id, 2) in LEAST_ALONE else (1,):
-        alone, ours = f"environment alone, {ranks} process{'es' * (ranks > 1)}", f"ours, {ranks} rank{'s' * (ranks > 1)}"
+        alone, ours = (
+            f"environment alone, {ranks} process{'es' * (ranks > 1)}",
+            f"ours, {ranks} rank{'s' * (ranks > 1)}",
+        )
         entries[alone] = partial(measurements.environment_alone, env_id, ranks, lengths.seconds)
-        entries[ours] = partial(measurements.ours, env_id, "ppo1", ranks, lengths.iterations, SEGMENT * ranks, lengths.skip)
+        entries[ours] = partial(
+            measurements.ours, env_id, "ppo1", ranks, lengths.iterations, SEGMENT * ranks, lengths.skip
+        )
         targets.append(Target(ours, alone, LEAST_ALONE.get((env_id, ranks), 0.0)))
         if ranks == 1:
             targets.append(Target(ours, figure="first_update", most=FIRST_UPDATE))
     if family and env_id == "Hopper-v4":
         alone = "environment alone, 1 process"
-        for name, preset, words in (("ours, TRPO", "trpo", ()), ("ours, adaptive KL", "ppo1", ("--objective", "adaptive_kl"))):
-            entries[name] = partial(measurements.ours, env_id, preset, 1, lengths.iterations, SEGMENT, lengths.skip, words=words)
+        for name, preset, words in (
+            ("ours, TRPO", "trpo", ()),
+            ("ours, adaptive KL", "ppo1", ("--objective", "adaptive_kl")),
+        ):
+            entries[name] = partial(
+                measurements.ours, env_id, preset, 1, lengths.iterations, SEGMENT, lengths.skip, words=words
+            )
             targets.append(Target(name, alone, LEAST_FAMILY))
     if peers_python and env_id == "Hopper-v4":
         eight = "ours, 1 rank, 8 env"
@@ -151,7 +176,10 @@ def mujoco_entries(env_id, lengths, peers_python, family):
         for library in PEERS:
             name, measure = best_peer(peers_python, library, env_id, (1, 8), lengths, lengths.peer_iterations)
             entries[name] = measure
-            targets += [Target(ours, name, LEAST_PEERS.get((library, ranks), 0.0)) for ours, ranks in (("ours, 1 rank", 1), (eight, 1), ("ours, 2 ranks", 2))]
+            targets += [
+                Target(ours, name, LEAST_PEERS.get((library, ranks), 0.0))
+                for ours, ranks in (("ours, 1 rank", 1), (eight, 1), ("ours, 2 ranks", 2))
+            ]
     return entries, targets
 
 
@@ -166,7 +194,9 @@ def atari_entries(lengths, peers_python):
 def check_peers(python, libraries):
     """Raises SystemExit(2), with the line that installs them, if `python` lacks a peer."""
     try:
-        missing = measurements.missing_packages(python, [module for library in libraries for module in MODULES.get(library, ())])
+        missing = measurements.missing_packages(
+            python, [module for library in libraries for module in MODULES.get(library, ())]
+        )
     except (OSError, Failed) as error:
         complain(f"--peers-python {python} cannot be run: {str(error).splitlines()[-1]}")
     if missing:
@@ -181,12 +211,23 @@ def complain(message):
 
 def build_parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", nargs="*", default=["Hopper-v4", "HalfCheetah-v4"], metavar="ID",
-                        help="MuJoCo tasks [Hopper-v4 HalfCheetah-v4]")
-    parser.add_argument("--peers", action="store_true", help="on Hopper-v4, measure Stable-Baselines3, SBX and CleanRL's settings, too")
+    parser.add_argument(
+        "--env",
+        nargs="*",
+        default=["Hopper-v4", "HalfCheetah-v4"],
+        metavar="ID",
+        help="MuJoCo tasks [Hopper-v4 HalfCheetah-v4]",
+    )
+    parser.add_argument(
+        "--peers", action="store_true", help="on Hopper-v4, measure Stable-Baselines3, SBX and CleanRL's settings, too"
+    )
     parser.add_argument("--atari", action="store_true", help=f"measure {ATARI} against Stable-Baselines3, too")
-    parser.add_argument("--family", action="store_true", help="on Hopper-v4, measure TRPO and the adaptive KL penalty, too")
-    parser.add_argument("--peers-python", default=sys.executable, metavar="PATH", help="interpreter that has the peers [this one]")
+    parser.add_argument(
+        "--family", action="store_true", help="on Hopper-v4, measure TRPO and the adaptive KL penalty, too"
+    )
+    parser.add_argument(
+        "--peers-python", default=sys.executable, metavar="PATH", help="interpreter that has the peers [this one]"
+    )
     parser.add_argument("--rounds", type=int, help=f"turns of every contestant [{Lengths().rounds}]")
     parser.add_argument("--quick", action="store_true", help="a smoke test: all of it, too short to mean anything")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
@@ -205,7 +246,10 @@ def main():
     load = os.getloadavg()
     versions = measurements.versions(sys.executable, PACKAGES)
     if args.peers or args.atari:
-        versions |= {f"{name} (peers)": version for name, version in measurements.versions(args.peers_python, PEER_PACKAGES).items()}
+        versions |= {
+            f"{name} (peers)": version
+            for name, version in measurements.versions(args.peers_python, PEER_PACKAGES).items()
+        }
     contests, profiles, results = {}, {}, {}
     try:
         for env_id in args.env:
@@ -225,8 +269,19 @@ def main():
         print("\n".join([*figure_lines(title, found), *target_lines("", found, targets), ""]))
     print("\n".join([*machine_lines(load, results), version_line(versions)]))
     if args.json:
-        args.json.write_text(json.dumps({"lengths": asdict(lengths) | {"rounds": rounds}, "versions": versions, "load_average": load,
-                                         "rounds": results, "seconds_an_iteration": profiles}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps(
+                {
+                    "lengths": asdict(lengths) | {"rounds": rounds},
+                    "versions": versions,
+                    "load_average": load,
+                    "rounds": results,
+                    "seconds_an_iteration": profiles,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
     return 0
 
 

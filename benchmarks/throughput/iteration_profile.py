@@ -3,6 +3,7 @@
 Started by measurements.py; prints one JSON object, {part: seconds an iteration}. A part that begins with two spaces lies inside the one
 above that does not.
 """
+
 import argparse
 import json
 import os
@@ -56,6 +57,7 @@ class Clocks:
                 return function(*args, **kwargs)
             finally:
                 seconds[name] += now() - began
+
         return timed
 
     def attach(self, name, owner, attribute):
@@ -72,6 +74,7 @@ def attach_all(clocks):
     from common.rollouts import processor
     from common.training import loop as training
     from common.vec_env import subproc
+
     clocks.attach("collect", training.TrainingLoop, "collect")
     clocks.attach("evaluate", processor.SegmentProcessor, "__call__")
     for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
@@ -88,7 +91,9 @@ def attach_all(clocks):
     @wraps(prepare)
     def prepare_with_clocks(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
-        if isinstance(collector.stepper.env, subproc.SubprocVectorEnv):  # the environments' time is the wait for their processes
+        if isinstance(
+            collector.stepper.env, subproc.SubprocVectorEnv
+        ):  # the environments' time is the wait for their processes
             clocks.attach("environment", collector.stepper.env, "step_into")
         else:
             for monitor in collector.monitors:
@@ -96,6 +101,7 @@ def attach_all(clocks):
                 clocks.attach("environment", monitor.env, "reset")
         actor = pi.actor
         pi.actor = lambda num_envs, noise: clocks.around("act", actor(num_envs, noise))
+
     segments.Collector.__init__ = prepare_with_clocks
     _count_iterations(clocks, training.TrainingLoop)
 
@@ -111,6 +117,7 @@ def _count_iterations(clocks, training_class):
             clocks.start()
         elif training.iters_so_far == SKIPPED + MEASURED:
             clocks.result = dict(clocks.seconds) | {"total": time.perf_counter() - clocks.began}
+
     training_class.finish = finish_and_count
 
 
@@ -126,6 +133,7 @@ def main():
     from baselines_ppo.config.settings import ALGORITHMS
     from baselines_ppo.train import runner
     from common.runtime.tf_import import usable_cpu_count
+
     resolved = resolve_for_env({"env": args.env_id, "preset": args.preset}, 1, usable_cpu_count())
     runner.start_tensorflow(resolved["policy"], usable_cpu_count())
     clocks = Clocks()
@@ -134,12 +142,27 @@ def main():
     settings = ALGORITHMS[preset.alg](**preset.learn)
     steps = getattr(settings, settings.counts()[0])
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
-        status = run(["--env", args.env_id, "--preset", args.preset, "--num-timesteps", str((SKIPPED + MEASURED) * steps),
-                      "--run-dir", f"{folder}/run", *more])
+        status = run(
+            [
+                "--env",
+                args.env_id,
+                "--preset",
+                args.preset,
+                "--num-timesteps",
+                str((SKIPPED + MEASURED) * steps),
+                "--run-dir",
+                f"{folder}/run",
+                *more,
+            ]
+        )
     if status:
         raise SystemExit(status)
     found = defaultdict(float, clocks.result)
-    print(json.dumps({part: (found[first] - sum(found[name] for name in less)) / MEASURED for part, first, *less in PARTS}))
+    print(
+        json.dumps(
+            {part: (found[first] - sum(found[name] for name in less)) / MEASURED for part, first, *less in PARTS}
+        )
+    )
 
 
 if __name__ == "__main__":

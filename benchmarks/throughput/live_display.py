@@ -1,7 +1,8 @@
 """What the live view of a terminal costs: processor time of its redrawing, which it does once a second, and of a row of the log.
 
-    python -m benchmarks.throughput.live_display
+python -m benchmarks.throughput.live_display
 """
+
 import argparse
 import contextlib
 import os
@@ -11,7 +12,14 @@ import time
 
 from common.loggers.live_display import LiveDisplay, screen  # noqa: E402
 
-ROW = {"EpLenMean": 210.0, "ev_tdlam_before": 0.5, "loss_kl": 0.0031, "loss_ent": 4.2, "clipfrac": 0.11, "stepsize": 3e-4}
+ROW = {
+    "EpLenMean": 210.0,
+    "ev_tdlam_before": 0.5,
+    "loss_kl": 0.0031,
+    "loss_ent": 4.2,
+    "clipfrac": 0.11,
+    "stepsize": 3e-4,
+}
 
 
 def drain(reader):
@@ -40,7 +48,10 @@ def main():
         assert isinstance(view, LiveDisplay)
         for i in range(args.rows):
             view.write(ROW | {"EpRewMean": float(i)}, 2048 * i)
-        redraw, row = seconds_of(view.live.refresh, 50), seconds_of(lambda: view.write(ROW | {"EpRewMean": 0.0}, 0), 1000)
+        redraw, row = (
+            seconds_of(view.live.refresh, 50),
+            seconds_of(lambda: view.write(ROW | {"EpRewMean": 0.0}, 0), 1000),
+        )
         view.close()
     print(f"redrawn once a second: {redraw * 1e3:.1f} ms, {redraw:.2%} of a core; a row of the log: {row * 1e6:.1f} us")
     return 0

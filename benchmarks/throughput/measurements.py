@@ -1,4 +1,5 @@
 """Who is measured, and how: every measurement is one fresh process, and gives figures {"steps_per_second": ..., ...}."""
+
 import csv
 import json
 import shutil
@@ -34,7 +35,10 @@ def steady(history, skip):
         raise Failed(f"only {len(history)} updates, of which {skip} are to be left out")
     (steps, seconds), (last_steps, last_seconds) = history[skip - 1], history[-1]
     an_update = (last_seconds - seconds) / (len(history) - skip)
-    return {"steps_per_second": (last_steps - steps) / (last_seconds - seconds), "compile": max(seconds - skip * an_update, 0.0)}
+    return {
+        "steps_per_second": (last_steps - steps) / (last_seconds - seconds),
+        "compile": max(seconds - skip * an_update, 0.0),
+    }
 
 
 class GivenUp(Exception):
@@ -64,12 +68,26 @@ def _tail(argv, status, text):
 
 def environment_alone(env_id, processes, seconds):
     """Gaussian actions drawn beforehand, no learner: steps per second summed over `processes` that start together."""
-    return run_child([sys.executable, "-m", "benchmarks.throughput.bare_env", env_id, "--processes", processes, "--seconds", seconds])
+    return run_child(
+        [sys.executable, "-m", "benchmarks.throughput.bare_env", env_id, "--processes", processes, "--seconds", seconds]
+    )
 
 
 def peer(python, library, env_id, num_envs, threads, iterations, skip, seconds=None):
     """Figures of a peer's training (`other_libraries.py`), by the interpreter `python`; GivenUp after `seconds`."""
-    argv = [python, "-m", "benchmarks.throughput.other_libraries", library, env_id, "--num-envs", num_envs, "--threads", threads, "--iterations", iterations]
+    argv = [
+        python,
+        "-m",
+        "benchmarks.throughput.other_libraries",
+        library,
+        env_id,
+        "--num-envs",
+        num_envs,
+        "--threads",
+        threads,
+        "--iterations",
+        iterations,
+    ]
     return steady(run_child(argv, seconds)["history"], skip)
 
 
@@ -100,9 +118,21 @@ def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None, words=()
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
         run_dir, output = Path(folder) / "run", Path(folder) / "output.txt"
         launcher = [mpirun(), "-n", str(ranks)] if ranks > 1 else []
-        argv = [*launcher, sys.executable, str(ROOT / "run.py"), "--env", env_id, "--preset", preset,
-                "--num-timesteps", str(iterations * steps), "--run-dir", str(run_dir),
-                *(["--num-envs", str(num_envs)] if num_envs else []), *words]
+        argv = [
+            *launcher,
+            sys.executable,
+            str(ROOT / "run.py"),
+            "--env",
+            env_id,
+            "--preset",
+            preset,
+            "--num-timesteps",
+            str(iterations * steps),
+            "--run-dir",
+            str(run_dir),
+            *(["--num-envs", str(num_envs)] if num_envs else []),
+            *words,
+        ]
         began = time.perf_counter()
         with output.open("w") as stream:
             process = subprocess.Popen(argv, stdout=stream, stderr=subprocess.STDOUT)
@@ -143,7 +173,9 @@ def missing_packages(python, modules):
 
 def versions(python, packages):
     """{package: installed version or None} of the interpreter `python`."""
-    code = ("import importlib.metadata as m, json, platform\nfound = {'python': platform.python_version()}\n"
-            f"for one in {packages!r}:\n try: found[one] = m.version(one)\n except m.PackageNotFoundError: found[one] = None\n"
-            "print(json.dumps(found))")
+    code = (
+        "import importlib.metadata as m, json, platform\nfound = {'python': platform.python_version()}\n"
+        f"for one in {packages!r}:\n try: found[one] = m.version(one)\n except m.PackageNotFoundError: found[one] = None\n"
+        "print(json.dumps(found))"
+    )
     return run_child([python, "-c", code])

@@ -2,6 +2,7 @@
 
 Prints one JSON object: {"history": [[timesteps, seconds since training began], one an update]}.
 """
+
 import argparse
 import json
 import os
@@ -27,9 +28,11 @@ def import_sbx():
     looks for a name that JAX 0.7 moved.
     """
     import jax
+
     if not hasattr(jax.interpreters.xla, "pytype_aval_mappings"):
         jax.interpreters.xla.pytype_aval_mappings = jax._src.core.pytype_aval_mappings
     from sbx import PPO
+
     return PPO
 
 
@@ -67,7 +70,10 @@ def run_stable_baselines(library, env_id, num_envs, iterations, on_update):
         policy, settings = "CnnPolicy", ATARI | {"n_steps": ATARI_STEPS}
     else:
         env = make_vec_env(env_id, num_envs, env_kwargs={"disable_env_checker": True})
-        policy, settings = "MlpPolicy", MUJOCO | {"n_steps": SAMPLES // num_envs}  # its MlpPolicy has two layers of 64 tanh, as ours
+        policy, settings = (
+            "MlpPolicy",
+            MUJOCO | {"n_steps": SAMPLES // num_envs},
+        )  # its MlpPolicy has two layers of 64 tanh, as ours
     model = algorithm(policy, env, gamma=0.99, gae_lambda=0.95, seed=0, device="cpu", **settings)
     model.learn(iterations * settings["n_steps"] * num_envs, callback=Clock())
 
@@ -75,6 +81,7 @@ def run_stable_baselines(library, env_id, num_envs, iterations, on_update):
 def run_cleanrl(env_id, num_envs, iterations, on_update):
     """Train by our loop with CleanRL's settings; arguments as above."""
     from benchmarks.throughput.cleanrl_loop import train
+
     train(env_id, num_envs, SAMPLES // num_envs, iterations, on_update)
 
 
@@ -89,10 +96,12 @@ def main():
     limit_threads(args.threads)
     import gymnasium as gym
     import torch
+
     torch.set_num_threads(args.threads)
     gym.logger.min_level = gym.logger.ERROR
     if "NoFrameskip" in args.env_id:
         import ale_py
+
         gym.register_envs(ale_py)
     history, began = [], time.perf_counter()
 

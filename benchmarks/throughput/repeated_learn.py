@@ -5,6 +5,7 @@
 
 Linux only: it reads /proc.
 """
+
 import argparse
 import ctypes
 import gc
@@ -33,8 +34,15 @@ def main():
     found = []
     for call in range(1, args.calls + 1):
         began = time.perf_counter()
-        learn(gym.make(args.env), MlpPolicy, max_iters=2, timesteps_per_actorbatch=64, optim_batchsize=32, seed=0,
-              entcoeff=1e-3 * call if args.vary else 0.0)
+        learn(
+            gym.make(args.env),
+            MlpPolicy,
+            max_iters=2,
+            timesteps_per_actorbatch=64,
+            optim_batchsize=32,
+            seed=0,
+            entcoeff=1e-3 * call if args.vary else 0.0,
+        )
         found.append(resident())
         print(f"call {call}: {found[-1]:.1f} MB, {time.perf_counter() - began:.2f} s", flush=True)
     last = found[-11:]

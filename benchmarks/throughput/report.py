@@ -1,4 +1,5 @@
 """What was measured, as text: medians, per-round ratios against their targets, and how busy the machine was with other work."""
+
 import os
 import resource
 import statistics
@@ -103,7 +104,13 @@ def machine_lines(started_load, results):
     """Cores and load, at the start and now, and a warning if other work kept cores busy in the median measurement."""
     start, now = (" ".join(f"{one:.1f}" for one in load) for load in (started_load, os.getloadavg()))
     yield f"machine: {len(os.sched_getaffinity(0))} cores; load average {start} at the start, {now} now, the benchmark's own among it"
-    others = [one["others"] for rounds in results.values() for found in rounds for one in found.values() if one["others"] is not None]
+    others = [
+        one["others"]
+        for rounds in results.values()
+        for found in rounds
+        for one in found.values()
+        if one["others"] is not None
+    ]
     if others and statistics.median(others) > QUIET:
         yield f"OTHER WORK kept {statistics.median(others):.1f} cores busy meanwhile (column 'others'): run it again on a quiet machine"
 

@@ -1,4 +1,5 @@
 """The long benchmarks, importable, with results in a folder of a test's own."""
+
 import pytest
 
 from benchmarks.returns import training_queue

@@ -1,4 +1,5 @@
 """The screening: its plan is orthogonal, and its table has the effects that there are."""
+
 import numpy as np
 import pytest
 
@@ -35,7 +36,11 @@ def test_a_regression_on_runs_finds_effects_tasks_and_their_errors():
 
 
 def test_a_line_tells_its_levels_unless_it_is_of_other_settings():
-    line = {"setting": " ".join(f"{name}={choices[i % 2]}" for i, (name, choices) in enumerate(factor_screening.FACTORS.items()))}
+    line = {
+        "setting": " ".join(
+            f"{name}={choices[i % 2]}" for i, (name, choices) in enumerate(factor_screening.FACTORS.items())
+        )
+    }
     assert factor_screening.of_a_line(line) == [i % 2 for i in range(len(factor_screening.FACTORS))]
     assert factor_screening.of_a_line({"setting": line["setting"].replace("num_envs=8", "num_envs=9")}) is None
     assert factor_screening.of_a_line({"setting": line["setting"] + " beta=1"}) is None
@@ -47,7 +52,7 @@ def test_a_plan_compares_opposites_on_one_task_and_seed():
         assert (one.env, one.seed) == (other.env, other.seed) and one.seed >= 1000
     assert (chosen[::2] + chosen[1::2] == 1).all() and (2 * chosen[:64:2] - 1 == SIGNS).all()
     for block, tasks in enumerate(factor_screening.TASKS):
-        assert [[job.env for job in plan[64 * block:64 * (block + 1)]].count(task) for task in tasks] == [16] * 4
+        assert [[job.env for job in plan[64 * block : 64 * (block + 1)]].count(task) for task in tasks] == [16] * 4
     for pair in range(32):  # the plan's second round has every row on another task
         assert factor_screening.task_of(pair) != factor_screening.task_of(pair + 64)
     for number, job in enumerate(plan[:4]):
@@ -61,17 +66,33 @@ def test_a_plan_compares_opposites_on_one_task_and_seed():
 def test_the_first_level_of_every_setting_is_the_presets():
     now = factor_screening.jobs(1)[0].words
     settings = factor_screening.Job("", "", "Hopper-v4", 0, 10, ("--preset", "mujoco")).settings
-    first = [word for name, (level, _) in factor_screening.FACTORS.items() for word in ("--" + name.replace("_", "-"), level)]
-    assert factor_screening.Job("", "", "Hopper-v4", 0, 10, ("--preset", "mujoco", *first)).settings == settings and len(first) == len(now) - 2
+    first = [
+        word for name, (level, _) in factor_screening.FACTORS.items() for word in ("--" + name.replace("_", "-"), level)
+    ]
+    assert (
+        factor_screening.Job("", "", "Hopper-v4", 0, 10, ("--preset", "mujoco", *first)).settings == settings
+        and len(first) == len(now) - 2
+    )
 
 
 def test_the_table_has_a_row_a_setting_and_the_means_of_tasks(results_here):
     results, lam = Results("screening"), list(factor_screening.FACTORS).index("lam")
     for number, job in enumerate(factor_screening.jobs(64, 10)):
-        results.add({"benchmark": job.benchmark, "setting": job.setting, "env": job.env, "seed": job.seed, "steps": 10, "settings": job.settings,
-                     "deterministic": [100.0 + 8 * factor_screening.levels(number)[lam]] * 20})
+        results.add(
+            {
+                "benchmark": job.benchmark,
+                "setting": job.setting,
+                "env": job.env,
+                "seed": job.seed,
+                "steps": 10,
+                "settings": job.settings,
+                "deterministic": [100.0 + 8 * factor_screening.levels(number)[lam]] * 20,
+            }
+        )
     table = factor_screening.report(10).splitlines()
-    assert len(table) == 4 + len(factor_screening.FACTORS) + 3 and table[4].startswith("| lam 0.9 -> 0.95 | +2.00 ± 0.00 | +8 | +8 | +8 | +8 |")
+    assert len(table) == 4 + len(factor_screening.FACTORS) + 3 and table[4].startswith(
+        "| lam 0.9 -> 0.95 | +2.00 ± 0.00 | +8 | +8 | +8 | +8 |"
+    )
     assert table[-3].count("104 (16)") == 4
 
 

@@ -1,4 +1,5 @@
 """original_ppo1.py: Gymnasium behind Gym's interface, and the table; the original itself is not installed with the tests."""
+
 import subprocess
 import sys
 
@@ -25,8 +26,17 @@ def test_the_table_has_the_mean_over_seeds_of_what_has_finished(results_here, mo
     monkeypatch.setattr(original_ppo1, "interquartile", str)
     assert original_ppo1.report(["Swimmer-v4"], [0, 1], 1000) == "nothing has finished yet"
     for seed, value in ((0, 40.0), (1, 60.0), (2, 1e6)):
-        Results(original_ppo1.BENCHMARK).add({"env": "Swimmer-v4", "seed": seed, "steps": 1000, "score": value - 5, "seconds": 9.0,
-                                              "deterministic": [value] * 2, "stochastic": [value - 1] * 2})
+        Results(original_ppo1.BENCHMARK).add(
+            {
+                "env": "Swimmer-v4",
+                "seed": seed,
+                "steps": 1000,
+                "score": value - 5,
+                "seconds": 9.0,
+                "deterministic": [value] * 2,
+                "stochastic": [value - 1] * 2,
+            }
+        )
     text = original_ppo1.report(["Swimmer-v4"], [0, 1], 1000)
     assert "| Swimmer-v4 | 2 | 50.0 ± 14.1 | [40.0, 60.0] | 49.0 | 45.0 ± 14.1 | 9 |" in text
     assert text == (results_here / "original-ppo1-part-table.md").read_text()  # the committed one is of a million steps
@@ -34,5 +44,7 @@ def test_the_table_has_the_mean_over_seeds_of_what_has_finished(results_here, mo
 
 @pytest.mark.skipif(original_ppo1.installed(), reason="the original is installed")
 def test_without_the_original_it_says_how_to_install_it():
-    done = subprocess.run([sys.executable, "-m", "benchmarks.paper.original_ppo1"], cwd=jobs.ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.paper.original_ppo1"], cwd=jobs.ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2 and "pip install --no-deps baselines==0.1.5" in done.stderr.splitlines()[-1]

@@ -1,4 +1,5 @@
 """References of the return tests: their bound gives as few false alarms as it says, and they are of one state of the code."""
+
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,7 +65,11 @@ def test_seeds_that_finished_count_while_the_code_is_the_same_and_torn_lines_do_
     references.small(["ring"], range(100, 103), 1, made_by, Results("references", tmp_path))
     assert trained == [101, 102] and "ring: 68 ± 58 over 3 seeds, from 1 to 102" in capsys.readouterr().out
     found = read(tmp_path)["ring"]
-    assert found["scores"] == {"100": 1.0, "101": 101.0, "102": 102.0} and found["settings"]["preset"] == "classic" and found["git_commit"] == "c" * 40
+    assert (
+        found["scores"] == {"100": 1.0, "101": 101.0, "102": 102.0}
+        and found["settings"]["preset"] == "classic"
+        and found["git_commit"] == "c" * 40
+    )
     assert "bound" not in found
 
 
@@ -82,6 +87,7 @@ def test_a_training_that_fails_takes_none_of_the_others_with_it(tmp_path, monkey
         if seed == 100:
             raise RuntimeError("broken")
         return float(seed)
+
     monkeypatch.setattr(references, "ProcessPoolExecutor", lambda *args: ThreadPoolExecutor(1))
     monkeypatch.setattr(references, "train", train)
     partial = Results("references", tmp_path)
@@ -92,13 +98,29 @@ def test_a_training_that_fails_takes_none_of_the_others_with_it(tmp_path, monkey
 
 def line(job, settings=(), **more):
     """A line of a training of Hopper, whose policy earns a thousand times its seed."""
-    return {"benchmark": "returns", "setting": job.setting, "env": job.env, "seed": job.seed, "steps": job.steps, "git_commit": "c" * 40, "versions": {},
-            "settings": job.settings | {"preset": "mujoco"} | dict(settings), "deterministic": [1000.0 * job.seed] * 100} | more
+    return {
+        "benchmark": "returns",
+        "setting": job.setting,
+        "env": job.env,
+        "seed": job.seed,
+        "steps": job.steps,
+        "git_commit": "c" * 40,
+        "versions": {},
+        "settings": job.settings | {"preset": "mujoco"} | dict(settings),
+        "deterministic": [1000.0 * job.seed] * 100,
+    } | more
 
 
-@pytest.mark.parametrize("odd, says", [({"git_commit": "c" * 40 + "+"}, "seed 1 was trained by files with changes"),
-                                       ({"versions": {"mujoco": "9"}}, "seeds 1 and 2 were trained by other versions")])
-def test_a_reference_of_a_million_steps_is_of_committed_files_and_of_one_set_of_libraries(odd, says, results_here, tmp_path):
+@pytest.mark.parametrize(
+    "odd, says",
+    [
+        ({"git_commit": "c" * 40 + "+"}, "seed 1 was trained by files with changes"),
+        ({"versions": {"mujoco": "9"}}, "seeds 1 and 2 were trained by other versions"),
+    ],
+)
+def test_a_reference_of_a_million_steps_is_of_committed_files_and_of_one_set_of_libraries(
+    odd, says, results_here, tmp_path
+):
     results = Results("returns")
     for job in final_policies.jobs("nine", ["Hopper-v4"], range(3)):
         results.add(line(job, **(odd if job.seed == 1 else {})))
@@ -107,12 +129,17 @@ def test_a_reference_of_a_million_steps_is_of_committed_files_and_of_one_set_of_
     assert not (tmp_path / "million").exists()
 
 
-def test_references_of_a_million_steps_are_of_all_their_seeds_with_the_settings_that_stand_now(results_here, tmp_path, capsys):
+def test_references_of_a_million_steps_are_of_all_their_seeds_with_the_settings_that_stand_now(
+    results_here, tmp_path, capsys
+):
     results = Results("returns")
     for job in final_policies.jobs("nine", ["Hopper-v4"], [0, 1, 2, 77]):
         results.add(line(job, {"clip_param": 0.3} if job.seed == 1 else {}))
     references.million(results, tmp_path / "million")
     found = read(tmp_path / "million")
     assert found.keys() == {"Hopper-v4"} and found["Hopper-v4"]["scores"] == {"0": 0.0, "2": 2000.0}
-    assert found["Hopper-v4"]["preset"] == "mujoco" and found["Hopper-v4"]["settings"] == final_policies.jobs("nine", ["Hopper-v4"], [0])[0].settings
+    assert (
+        found["Hopper-v4"]["preset"] == "mujoco"
+        and found["Hopper-v4"]["settings"] == final_policies.jobs("nine", ["Hopper-v4"], [0])[0].settings
+    )
     assert "Swimmer-v4: no seed has finished with the settings that stand now" in capsys.readouterr().out
