@@ -20,7 +20,7 @@ _HOMES = {
     "MlpPolicy": "baselines_ppo.mlp_policy",
     "CnnPolicy": "baselines_ppo.cnn_policy",
     "Policy": "common.policies.base",
-    "load_policy": "common.policies.base",
+    "load_policy": "baselines_ppo.policy_registry",
     "export_saved_model": "baselines_ppo.export",
     "export_litert": "baselines_ppo.export",
     "PPOSettings": "baselines_ppo.config.settings",

@@ -250,4 +250,6 @@ class VPGSettings(Settings):
 
 # CnnPolicy's settings where a run or a file is older than they are
 OLDER_CNN = {"channels": "smaller"}
+# name of a policy on the command line and in config.json -> its class, which `baselines_ppo.policy_registry` adds
+POLICY_CLASS_NAMES = {"mlp": "MlpPolicy", "cnn": "CnnPolicy"}
 ALGORITHMS = {"ppo": PPOSettings, "trpo": TRPOSettings, "vpg": VPGSettings}

@@ -12,7 +12,7 @@ import gymnasium as gym
 from baselines_ppo.cli.parser import RunSettings
 from baselines_ppo.config.config_files import LEARN_FORMAT
 from baselines_ppo.config.resolve import STOP_SETTINGS
-from baselines_ppo.config.settings import ALGORITHMS
+from baselines_ppo.config.settings import ALGORITHMS, POLICY_CLASS_NAMES
 from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.experiment.outputs import in_words, outputs, save_policy, versions
 from common.envs.monitor import Monitor, find_monitor
@@ -22,7 +22,7 @@ from common.loggers.logger import Logger
 from common.storage.json_values import as_json, kept_and_lost
 
 KEEP_CHECKPOINTS = 3  # checkpoints
-POLICIES = {"MlpPolicy": "mlp", "CnnPolicy": "cnn"}  # as the command line calls them
+POLICY_NAMES = {class_name: name for name, class_name in POLICY_CLASS_NAMES.items()}
 
 
 def check(run, comm):
@@ -94,7 +94,7 @@ def settings_of(learner, run_dir, progress):
         **({"env_kwargs_lost": lost} if lost else {}),
         "preset": "learn()",
         "alg": next(name for name, cls in ALGORITHMS.items() if isinstance(learner.settings, cls)),
-        "policy": POLICIES.get(type(learner.pi).__name__, type(learner.pi).__name__),
+        "policy": POLICY_NAMES.get(type(learner.pi).__name__, type(learner.pi).__name__),
         "seed": learner.seed,
         "num_envs": learner.num_envs,
         "batch": "per-rank",

@@ -4,15 +4,17 @@ The policy's weights and observation filter are taken over; Adam, return scale, 
 a run that is killed before its first checkpoint starts again from the same numbers, whatever has become of the file.
 """
 
+from baselines_ppo.config.settings import POLICY_CLASS_NAMES
 from baselines_ppo.experiment.outputs import environment_of
 from common.errors import UserError
 from common.hints import USE_CNN, USE_MLP
-from common.policies.files import build, check_spaces, find_policy, read_policy
+from common.policies.files import build_policy, check_spaces, find_policy, read_policy
 from common.storage.write_errors import writing
 
 COPY = "start/policy.safetensors"  # in the run's folder
 INIT_ONLY_SETTINGS = ("init", "init_logstd")  # settings of a policy whose part the loaded weights take
-POLICIES = {"MlpPolicy": USE_MLP, "CnnPolicy": USE_CNN}
+HINTS = {"mlp": USE_MLP, "cnn": USE_CNN}
+CLASS_HINTS = {POLICY_CLASS_NAMES[name]: hint for name, hint in HINTS.items()}
 
 
 def as_arguments(settings):
@@ -44,11 +46,11 @@ def load_compatible_policy(file, pi, in_words):
     """The policy in a file. UserError if `pi`, a run's own, is of another class, other spaces or other settings."""
     arrays, metadata = read_policy(file)
     written, own = metadata.get("class"), type(pi).__name__
-    if written != own and written in POLICIES:
+    if written != own and written in CLASS_HINTS:
         raise UserError(
-            f"{file} holds a policy of class {written}, this run has one of class {own}; {POLICIES[written]}"
+            f"{file} holds a policy of class {written}, this run has one of class {own}; {CLASS_HINTS[written]}"
         )
-    loaded = build(type(pi), file, arrays, metadata)
+    loaded = build_policy(type(pi), file, arrays, metadata)
     check_spaces(file, loaded, pi.ob_space, pi.ac_space, "this run")
     theirs, ours = (
         {name: value for name, value in one.settings().items() if name not in INIT_ONLY_SETTINGS}

@@ -133,7 +133,7 @@ def export(argv):
     file = find_policy(args.run)
     require_vacant(args.out, folder=form == "savedmodel")
     import_tensorflow(threads=usable_cpu_count())
-    from common.policies.base import load_policy
+    from baselines_ppo.policy_registry import load_policy
 
     pi = load_policy(file)
     path = (export_litert if form == "tflite" else export_saved_model)(pi, args.out)

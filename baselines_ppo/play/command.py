@@ -95,8 +95,9 @@ def load_policy_and_env(path, env_id=None, env_kwargs=None):
     """
     import gymnasium as gym
 
+    from baselines_ppo.policy_registry import load_policy
     from common.envs.factory import make_env
-    from common.policies.base import load_policy, read_policy
+    from common.policies.files import read_policy
     from common.runtime.tf_import import stderr_on_error_only
 
     gym.logger.min_level = gym.logger.ERROR

@@ -25,7 +25,6 @@ from baselines_ppo.config.resolve import (
     check_ranks,
     drop_unchanged_load_path,
     merge_resume_overrides,
-    policy_named,
     resolve_for_env,
     resumed_settings,
 )
@@ -237,7 +236,9 @@ def learn_in(job, settings, checkpoint, config):
     if comm.rank == 0 and not settings["quiet"] and (statistics := running_statistics(env)):
         with tolerate_closed_stream():
             print(in_words(statistics, {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}))
-    policy_class = policy_named(settings["policy"])
+    from baselines_ppo.policy_registry import policy_class
+
+    cls = policy_class(settings["policy"])
 
     def on_start(training, learner):
         if comm.rank == 0:
@@ -256,7 +257,7 @@ def learn_in(job, settings, checkpoint, config):
     job.opened.callback(restore_signals, running)
     pi = learn(
         env,
-        lambda name, ob_space, ac_space: policy_class(name, ob_space, ac_space, **settings["policy_settings"]),
+        lambda name, ob_space, ac_space: cls(name, ob_space, ac_space, **settings["policy_settings"]),
         **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])},
         max_timesteps=settings["num_timesteps"] or 0,
         **{key: settings[key] for key in STOP_SETTINGS[1:]},

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, parse  # noqa: E402
-from baselines_ppo.config.resolve import policy_named, resolve_for_env  # noqa: E402
+from baselines_ppo.config.resolve import resolve_for_env  # noqa: E402
 from baselines_ppo.config.settings import ALGORITHMS  # noqa: E402
 from baselines_ppo.plot.grouping import NOT_GROUPABLE  # noqa: E402
 from benchmarks.paths import RESULTS
@@ -85,7 +85,9 @@ def same_settings(then, now):
 def policy_defaults_of(policy):
     """{name: default} of a policy's settings, mlp's or cnn's."""
     import_tensorflow(threads=1)
-    parameters = inspect.signature(policy_named(policy)).parameters
+    from baselines_ppo.policy_registry import policy_class
+
+    parameters = inspect.signature(policy_class(policy)).parameters
     return {name: parameters[name].default for name in POLICY_SETTINGS if name in parameters}
 
 

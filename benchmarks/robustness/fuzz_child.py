@@ -21,9 +21,10 @@ from baselines_ppo import CnnPolicy, MlpPolicy  # noqa: E402
 from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.cli.parser import parse  # noqa: E402
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides  # noqa: E402
-from baselines_ppo.config.resolve import assign_cores, policy_named, resolve_for_env, resumed_settings  # noqa: E402
+from baselines_ppo.config.resolve import assign_cores, resolve_for_env, resumed_settings  # noqa: E402
 from baselines_ppo.config.settings import PPOSettings  # noqa: E402
 from baselines_ppo.play.command import env_named_in  # noqa: E402
+from baselines_ppo.policy_registry import load_policy, policy_class  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
 from baselines_ppo.train.preflight import check_resources  # noqa: E402
 from baselines_ppo.train.resume import check_compatible, check_settings, load_previous_run  # noqa: E402
@@ -31,7 +32,7 @@ from benchmarks.robustness.fuzz_mutations import PLANS, damaged  # noqa: E402
 from common.distributed.communicator import Communicator  # noqa: E402
 from common.envs.factory import make_env, make_vector_env  # noqa: E402
 from common.errors import UserError  # noqa: E402
-from common.policies.base import load_policy, read_policy  # noqa: E402
+from common.policies.files import read_policy  # noqa: E402
 from common.runs.log_files import RunLogFiles  # noqa: E402
 from common.runs.run_directory import RunDirectory  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
@@ -202,7 +203,7 @@ class Target:
         env = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
         env.close()
         cls, own, spaces = (
-            policy_named(settings["policy"]),
+            policy_class(settings["policy"]),
             settings["policy_settings"],
             (env.observation_space, env.action_space),
         )

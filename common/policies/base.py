@@ -18,7 +18,7 @@ from common.compilation import Shared
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
 from common.policies import space_serialization
-from common.policies.files import FORMAT, build, find_policy, load_policy, read_policy  # noqa: F401  the last two are looked for here
+from common.policies.files import FORMAT, build_policy, find_policy, read_policy
 from common.policies.networks import NumpyOperators
 from common.policies.observation_encoder import ObservationEncoder
 from common.storage.array_files import check_arrays, save_arrays
@@ -316,4 +316,4 @@ class Policy(tf.Module, metaclass=PolicyType):
             UserError: if there is none, or the file is damaged, holds a policy of another class, or describes another than it holds.
         """
         path = find_policy(path)
-        return build(cls, path, *read_policy(path), name)
+        return build_policy(cls, path, *read_policy(path), name)

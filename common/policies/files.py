@@ -102,35 +102,15 @@ def runs_in(path):
     return [config.parent for config in configs]
 
 
-def load_policy(path):
-    """A trained policy: an `MlpPolicy` or a `CnnPolicy`, as its file says.
-
-    Args:
-        path: a run folder, a folder of runs, a checkpoint, a policy folder or a policy's file, as for `find_policy`.
-
-    Raises:
-        UserError: if there is none, or the file is damaged, foreign, or holds a class that is neither.
-    """
-    from baselines_ppo.cnn_policy import CnnPolicy
-    from baselines_ppo.mlp_policy import MlpPolicy
-
-    path = find_policy(path)
-    arrays, metadata = read_policy(path)
-    classes = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
-    if _class(metadata) not in classes:
-        raise UserError(f"{path} holds a {_class(metadata)}; load it with that class's own load()")
-    return build(classes[_class(metadata)], path, arrays, metadata)
-
-
-def build(cls, path, arrays, metadata, name="pi"):
+def build_policy(cls, path, arrays, metadata, name="pi"):
     """The policy that a file describes, of the class `cls`, with the file's weights; the other arguments as `read_policy` gives them.
 
     Raises:
         UserError: if it is of another class, says what cannot be, or describes another network than its arrays are of.
     """
-    if _class(metadata) != cls.__name__:
+    if class_name_of(metadata) != cls.__name__:
         raise UserError(
-            f"{path} holds a {_class(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy"
+            f"{path} holds a {class_name_of(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy"
         )
     room = room_for(sum(x.size for x in arrays.values()))
     try:
@@ -260,7 +240,7 @@ def check_shapes(path, arrays, shapes):
             )
 
 
-def _class(metadata):
+def class_name_of(metadata):
     """The name of the class that a file holds, fit to be shown."""
     name = metadata.get("class")
     return name if isinstance(name, str) and name.isidentifier() and len(name) <= 60 else shown(name)

@@ -13,8 +13,8 @@ from jobs import RUN, run
 from tolerance import ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, learn, pposgd_simple
+from baselines_ppo.policy_registry import load_policy
 from common.errors import UserError
-from common.policies.base import load_policy
 from common.policies.files import FORMAT
 from common.rollouts.processor import SegmentProcessor
 from common.storage.array_files import save_arrays

@@ -11,8 +11,8 @@ import pytest
 from jobs import RUN, mpirun, run, wait_gone
 from tolerance import gamma
 
+from baselines_ppo.policy_registry import load_policy
 from common.distributed.heartbeat import read_heartbeats
-from common.policies.base import load_policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hosts.available(), reason="needs root and iproute2")]
 TAGS = itertools.count(40)

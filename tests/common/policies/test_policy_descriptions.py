@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from baselines_ppo import CnnPolicy, MlpPolicy, UserError, learn, load_policy, trpo_mpi, vpg
 from baselines_ppo.train.resume import check_compatible
-from common.policies.base import Policy, read_policy
-from common.policies.files import check_describable, check_spaces
+from common.policies.base import Policy
+from common.policies.files import check_describable, check_spaces, read_policy
 
 BOX, TWO = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
 TINY = {"timesteps_per_actorbatch": 32, "optim_batchsize": 16, "optim_epochs": 1, "max_iters": 1, "seed": 0}
