@@ -14,13 +14,14 @@ from common import compilation, seeding
 from common.distributed import communicator
 from common.envs.normalization_wrappers import in_words, running_statistics
 from common.errors import UserError
+from common.formatting import safe_repr, truncate
 from common.optim.minibatch_optimizer import choose_averaging
 from common.policies.files import check_describable, spaces_in_words, unlike
 from common.rollouts.processor import SegmentProcessor
 from common.rollouts.return_scaling import RewardNormalizer
 from common.storage.paths import user_path
 from common.training.loop import TrainingLoop
-from common.validation import check_bool, check_choice, shown, truncate, whole_argument
+from common.validation import check_bool, check_choice, check_int_argument
 from common.vec_env.vector_env_checker import layout_of
 
 # What `learn` of every algorithm takes beside its settings:
@@ -82,7 +83,7 @@ class AlgorithmSetup:
         self.settings.check_with(limits)
         check_run_options(run)
         if seed is not None:
-            seed = whole_argument("seed", seed)
+            seed = check_int_argument("seed", seed)
         self.averaging, self.comm = run["averaging"], run["comm"] or communicator.world()
         self.comm.barrier()  # in which a rank sleeps, and notices if another never comes; in a broadcast it could not
         run["run_dir"], run["progress"] = self.comm.run_on_root(
@@ -215,13 +216,13 @@ def check_run_options(run):
     """Check `RunOptions`, {name: value}, in place: numbers become Python's own. UserError for the first that cannot be."""
     check_choice("averaging", run["averaging"], ("auto", "gather", "average"))
     for name in ("checkpoint_every", "env_threads"):
-        run[name] = whole_argument(name, run[name], 1)
+        run[name] = check_int_argument(name, run[name], 1)
     run["progress"] = check_bool("progress", run["progress"])
     if run["load_path"] is not None:
         user_path(run["load_path"], "load_path")
     if run["comm"] is not None and not isinstance(run["comm"], communicator.Communicator):
         raise UserError(
-            f"comm={shown(run['comm'])} cannot be; leave it out, for all ranks of the job, or give a common.distributed.communicator.Communicator"
+            f"comm={safe_repr(run['comm'])} cannot be; leave it out, for all ranks of the job, or give a common.distributed.communicator.Communicator"
         )
 
 
@@ -236,7 +237,7 @@ def build_policies(env, policy_fn, comm, seed):
     ob_space, ac_space = layout.ob_space, layout.ac_space
     if not callable(policy_fn):
         raise UserError(
-            f"policy_fn={shown(policy_fn)} is no function (name, ob_space, ac_space) -> policy; give one, such as baselines_ppo.MlpPolicy"
+            f"policy_fn={safe_repr(policy_fn)} is no function (name, ob_space, ac_space) -> policy; give one, such as baselines_ppo.MlpPolicy"
         )
     policies = [policy_fn(name, ob_space, ac_space) for name in ("pi", "oldpi")]
     for policy in policies:

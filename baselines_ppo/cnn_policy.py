@@ -10,12 +10,13 @@ from baselines_ppo.config.settings import OLDER_CNN
 from common import seeding
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
+from common.formatting import describe_space
 from common.hints import CHOOSE_CHANNELS, USE_MLP
 from common.policies.base import Policy
 from common.policies.initializers import check_init, initialise_weights
 from common.policies.observation_encoder import is_image
-from common.policies.space_serialization import describe_space
-from common.validation import check_choice, check_memory
+from common.runtime.memory import check_memory
+from common.validation import check_choice
 
 # kind -> [(filters, kernel, stride)], width of the dense layer
 ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}

@@ -8,12 +8,14 @@ import tensorflow as tf
 from common import seeding
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.policies.base import Policy
 from common.policies.initializers import check_init, initialise_weights
 from common.policies.networks import NumpyNetwork, NumpyOperators, TensorFlowNetwork
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
-from common.validation import above, check_bool, check_memory, number, shown, whole, whole_argument
+from common.runtime.memory import check_memory
+from common.validation import check_bool, check_float, check_greater, check_int, check_int_argument
 
 MAX_LAYERS = 1000
 
@@ -59,10 +61,10 @@ class MlpPolicy(Policy):
     ):
         super().__init__(name, ob_space, ac_space, keep_images=False)
         hid_size, num_hid_layers = (
-            whole_argument("hid_size", hid_size, 1),
-            whole_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
+            check_int_argument("hid_size", hid_size, 1),
+            check_int_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
         )
-        vf_hid_size = None if vf_hid_size is None else whole_argument("vf_hid_size", vf_hid_size, 1)
+        vf_hid_size = None if vf_hid_size is None else check_int_argument("vf_hid_size", vf_hid_size, 1)
         shapes = self.shapes(
             ob_space,
             ac_space,
@@ -73,8 +75,8 @@ class MlpPolicy(Policy):
             shared_trunk=shared_trunk,
         )
         check_init(init, init_logstd)
-        above("ob_clip", ob_clip, 0)
-        number("ob_min_std", ob_min_std, 0, 1e30)
+        check_greater("ob_clip", ob_clip, 0)
+        check_float("ob_min_std", ob_min_std, 0, 1e30)
         widths = f"hid_size={hid_size}" + ("" if vf_hid_size is None else f", vf_hid_size={vf_hid_size}")
         check_memory(
             4 * sum(map(math.prod, shapes.values())), f"{widths}, num_hid_layers={num_hid_layers}: the network"
@@ -123,17 +125,17 @@ class MlpPolicy(Policy):
     ):
         """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for a setting that cannot be."""
         hid_size, num_hid_layers = (
-            whole("hid_size", hid_size, 1),
-            whole("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
+            check_int("hid_size", hid_size, 1),
+            check_int("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
         )
         pdtype = make_pdtype(ac_space)
         free_logstd = check_bool("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
         if vf_hid_size is not None and check_bool("shared_trunk", shared_trunk):
             raise UserError(
-                f"vf_hid_size={shown(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out"
+                f"vf_hid_size={safe_repr(vf_hid_size)}, but with shared_trunk the value has no hidden layers of its own; leave one of them out"
             )
-        vf_hid_size = hid_size if vf_hid_size is None else whole("vf_hid_size", vf_hid_size, 1)
+        vf_hid_size = hid_size if vf_hid_size is None else check_int("vf_hid_size", vf_hid_size, 1)
         inputs, shapes = ObservationEncoder(ob_space, keep_images=False).shape, {}
         for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
             widths = [*inputs, *[width] * num_hid_layers]

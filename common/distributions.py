@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.factors import group_logits
+from common.formatting import describe_space
 from common.policies.networks import TensorFlowOperators
-from common.policies.space_serialization import describe_space
 from common.runtime.tf_import import import_tfd
 
 MAX_FACTORS = 10_000  # of a MultiDiscrete

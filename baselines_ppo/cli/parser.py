@@ -14,9 +14,9 @@ from baselines_ppo.cli.completion import add_to
 from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.settings import ALGORITHMS, setting
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.hints import in_flags
 from common.storage.paths import user_path
-from common.validation import shown
 
 ALIASES = {
     "--network": "--policy",
@@ -253,7 +253,7 @@ def _checked(convert, name, wanted):
         try:
             return convert(text)
         except (ValueError, KeyError, OverflowError, RecursionError) as error:
-            raise argparse.ArgumentTypeError(f"{shown(text)} is not {wanted}") from error
+            raise argparse.ArgumentTypeError(f"{safe_repr(text)} is not {wanted}") from error
 
     parse.__name__ = name
     return parse
@@ -272,7 +272,7 @@ WANTED = {
 
 def _add(group, name, kind, doc, default, choices=None):
     inner = next((one for one in get_args(kind) if one is not type(None)), kind)
-    shown = f"{doc} [{default}]" if default not in (None, "") else doc
+    safe_repr = f"{doc} [{default}]" if default not in (None, "") else doc
     flag = {"nargs": "?", "const": True} if inner in (bool, boolean) else {}  # "--quiet" is "--quiet true"
     parse_value = (
         (lambda text: str(a_path(text)))
@@ -285,7 +285,7 @@ def _add(group, name, kind, doc, default, choices=None):
         type=parse_value,
         default=argparse.SUPPRESS,
         choices=choices,
-        help=shown.replace("%", "%%"),
+        help=safe_repr.replace("%", "%%"),
         metavar=None if choices else inner.__name__.upper(),
         **flag,
     )

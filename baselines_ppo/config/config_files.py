@@ -11,7 +11,9 @@ from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.resolve import STOP_SETTINGS, fill_missing_settings, to_total_counts
 from baselines_ppo.config.settings import ALGORITHMS, OLDER_CNN
 from common.errors import UserError
-from common.validation import read_json, shown, whole
+from common.formatting import safe_repr
+from common.storage.json_files import read_json
+from common.validation import check_int
 
 CONFIG_FORMAT = "baselines_ppo.config"
 LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
@@ -95,15 +97,15 @@ def checked_config(config, source):
     for name in ("typed", "settings"):
         if not isinstance(config.get(name), dict):
             raise UserError(
-                f"{source} is no whole config.json: {name} is {shown(config.get(name))}; put back the one that the run wrote"
+                f"{source} is no whole config.json: {name} is {safe_repr(config.get(name))}; put back the one that the run wrote"
             )
     if not isinstance(config["settings"].get("policy_settings", {}), dict):
         raise UserError(
-            f"{source} is no whole config.json: policy_settings is {shown(config['settings']['policy_settings'])}; "
+            f"{source} is no whole config.json: policy_settings is {safe_repr(config['settings']['policy_settings'])}; "
             "put back the one that the run wrote"
         )
     try:
-        whole("ranks", config.get("ranks"), 1)
+        check_int("ranks", config.get("ranks"), 1)
     except UserError as error:
         raise UserError(f"{source} is no whole config.json: {error}") from error
 
@@ -123,17 +125,17 @@ def checked(given, source):
     parsers, known, found = options(), setting_names(), {}
     for name, value in given.items():
         if name not in known:
-            raise UserError(f"{source}: {shown(name)} is no setting; --help lists them")
+            raise UserError(f"{source}: {safe_repr(name)} is no setting; --help lists them")
         if value is None and name in NAMES:
             continue  # not given
         if name in TEXTS and not isinstance(value, str):
-            raise UserError(f"{source}: {name}: {shown(value)} is not text")
+            raise UserError(f"{source}: {name}: {safe_repr(value)} is not text")
         try:
             found[name] = parsers[name].type(json.dumps(value) if isinstance(value, (dict, list)) else str(value))
         except (argparse.ArgumentTypeError, RecursionError) as error:
             raise UserError(f"{source}: {name}: {str(error) or type(error).__name__}") from error
         if parsers[name].choices and found[name] not in parsers[name].choices:
             raise UserError(
-                f"{source}: {name}={shown(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}"
+                f"{source}: {name}={safe_repr(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}"
             )
     return found

@@ -7,7 +7,7 @@ from baselines_ppo.config.presets import PRESETS, default_preset, split_over_ran
 from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
 from common.training.stopping import StopCriteria
-from common.validation import number
+from common.validation import check_float
 
 STOP_SETTINGS = ("num_timesteps", "max_episodes", "max_iters", "max_seconds")
 # what may differ when a run goes on: how long, and what is written
@@ -161,9 +161,9 @@ def check_run_settings(settings):
             raise UserError(f"{key}={settings[key]}; give at most {most:,}")
     if settings["seed"] < 0:
         raise UserError(f"seed={settings['seed']} is negative; give 0 or more")
-    number("reward_scale", settings["reward_scale"], -1e30, 1e30)
-    number("log_interval", settings["log_interval"], 0)
-    number("stall_timeout", settings["stall_timeout"], 0)
+    check_float("reward_scale", settings["reward_scale"], -1e30, 1e30)
+    check_float("log_interval", settings["log_interval"], 0)
+    check_float("stall_timeout", settings["stall_timeout"], 0)
 
 
 def check_policy_names(names, policy):

@@ -8,17 +8,10 @@ from dataclasses import dataclass, field, fields
 from typing import get_args
 
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.hints import LIMIT_LINEAR
 from common.training.stopping import StopCriteria
-from common.validation import (
-    INT64_MAX,
-    check_bool,
-    check_choice,
-    check_divisible,
-    number_argument,
-    shown,
-    whole_argument,
-)
+from common.validation import INT64_MAX, check_bool, check_choice, check_divisible, check_int_argument, check_number
 
 # what a number may be -> (test, what to give instead)
 ALLOWED = {
@@ -30,7 +23,7 @@ ALLOWED = {
 
 
 # a field's type -> the value as Python's own; raises UserError unless it is of that type
-OF_TYPE = {int: lambda name, x: whole_argument(name, x, -INT64_MAX), float: number_argument, bool: check_bool}
+OF_TYPE = {int: lambda name, x: check_int_argument(name, x, -INT64_MAX), float: check_number, bool: check_bool}
 SCHEDULES = {
     "optim_stepsize": "schedule",
     "clip_param": "clip_schedule",
@@ -73,7 +66,7 @@ class Settings:
                 continue
             if callable(value) and SCHEDULES.get(one.name) in names:
                 raise UserError(
-                    f"{one.name}={shown(value)} cannot be: it is a function; give a number, and {SCHEDULES[one.name]}='linear' to let it fall "
+                    f"{one.name}={safe_repr(value)} cannot be: it is a function; give a number, and {SCHEDULES[one.name]}='linear' to let it fall "
                     "to 0 over the run"
                 )
             object.__setattr__(self, one.name, OF_TYPE[kind](one.name, value))

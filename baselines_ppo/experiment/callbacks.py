@@ -12,7 +12,7 @@ from common.policies.files import BEST, read_best
 from common.seeding import EVALUATION, generator
 from common.storage.write_errors import writing
 from common.training.callbacks import Callback
-from common.validation import number
+from common.validation import check_float
 
 
 class Best:
@@ -35,7 +35,7 @@ class Best:
         metadata = read_best(folder) or {}
         if metadata.get("by") == by:
             with contextlib.suppress(UserError):  # no score that could be one's: the next one takes its place
-                self.score = number("score", metadata.get("score"))
+                self.score = check_float("score", metadata.get("score"))
 
     def offer(self, training, score):
         """Keep pi, if no better one was offered before, and all its numbers are finite: else the run is about to end."""

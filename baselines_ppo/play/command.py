@@ -13,11 +13,13 @@ from common.distributed import communicator
 from common.envs.monitor import find_monitor
 from common.envs.rendering import display_named, has_display
 from common.errors import EnvError, UserError
+from common.formatting import safe_repr, truncate
 from common.policies.files import check_spaces, find_policy
 from common.rollouts.collector import LONGEST
 from common.runs.run_directory import RunDirectory
+from common.runtime.memory import check_memory
 from common.storage.paths import user_path, writable_file
-from common.validation import check_memory, shown, truncate, whole_argument
+from common.validation import check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
 
 NOISE_BLOCK = 1000  # time steps for which noise is drawn at once
@@ -42,7 +44,7 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
         UserError: if an episode does not end, or for an argument that cannot be.
         EnvironmentFault: for what the environment raises, or returns that cannot be used.
     """
-    episodes, seed = whole_argument("episodes", episodes, 1), whole_argument("seed", seed)
+    episodes, seed = check_int_argument("episodes", episodes, 1), check_int_argument("seed", seed)
     rng = seeding.generator(seed, seeding.EVALUATION)
     stepper = VectorEnvAdapter(env, pi.encoder)
     obs, rew, valid = np.empty((2, 1, *pi.encoder.shape), pi.encoder.dtype), np.zeros((1, 1)), np.ones((1, 1), bool)
@@ -126,7 +128,9 @@ def kwargs_in(metadata, path):
     """
     found, lost = metadata.get("env_kwargs") or {}, metadata.get("env_kwargs_lost") or {}
     if not isinstance(found, dict) or not isinstance(lost, dict):
-        raise UserError(f"{path} gives its environment the arguments {shown(found)}, no JSON object; give --env-kwargs")
+        raise UserError(
+            f"{path} gives its environment the arguments {safe_repr(found)}, no JSON object; give --env-kwargs"
+        )
     if lost:
         what = ", ".join(f"{name} (a value of type {kind})" for name, kind in lost.items())
         raise UserError(
@@ -146,11 +150,11 @@ def env_named_in(metadata, path, given):
     env_id = metadata.get("env")
     if not isinstance(env_id, str):
         raise UserError(
-            f"{path} does not name its environment{'' if env_id is None else f', but {shown(env_id)}'}; give --env"
+            f"{path} does not name its environment{'' if env_id is None else f', but {safe_repr(env_id)}'}; give --env"
         )
     if ":" in env_id and given.is_file():
         raise UserError(
-            f"{path} names the environment {shown(env_id)}, which is code to be imported; if you trust it, give --env"
+            f"{path} names the environment {safe_repr(env_id)}, which is code to be imported; if you trust it, give --env"
         )
     return env_id
 

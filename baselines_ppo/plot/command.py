@@ -17,7 +17,7 @@ import numpy as np
 from baselines_ppo.cli.parser import Parser, a_path, count, print_error
 from baselines_ppo.plot.grouping import LEVEL, compare, grouped, load
 from common.errors import UserError
-from common.loggers.console import number
+from common.formatting import format_number
 from common.storage.paths import writable_file
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -104,7 +104,7 @@ def draw(groups, path, x="steps", window=100, title=None):
                 )
             if grid[-1] < 0.9 * longest:
                 notes.append(
-                    f"{env}, {name}: the curve ends at {number(grid[-1])} {x}, where its shortest run does; the longest has {number(longest)}"
+                    f"{env}, {name}: the curve ends at {format_number(grid[-1])} {x}, where its shortest run does; the longest has {format_number(longest)}"
                 )
         ax.set(title=env, xlabel=f"time, {unit}" if x == "time" else x, ylabel=f"return, mean of {window} episodes")
         if x != "time":
@@ -145,10 +145,17 @@ def show(found, stream):
         table.add_column(heading, justify="right")
     for env, one in found["environments"].items():
         for name, x in one["groups"].items():
-            deviation = f" ± {number(x['deviation'])}" if x["deviation"] is not None else ""
-            interval = f"{number(x['interval'][0])} to {number(x['interval'][1])}" if x["interval"] else "-"
+            deviation = f" ± {format_number(x['deviation'])}" if x["deviation"] is not None else ""
+            interval = (
+                f"{format_number(x['interval'][0])} to {format_number(x['interval'][1])}" if x["interval"] else "-"
+            )
             table.add_row(
-                Text(env), Text(name), str(x["seeds"]), number(x["mean"]) + deviation, interval, number(x["best"])
+                Text(env),
+                Text(name),
+                str(x["seeds"]),
+                format_number(x["mean"]) + deviation,
+                interval,
+                format_number(x["best"]),
             )
         table.add_section()
     console.print(table)

@@ -10,7 +10,7 @@ import numpy as np
 from baselines_ppo.config.resolve import RESUME_FREE, STOP_SETTINGS
 from baselines_ppo.plot.caveats import caveats
 from common.errors import UserError
-from common.loggers.console import number
+from common.formatting import format_number
 from common.runs.results import find_runs
 from common.runtime.tf_import import without_warnings
 
@@ -201,13 +201,13 @@ def holm_correction(p):
 
 def describe_comparison(one, corrected):
     """What a comparison says, in words."""
-    a, b, difference = one["a"], one["b"], number(one["difference"])
+    a, b, difference = one["a"], one["b"], format_number(one["difference"])
     if one["p"] is None:
         if one["difference"] == 0:
             return f"{a} and {b} cannot be told apart: every seed of both ended at the same return"
         return f"{a} is ahead of {b} by {difference}, but no seed of either differs from another of its group: there is nothing to test against"
     after = f", {p_value(one['p_holm'])} after Holm's correction" if corrected else ""
-    low, high = (number(x) for x in one["interval"])
+    low, high = (format_number(x) for x in one["interval"])
     details = f"95 % interval {low} to {high}, {p_value(one['p'])}{after}, Welch's t-test"
     if one["differ"]:
         return f"{a} is better than {b} by {difference} ({details})"

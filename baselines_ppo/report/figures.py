@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 
-from common.loggers.console import number
+from common.formatting import format_number
 from common.runs.results import COLUMNS
 
 WINDOW = 100  # episodes of the running mean and of the final return, as EpRewMean's
@@ -134,7 +134,7 @@ def panel(title, steps, values):
         title += ", cut at -1"
     return {
         "title": title,
-        "alt": f"{title} against steps: {number(float(values[0]))} at first, {number(float(values[-1]))} at last",
+        "alt": f"{title} against steps: {format_number(float(values[0]))} at first, {format_number(float(values[-1]))} at last",
         **themed_svgs(figure),
     }
 

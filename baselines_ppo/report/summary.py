@@ -12,14 +12,14 @@ from baselines_ppo.cli.parser import GROUPS, POLICY_SETTINGS, RunSettings, algor
 from baselines_ppo.config.config_files import LEARN_FORMAT
 from baselines_ppo.config.resolve import STOP_SETTINGS
 from baselines_ppo.report.figures import WINDOW
-from common.loggers.console import clock, number
+from common.formatting import format_duration, format_number
 from common.runs.results import read_progress
 from common.training.stopping import StopCriteria
 
 
 def shown(value):
     """A figure, or a dash for one that is not known."""
-    return "–" if value is None or not np.isfinite(value) else number(value)
+    return "–" if value is None or not np.isfinite(value) else format_number(value)
 
 
 def format_timestamp(moment):
@@ -93,7 +93,7 @@ def headline_metrics(run, evaluations):
     return [
         *rows,
         ("steps", "–" if steps is None else f"{steps:,.0f}", so_far),
-        ("time", "–" if seconds is None else clock(seconds), "h:mm:ss"),
+        ("time", "–" if seconds is None else format_duration(seconds), "h:mm:ss"),
         ("steps per second", f"{steps / seconds:,.0f}" if steps and seconds else "–", "from start to end"),
     ]
 

@@ -13,8 +13,8 @@ from common.runs.run_directory import RunDirectory
 from common.storage.array_files import atomic_write
 from common.storage.directory_lock import DirectoryLock, is_locked
 from common.storage.paths import user_path
+from common.storage.text_files import decode_text
 from common.training.stopping import StopCriteria
-from common.validation import decoded
 
 FORMAT = "baselines_ppo.sweep"
 LAST_EPISODES = 100
@@ -84,7 +84,7 @@ class SweepFolder:
         if not path.exists():
             return None
         try:
-            found = json.loads(decoded(path.read_bytes()))
+            found = json.loads(decode_text(path.read_bytes()))
             if found["format"] != FORMAT:
                 raise ValueError(f"its format is {found['format']!r}")
             return {key: found[key] for key in ("settings", "ranks", "runs")}

@@ -6,7 +6,7 @@ import sys
 import time
 
 from baselines_ppo.sweep.plan import format_value
-from common.loggers.console import clock, number
+from common.formatting import format_duration, format_number
 
 REFRESH_SECONDS = 2.0  # seconds between looks at the logs of the runs under way
 STATES = ("done", "running", "failed")
@@ -66,8 +66,8 @@ class SweepStatus:
         """The whole, in a line."""
         counts, total = self.counts(), len(self.runs)
         failed = f", {counts['failed']} failed" if counts["failed"] else ""
-        left = f", {clock(self.left())} left" if counts["waiting"] + counts["running"] else ""
-        return f"{counts['done']} of {total} runs done{failed}; {clock(time.monotonic() - self.began)}{left}"
+        left = f", {format_duration(self.left())} left" if counts["waiting"] + counts["running"] else ""
+        return f"{counts['done']} of {total} runs done{failed}; {format_duration(time.monotonic() - self.began)}{left}"
 
     def table(self):
         """The rich table."""
@@ -108,8 +108,8 @@ def mean_and_deviation(values):
     """The mean of some numbers ± their sample deviation, as text."""
     if not values:
         return ""
-    return number(float(statistics.fmean(values))) + (
-        f" ± {number(float(statistics.stdev(values)))}" if len(values) > 1 else ""
+    return format_number(float(statistics.fmean(values))) + (
+        f" ± {format_number(float(statistics.stdev(values)))}" if len(values) > 1 else ""
     )
 
 
@@ -162,7 +162,7 @@ class SweepDisplay:
             found = (
                 "no episode ended"
                 if figures["mean_return"] is None
-                else f"mean return {number(float(figures['mean_return']))}"
+                else f"mean return {format_number(float(figures['mean_return']))}"
             )
             self.say(
                 f"{run.name}: {found}, {figures['steps']:,} steps in {figures['seconds']:.0f} s; {self.board.summary()}"

@@ -5,7 +5,7 @@ import math
 from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
 from common.runtime import os_features
-from common.validation import check_memory
+from common.runtime.memory import check_memory
 
 FILES = 64  # that a rank has open beside its monitor files
 

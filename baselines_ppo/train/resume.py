@@ -9,11 +9,12 @@ from baselines_ppo.config.config_files import CONFIG_FORMAT, LEARN_FORMAT, PYTHO
 from baselines_ppo.config.resolve import check_policy_names, check_run_settings, fill_missing_settings, limits_of
 from baselines_ppo.config.settings import ALGORITHMS, OLDER_CNN
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.policies.files import room_for
 from common.policies.space_serialization import difference, from_json
 from common.storage.array_files import check_arrays
 from common.storage.directory_lock import is_locked
-from common.validation import about, shown, whole
+from common.validation import check_int, error_prefix
 
 ENDING = 30.0  # seconds that --resume auto gives to a run before it
 
@@ -49,7 +50,7 @@ def load_previous_run(path, comm, allow_missing):
     settings.pop("policy_settings", None)
     if not isinstance(policy_settings, dict):
         raise UserError(
-            f"{source}: policy_settings={shown(policy_settings)} is no whole config.json's; put back the one that the run wrote"
+            f"{source}: policy_settings={safe_repr(policy_settings)} is no whole config.json's; put back the one that the run wrote"
         )
     # a name that is not given is None here: settings are all there
     found = {name: None for name in settings} | checked(settings, source)
@@ -82,12 +83,12 @@ def wait_until_unlocked(path):
 
 def check_settings(settings, path):
     """Raises UserError unless the settings of a run that goes on, after its own have been put over today's, can be."""
-    with about(f"--resume: {path}/config.json"):
+    with error_prefix(f"--resume: {path}/config.json"):
         check_run_settings({name: settings.get(name) for name in RunSettings.__dataclass_fields__})
-        whole("num_envs", settings["num_envs"])  # which a run that has started knows
+        check_int("num_envs", settings["num_envs"])  # which a run that has started knows
         for name in ("env_workers", "env_threads"):  # as it does these, unless it is older than they are
             if settings.get(name) is not None:
-                whole(name, settings[name])
+                check_int(name, settings[name])
         check_policy_names(settings["policy_settings"], settings["policy"])
         cls = ALGORITHMS[settings["alg"]]
         algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})
@@ -111,11 +112,11 @@ def check_compatible(checkpoint, pi, ranks):
         return
     if written.get("class") != type(pi).__name__:
         raise UserError(
-            f"{path} was trained with class {shown(written.get('class'))}, the run in its folder has {shown(type(pi).__name__)}; "
+            f"{path} was trained with class {safe_repr(written.get('class'))}, the run in its folder has {safe_repr(type(pi).__name__)}; "
             "it is another run's: move it away"
         )
     for key, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
-        with about(path):
+        with error_prefix(path):
             what = difference(from_json(written.get(key), room_for(sum(x.size for x in arrays.values()))), own)
         if what:
             raise UserError(

@@ -6,9 +6,8 @@ import numpy as np
 
 from common.dtypes import NUMBERS, CannotHold, cast, real
 from common.errors import EnvError
+from common.formatting import describe_space, safe_repr, truncate
 from common.hints import RESUME_HINT
-from common.policies.space_serialization import describe_space
-from common.validation import shown, truncate
 
 SEVERAL = "derive an environment that is several from gymnasium.vector.VectorEnv"
 ABOVE = f"its traceback is above: mend the environment, then {RESUME_HINT}"
@@ -38,7 +37,7 @@ def check_observation(ob, space):
         x = None  # ragged
     if x is None or x.dtype.kind not in NUMBERS:
         raise EnvError(
-            f"returned the observation {shown(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
+            f"returned the observation {safe_repr(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
             f"is {describe_space(space)}",
             "return an array of that shape",
         )
@@ -46,7 +45,7 @@ def check_observation(ob, space):
         raise of_another_shape(x.shape, space)
     if x.dtype != space.dtype and space.dtype.kind != "f":
         if x.dtype.kind == "f" and not np.isfinite(x).all():
-            raise EnvError(f"returned an observation that is not finite: {shown(x)}")  # no integer would show it
+            raise EnvError(f"returned an observation that is not finite: {safe_repr(x)}")  # no integer would show it
         try:
             return cast(x, space.dtype)
         except CannotHold as error:
@@ -80,7 +79,7 @@ def unpack_reset(result):
     if isinstance(result, tuple) and len(result) == 2:
         return result[0]
     raise EnvError(
-        f"returned {shown(result)} from reset, where Gymnasium has a pair: observation, info",
+        f"returned {safe_repr(result)} from reset, where Gymnasium has a pair: observation, info",
         "return both, or wrap an environment of old Gym with shimmy",
     )
 
@@ -89,14 +88,14 @@ def check_done_flags(terminated, truncated):
     """Raises EnvironmentFault unless both can be taken for True or False: bools, numbers and None, but no text, of which "False" would be True."""
     for name, end in (("terminated", terminated), ("truncated", truncated)):
         if end is not None and (np.ndim(end) or np.asarray(end).dtype.kind not in NUMBERS):
-            raise EnvError(f"returned {name}={shown(end)}, which is neither True nor False", "return a bool")
+            raise EnvError(f"returned {name}={safe_repr(end)}, which is neither True nor False", "return a bool")
 
 
 def diagnose_step(result, space, error):
     """The fault of an environment whose step returned `result`, which could not be taken in: `error`."""
     if not isinstance(result, tuple) or len(result) != 5:
         return EnvError(
-            f"returned {shown(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
+            f"returned {safe_repr(result)} from step, where Gymnasium has five things: observation, reward, terminated, truncated, info",
             "return all five, or wrap an environment of old Gym with shimmy",
         )
     ob, rew, *ends, _ = result
@@ -104,7 +103,7 @@ def diagnose_step(result, space, error):
         real(rew)
     except Exception:  # whatever a class makes of a wish for a float
         several = f"{SEVERAL}, or " if np.size(rew) > 1 else ""
-        return EnvError(f"returned the reward {shown(rew)}, which is no number", f"{several}return a float")
+        return EnvError(f"returned the reward {safe_repr(rew)}, which is no number", f"{several}return a float")
     try:
         check_done_flags(*ends)
     except EnvError as fault:

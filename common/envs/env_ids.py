@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from common.envs.user_code import import_for
 from common.errors import UserError
-from common.validation import shown
+from common.formatting import safe_repr
 
 MOST = 4  # names that are suggested
 # a game of Atari's in any of the ways in which Gym, ALE and people have named it
@@ -29,7 +29,7 @@ def find_spec(env_id):
         home = import_for(env_id, module)
         if name not in gym.registry:
             raise UserError(
-                f"unknown environment {shown(env_id)}: module {module} registers no {name}; {registered_by(home, before)}"
+                f"unknown environment {safe_repr(env_id)}: module {module} registers no {name}; {registered_by(home, before)}"
             )
     elif name not in gym.registry:
         register_atari()
@@ -42,9 +42,9 @@ def find_spec(env_id):
         if near
         else "`python -c 'import gymnasium; gymnasium.pprint_registry()'` lists what there is"
     )
-    what = f"unknown environment {shown(env_id)}"
+    what = f"unknown environment {safe_repr(env_id)}"
     if spec is not None:
-        what = f"environment {shown(env_id)} {'is no longer in Gymnasium' if is_gone(spec) else 'skips frames by chance, and the preprocessing skips four'}"
+        what = f"environment {safe_repr(env_id)} {'is no longer in Gymnasium' if is_gone(spec) else 'skips frames by chance, and the preprocessing skips four'}"
     raise UserError(f"{what}; {hint}")
 
 

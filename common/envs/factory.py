@@ -15,8 +15,8 @@ from common.envs.rendering import check_render_mode
 from common.envs.stagger import StaggeredFirstEpisode
 from common.envs.user_code import place_of, what_it_did
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.runtime.tf_import import without_warnings
-from common.validation import shown
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.subproc import SubprocVectorEnv
 
@@ -95,7 +95,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
             env = Monitor(gym.make(env_id, **{"disable_env_checker": True} | env_kwargs), monitor_path)
     except (Exception, SystemExit) as error:  # whatever an environment makes of arguments that are not its own
         raise UserError(
-            f"cannot make {env_id} with {shown(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}"
+            f"cannot make {env_id} with {safe_repr(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}"
         ) from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: real(rew) * reward_scale)

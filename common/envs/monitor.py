@@ -10,8 +10,8 @@ from common.distributed import communicator
 from common.dtypes import SCALARS, real
 from common.envs.env_checker import diagnose_step
 from common.errors import UserError
+from common.storage.text_files import decode_text
 from common.storage.write_errors import AppendOnlyFile, InUse
-from common.validation import decoded
 
 
 class Monitor(gym.Wrapper):
@@ -113,7 +113,7 @@ def rows_of_this_rank(path):
 
 def started_in(path):
     """`t_start` of a Monitor file. ValueError, KeyError or TypeError if it is none, or its first columns are not r, l, t."""
-    header, columns, *_ = [*decoded(path.read_bytes()).splitlines(), ""]
+    header, columns, *_ = [*decode_text(path.read_bytes()).splitlines(), ""]
     if columns.split(",")[:3] != ["r", "l", "t"]:
         raise ValueError(columns)
     return float(json.loads(header.removeprefix("#"))["t_start"])

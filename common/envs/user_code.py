@@ -9,7 +9,7 @@ from pathlib import Path
 import gymnasium
 
 from common.errors import UserError
-from common.validation import shown, truncate
+from common.formatting import safe_repr, truncate
 
 INSTALLED = ("site-packages", "dist-packages")
 NOT_THEIRS = tuple(f"{folder}/" for folder in (Path(gymnasium.__file__).parent, Path(__file__).parents[1]))
@@ -69,14 +69,16 @@ def import_for(env_id, module):
         return importlib.import_module(module)
     except (Exception, SystemExit) as error:
         if place_of(error) is not None:
-            raise UserError(f"environment {shown(env_id)}: its module {module} {what_it_did(error)}") from error
+            raise UserError(f"environment {safe_repr(env_id)}: its module {module} {what_it_did(error)}") from error
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             hint = (
                 f"give {module.removesuffix('.py')}"
                 if module.endswith(".py")
                 else "check its name, or put its folder on PYTHONPATH"
             )
-            raise UserError(f"unknown environment {shown(env_id)}: there is no module {error.name}; {hint}") from error
+            raise UserError(
+                f"unknown environment {safe_repr(env_id)}: there is no module {error.name}; {hint}"
+            ) from error
         raise UserError(
-            f"unknown environment {shown(env_id)}: {shown(module)} is no module's name ({truncate(str(error))})"
+            f"unknown environment {safe_repr(env_id)}: {safe_repr(module)} is no module's name ({truncate(str(error))})"
         ) from error

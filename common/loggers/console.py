@@ -6,6 +6,8 @@ import os
 import sys
 import time
 
+from common.formatting import format_duration, format_number
+
 # name in a row of the log -> what it is called on the screen
 SHOWN = {
     "EpRewMean": "return",
@@ -65,20 +67,6 @@ def say(text):
         os.write(2, f"{text}\n".encode())
 
 
-def number(value):
-    """A number of a row, short."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
-
-
-def clock(seconds):
-    """Seconds as h:mm:ss; "-:--:--" for what is not known."""
-    return (
-        "-:--:--"
-        if math.isnan(seconds)
-        else f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02d}:{int(seconds) % 60:02d}"
-    )
-
-
 class ProgressTimer:
     """Speed and time left of a run, from its second row on: the first iteration compiles."""
 
@@ -117,12 +105,12 @@ class ProgressLines:
         if now - self.last_line < self.interval and self.pace.done < 1:
             return
         self.last_line = now
-        left = "" if math.isnan(self.pace.left) else f"  {clock(self.pace.left)} left"
+        left = "" if math.isnan(self.pace.left) else f"  {format_duration(self.pace.left)} left"
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
-        figures = "  ".join(f"{label} {number(row[name])}" for name, label in SHOWN.items() if name in row)
+        figures = "  ".join(f"{label} {format_number(row[name])}" for name, label in SHOWN.items() if name in row)
         with tolerate_closed_stream(self.stream):
             print(
-                f"{self.pace.done:4.0%}  {clock(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}",
+                f"{self.pace.done:4.0%}  {format_duration(self.pace.elapsed)}{left}  steps {timesteps:,}  {speed}{figures}",
                 file=self.stream,
             )
 

@@ -6,7 +6,8 @@ import os
 import re
 import sys
 
-from common.loggers.console import SHOWN, ProgressLines, ProgressTimer, ResilientStream, clock, number
+from common.formatting import format_duration, format_number
+from common.loggers.console import SHOWN, ProgressLines, ProgressTimer, ResilientStream
 from common.loggers.mpirun_terminal import find_mpirun_terminal
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -140,7 +141,7 @@ class LiveDisplay:
         view = (
             self.figures()
             if self.row
-            else [Text(f"first segment, and compiling: {clock(self.pace.elapsed)}", style="dim")]
+            else [Text(f"first segment, and compiling: {format_duration(self.pace.elapsed)}", style="dim")]
         )
         return Group(
             *view, *([Text(self.note, style="yellow")] if self.note else []), *([] if self.closed else [Text("")])
@@ -159,10 +160,10 @@ class LiveDisplay:
             f"{self.pace.done:.0%}",
         )
         speed = "" if math.isnan(self.pace.speed) else f"{self.pace.speed:,.0f} steps/s  "
-        how_far = f"{self.timesteps:,}{self.total}  {speed}{clock(self.pace.elapsed)}, {clock(self.pace.left)} left"
+        how_far = f"{self.timesteps:,}{self.total}  {speed}{format_duration(self.pace.elapsed)}, {format_duration(self.pace.left)} left"
         tables = []
         for cells in wrap_cells(
-            [(label, number(self.row[name])) for name, label in SHOWN.items() if name in self.row], width
+            [(label, format_number(self.row[name])) for name, label in SHOWN.items() if name in self.row], width
         ):
             table = Table.grid(padding=(0, 2))
             table.add_row(*(Text(label, style="dim") for label, _ in cells))

@@ -17,6 +17,7 @@ import tensorflow as tf
 from common.compilation import Shared
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.policies import space_serialization
 from common.policies.files import FORMAT, build_policy, find_policy, read_policy
 from common.policies.networks import NumpyOperators
@@ -26,7 +27,7 @@ from common.storage.json_values import as_json
 from common.storage.paths import file_path
 from common.storage.write_errors import writing
 from common.tf_util import by_name
-from common.validation import about, shown
+from common.validation import error_prefix
 
 
 class PolicyVariables(list):
@@ -268,7 +269,7 @@ class Policy(tf.Module, metaclass=PolicyType):
         for name, v in by_name(self.get_variables()).items():
             v.assign(arrays[name])
         if self.ob_rms is not None:
-            with about(source):
+            with error_prefix(source):
                 self.ob_rms.restore({name: arrays[f"ob_rms/{name}"] for name in self.ob_rms.state()})
 
     # ---- files
@@ -297,7 +298,7 @@ class Policy(tf.Module, metaclass=PolicyType):
         own = {"format": FORMAT, **self.description()}
         if taken := sorted(own.keys() & extra.keys()):
             raise UserError(
-                f"save({taken[0]}={shown(extra[taken[0]])}) would hide what the file says of the policy; give it another name"
+                f"save({taken[0]}={safe_repr(extra[taken[0]])}) would hide what the file says of the policy; give it another name"
             )
         with writing(path):
             path = file_path(path)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from common.diagnostics.crash_dump import FORMAT as POST_MORTEM
 from common.errors import UnreadableFileError, UserError
+from common.formatting import describe_space, safe_repr
 from common.policies import space_serialization
 from common.runs.run_directory import FORMAT as CHECKPOINT
 from common.runs.run_directory import RunDirectory
 from common.storage.array_files import MAX_HEADER, load_arrays
 from common.storage.paths import user_path
-from common.validation import about, shown
+from common.validation import error_prefix
 
 FORMAT = "baselines_ppo.policy"
 BEST = "best/policy.safetensors"  # in a run's folder
@@ -40,7 +41,9 @@ def read_policy(path):
             f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors"
         )
     if not isinstance(metadata["policy"], dict):
-        raise UserError(f"{path} does not say what policy it holds, but {shown(metadata['policy'])}; use an older copy")
+        raise UserError(
+            f"{path} does not say what policy it holds, but {safe_repr(metadata['policy'])}; use an older copy"
+        )
     return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
 
 
@@ -115,7 +118,7 @@ def build_policy(cls, path, arrays, metadata, name="pi"):
     room = room_for(sum(x.size for x in arrays.values()))
     try:
         settings = metadata["settings"]
-        with about(path):
+        with error_prefix(path):
             ob_space, ac_space = (
                 space_serialization.from_json(metadata[key], room) for key in ("ob_space", "ac_space")
             )
@@ -130,7 +133,7 @@ def build_policy(cls, path, arrays, metadata, name="pi"):
     except UserError:
         raise
     except Exception as error:  # whatever a class makes of settings that are not its own
-        said = f"{type(error).__name__}: {shown(str(error))}"
+        said = f"{type(error).__name__}: {safe_repr(str(error))}"
         raise UserError(f"{path} does not say how to build its {cls.__name__} ({said})") from error
     policy.restore(arrays, path)
     return policy
@@ -154,8 +157,8 @@ def check_built_alike(path, policy, settings):
     own = policy.description()["settings"] if settings else {}
     if wrong := [name for name, x in settings.items() if name not in own or own[name] != x]:
         raise UserError(
-            f"{path} does not say how to build its {type(policy).__name__}: {wrong[0]} is {shown(settings[wrong[0]])}, and the class, which does "
-            f"not take it, has {shown(own.get(wrong[0]))}; load it with the class as it was when the file was written"
+            f"{path} does not say how to build its {type(policy).__name__}: {wrong[0]} is {safe_repr(settings[wrong[0]])}, and the class, which does "
+            f"not take it, has {safe_repr(own.get(wrong[0]))}; load it with the class as it was when the file was written"
         )
 
 
@@ -178,7 +181,7 @@ def check_describable(pi):
             ) from error
         if what := space_serialization.difference(own, back):
             raise UserError(
-                f"a file would not give back {name}, {space_serialization.describe_space(own)}, as it is: {what}; give one of float32 or int64"
+                f"a file would not give back {name}, {describe_space(own)}, as it is: {what}; give one of float32 or int64"
             )
     if missing := needed_beside(type(pi), pi.settings()):
         logging.getLogger("baselines_ppo").warning(
@@ -224,7 +227,7 @@ def unlike(pi, ob_space, ac_space, bounds=True):
 
 def spaces_in_words(ob_space, ac_space):
     """The spaces of a policy or an environment, for errors."""
-    return f"observations {space_serialization.describe_space(ob_space)} and actions {space_serialization.describe_space(ac_space)}"
+    return f"observations {describe_space(ob_space)} and actions {describe_space(ac_space)}"
 
 
 def check_shapes(path, arrays, shapes):
@@ -235,7 +238,7 @@ def check_shapes(path, arrays, shapes):
     for name in {**shapes, **found}:
         if found.get(name) != (wanted := tuple(shapes[name]) if name in shapes else None):
             raise UserError(
-                f"{path} holds another model than it says: {shown(name)} is {found.get(name) or 'not there'}, and by its settings "
+                f"{path} holds another model than it says: {safe_repr(name)} is {found.get(name) or 'not there'}, and by its settings "
                 f"{wanted or 'not there'}; use an older copy"
             )
 
@@ -243,4 +246,4 @@ def check_shapes(path, arrays, shapes):
 def class_name_of(metadata):
     """The name of the class that a file holds, fit to be shown."""
     name = metadata.get("class")
-    return name if isinstance(name, str) and name.isidentifier() and len(name) <= 60 else shown(name)
+    return name if isinstance(name, str) and name.isidentifier() and len(name) <= 60 else safe_repr(name)

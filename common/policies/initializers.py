@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from common.validation import check_choice, number
+from common.validation import check_choice, check_float
 
 
 def normc(rng, shape, gain):
@@ -47,4 +47,4 @@ def initialise_weights(weights, rng, init, init_logstd):
 def check_init(init, init_logstd):
     """Raises UserError unless `init` is a name of `INITIALISERS`, and exp(`init_logstd`) a deviation that float32 holds."""
     check_choice("init", init, INITIALISERS)
-    number("init_logstd", init_logstd, -80, 80)
+    check_float("init_logstd", init_logstd, -80, 80)

@@ -5,8 +5,8 @@ import numpy as np
 
 from common.dtypes import NUMBERS, CannotHold, cast
 from common.errors import UserError
-from common.policies.space_serialization import describe_space, kind_of, parts_of
-from common.validation import truncate
+from common.formatting import describe_space, truncate
+from common.policies.space_serialization import kind_of, parts_of
 
 
 def is_image(space):

@@ -7,7 +7,8 @@ import gymnasium as gym
 import numpy as np
 
 from common.errors import UserError
-from common.validation import INT64_MAX, shown, whole
+from common.formatting import describe_space, safe_repr
+from common.validation import INT64_MAX, check_int
 
 DEFAULT_MAX_ENTRIES = 10**6  # entries that any file may describe: some 20 MB
 MAX_PARTS, MAX_DEPTH, MAX_RANK = 1000, 16, 32  # of Dicts and Tuples; of a Box's shape
@@ -21,12 +22,6 @@ KINDS = (
     gym.spaces.Dict,
     gym.spaces.Tuple,
 )
-
-
-def describe_space(space):
-    """A space's text, on one line and not too long: for errors."""
-    text = " ".join(str(space).split())
-    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def kind_of(space):
@@ -115,7 +110,9 @@ def _key(key):
         key = key.item()
     if type(key) in (bool, int, str, type(None)) or type(key) is float and math.isfinite(key):
         return key
-    raise UserError(f"a Dict's key {shown(key)} is of type {type(key).__name__}, which no file has; use text or an int")
+    raise UserError(
+        f"a Dict's key {safe_repr(key)} is of type {type(key).__name__}, which no file has; use text or an int"
+    )
 
 
 def _key_of(data):
@@ -146,7 +143,7 @@ def _entries(data):
         case "Box":
             return _product("shape", data["shape"])
         case "Discrete":
-            return whole("n", data["n"], 1)
+            return check_int("n", data["n"], 1)
         case "MultiDiscrete":
             return sum(_whole_numbers(data["nvec"]).ravel().tolist())
         case "MultiBinary":
@@ -159,7 +156,7 @@ def _entries(data):
 def _product(name, shape, low=0):
     if len(shape) > MAX_RANK:
         raise ValueError(f"{name} of rank {len(shape)}")
-    return math.prod(whole(name, n, low) for n in shape)
+    return math.prod(check_int(name, n, low) for n in shape)
 
 
 def _whole_numbers(x):
@@ -199,9 +196,9 @@ def from_json(data, room=DEFAULT_MAX_ENTRIES):
             return _build(data)
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError, RecursionError) as error:
         raise UserError(
-            f"no description of a space: {shown(data)} ({error if isinstance(error, UserError) else type(error).__name__})"
+            f"no description of a space: {safe_repr(data)} ({error if isinstance(error, UserError) else type(error).__name__})"
         ) from error
-    raise UserError(f"a space of {shown(entries)} entries where there may be {room:,}: {shown(data)}")
+    raise UserError(f"a space of {safe_repr(entries)} entries where there may be {room:,}: {safe_repr(data)}")
 
 
 def _build(data):
@@ -214,7 +211,7 @@ def _build(data):
             return gym.spaces.Box(low, high, shape, dtype.type)
         case "Discrete":
             return gym.spaces.Discrete(
-                data["n"], start=whole("start", data["start"], -INT64_MAX), dtype=_int_dtype(data)
+                data["n"], start=check_int("start", data["start"], -INT64_MAX), dtype=_int_dtype(data)
             )
         case "MultiDiscrete":
             return gym.spaces.MultiDiscrete(
@@ -250,7 +247,7 @@ def difference(a, b, bounds=True):
     if kind in ("Dict", "Tuple"):
         parts, others = parts_of(a), parts_of(b)
         if list(parts) != list(others):
-            return f"the parts {shown(list(parts))} and {shown(list(others))}"
+            return f"the parts {safe_repr(list(parts))} and {safe_repr(list(others))}"
         found = ((key, difference(parts[key], others[key], bounds)) for key in parts)
         return next((f"[{key!r}]{'' if what.startswith('[') else ': '}{what}" for key, what in found if what), None)
     names = {

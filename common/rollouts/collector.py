@@ -9,8 +9,9 @@ from gymnasium.vector import AutoresetMode
 from common import seeding
 from common.envs.env_checker import first_not_finite
 from common.errors import EnvError, NonFiniteError, UserError
+from common.formatting import truncate
 from common.runtime.thread_pool import NamedThreadPool
-from common.validation import check_divisible, truncate, whole_argument
+from common.validation import check_divisible, check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
 from common.vec_env.in_process import called
 
@@ -253,8 +254,8 @@ def traj_segment_generator(pi, env, horizon, stochastic, seed=None):
     Yields a dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens` and `final_vpred`, ready for
     `add_vtarg_and_adv`: arrays [T, ...] for an `Env`, [T, K, ...] for a `VectorEnv`. Time limits bootstrap through `final_vpred`.
     """
-    collector = Collector(env, pi, whole_argument("horizon", horizon, 1), stochastic)
-    seed = int(np.random.randint(2**31)) if seed is None else whole_argument("seed", seed)
+    collector = Collector(env, pi, check_int_argument("horizon", horizon, 1), stochastic)
+    seed = int(np.random.randint(2**31)) if seed is None else check_int_argument("seed", seed)
     collector.reset(seeding.environment_seeds(seed, 0, collector.num_envs, 0))
     iteration = 0
     while True:

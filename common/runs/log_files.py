@@ -12,7 +12,7 @@ from common.hints import FROM_POLICY
 from common.runtime import os_features
 from common.storage.array_files import atomic_write
 from common.storage.write_errors import WriteError, writing
-from common.validation import whole
+from common.validation import check_int
 
 ROWS = ("progress.csv", "progress.json", "evaluations.csv")
 MONITOR, EVENTS = ".monitor.csv", "tb/events."
@@ -78,7 +78,7 @@ class RunLogFiles:
             )
         self.seen, missing = {}, []
         for name in self.names():
-            path, size = self.folder / name, whole(str(self.folder / name), sizes.get(name, 0))
+            path, size = self.folder / name, check_int(str(self.folder / name), sizes.get(name, 0))
             with writing(path), self._opened(name) as (file, _):
                 found = os.fstat(file)
                 if not stat.S_ISREG(found.st_mode):

@@ -17,7 +17,7 @@ import numpy as np
 from common.errors import UserError
 from common.runs.run_directory import RunDirectory
 from common.storage.paths import user_path
-from common.validation import decoded
+from common.storage.text_files import decode_text
 
 # what is plotted -> its column in a progress.csv: ours and Baselines' ppo1 and trpo_mpi, Baselines' others, Stable-Baselines3's
 COLUMNS = {
@@ -312,7 +312,7 @@ def _as_episodes(rows):
 def _whole_lines(path):
     path = user_path(path)
     try:
-        text = decoded(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
+        text = decode_text(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -9,13 +9,15 @@ from pathlib import Path
 
 from common.diagnostics.crash_dump import first_not_finite
 from common.errors import UnreadableFileError, UserError
+from common.formatting import safe_repr
 from common.hints import OTHER_RUN_DIR
 from common.runs.log_files import RunLogFiles
 from common.storage.array_files import atomic_write, load_arrays, save_arrays
 from common.storage.directory_lock import DirectoryLock
+from common.storage.json_files import read_json
 from common.storage.paths import try_folder, user_path
 from common.storage.write_errors import writing
-from common.validation import about, check_bool, number, read_json, shown, whole
+from common.validation import check_bool, check_float, check_int, error_prefix
 
 FORMAT = "baselines_ppo.checkpoint"
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
@@ -225,7 +227,7 @@ class RunDirectory:
 
 def validate_checkpoint(path, arrays, metadata):
     """Raises UserError unless a checkpoint's counters, log sizes, last episodes and parameters, as `common.training.loop` writes them, can be."""
-    with about(path):
+    with error_prefix(path):
         counters, logs = metadata.get("counters"), metadata.get("logs")
         if (
             not isinstance(counters, dict)
@@ -233,15 +235,15 @@ def validate_checkpoint(path, arrays, metadata):
             or not all(isinstance(sizes, dict) for sizes in logs)
         ):
             raise UserError(
-                f"counters={shown(counters)} and logs={shown(logs)} are not a run's; use an older checkpoint"
+                f"counters={safe_repr(counters)} and logs={safe_repr(logs)} are not a run's; use an older checkpoint"
             )
         for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "seed"):
-            whole(name, counters.get(name))
-        number("elapsed", counters.get("elapsed"), 0, sys.float_info.max)
+            check_int(name, counters.get(name))
+        check_float("elapsed", counters.get("elapsed"), 0, sys.float_info.max)
         check_bool("forced", metadata.get("forced"))
         for sizes in logs:
             for name, size in sizes.items():
-                whole(f"the size of {shown(name)}", size)
+                check_int(f"the size of {safe_repr(name)}", size)
         for name, dtype in (("rewbuffer", "float64"), ("lenbuffer", "int64")):
             x = arrays.get(name)
             if x is None or x.dtype != dtype or x.ndim != 1 or len(x) > 100:

@@ -16,11 +16,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from common.errors import UnreadableFileError, UserError
+from common.formatting import safe_repr
 from common.runtime import os_features
+from common.runtime.memory import check_memory
 from common.storage.json_values import as_json
 from common.storage.paths import beside, user_path
 from common.storage.write_errors import writing
-from common.validation import check_memory, shown
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
 LOAD_MEMORY_FACTOR = 3  # of a file while it is loaded: its bytes, its arrays, the variables
@@ -97,7 +98,7 @@ def load_arrays(path, *formats):
         header = json.loads(_read_header(data)["baselines_ppo"])
         metadata = header["metadata"]
         if not isinstance(metadata, dict) or metadata.get("format") not in formats:
-            found = shown(metadata.get("format") if isinstance(metadata, dict) else metadata)
+            found = safe_repr(metadata.get("format") if isinstance(metadata, dict) else metadata)
             kind, other = (
                 (UnreadableFileError, "another version of this package wrote it")
                 if found.strip("'").startswith(formats)
@@ -131,7 +132,7 @@ def _read_header(data):
 
 
 def _listed(names):
-    return shown(names[:3]) if names else "nothing"
+    return safe_repr(names[:3]) if names else "nothing"
 
 
 def check_arrays(path, arrays, expected):

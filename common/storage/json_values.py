@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from common.errors import UserError
-from common.validation import shown
+from common.formatting import safe_repr
 
 LONGEST = 100_000  # characters of an environment's argument: config.json and a policy's header, which hold them, are read only up to a length
 
@@ -46,7 +46,7 @@ def _as_json(x, name, numbers_as_keys):
     if isinstance(x, str):
         return str.__str__(x)
     raise UserError(
-        f"{name}={shown(x)} is of type {type(x).__name__}, which JSON has no form for; give numbers, text, or lists and dicts of them"
+        f"{name}={safe_repr(x)} is of type {type(x).__name__}, which JSON has no form for; give numbers, text, or lists and dicts of them"
     )
 
 
@@ -56,7 +56,9 @@ def _key(key, name, numbers_as_keys):
     key = key.item() if isinstance(key, np.generic) else key
     if numbers_as_keys and (key is None or isinstance(key, (bool, int, float))):
         return next(iter(json.loads(json.dumps({key: None}))))
-    raise UserError(f"{name} has the key {shown(key)}, and JSON has text for keys alone; give str({shown(key)})")
+    raise UserError(
+        f"{name} has the key {safe_repr(key)}, and JSON has text for keys alone; give str({safe_repr(key)})"
+    )
 
 
 def survives(x):

@@ -6,7 +6,7 @@ import secrets
 from pathlib import Path
 
 from common.errors import UserError
-from common.validation import shown
+from common.formatting import safe_repr
 
 
 def user_path(path, name="path"):
@@ -25,18 +25,18 @@ def user_path(path, name="path"):
     try:
         text = os.fsdecode(path)
     except TypeError as error:
-        raise UserError(f"{name}={shown(path)} is no path; give text or a pathlib.Path") from error
+        raise UserError(f"{name}={safe_repr(path)} is no path; give text or a pathlib.Path") from error
     if not text:
-        raise UserError(f"{name}={shown(path)} names no file or folder; give one, or leave it out")
+        raise UserError(f"{name}={safe_repr(path)} names no file or folder; give one, or leave it out")
     expanded = os.path.expanduser(text)
     if text.startswith("~") and expanded.startswith("~"):
         raise UserError(
-            f"{name}={shown(text)}: the home of {shown(text.split(os.sep)[0])} is not known; give the whole path, or ./~ for that name itself"
+            f"{name}={safe_repr(text)}: the home of {safe_repr(text.split(os.sep)[0])} is not known; give the whole path, or ./~ for that name itself"
         )
     try:
         os.lstat(expanded)
     except ValueError as error:  # a NUL
-        raise UserError(f"{name}={shown(text)} cannot be: {error}; give another") from error
+        raise UserError(f"{name}={safe_repr(text)} cannot be: {error}; give another") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(f"{name}={text!r} cannot be: {error.strerror}; give a shorter one") from error

@@ -6,7 +6,7 @@ import numpy as np
 
 from common import tf_util
 from common.errors import StopTraining, UserError
-from common.validation import shown
+from common.formatting import safe_repr
 
 NAMES = (
     "pi",
@@ -117,7 +117,7 @@ def is_true(answer):
         return False
     if x.size != 1:
         raise UserError(
-            f"a callback has returned {shown(answer)}, {x.size} bools; return one, such as x.all() or x.any(): True ends the run"
+            f"a callback has returned {safe_repr(answer)}, {x.size} bools; return one, such as x.all() or x.any(): True ends the run"
         )
     return bool(x.item())
 

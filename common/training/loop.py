@@ -29,7 +29,7 @@ from common.runtime.thread_pool import NamedThreadPool
 from common.storage.array_files import check_arrays
 from common.storage.write_errors import writing
 from common.training.callbacks import as_callbacks, wants_to_stop
-from common.validation import about
+from common.validation import error_prefix
 
 
 class TrainingLoop:
@@ -366,7 +366,7 @@ class TrainingLoop:
 
         self.pi.restore(part("pi/"), path)
         for name, thing in self.parts.items():
-            with about(path):
+            with error_prefix(path):
                 thing.restore(part(f"{name}/"))
         self.rewbuffer.extend(arrays["rewbuffer"].tolist())
         self.lenbuffer.extend(arrays["lenbuffer"].tolist())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 from common.errors import UserError
-from common.validation import INT64_MAX, number_argument, whole_argument
+from common.validation import INT64_MAX, check_int_argument, check_number
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class StopCriteria:
             if value is None:
                 value = 0
             elif one.name == "max_seconds":
-                value = number_argument(one.name, value)
+                value = check_number(one.name, value)
             else:
-                value = whole_argument(one.name, value, -INT64_MAX)
+                value = check_int_argument(one.name, value, -INT64_MAX)
             object.__setattr__(self, one.name, value)
 
     def check(self):

@@ -10,10 +10,9 @@ from gymnasium.vector import AutoresetMode
 from common.dtypes import CannotHold
 from common.envs.env_checker import cannot_hold, raised, unpack_reset
 from common.errors import EnvError, UserError
-from common.policies.space_serialization import describe_space
+from common.formatting import describe_space, safe_repr, truncate
 from common.runtime.fast_clip import clip
 from common.storage.write_errors import WriteError
-from common.validation import shown, truncate
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.vector_env_checker import broken, check_observations, check_step, final_observation, layout_of
 
@@ -174,7 +173,7 @@ class VectorEnvAdapter:
             return self.encoder.one(ob)
         except Exception as error:
             fault = EnvError(
-                f"returned the observation {shown(ob)}, which is not of its space {describe_space(self.encoder.space)} "
+                f"returned the observation {safe_repr(ob)}, which is not of its space {describe_space(self.encoder.space)} "
                 f"({type(error).__name__}: {truncate(str(error))})",
                 "return one of its space",
             )

@@ -16,9 +16,9 @@ from gymnasium.vector import AutoresetMode
 from common.envs.monitor import find_monitor
 from common.envs.normalization_wrappers import running_statistics
 from common.errors import EnvError, UserError
+from common.formatting import safe_repr, truncate
 from common.hints import RESUME_HINT
 from common.runtime.crash_stacks import CRASHES, signal_name
-from common.validation import shown, truncate
 from common.vec_env.in_process import called, even_splits
 from common.vec_env.worker import PATIENCE, STACK_DUMP_SIGNAL, serve, shared_observations
 
@@ -113,7 +113,7 @@ def check_spawnable(make):
         pickled = bytes(ForkingPickler.dumps(make))
     except Exception as error:
         raise UserError(
-            f"make is {shown(make)}, which cannot be sent to another process ({truncate(str(error))}); give a function of a module, or a "
+            f"make is {safe_repr(make)}, which cannot be sent to another process ({truncate(str(error))}); give a function of a module, or a "
             "functools.partial of one"
         ) from error
     main = sys.modules["__main__"]

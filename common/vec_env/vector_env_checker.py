@@ -7,8 +7,7 @@ import numpy as np
 
 from common.envs.env_checker import NUMBERS, SEVERAL, check_observation
 from common.errors import EnvError, UserError
-from common.policies.space_serialization import describe_space
-from common.validation import shown
+from common.formatting import describe_space, safe_repr
 
 
 class Layout(NamedTuple):
@@ -43,14 +42,14 @@ def layout_of(env):
         return Layout(1, *spaces)
     number = getattr(env, "num_envs", None)
     if isinstance(number, bool) or not isinstance(number, (int, np.integer)) or number < 1:
-        raise UserError(f"env is a {name} with num_envs={shown(number)}; set it to the number of its environments")
+        raise UserError(f"env is a {name} with num_envs={safe_repr(number)}; set it to the number of its environments")
     batched = gym.vector.utils.batch_space(spaces[0], number)
     if (
         not isinstance(getattr(env, "observation_space", None), gym.Space)
         or env.observation_space.shape != batched.shape
     ):
         raise UserError(
-            f"{name}.observation_space is {shown(getattr(env, 'observation_space', None))}, where {number} environments of "
+            f"{name}.observation_space is {safe_repr(getattr(env, 'observation_space', None))}, where {number} environments of "
             f"{describe_space(spaces[0])} have {describe_space(batched)}; set it to gymnasium.vector.utils.batch_space(...) of these"
         )
     return Layout(int(number), *spaces)
@@ -73,14 +72,14 @@ def of_shape(x):
     try:
         return f"of shape {np.shape(x)} and dtype {np.asarray(x).dtype}"
     except ValueError:  # ragged
-        return shown(x)
+        return safe_repr(x)
 
 
 def check_step(result, layout):
     """Raises EnvironmentFault unless what `step` of a `VectorEnv` returned has an observation, a reward and two ends for each environment."""
     if not isinstance(result, tuple) or len(result) != 5:
         raise EnvError(
-            f"returned {shown(result)} from step, where Gymnasium has five things: observations, rewards, terminated, truncated, infos",
+            f"returned {safe_repr(result)} from step, where Gymnasium has five things: observations, rewards, terminated, truncated, infos",
             "return all five, or wrap an environment of old Gym with shimmy",
         )
     obs, rew, terminated, truncated, infos = result
@@ -96,7 +95,9 @@ def check_step(result, layout):
                 f"return an array of {layout.num_envs} {what}",
             )
     if not isinstance(infos, dict):
-        raise EnvError(f"returned the infos {shown(infos)}, which are no dict", "return one dict for all environments")
+        raise EnvError(
+            f"returned the infos {safe_repr(infos)}, which are no dict", "return one dict for all environments"
+        )
 
 
 def broken(mode, promise, fix, k=None):
@@ -136,7 +137,7 @@ def final_observation(infos, k, layout, batched_space):
     if ob is None:
         raise broken(
             "SAME_STEP",
-            f"infos['final_obs'][{k}] where environment {k} has ended, which is {'None' if np.ndim(final) else shown(final)}",
+            f"infos['final_obs'][{k}] where environment {k} has ended, which is {'None' if np.ndim(final) else safe_repr(final)}",
             "put the last observation of its episode there",
             k,
         )

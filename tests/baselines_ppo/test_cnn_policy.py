@@ -245,7 +245,7 @@ def test_the_small_network_takes_smaller_images():
 
 @pytest.mark.parametrize(
     "settings, message",
-    [({"kind": "huge"}, "choose one of large, small"), ({"init": "zeros"}, "choose one of normc, orthogonal")],
+    [({"kind": "huge"}, "must be one of large, small"), ({"init": "zeros"}, "must be one of normc, orthogonal")],
 )
 def test_unknown_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
@@ -436,7 +436,7 @@ def test_channels_first_by_the_setting_sees_what_channels_last_sees():
 
 @pytest.mark.parametrize("channels", ["both", "FIRST", 1, True, ["first"]], ids=str)
 def test_another_word_for_the_channels_is_refused(channels):
-    with pytest.raises(UserError, match="channels=.* cannot be; choose one of first, last, smaller"):
+    with pytest.raises(UserError, match="invalid channels=.*: must be one of first, last, smaller"):
         CnnPolicy("pi", images(*ATARI), DISCRETE, channels=channels)
 
 

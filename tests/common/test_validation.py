@@ -1,6 +1,6 @@
 """What errors show of a value."""
 
-from common.validation import LONGEST_SHOWN, shown
+from common.formatting import MAX_TEXT_LENGTH, safe_repr
 
 
 def test_any_value_is_shown_in_one_short_line():
@@ -11,7 +11,7 @@ def test_any_value_is_shown_in_one_short_line():
         def __repr__(self):
             raise RuntimeError("no words for it")
 
-    assert shown(array()) == "<array>"
-    assert "Unspeakable" in shown(Unspeakable())
-    assert shown("two\nlines") == r"'two\nlines'"
-    assert len(shown([["x" * 1000] * 1000] * 1000)) <= LONGEST_SHOWN
+    assert safe_repr(array()) == "<array>"
+    assert "Unspeakable" in safe_repr(Unspeakable())
+    assert safe_repr("two\nlines") == r"'two\nlines'"
+    assert len(safe_repr([["x" * 1000] * 1000] * 1000)) <= MAX_TEXT_LENGTH

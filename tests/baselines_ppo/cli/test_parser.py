@@ -81,7 +81,7 @@ def test_refused_in_one_line(words, parts, cli_here):
     [
         (
             ["--batch", "per-rank", "--timesteps-per-actorbatch", "100", "--optim-batchsize", "10", "--num-envs", "64"],
-            ["timesteps_per_actorbatch=100 cannot be shared out over 64 environments; give a multiple of 64"],
+            ["invalid timesteps_per_actorbatch=100: must be a multiple of 64"],
         ),
         (
             ["--alg", "trpo", "--batch", "per-rank", "--timesteps-per-batch", "100", "--num-envs", "3"],

@@ -370,8 +370,8 @@ def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path
 @pytest.mark.parametrize(
     "content, parts",
     [
-        ("not json", ["cannot be read"]),
-        ("[1]", ["no JSON object"]),
+        ("not json", ["cannot read"]),
+        ("[1]", ["must contain a JSON object"]),
         ('{"clip_parm": 1}', ["clip_parm", "no setting"]),
         ('{"optim_epochs": "many"}', ["optim_epochs", "whole number"]),
         ('{"preset": "best"}', ["preset", "best", "mujoco"]),

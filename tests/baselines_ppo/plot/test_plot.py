@@ -19,7 +19,7 @@ from baselines_ppo.plot import command as plot
 from baselines_ppo.plot import grouping
 from baselines_ppo.report.summary import headline_metrics
 from baselines_ppo.sweep.directory import SweepFolder
-from common.loggers.console import number
+from common.formatting import format_number
 
 A, B = [300.0, 320.0, 310.0, 330.0], [100.0, 150.0, 90.0]
 
@@ -309,7 +309,7 @@ def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and
     figures = sweeps.finish(SimpleNamespace(name=".", limits={"max_iters": 1}))
     for mean in (groups["classic"]["mean"], figures["mean_return"]):
         assert f"{mean:.6g}" == found
-    assert headline_metrics(run, {})[0][1] == number(figures["mean_return"])
+    assert headline_metrics(run, {})[0][1] == format_number(figures["mean_return"])
 
 
 def test_where_no_monitor_file_has_an_episode_the_number_on_the_terminal_is_that_of_the_log_or_of_what_is_kept(

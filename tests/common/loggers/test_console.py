@@ -7,7 +7,8 @@ import os
 import pytest
 from terminals import opened, read, seen
 
-from common.loggers.console import ProgressLines, clock, number
+from common.formatting import format_duration, format_number
+from common.loggers.console import ProgressLines
 from common.loggers.live_display import BARS, WIDTH, Curve, LiveDisplay, screen, sparkline
 
 
@@ -135,8 +136,13 @@ def test_a_curve_of_a_long_run_takes_no_more_room_and_keeps_its_shape():
 
 
 def test_numbers_and_clocks():
-    assert [number(x) for x in (4096, 12345.6, 0.00012345, float("nan"))] == ["4,096", "12,346", "0.0001234", "nan"]
-    assert clock(3725) == "1:02:05" and clock(float("nan")) == "-:--:--"
+    assert [format_number(x) for x in (4096, 12345.6, 0.00012345, float("nan"))] == [
+        "4,096",
+        "12,346",
+        "0.0001234",
+        "nan",
+    ]
+    assert format_duration(3725) == "1:02:05" and format_duration(float("nan")) == "-:--:--"
 
 
 @pytest.mark.parametrize("columns", [24, 34, 50])

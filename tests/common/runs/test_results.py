@@ -257,9 +257,9 @@ def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (OURS.encode("utf-16"), "it is text in UTF-16; save it as UTF-8"),
-        (b"\xfe\xff" + OURS.encode("utf-16-be"), "it is text in UTF-16; save it as UTF-8"),
-        (gzip.compress(OURS.encode(), mtime=0), "it is compressed; unpack it by gunzip"),
+        (OURS.encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
+        (b"\xfe\xff" + OURS.encode("utf-16-be"), "it is UTF-16 text; save it as UTF-8"),
+        (gzip.compress(OURS.encode(), mtime=0), "it is compressed; unpack it with gunzip"),
     ],
     ids=["utf-16", "utf-16-be", "gzip"],
 )
