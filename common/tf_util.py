@@ -11,7 +11,7 @@ import contextvars
 from common.errors import UserError
 from common.storage.array_files import check_arrays, load_arrays, save_arrays
 from common.storage.paths import file_path, user_path
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 
 FORMAT = "baselines_ppo.variables"
 _OF_THE_CALLBACK = contextvars.ContextVar("the variables of the training whose callback is being called", default=None)
@@ -28,13 +28,13 @@ def save_variables(save_path, variables=None, sess=None):
 
     Raises:
         UserError: if there is nobody to tell which variables, or `save_path` is none of a file.
-        CannotWrite: if the system refuses.
+        WriteError: if the system refuses.
     """
     variables = _given(variables, "save_variables", "pi.save(path)")
     if hasattr(variables, "policy"):
         variables.policy.save(save_path)
     else:
-        with writing(save_path):
+        with raises_write_error(save_path):
             path = file_path(save_path, "save_path")
         save_arrays(path, {name: v.numpy() for name, v in by_name(variables).items()}, {"format": FORMAT})
 

@@ -128,6 +128,6 @@ def page_folder(tmp_path, monkeypatch):
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
     """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""
-    from common.runtime.tf_import import usable_cpu_count
+    from common.runtime.cpu import usable_cpu_count
 
     return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or usable_cpu_count() + 1)

@@ -10,7 +10,7 @@ from common.diagnostics.crash_dump import first_not_finite
 from common.errors import EnvError, UserError
 from common.policies.files import BEST, read_best
 from common.seeding import EVALUATION, generator
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 from common.training.callbacks import Callback
 from common.validation import check_float
 
@@ -42,7 +42,7 @@ class Best:
         if not score > self.score or first_not_finite("pi", training.pi.state()):
             return
         self.score = score
-        with writing(self.path):
+        with raises_write_error(self.path):
             if training.folder is not None:
                 training.folder.verify_ownership()
             self.path.parent.mkdir(exist_ok=True)

@@ -14,7 +14,7 @@ from common.distributed import communicator
 from common.errors import UserError
 from common.runs.results import Run
 from common.runtime.crash_stacks import signal_name
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 
 PATIENCE = 600  # seconds for the report and its film
 PACKAGES = (
@@ -121,7 +121,7 @@ def outputs(folder, settings, running):
     if settings["eval_every"]:
 
         def evaluations_logger():
-            with writing(path):
+            with raises_write_error(path):
                 folder.verify_ownership()  # it may have been taken away since the run began
             return Logger([CsvOutput(path / "evaluations.csv"), tensorboard.another()])
 
@@ -182,7 +182,7 @@ def environment_of(settings):
 def save_policy(pi, folder, settings):
     """`policy/policy.safetensors` in the run's folder, and where else it was asked for."""
     path = folder.path / "policy" / "policy.safetensors"
-    with writing(path):
+    with raises_write_error(path):
         folder.verify_ownership()
         path.parent.mkdir(exist_ok=True)
     extra = environment_of(settings)

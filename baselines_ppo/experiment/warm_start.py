@@ -9,7 +9,7 @@ from baselines_ppo.experiment.outputs import environment_of
 from common.errors import UserError
 from common.hints import USE_CNN, USE_MLP
 from common.policies.files import build_policy, check_spaces, find_policy, read_policy
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 
 COPY = "start/policy.safetensors"  # in the run's folder
 INIT_ONLY_SETTINGS = ("init", "init_logstd")  # settings of a policy whose part the loaded weights take
@@ -67,7 +67,7 @@ def load_compatible_policy(file, pi, in_words):
 def save_initial_copy(folder, pi, state, source, settings):
     """Write the copy of what a run starts from; `pi`, an example of the run's policy, becomes that."""
     path = folder.path / COPY
-    with writing(path):
+    with raises_write_error(path):
         folder.verify_ownership()
         path.parent.mkdir(exist_ok=True)
     pi.restore(state, source)

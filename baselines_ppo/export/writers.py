@@ -7,10 +7,12 @@ import re
 import tempfile
 
 from baselines_ppo.cli.parser import Parser, a_path, print_error
-from baselines_ppo.export.targets import atomic_directory, refusals, require_vacant
+from baselines_ppo.export.targets import OTHER_PLACE, require_vacant
 from common.errors import UserError
-from common.runtime.tf_import import import_tensorflow, stderr_on_error_only, usable_cpu_count
-from common.storage.array_files import atomic_write
+from common.runtime.cpu import usable_cpu_count
+from common.runtime.tf_import import import_tensorflow, stderr_on_error_only
+from common.storage.atomic import atomic_directory, atomic_write
+from common.storage.write_errors import user_error_on_os_error
 
 PROG = "python -m baselines_ppo.export"
 
@@ -30,8 +32,8 @@ def export_saved_model(pi, folder):
     """
     folder = require_vacant(folder, folder=True)
     save = saver(pi)
-    with refusals(folder), atomic_directory(folder) as beside:
-        save(beside)
+    with user_error_on_os_error(folder, OTHER_PLACE), atomic_directory(folder) as temporary:
+        save(temporary)
     return folder
 
 
@@ -50,7 +52,7 @@ def export_litert(pi, path):
     """
     path = require_vacant(path, folder=False)
     data = convert_to_tflite(saver(pi, batch=1, single=True), type(pi).__name__)
-    with refusals(path):
+    with user_error_on_os_error(path, OTHER_PLACE):
         atomic_write(path, data)
     return path
 

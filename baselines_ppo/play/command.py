@@ -209,7 +209,8 @@ def play(typed, args):
     if args.video:
         writable_file(args.video, "--video")
     window, film_path = choose_output(episodes, args)
-    from common.runtime.tf_import import import_tensorflow, usable_cpu_count
+    from common.runtime.cpu import usable_cpu_count
+    from common.runtime.tf_import import import_tensorflow
 
     import_tensorflow(threads=usable_cpu_count())
     from baselines_ppo.play.video import Recorder, film_episode, show_episodes

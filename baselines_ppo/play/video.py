@@ -16,7 +16,7 @@ import gymnasium as gym
 
 from common.envs.rendering import FILM_WIDTH, FrameRecorder, hint, reason_of, select_gl_backend
 from common.errors import UserError
-from common.storage.paths import beside
+from common.storage.atomic import temp_path
 
 
 class Recorder(gym.Wrapper):
@@ -51,7 +51,7 @@ def film_episode(env_id, env_kwargs, seed, actions, path):
     Returns:
         ((height, width, 3) of the frames, their number, None), or (None, 0, one line on why there is no film).
     """
-    part = beside(path, ".part.gif")
+    part = temp_path(path, ".part.gif")
     try:
         found, warning = run_in_subprocess(replay_to_file, env_id, env_kwargs, seed, actions, part)
         if warning:

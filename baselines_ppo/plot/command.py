@@ -19,6 +19,7 @@ from baselines_ppo.plot.grouping import LEVEL, compare, grouped, load
 from common.errors import UserError
 from common.formatting import format_number
 from common.storage.paths import writable_file
+from common.storage.write_errors import user_error_on_os_error
 
 SUFFIXES = (".png", ".pdf", ".svg")
 OKABE_ITO = (
@@ -116,10 +117,8 @@ def draw(groups, path, x="steps", window=100, title=None):
         ax.set_axis_off()
     if title:
         figure.suptitle(title)
-    try:
+    with user_error_on_os_error(f"--out {path}", "choose another"):
         figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {error.strerror}; choose another") from error
     return notes
 
 

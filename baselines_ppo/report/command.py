@@ -27,8 +27,9 @@ from baselines_ppo.report.summary import (
 )
 from common.errors import EnvError, UserError
 from common.runs.results import PROGRESS, Run
-from common.storage.array_files import atomic_write
+from common.storage.atomic import atomic_write
 from common.storage.paths import writable_file
+from common.storage.write_errors import user_error_on_os_error
 
 
 def template_context(run):
@@ -74,11 +75,9 @@ def draw(run):
     with matplotlib.rc_context(RC_PARAMS):
         png, contents = template_context(run)
     page = template.render(contents)
-    try:
+    with user_error_on_os_error(run.folder):
         atomic_write(run.folder / "curve.png", png)
         atomic_write(run.folder / "report.html", page.encode())
-    except OSError as error:
-        raise UserError(f"cannot write to {run.folder}: {error.strerror}") from error
 
 
 # ---- the film
@@ -92,7 +91,8 @@ def make_film(run):
     """
     from baselines_ppo.play.command import evaluate, load_policy_and_env
     from baselines_ppo.play.video import Recorder, film_episode
-    from common.runtime.tf_import import import_tensorflow, usable_cpu_count
+    from common.runtime.cpu import usable_cpu_count
+    from common.runtime.tf_import import import_tensorflow
 
     import_tensorflow(threads=usable_cpu_count())
     seed, path = run.settings.get("seed") or 0, run.folder / "film.gif"

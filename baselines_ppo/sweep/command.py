@@ -18,7 +18,7 @@ from baselines_ppo.sweep.plan import PROG, differing, number_of_runs, plan
 from baselines_ppo.sweep.processes import PROGRAM, RunProcess, Signals, command, environment, launcher, run_all
 from common.distributed import communicator
 from common.errors import UserError
-from common.runtime.tf_import import usable_cpu_count
+from common.runtime.cpu import usable_cpu_count
 
 
 def main(argv=None, program=PROGRAM):

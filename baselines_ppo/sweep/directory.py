@@ -10,10 +10,12 @@ from baselines_ppo.sweep.plan import PROG, flag_of, format_value
 from common.errors import UserError
 from common.runs import results
 from common.runs.run_directory import RunDirectory
-from common.storage.array_files import atomic_write
+from common.storage.append_file import complete_lines
+from common.storage.atomic import atomic_write
 from common.storage.directory_lock import DirectoryLock, is_locked
 from common.storage.paths import user_path
 from common.storage.text_files import decode_text
+from common.storage.write_errors import user_error_on_os_error
 from common.training.stopping import StopCriteria
 
 FORMAT = "baselines_ppo.sweep"
@@ -65,14 +67,10 @@ class SweepFolder:
         Raises:
             UserError: if it cannot be made or written, or another sweep that is still alive has it.
         """
-        try:
+        with user_error_on_os_error(f"sweep directory {self.path}", "choose another --sweep-dir"):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = DirectoryLock(self.path, "sweep")
-            return self.lock.warning
-        except OSError as error:
-            raise UserError(
-                f"cannot write to sweep directory {self.path}: {error.strerror}; choose another --sweep-dir"
-            ) from error
+        return self.lock.warning
 
     def definition(self):
         """What the sweep is, {"settings": {name: [values]}, "ranks": n, "runs": {name: typed}}; None before its first start.
@@ -157,7 +155,7 @@ def last_row(path):
             tail = file.read()
     except FileNotFoundError:
         return None
-    lines = tail[: tail.rfind(b"\n") + 1].splitlines()  # without what is just being written
+    lines = complete_lines(tail).splitlines()
     return dict(zip(header.decode().strip().split(","), map(float, lines[-1].split(b",")))) if lines else None
 
 

@@ -46,12 +46,13 @@ from baselines_ppo.train.session import Job, close
 from common.diagnostics.replica_check import ReplicaDivergenceError
 from common.distributed import communicator
 from common.errors import SIGNAL_DEBOUNCE_SECONDS, EnvError, UserError
+from common.hints import OTHER_RUN_DIR
 from common.loggers.console import tolerate_closed_stream
-from common.runs.run_directory import user_error_on_os_error
 from common.runtime import os_features
-from common.runtime.tf_import import cpu_affinity, import_tensorflow
+from common.runtime.cpu import cpu_affinity
+from common.runtime.tf_import import import_tensorflow
 from common.storage.paths import writable_file
-from common.storage.write_errors import WriteError
+from common.storage.write_errors import WriteError, user_error_on_os_error
 
 STOPPING = "stopping: the run will finish its iteration and write a checkpoint; once more, and it ends at once"
 LEARN = {"ppo": "baselines_ppo.pposgd_simple", "trpo": "baselines_ppo.trpo_mpi", "vpg": "baselines_ppo.vpg"}
@@ -206,7 +207,7 @@ def default_folder(settings):
     folder = root / settings["env"].replace("/", "-").replace(":", "-")
     ends = itertools.chain([""], (f"-{i}" for i in itertools.count(2)))
     for path in (folder / f"{name}{end}" for end in ends):
-        with user_error_on_os_error(path):
+        with user_error_on_os_error(f"run directory {path}", OTHER_RUN_DIR):
             try:
                 os.makedirs(path)
                 return str(path)

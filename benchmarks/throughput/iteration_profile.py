@@ -132,7 +132,7 @@ def main():
     from baselines_ppo.config.resolve import resolve_for_env
     from baselines_ppo.config.settings import ALGORITHMS
     from baselines_ppo.train import runner
-    from common.runtime.tf_import import usable_cpu_count
+    from common.runtime.cpu import usable_cpu_count
 
     resolved = resolve_for_env({"env": args.env_id, "preset": args.preset}, 1, usable_cpu_count())
     runner.start_tensorflow(resolved["policy"], usable_cpu_count())

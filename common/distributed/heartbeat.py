@@ -14,7 +14,7 @@ from pathlib import Path
 
 from common.distributed.watchdog import POLL_INTERVAL, Watchdog
 from common.runtime import os_features
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 
 SIZE = 512  # bytes of a record
 NUMBERS = ("rank", "iteration", "step", "collectives")  # of a record; and texts, and one that is true or false
@@ -74,7 +74,7 @@ class Heartbeat:
     def keep(self, folder):
         """Keep the record in a run's `ranks` folder from now on, where those of all ranks are."""
         path = Path(folder) / f"{self.comm.rank}.json"
-        with writing(path):
+        with raises_write_error(path):
             self.file = file_in(path)
         self.folder = folder
         self.write()

@@ -10,8 +10,8 @@ from common.distributed import communicator
 from common.dtypes import SCALARS, real
 from common.envs.env_checker import diagnose_step
 from common.errors import UserError
+from common.storage.append_file import AppendOnlyFile, FileInUseError
 from common.storage.text_files import decode_text
-from common.storage.write_errors import AppendOnlyFile, InUse
 
 
 class Monitor(gym.Wrapper):
@@ -98,7 +98,7 @@ def rows_of_this_rank(path):
     """The `AppendOnlyFile` at `path`, or, where another rank has that, beside it with this rank's number before the name."""
     try:
         return AppendOnlyFile(path)
-    except InUse as error:
+    except FileInUseError as error:
         rank = communicator.launched_rank()
         if rank is None or error.here:
             raise

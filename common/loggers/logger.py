@@ -10,8 +10,9 @@ import os
 
 import numpy as np
 
+from common.storage.append_file import AppendOnlyFile
 from common.storage.paths import user_path
-from common.storage.write_errors import AppendOnlyFile, WriteError
+from common.storage.write_errors import WriteError
 from common.training.callbacks import Callback
 
 

@@ -19,7 +19,7 @@ from common.compilation import Compiled
 from common.diagnostics import minibatch_bisect
 from common.errors import NonFiniteError
 from common.mpi_adam import clip_by_norm
-from common.vec_env.in_process import even_splits
+from common.runtime.partition import even_splits
 
 # Parameters times rows of a minibatch over all ranks, below which rank 0 alone is taken to be sooner done. An estimate, not measured at its
 # edge: it puts an MLP of 64 units with minibatches of 64 on the gathering side up to 8 ranks and beyond, and Nature's network on the other.

@@ -25,7 +25,7 @@ from common.policies.observation_encoder import ObservationEncoder
 from common.storage.array_files import check_arrays, save_arrays
 from common.storage.json_values import as_json
 from common.storage.paths import file_path
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 from common.tf_util import by_name
 from common.validation import error_prefix
 
@@ -293,14 +293,14 @@ class Policy(tf.Module, metaclass=PolicyType):
 
         Raises:
             UserError: if `path` is none of a file; for an `extra` that JSON has no form for, or whose name is taken by what describes the policy.
-            CannotWrite: if the system refuses.
+            WriteError: if the system refuses.
         """
         own = {"format": FORMAT, **self.description()}
         if taken := sorted(own.keys() & extra.keys()):
             raise UserError(
                 f"save({taken[0]}={safe_repr(extra[taken[0]])}) would hide what the file says of the policy; give it another name"
             )
-        with writing(path):
+        with raises_write_error(path):
             path = file_path(path)
         save_arrays(path, self.state(), own | extra)
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from common.errors import UserError
 from common.hints import FROM_POLICY
 from common.runtime import os_features
-from common.storage.array_files import atomic_write
-from common.storage.write_errors import WriteError, writing
+from common.storage.append_file import complete_lines
+from common.storage.atomic import atomic_write
+from common.storage.write_errors import WriteError, raises_write_error
 from common.validation import check_int
 
 ROWS = ("progress.csv", "progress.json", "evaluations.csv")
@@ -51,8 +52,8 @@ class RunLogFiles:
         for name in self.names():
             path = self.folder / name
             with (
-                writing(path),
-                path.open("rb" if os_features.OPENS_FOLDERS else "r+b") as file,
+                raises_write_error(path),
+                path.open("rb" if os_features.CAN_OPEN_DIRECTORIES else "r+b") as file,
             ):  # Windows puts no file on the disk that is open for reading
                 os.fsync(file.fileno())
                 sizes[name] = os.fstat(file.fileno()).st_size
@@ -69,7 +70,7 @@ class RunLogFiles:
 
         Raises:
             UserError: where the system cannot cut them; for a log that is a link or no file, or that cannot be cut to its size.
-            CannotWrite: for one that must not be written.
+            WriteError: for one that must not be written.
         """
         if not os_features.CUTS_LOGS:
             raise UserError(
@@ -79,7 +80,7 @@ class RunLogFiles:
         self.seen, missing = {}, []
         for name in self.names():
             path, size = self.folder / name, check_int(str(self.folder / name), sizes.get(name, 0))
-            with writing(path), self._opened(name) as (file, _):
+            with raises_write_error(path), self._opened(name) as (file, _):
                 found = os.fstat(file)
                 if not stat.S_ISREG(found.st_mode):
                     raise UserError(f"{path} is no file; move it away")
@@ -97,7 +98,7 @@ class RunLogFiles:
         """
         for name, seen in self.seen.items():
             path = self.folder / name
-            with writing(path), self._opened(name) as (file, folder):
+            with raises_write_error(path), self._opened(name) as (file, folder):
                 found = os.fstat(file)
                 if (found.st_dev, found.st_ino) != seen:
                     raise WriteError(errno.ESTALE, "another file has come into its place", str(path))
@@ -140,10 +141,6 @@ class RunLogFiles:
 
 
 def complete_rows_size(file, size, header):
-    """How long the first `size` bytes of a text file are without a row that has no end; 0 if that is less than its `header`, lines."""
-    while size:
-        start = max(size - 4096, 0)
-        if (end := os.pread(file, size - start, start).rfind(b"\n")) >= 0:
-            return start + end + 1 if os.pread(file, 4096, 0).count(b"\n", 0, start + end + 1) >= header else 0
-        size = start
-    return 0
+    """How many of the first `size` bytes of a text file are complete rows; 0 if there are fewer than its `header` lines."""
+    rows = complete_lines(os.pread(file, size, 0))
+    return len(rows) if rows.count(b"\n") >= header else 0

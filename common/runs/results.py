@@ -16,6 +16,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.runs.run_directory import RunDirectory
+from common.storage.append_file import complete_lines
 from common.storage.paths import user_path
 from common.storage.text_files import decode_text
 
@@ -319,7 +320,7 @@ def _whole_lines(path):
         raise UserError(f"{path} is no text: it is damaged, or no Monitor or progress file") from error
     except ValueError as error:
         raise UserError(f"{path} cannot be read: {error}") from error
-    return text[: text.rfind("\n") + 1]
+    return complete_lines(text)
 
 
 def _rows(path, text):

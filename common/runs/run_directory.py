@@ -12,26 +12,17 @@ from common.errors import UnreadableFileError, UserError
 from common.formatting import safe_repr
 from common.hints import OTHER_RUN_DIR
 from common.runs.log_files import RunLogFiles
-from common.storage.array_files import atomic_write, load_arrays, save_arrays
+from common.storage.array_files import load_arrays, save_arrays
+from common.storage.atomic import TEMP_PATTERN, atomic_write
 from common.storage.directory_lock import DirectoryLock
 from common.storage.json_files import read_json
-from common.storage.paths import try_folder, user_path
-from common.storage.write_errors import writing
+from common.storage.paths import check_directory_writable, user_path
+from common.storage.write_errors import raises_write_error, user_error_on_os_error
 from common.validation import check_bool, check_float, check_int, error_prefix
 
 FORMAT = "baselines_ppo.checkpoint"
 CHECKPOINT = re.compile(r"ckpt-(\d{8})(-forced)?\.safetensors")
 SUB_FOLDERS = ("checkpoints", "best", "policy", "start", "tb", "ranks", "post-mortem")
-TEMP_PATTERN = re.compile(r"\..+\.\d+\.part(\.gif)?")  # what a writer writes beside a file, until it is whole
-
-
-@contextlib.contextmanager
-def user_error_on_os_error(path):
-    """A block that makes a run's folder, or tries it: what the system refuses there is a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot write to run directory {path}: {error.strerror}; {OTHER_RUN_DIR}") from error
 
 
 class RunDirectory:
@@ -51,14 +42,14 @@ class RunDirectory:
     def __init__(self, path, keep=3):
         self.path, self.keep, self.lock = user_path(path, "run directory"), keep, None
         self.skipped_checkpoints = {}
-        with user_error_on_os_error(self.path):
+        with user_error_on_os_error(f"run directory {self.path}", OTHER_RUN_DIR):
             for folder in (self.path, self.path / "checkpoints"):
                 folder.mkdir(parents=True, exist_ok=True)
 
     def check_writable(self):
         """Raises UserError if this process cannot write here."""
-        with user_error_on_os_error(self.path):
-            try_folder(self.path)
+        with user_error_on_os_error(f"run directory {self.path}", OTHER_RUN_DIR):
+            check_directory_writable(self.path)
 
     def claim(self):
         """Take the folder for this process (`DirectoryLock`), and remove what writers that were killed have left in it half done.
@@ -74,11 +65,11 @@ class RunDirectory:
                 raise UserError(
                     f"{path} is a link, and a run writes into its own folder alone; put what it leads to in its place"
                 )
-        with user_error_on_os_error(self.path):
+        with user_error_on_os_error(f"run directory {self.path}", OTHER_RUN_DIR):
             self.lock = DirectoryLock(self.path)
         self.check_writable()
         if self.lock.warning is None:
-            with user_error_on_os_error(self.path):
+            with user_error_on_os_error(f"run directory {self.path}", OTHER_RUN_DIR):
                 for path in self._half_done():
                     path.unlink(missing_ok=True)
         return self.lock.warning
@@ -105,10 +96,10 @@ class RunDirectory:
         """What is left of the run after a `WriteError`, and how to go on, in words; none of it may fail, where files already do."""
         with contextlib.suppress(OSError):
             if newest := self.checkpoints()[:1]:
-                return f"the last whole checkpoint is {newest[0].name}; {error.fix} and go on with --resume"
+                return f"the last whole checkpoint is {newest[0].name}; {error.hint} and go on with --resume"
             if (self.path / "config.json").exists():
-                return f"there is no checkpoint yet; {error.fix} and start again with --resume"
-        return f"there is no checkpoint; {error.fix} and start again"
+                return f"there is no checkpoint yet; {error.hint} and start again with --resume"
+        return f"there is no checkpoint; {error.hint} and start again"
 
     # ---- config.json
 
@@ -159,7 +150,7 @@ class RunDirectory:
     def save_checkpoint(self, iteration, arrays, metadata, forced=False):
         """Write a checkpoint and drop the oldest beyond `keep`. A forced one stands outside the schedule and says so in its name."""
         path = self.path / "checkpoints" / f"ckpt-{iteration:08d}{'-forced' if forced else ''}.safetensors"
-        with writing(path):
+        with raises_write_error(path):
             self.verify_ownership()
             save_arrays(path, arrays, metadata | {"format": FORMAT, "forced": forced})
             self._drop_older()
@@ -209,7 +200,7 @@ class RunDirectory:
     def discard_after(self, checkpoint):
         """Before a run goes on from a checkpoint's path, or from its start if None: drop what is newer, and the final policy that is now an older one.
         Those that were passed over stay, as `<name>.damaged`."""
-        with writing(self.path):
+        with raises_write_error(self.path):
             for path in self.skipped_checkpoints:
                 path.replace(path.with_name(f"{path.name}.damaged"))
             for path in self.checkpoints():

@@ -19,12 +19,12 @@ try:
 except ImportError:  # Windows
     resource = None
 
-OPENS_FOLDERS = hasattr(
+CAN_OPEN_DIRECTORIES = hasattr(
     os, "O_DIRECTORY"
 )  # as it opens files: to hold them, to look into them whatever their path leads to, to put them on the disk
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # a flag of `os.open`: no link
 CUTS_LOGS = (
-    OPENS_FOLDERS and bool(NO_FOLLOW) and hasattr(os, "pread") and os.open in os.supports_dir_fd
+    CAN_OPEN_DIRECTORIES and bool(NO_FOLLOW) and hasattr(os, "pread") and os.open in os.supports_dir_fd
 )  # `common.runs.log_files`
 WITHOUT_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # what filesystems, and `lock`, say that have none
 yield_core = getattr(os, "sched_yield", None) or (lambda: time.sleep(0))  # to another process that wants it
@@ -49,16 +49,6 @@ def unlock(file):
             fcntl.flock(file, fcntl.LOCK_UN)
 
 
-def sync(path):
-    """Have a file reach the disk, or a folder, such as the name of a file in it that was renamed. Windows does neither with what is open for reading."""
-    if OPENS_FOLDERS:
-        number = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
 def write_over(number, data):
     """Write over the beginning of an open file."""
     if hasattr(os, "pwrite"):
@@ -71,16 +61,6 @@ def write_over(number, data):
 def signals(*names):
     """The numbers of the signals of these names that the system has."""
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
-
-
-def memory():
-    """Bytes of memory that this process may have: the machine's, or its own limit; None where nobody knows."""
-    limits = []
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # Windows has no sysconf, some Unix not these names
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    if resource is not None and (own := resource.getrlimit(resource.RLIMIT_AS)[0]) != resource.RLIM_INFINITY:
-        limits.append(own)
-    return min(limits, default=None)
 
 
 def open_files():

@@ -152,16 +152,6 @@ def gc_paused():
             gc.enable()
 
 
-def cpu_affinity():
-    """The numbers of the cores that this process may run on, in order."""
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def usable_cpu_count():
-    """How many cores this process may run on."""
-    return len(cpu_affinity())
-
-
 def import_tensorflow_in_silence():
     """Import TensorFlow into a process of the user's own, where nobody has yet, without its chatter; nothing else of the process is changed. Where
     `TF_CPP_MIN_LOG_LEVEL` is set, it says what it is to say."""

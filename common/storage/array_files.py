@@ -3,13 +3,10 @@
 Nothing that is loaded here can run code: there is no pickle, and no SavedModel is ever read.
 """
 
-import contextlib
 import hashlib
 import json
-import os
 import stat
 import struct
-from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError
@@ -17,11 +14,10 @@ from safetensors.numpy import load, save
 
 from common.errors import UnreadableFileError, UserError
 from common.formatting import safe_repr
-from common.runtime import os_features
 from common.runtime.memory import check_memory
+from common.storage.atomic import atomic_write
 from common.storage.json_values import as_json
-from common.storage.paths import beside, user_path
-from common.storage.write_errors import writing
+from common.storage.paths import user_path
 
 MAX_HEADER = 16 << 20  # bytes; a policy's header is a few thousand
 LOAD_MEMORY_FACTOR = 3  # of a file while it is loaded: its bytes, its arrays, the variables
@@ -33,28 +29,6 @@ def _digest(arrays, metadata):
         digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
         digest.update(np.ascontiguousarray(arrays[name]).data)
     return digest.hexdigest()
-
-
-def atomic_write(path, data):
-    """Write bytes to `path` so that a reader, and a crash, sees the old file or the new one, never a part.
-
-    Raises:
-        CannotWrite: if the system refuses; what was there before is still there.
-    """
-    path = Path(path)
-    part = beside(path)
-    with writing(path):
-        try:
-            with open(part, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
-            with contextlib.suppress(OSError):  # it is why there is none that counts
-                part.unlink(missing_ok=True)
-            raise
-        os_features.sync(path.parent)  # the rename itself
 
 
 def save_arrays(path, arrays, metadata):

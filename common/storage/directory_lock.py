@@ -40,7 +40,7 @@ class DirectoryLock:
                 f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
             )
         self.folder, self._close_folder = os.stat(self.path), lambda: None
-        if os_features.OPENS_FOLDERS:
+        if os_features.CAN_OPEN_DIRECTORIES:
             number = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
             self.folder, self._close_folder = os.fstat(number), weakref.finalize(self, os.close, number)
 

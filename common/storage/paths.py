@@ -1,100 +1,104 @@
-"""Paths that users give: `~` is home, and a file that will be written at the end is tried at the start."""
+"""Paths that users give: `~` is expanded, and a file that is written at the end of a run is tested at its start."""
 
 import errno
 import os
-import secrets
 from pathlib import Path
 
 from common.errors import UserError
 from common.formatting import safe_repr
+from common.storage.atomic import temp_path
+from common.storage.write_errors import user_error_on_os_error
 
 
-def user_path(path, name="path"):
-    """A path that a user gave, with `~` and `~user` for homes: behind a flag's `=`, in Python and in a file of settings, no shell reads them.
+def user_path(path: object, name: str = "path") -> Path:
+    """Return a path given by a user, with `~` and `~user` expanded to home directories.
+
+    A shell does not expand them after a flag's `=`, in Python or in a file of settings.
 
     Args:
-        path: text, bytes or an `os.PathLike`. `./~` is a folder of that name.
+        path: text, bytes or an `os.PathLike`. `./~` is a directory with that name.
         name: what an error calls it.
 
     Returns:
-        A `Path`; of that, the same again.
+        A `Path`; expanding it again returns the same path.
 
     Raises:
-        UserError: if it is no path, an empty one, or one that no file can have; or if that home is not known.
+        UserError: if it is not a path, is empty, cannot name a file, or names an unknown user's home.
     """
     try:
         text = os.fsdecode(path)
     except TypeError as error:
-        raise UserError(f"{name}={safe_repr(path)} is no path; give text or a pathlib.Path") from error
+        raise UserError(f"invalid {name}={safe_repr(path)}: must be text or a pathlib.Path") from error
     if not text:
-        raise UserError(f"{name}={safe_repr(path)} names no file or folder; give one, or leave it out")
+        raise UserError(f"invalid {name}={safe_repr(path)}: must name a file or a directory; leave it out for none")
     expanded = os.path.expanduser(text)
     if text.startswith("~") and expanded.startswith("~"):
+        user = safe_repr(text.split(os.sep)[0])
         raise UserError(
-            f"{name}={safe_repr(text)}: the home of {safe_repr(text.split(os.sep)[0])} is not known; give the whole path, or ./~ for that name itself"
+            f"invalid {name}={safe_repr(text)}: the home directory of {user} is unknown; give the full path, "
+            "or ./~ for a directory with that name"
         )
     try:
         os.lstat(expanded)
-    except ValueError as error:  # a NUL
-        raise UserError(f"{name}={safe_repr(text)} cannot be: {error}; give another") from error
+    except ValueError as error:  # a NUL character
+        raise UserError(f"invalid {name}={safe_repr(text)}: {error}; choose another path") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UserError(f"{name}={text!r} cannot be: {error.strerror}; give a shorter one") from error
+            raise UserError(f"invalid {name}={text!r}: {error.strerror}; choose a shorter path") from error
     found = Path(expanded)
-    return (
-        found.absolute() if found.parts and found.parts[0].startswith("~") else found
-    )  # from ./~, which a Path shortens to ~: home, the next time
+    # Path shortens ./~ to ~, which a second call would expand
+    return found.absolute() if found.parts and found.parts[0].startswith("~") else found
 
 
-def beside(path, suffix=".part"):
-    """Where a file or folder is written until it is whole: a name that no other process, thread or call has, and that is not too long.
-
-    What a killed writer leaves in a run's folder under such a name is removed by `common.runs.run_directory`.
-    """
-    return path.with_name(f".{path.name[:50]}.{os.getpid()}.{secrets.randbits(40)}{suffix}")
-
-
-def file_path(path, name="path"):
-    """As `user_path`, of a file that will be written, whose folder is made.
+def file_path(path: object, name: str = "path") -> Path:
+    """Return the path of a file that will be written, like `user_path`, and create its directory.
 
     Raises:
-        UserError: also if it is a folder or a device.
-        OSError: for what the system refuses.
+        UserError: also if it is a directory or a device.
+        OSError: if the system refuses.
     """
     found = user_path(path, name)
     if found.is_dir() or os.fsdecode(path).endswith(os.sep):
-        raise UserError(f"{name} {found} is a folder; name a file in it")
-    if found.exists() and not found.is_file():
-        raise UserError(
-            f"{name} {found} is no file, but a device or a pipe; name a file"
-        )  # which the file would replace
-    make_folder(found.parent)
+        raise UserError(f"{name} {found} is a directory; give a file in it")
+    if found.exists() and not found.is_file():  # an atomic write would replace the device
+        raise UserError(f"{name} {found} is a device or a pipe; give a regular file")
+    make_directory(found.parent)
     return found
 
 
-def writable_file(path, name="path"):
-    """As `file_path`, and tried now: what the file will hold may take hours. UserError, too, for what the system refuses."""
-    try:
+def writable_file(path: object, name: str = "path") -> Path:
+    """Return the path of a file that will be written, like `file_path`, after testing now that it can be.
+
+    The test matters because the file's content may take hours to compute.
+
+    Raises:
+        UserError: also if the system refuses.
+    """
+    with user_error_on_os_error(f"{name} {path if isinstance(path, str) else safe_repr(path)}", "choose another place"):
         found = file_path(path, name)
-        try_folder(found.parent)
-    except OSError as error:
-        raise UserError(
-            f"{name} {os.fsdecode(path)} cannot be written: {error.strerror}; choose another place"
-        ) from error
+        check_directory_writable(found.parent)
     return found
 
 
-def make_folder(folder):
-    """Make a folder, with those that it is in, unless it is there. OSError for what the system refuses."""
+def make_directory(directory: Path) -> None:
+    """Create a directory and its parents unless it exists.
+
+    Raises:
+        OSError: if the system refuses; NotADirectoryError if a file is in the way.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError as error:  # "File exists" would say nothing to whoever wants to write into it
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+        directory.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:  # its text, "File exists", would not tell the reader what is wrong
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from error
 
 
-def try_folder(folder):
-    """Make a folder, and a file in it, which is removed again. OSError if either cannot be."""
-    make_folder(folder)
-    probe = beside(folder / "probe")
+def check_directory_writable(directory: Path) -> None:
+    """Create a directory unless it exists, and create and delete a file in it.
+
+    Raises:
+        OSError: if either fails.
+    """
+    make_directory(directory)
+    probe = temp_path(directory / "probe")
     probe.touch()
-    probe.unlink(missing_ok=True)  # another host may clean up
+    probe.unlink(missing_ok=True)  # another host may have cleaned up

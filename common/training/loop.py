@@ -27,7 +27,7 @@ from common.running_mean_std import RunningMeanStd
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import NamedThreadPool
 from common.storage.array_files import check_arrays
-from common.storage.write_errors import writing
+from common.storage.write_errors import raises_write_error
 from common.training.callbacks import as_callbacks, wants_to_stop
 from common.validation import error_prefix
 
@@ -269,7 +269,7 @@ class TrainingLoop:
             **{name: float(value) for name, value in terms.items()},
         }
         if self.folder is not None:
-            with writing(self.folder.path):
+            with raises_write_error(self.folder.path):
                 self.folder.verify_ownership()  # a row would go into a folder that has been removed, and be lost, or beside another run's
         if self.logger is not None:
             self.logger.write(stats, self.timesteps_so_far)

@@ -9,12 +9,8 @@ from gymnasium.vector import AutoresetMode
 from common.envs.env_checker import check_done_flags, check_observation, diagnose_step, raised, unpack_reset
 from common.envs.monitor import find_monitor
 from common.errors import EnvError, UserError
+from common.runtime.partition import even_splits
 from common.storage.write_errors import WriteError
-
-
-def even_splits(rows, groups):
-    """Where each of `groups` groups of `rows` rows begins, and where the last ends; sizes differ by one at the most."""
-    return np.linspace(0, rows, groups + 1).astype(int).tolist()
 
 
 def called(start, end):

@@ -19,7 +19,8 @@ from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
 from common.hints import RESUME_HINT
 from common.runtime.crash_stacks import CRASHES, signal_name
-from common.vec_env.in_process import called, even_splits
+from common.runtime.partition import even_splits
+from common.vec_env.in_process import called
 from common.vec_env.worker import PATIENCE, STACK_DUMP_SIGNAL, serve, shared_observations
 
 UNGUARDED = 76  # exit status of a process that was to import a script which starts processes of its own
@@ -181,7 +182,7 @@ class Worker:
         """What the worker made of the last command, or of its start.
 
         Raises:
-            UserError, CannotWrite: as it was raised there.
+            UserError, WriteError: as it was raised there.
             EnvironmentFault: for any other exception there, whose traceback is the cause.
             WorkerFailed: where the process has died.
         """

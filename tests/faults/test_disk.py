@@ -20,7 +20,8 @@ from baselines_ppo import pposgd_simple
 from common.envs.factory import make_vector_env
 from common.errors import UserError
 from common.runs.run_directory import RunDirectory
-from common.storage.write_errors import AppendOnlyFile, WriteError
+from common.storage.append_file import AppendOnlyFile
+from common.storage.write_errors import WriteError
 
 
 @pytest.fixture(scope="module")

@@ -138,18 +138,16 @@ def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("taken/p", "cannot be written: Not a directory"),
-        ("run", "is a folder"),
-        ("/proc/nobody/p", "cannot be written: No such"),
+        ("taken/p", "cannot write to --save-policy {path}: Not a directory"),
+        ("run", "--save-policy {path} is a directory"),
+        ("/proc/nobody/p", "cannot write to --save-policy {path}: No such"),
     ],
 )
 def test_where_the_policy_is_saved_is_tried_before_the_first_step(path, says, tmp_path, monkeypatch, cli_here):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").touch()
     refused = cli_here(*TYPED, "--run-dir", "run", "--save-policy", path)
-    assert (
-        refused.returncode == 2 and f"--save-policy {path} {says}" in refused.stderr and refused.stderr.count("\n") == 1
-    )
+    assert refused.returncode == 2 and says.format(path=path) in refused.stderr and refused.stderr.count("\n") == 1
     assert not (tmp_path / "run/config.json").exists()
 
 
@@ -158,7 +156,7 @@ def test_so_is_where_films_figures_pages_and_exports_go(home, tmp_path, cli_here
     refused = cli_here("--play", "--load-path", home / "run", "--video", tmp_path / "taken/a.gif")
     assert (
         refused.returncode == 2
-        and "cannot be written: Not a directory; choose another place\n" in refused.stderr
+        and "a.gif: Not a directory; choose another place\n" in refused.stderr
         and not refused.stdout
     )
     for command in (

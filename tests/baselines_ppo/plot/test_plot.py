@@ -391,7 +391,7 @@ def test_a_curve_that_ends_early_is_told(tmp_path, capsys):
         (["--final", "-3"], "--final -3"),
         (["--group", "clip_parm"], "clip_param"),
         (["--x", "hours"], "steps"),
-        (["--out", "/proc/no/where/x.png"], "--out /proc/no/where/x.png cannot be written"),
+        (["--out", "/proc/no/where/x.png"], "cannot write to --out /proc/no/where/x.png"),
         (["--grup", "lam"], "--group"),
     ],
 )

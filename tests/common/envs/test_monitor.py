@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.loggers.logger import CsvOutput, JsonOutput
 from common.runs.results import read_monitor
 from common.runtime import os_features
-from common.storage import write_errors
+from common.storage import append_file
 
 
 class Countdown(gym.Env):
@@ -187,14 +187,14 @@ def test_a_writer_that_nobody_has_any_more_is_in_nobodys_way(tmp_path):
 
 
 def test_another_process_cannot_either_and_waits_for_one_that_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(write_errors, "ENDING", 0.2)
-    code = "import sys, time\nfrom common.storage.write_errors import RowFile\nrows = RowFile(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
+    monkeypatch.setattr(append_file, "LOCK_TIMEOUT", 0.2)
+    code = "import sys, time\nfrom common.storage.append_file import AppendOnlyFile\nrows = AppendOnlyFile(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "m.csv")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as other:
         other.stdout.readline()
         refused(tmp_path / "m.csv")
-        monkeypatch.setattr(write_errors, "ENDING", 60)
+        monkeypatch.setattr(append_file, "LOCK_TIMEOUT", 60)
         ending = threading.Timer(0.3, other.kill)  # as worker processes end some time after a run that was killed
         ending.start()
         Monitor(Countdown(), tmp_path / "m.csv").close()
@@ -202,7 +202,7 @@ def test_another_process_cannot_either_and_waits_for_one_that_ends(tmp_path, mon
 
 
 def test_a_process_that_was_forked_does_not_keep_a_file_that_is_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(write_errors, "ENDING", 0.2)
+    monkeypatch.setattr(append_file, "LOCK_TIMEOUT", 0.2)
     first = Monitor(Countdown(), tmp_path / "m.csv")
     copy = os.dup(first.rows.file.fileno())  # as a child has it
     first.close()
@@ -219,10 +219,10 @@ def test_without_locks_one_process_is_still_looked_after(tmp_path, monkeypatch):
 
 
 def test_a_rank_that_is_given_the_file_of_another_takes_one_of_its_own(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(write_errors, "ENDING", 0.1)
+    monkeypatch.setattr(append_file, "LOCK_TIMEOUT", 0.1)
     monkeypatch.setenv("PMI_SIZE", "2")
     monkeypatch.setenv("PMI_RANK", "1")
-    code = "import sys\nfrom common.storage.write_errors import RowFile\nrows = RowFile(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
+    code = "import sys\nfrom common.storage.append_file import AppendOnlyFile\nrows = AppendOnlyFile(sys.argv[1])\nprint(flush=True)\nsys.stdin.read()"
     path = tmp_path / "0.monitor.csv"
     with subprocess.Popen(
         [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

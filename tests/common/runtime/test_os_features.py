@@ -8,7 +8,7 @@ import sys
 import jobs
 import pytest
 
-from common.runtime import os_features
+from common.runtime import memory, os_features
 
 CODE = """
 import json, os, sys
@@ -66,7 +66,8 @@ def test_all_works_without_what_only_posix_has_but_to_go_on_which_says_so(tmp_pa
 
 @pytest.mark.parametrize("missing", ["fcntl", "resource"])
 def test_each_alone_may_be_missing(missing, tmp_path, monkeypatch):
-    monkeypatch.setattr(os_features, missing, None)
+    for module in (os_features, memory):
+        monkeypatch.setattr(module, missing, None, raising=False)
     with open(tmp_path / "file", "wb") as file:
         if missing == "fcntl":
             with pytest.raises(OSError) as raised:
@@ -74,9 +75,9 @@ def test_each_alone_may_be_missing(missing, tmp_path, monkeypatch):
             assert raised.value.errno == errno.ENOSYS
         else:
             os_features.lock(file)
-            assert os_features.open_files() is None and os_features.memory() > 2**30
+            assert os_features.open_files() is None and memory.memory_limit() > 2**30
             monkeypatch.delattr("os.sysconf")
-            assert os_features.memory() is None
+            assert memory.memory_limit() is None
 
 
 def test_signals_are_those_that_there_are():

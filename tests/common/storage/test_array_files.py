@@ -18,7 +18,8 @@ from common.errors import UserError
 from common.policies.files import FORMAT as POLICY
 from common.runs.run_directory import FORMAT as CHECKPOINT
 from common.runs.run_directory import RunDirectory
-from common.storage.array_files import atomic_write, check_arrays, load_arrays, save_arrays
+from common.storage.array_files import check_arrays, load_arrays, save_arrays
+from common.storage.atomic import atomic_write
 
 FORMAT = "test.arrays"
 ARRAYS = {
