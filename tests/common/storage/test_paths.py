@@ -41,8 +41,8 @@ def test_a_folder_that_is_called_tilde_can_be_named(home):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ("", "run_dir='' names no file or folder"),
-        (b"", "names no file or folder"),
+        ("", "invalid run_dir='': must name a file or a directory"),
+        (b"", "must name a file or a directory"),
         (3, "run_dir=3 is no path"),
         (None, "run_dir=None is no path"),
         ("a\0b", "embedded null"),
