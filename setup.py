@@ -12,7 +12,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["baselines_ppo", "baselines_ppo.*", "common", "common.*"]),
-    package_data={"baselines_ppo.report": ["report.html.j2"]},
+    package_data={"baselines_ppo": ["py.typed"], "common": ["py.typed"], "baselines_ppo.report": ["report.html.j2"]},
     python_requires=">=3.11,<3.14",
     install_requires=[  # lower bounds are releases: `python -m benchmarks.robustness.processors --oldest` installs just these, and runs the tests
         "numpy>=2.0",
@@ -30,7 +30,7 @@ setup(
         "scipy>=1.14",  # intervals and tests of comparisons
         "matplotlib>=3.9",
         "jinja2>=3.1",  # the report's page
-        "imageio>=2.34",  # films
+        "imageio>=2.34",  # videos
         "shtab>=1.7",  # completion for shells
         "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
     ],
@@ -43,10 +43,12 @@ setup(
             "pytest-xdist>=3.6.1",
             "threadpoolctl>=3.5",
         ],
+        # `.ci/check`; how ruff formats changes between minor versions
+        "dev": ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "import-linter>=2.5", "pre-commit>=4"],
         "box2d": ["gymnasium[box2d]"],
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
         "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],
-        # the benchmark's peers, in an environment of their own: SBX asks for tfp-nightly, which overwrites tensorflow-probability
+        # the libraries of the throughput comparison; they need a separate environment: SBX asks for tfp-nightly, which overwrites tensorflow-probability
         "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
     },
     entry_points={"console_scripts": ["baselines-ppo = baselines_ppo.__main__:main"]},
