@@ -6,7 +6,7 @@ from pathlib import Path
 
 from baselines_ppo.config.settings import ALGORITHMS
 from baselines_ppo.play.command import evaluate
-from common.diagnostics.crash_dump import first_not_finite
+from common.diagnostics.nonfinite import first_nonfinite_array
 from common.errors import EnvError, UserError
 from common.policies.files import BEST, read_best
 from common.seeding import EVALUATION, generator
@@ -39,7 +39,7 @@ class Best:
 
     def offer(self, training, score):
         """Keep pi, if no better one was offered before, and all its numbers are finite: else the run is about to end."""
-        if not score > self.score or first_not_finite("pi", training.pi.state()):
+        if not score > self.score or first_nonfinite_array(training.pi.state(), "pi"):
             return
         self.score = score
         with raises_write_error(self.path):
@@ -118,7 +118,7 @@ class EvalCallback(Callback):
                 training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat
             )
         except EnvError as fault:
-            fault.who = "the environment of --eval-every"
+            fault.add_context(source="the environment of --eval-every")
             raise
         self.logger.write(
             {

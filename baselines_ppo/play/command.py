@@ -77,9 +77,11 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
 def check_finite(name, values, stepper, episode, step):
     """Raises EnvironmentFault if an observation or a reward of a stepper's environment is not finite."""
     if not np.isfinite(values).all():
-        fault = EnvError(f"returned a{'n' if name == 'observation' else ''} {name} that is not finite")
-        fault.env_id, fault.when = getattr(stepper.env.spec, "id", None), f"at step {step} of episode {episode}"
-        raise fault
+        raise EnvError(
+            f"returned a{'n' if name == 'observation' else ''} {name} that is not finite",
+            env_id=getattr(stepper.env.spec, "id", None),
+            position=f"at step {step} of episode {episode}",
+        )
 
 
 def load_policy_and_env(path, env_id=None, env_kwargs=None):
@@ -220,9 +222,9 @@ def play(typed, args):
     try:
         returns, lengths = evaluate(pi, recorder, episodes, not args.deterministic, seed)
     except EnvError as fault:
-        fault.who, fault.fix = "the environment", f"{'its traceback is above: ' if fault.trace else ''}mend it"
+        fault.add_context(source="the environment")
         print(fault.trace or "", file=sys.stderr, end="")
-        print_error(fault)
+        print_error(fault.describe(f"{'its traceback is above: ' if fault.trace else ''}fix it"))
         return 1
     env.close()
     say(returns, lengths, env_id, args)

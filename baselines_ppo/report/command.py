@@ -104,8 +104,7 @@ def make_film(run):
     try:
         evaluate(pi, recorder, 1, stochastic=False, seed=seed)
     except EnvError as fault:
-        fault.fix = "mend the environment"
-        return f"no film: {fault}"
+        return f"no film: {fault.describe('fix the environment')}"
     env.close()
     shape, _, warning = film_episode(env_id, env_kwargs, seed, recorder.actions, path)
     if warning is None:

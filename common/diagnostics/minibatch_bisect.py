@@ -5,7 +5,7 @@ import bisect
 import numpy as np
 import tensorflow as tf
 
-from common.diagnostics.crash_dump import explain_nonfinite
+from common.diagnostics.nonfinite import explain_nonfinite
 from common.errors import NonFiniteError
 
 

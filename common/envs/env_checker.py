@@ -20,9 +20,10 @@ def raised(error, method, trace):
         trace: the traceback, from the environment inwards.
     """
     text = truncate(str(error))
-    fault = EnvError(f"raised {type(error).__name__} in {method}{f': {text}' if text else ''}", ABOVE)
-    fault.trace = "".join(traceback.format_exception(type(error), error, trace))
-    return fault
+    lines = traceback.format_exception(type(error), error, trace)
+    return EnvError(
+        f"raised {type(error).__name__} in {method}{f': {text}' if text else ''}", ABOVE, trace="".join(lines)
+    )
 
 
 def check_observation(ob, space):
@@ -111,43 +112,3 @@ def diagnose_step(result, space, error):
     if space.shape is not None and np.shape(ob) != space.shape:
         return of_another_shape(np.shape(ob), space)
     return EnvError(f"returned from step what cannot be taken in ({type(error).__name__}: {truncate(str(error))})")
-
-
-def first_not_finite(ob, ac, rew, last_ob=None, final_obs=(), failed=False):
-    """The first number of a segment, in time, that is not finite.
-
-    Args:
-        ob, ac, rew: [T, K, ...].
-        last_ob: [K, ...], after the last step.
-        final_obs: [(t, k, ob)].
-        failed: an environment has failed after these steps. Only then, or before one that returned such a number, does an action count: what no
-            environment minds is left to the losses, which say more.
-
-    Returns:
-        (what: observation, reward or action; the step that gave it, -1 for a reset; k; value), or None.
-    """
-    found = [
-        (t, 2, "observation", k, one) for t, k, one in final_obs if one.dtype.kind == "f" and not np.isfinite(one).all()
-    ]
-    last = None if last_ob is None else last_ob[None]
-    rows = [
-        ("observation", ob, -1, 2),
-        ("observation", last, len(rew) - 1, 2),
-        ("reward", rew, 0, 1),
-        ("action", ac, 0, 0),
-    ]
-    for name, values, first, order in rows:
-        if (
-            name == "action"
-            and not (found or failed)
-            or values is None
-            or values.dtype.kind != "f"
-            or np.isfinite(values).all()
-        ):
-            continue
-        t, k = np.argwhere(~np.isfinite(values))[0][:2].tolist()
-        found.append((first + t, order, name, k, values[t, k]))
-    if not found:
-        return None
-    t, _, name, k, value = min(found, key=lambda one: one[:2])
-    return name, t, k, value

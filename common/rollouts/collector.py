@@ -7,7 +7,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common import seeding
-from common.envs.env_checker import first_not_finite
+from common.diagnostics.nonfinite import first_nonfinite_step
 from common.errors import EnvError, NonFiniteError, UserError
 from common.formatting import truncate
 from common.runtime.thread_pool import NamedThreadPool
@@ -82,7 +82,7 @@ class Collector:
         try:
             self.obs = self.stepper.reset(seeds).copy()
         except EnvError as fault:
-            fault.when = "in the reset before the segment"
+            fault.add_context(position="in the reset before the segment")
             raise
         self.new = np.ones(self.num_envs, bool)
         self.ac = np.zeros(
@@ -172,9 +172,7 @@ class Collector:
                 self._check_finite(
                     own_ob[: t + 1], own_ac[1 : t + 2], own_rew[:t], first=first, column=columns.start, failed=True
                 )
-                if fault.environment is not None:
-                    fault.environment += columns.start
-                fault.when = f"at step {first + t} of the segment"
+                fault.offset_environment(columns.start).add_context(position=f"at step {first + t} of the segment")
                 raise
             return steps, final_obs, getattr(act, "outputs", None)
 
@@ -226,26 +224,26 @@ class Collector:
         Args:
             first, column: the step and the environment of row and column 0.
         """
-        found = first_not_finite(ob, ac, rew, last_ob, final_obs, failed)
+        found = first_nonfinite_step(ob, ac, rew, last_ob, final_obs, failed)
         if found is None:
             return
         name, t, k, value = found
         acted = {"acted/ob": ob[: t + 1, k], "acted/ac": ac[: t + 1, k]}
         when, k = "in the reset before the segment" if t < 0 else f"at step {first + t} of the segment", column + k
         if name == "action":
-            error = NonFiniteError(
+            raise NonFiniteError(
                 f"the policy gave environment {k} the action {truncate(str(value))}, at a finite observation, {when}",
                 "mend its forward, take a smaller step size, or bring the observations to the order of 1",
                 arrays=acted,
                 facts={"step": first + t, "environment": k},
+                on_all_ranks=False,
             )
-            error.shared = False
-            raise error
-        fault = EnvError(
-            f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {truncate(str(value))}"
+        raise EnvError(
+            f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {truncate(str(value))}",
+            environment=k,
+            env_id=getattr(self.stepper.env.spec, "id", None),
+            position=when,
         )
-        fault.environment, fault.env_id, fault.when = k, getattr(self.stepper.env.spec, "id", None), when
-        raise fault
 
 
 def traj_segment_generator(pi, env, horizon, stochastic, seed=None):

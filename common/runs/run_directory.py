@@ -7,7 +7,7 @@ import re
 import sys
 from pathlib import Path
 
-from common.diagnostics.crash_dump import first_not_finite
+from common.diagnostics.nonfinite import first_nonfinite_array
 from common.errors import UnreadableFileError, UserError
 from common.formatting import safe_repr
 from common.hints import OTHER_RUN_DIR
@@ -241,7 +241,6 @@ def validate_checkpoint(path, arrays, metadata):
                 raise UserError(
                     f"{name} is {'not there' if x is None else f'{x.dtype} {x.shape}'}, not up to 100 {dtype}; use an older checkpoint"
                 )
-        if bad := first_not_finite(
-            "pi", {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}
-        ):
+        parameters = {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}
+        if bad := first_nonfinite_array(parameters, "pi"):
             raise UserError(f"{bad}; use an older checkpoint")

@@ -17,7 +17,8 @@ from collections import deque
 import numpy as np
 
 from common import seeding
-from common.diagnostics import crash_dump
+from common.diagnostics.crash_dump import write_crash_dump
+from common.diagnostics.nonfinite import first_nonfinite_array
 from common.diagnostics.replica_check import check_synced
 from common.distributed.heartbeat import Heartbeat
 from common.errors import EnvError, NonFiniteError, UserError
@@ -122,23 +123,23 @@ class TrainingLoop:
         self.opened.close()
         if error is not None:
             self.comm.last_words = f"{kind.__name__}: {error}"
-        if isinstance(error, (EnvError, NonFiniteError)) and error.iteration is None:
-            error.iteration = self.iters_so_far
+        if isinstance(error, (EnvError, NonFiniteError)):
+            error.add_context(iteration=self.iters_so_far)
         if isinstance(error, NonFiniteError) and self.folder is not None:
-            if self.comm.rank == 0 or not error.shared:
-                error.left = self._post_mortem(error)
-            if error.shared:
+            if self.comm.rank == 0 or not error.on_all_ranks:
+                error.add_context(dump_path=self._post_mortem(error))
+            if error.on_all_ranks:
                 self.comm.barrier()  # a rank that is first to give up would end the job before rank 0 has written
-                error.left = self.comm.broadcast(error.left)
+                error.add_context(dump_path=self.comm.broadcast(error.dump_path))
 
     def _post_mortem(self, error):
         """Write it; returns where it is, in words."""
         then = {f"{name}/{key}": x for name, part in self._state_parts() for key, x in part.state().items()}
         pi, seg = (
-            (self.oldpi, self.under_way) if error.shared else (self.pi, {})
+            (self.oldpi, self.under_way) if error.on_all_ranks else (self.pi, {})
         )  # else it happened to this rank while it acted
         try:
-            return crash_dump.write(
+            return write_crash_dump(
                 self.folder.path, error.iteration, error, pi.state(), then, seg, self.pi.description(), self.comm.rank
             )
         except Exception as failure:  # which must not hide what it is about
@@ -291,12 +292,10 @@ class TrainingLoop:
                 if isinstance(getattr(part, "rms", part), RunningMeanStd)
             ]
         )
-        if bad := next(filter(None, (crash_dump.first_not_finite(name, part.state()) for name, part in parts)), None):
-            error = NonFiniteError(
+        if bad := next(filter(None, (first_nonfinite_array(part.state(), name) for name, part in parts)), None):
+            raise NonFiniteError(
                 f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size"
-            )
-            error.iteration = iteration
-            raise error
+            ).add_context(iteration=iteration)
 
     def check_synced(self):
         """Raises RanksDrifted, on all ranks, unless all hold the same state. A rank alone is not looked at, and loses no time."""

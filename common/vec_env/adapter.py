@@ -176,21 +176,20 @@ class VectorEnvAdapter:
                 f"returned the observation {safe_repr(ob)}, which is not of its space {describe_space(self.encoder.space)} "
                 f"({type(error).__name__}: {truncate(str(error))})",
                 "return one of its space",
+                environment=k,
+                env_id=getattr(self.env.spec, "id", None),
             )
-            fault.environment, fault.env_id = k, getattr(self.env.spec, "id", None)
             raise fault from error
 
     def _of_one_of_them(self, error, method):
         """The fault of a `VectorEnv` that does not say which of its environments has one."""
-        fault = raised(error, method, error.__traceback__)
-        fault.who = f"one of the {self.num_envs} environments of {type(self.env).__name__}"
-        return fault
+        return raised(error, method, error.__traceback__).add_context(
+            source=f"one of the {self.num_envs} environments of {type(self.env).__name__}"
+        )
 
     def _named(self, fault):
         """A fault of what a `VectorEnv` returned, with its name where it has no environment's number."""
-        if fault.environment is None and fault.who is None:
-            fault.who = type(self.env).__name__
-        return fault
+        return fault if fault.environment is not None else fault.add_context(source=type(self.env).__name__)
 
     def _step_vector_env(self, actions, obs, rew, valid):
         try:

@@ -102,7 +102,7 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
             )
             fault.__cause__ = error
         if fault.environment is None:
-            fault.environment, fault.env_id = k, getattr(self.spec, "id", None)
+            fault.add_context(environment=k, env_id=getattr(self.spec, "id", None))
         raise fault
 
     def reset(self, *, seed=None, options=None):

@@ -198,10 +198,9 @@ class Worker:
         if kind == "cannot write":
             raise value
         if kind == "fault":
+            value.offset_environment(self.start)
             if value.environment is None:
-                value.who = self.name
-            else:
-                value.environment += self.start
+                value.add_context(source=self.name)
             raise value from (RemoteTraceback(value.trace) if value.trace else None)
         return value
 
@@ -237,8 +236,7 @@ class Worker:
             fault = WorkerDiedError(
                 f"has died of signal {signal_name(-status)}", f"was it killed, or out of memory? {RESUME_HINT}"
             )
-        fault.who = self.name
-        raise fault from error
+        raise fault.add_context(source=self.name) from error
 
 
 def terminate_workers(workers):

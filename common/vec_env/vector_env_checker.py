@@ -102,9 +102,7 @@ def check_step(result, layout):
 
 def broken(mode, promise, fix, k=None):
     """The fault of a `VectorEnv`, or of environment `k` of it, that does not keep what its autoreset mode promises."""
-    fault = EnvError(f"breaks a promise of its autoreset mode: {mode} promises {promise}", fix)
-    fault.environment = k
-    return fault
+    return EnvError(f"breaks a promise of its autoreset mode: {mode} promises {promise}", fix, environment=k)
 
 
 def final_observation(infos, k, layout, batched_space):
@@ -144,5 +142,4 @@ def final_observation(infos, k, layout, batched_space):
     try:
         return check_observation(ob, space) if isinstance(space, gym.spaces.Box) else ob
     except EnvError as fault:
-        fault.what, fault.environment = f"{fault.what}, in infos['final_obs'][{k}]", k
-        raise
+        raise EnvError(f"{fault.description}, in infos['final_obs'][{k}]", fault.hint, environment=k) from fault

@@ -15,7 +15,7 @@ from small_policies import uncompiled
 
 from baselines_ppo import learn, load_policy
 from baselines_ppo.play.command import evaluate
-from common.envs.env_checker import first_not_finite
+from common.diagnostics.nonfinite import first_nonfinite_step
 from common.errors import EnvError
 from common.rollouts.collector import Collector
 from common.vec_env.in_process import InProcessVectorEnv
@@ -177,16 +177,16 @@ def test_what_can_be_cast_and_episodes_of_one_step_are_collected(fault):
 
 def test_the_first_in_time_is_blamed():
     ob, ac, rew = np.zeros((5, 2, 3)), np.zeros((5, 2, 1)), np.zeros((5, 2))
-    assert first_not_finite(ob, ac, rew) is None
+    assert first_nonfinite_step(ob, ac, rew) is None
     ac[2, 1] = np.nan
-    assert first_not_finite(ob, ac, rew) is None  # no environment has minded: the losses will
-    assert first_not_finite(ob, ac, rew, failed=True)[:3] == ("action", 2, 1)
+    assert first_nonfinite_step(ob, ac, rew) is None  # no environment has minded: the losses will
+    assert first_nonfinite_step(ob, ac, rew, failed=True)[:3] == ("action", 2, 1)
     rew[2, 1] = np.nan
-    assert first_not_finite(ob, ac, rew)[:3] == ("action", 2, 1)
+    assert first_nonfinite_step(ob, ac, rew)[:3] == ("action", 2, 1)
     ob[2, 1] = np.nan  # what the policy saw
-    assert first_not_finite(ob, ac, rew)[:3] == ("observation", 1, 1)
+    assert first_nonfinite_step(ob, ac, rew)[:3] == ("observation", 1, 1)
     ob[0, 0] = np.inf
-    assert first_not_finite(ob, ac, rew)[:3] == ("observation", -1, 0)
+    assert first_nonfinite_step(ob, ac, rew)[:3] == ("observation", -1, 0)
 
 
 def words(fault, folder, *more, **kwargs):
@@ -315,7 +315,7 @@ def test_the_environment_of_eval_every_is_named_and_the_checkpoint_before_it_is_
     assert policy.ac_space == Faulty.action_space and played.returncode == 1
     assert (
         played.stderr
-        == "run.py: error: the environment (Faulty-v0) returned a reward that is not finite, at step 0 of episode 9; mend it\n"
+        == "run.py: error: the environment (Faulty-v0) returned a reward that is not finite, at step 0 of episode 9; fix it\n"
     )
 
 

@@ -73,8 +73,8 @@ def test_a_forward_that_breaks_is_named_and_leaves_the_last_good_state(averaging
     error = failure(Identity(DISCRETE), Breaks, folder=tmp_path, callback=breaks_at_2, averaging=averaging, max_iters=5)
     path = tmp_path / "post-mortem/iteration-00000002.safetensors"
     assert str(error) == (
-        "loss_pol_surr is nan, in minibatch 0 of epoch 0 of iteration 2, where a value of the policy that acted is nan; its forward gave "
-        f"that at a finite observation: mend it, or take a smaller step size; post-mortem: {path}, read as common/diagnostics/crash_dump.py says"
+        "loss_pol_surr is nan, in minibatch 0 of epoch 0 of iteration 2, where a value of the policy that acted is nan; its forward returned "
+        f"that for a finite observation: fix it, or take a smaller step size; post-mortem: {path}, described in common/diagnostics/crash_dump.py"
     )
     assert [one.name for one in sorted((tmp_path / "checkpoints").iterdir())] == [
         "ckpt-00000001.safetensors",

@@ -13,7 +13,7 @@ from small_policies import uncompiled
 from baselines_ppo import CnnPolicy, MlpPolicy, learn
 from baselines_ppo.cli.parser import format_error
 from common import hints
-from common.diagnostics.crash_dump import explain_nonfinite
+from common.diagnostics.nonfinite import explain_nonfinite
 from common.distributed.communicator import Communicator
 from common.distributed.heartbeat import Heartbeat
 from common.distributed.watchdog import way_on
