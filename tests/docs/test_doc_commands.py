@@ -202,12 +202,13 @@ DRIVER = """
 import sys
 from common.runtime.tf_import import import_tensorflow
 import_tensorflow(threads=1)
-from baselines_ppo import plot, sweep
 from baselines_ppo.__main__ import main
+from baselines_ppo.plot.__main__ import main as plot
+from baselines_ppo.sweep.__main__ import main as sweep
 from common.policies.base import Policy
 Policy.xla = False
 for program, *words in eval(sys.argv[1]):
-    assert {"run": main, "sweep": sweep.main, "plot": plot.main}[program](words) == 0, words
+    assert {"run": main, "sweep": sweep, "plot": plot}[program](words) == 0, words
 """
 
 

@@ -53,10 +53,10 @@ def trained(folder, monkeypatch, capfd, **env_kwargs):
     from baselines_ppo import MlpPolicy
 
     monkeypatch.setenv("MUJOCO_GL", "egl")  # nothing is to be tried out for it
-    write_run(folder, film=False, env="test_film:Picture-v0", **({"env_kwargs": env_kwargs} if env_kwargs else {}))
+    write_run(folder, film=False, env="test_video:Picture-v0", **({"env_kwargs": env_kwargs} if env_kwargs else {}))
     (folder / "policy").mkdir()
     pi = MlpPolicy("pi", Picture.observation_space, Picture.action_space)
-    pi.save(folder / "policy" / "policy.safetensors", env="test_film:Picture-v0", env_kwargs=env_kwargs)
+    pi.save(folder / "policy" / "policy.safetensors", env="test_video:Picture-v0", env_kwargs=env_kwargs)
     capfd.readouterr()  # what TensorFlow said when it was imported here
     return folder
 
@@ -68,7 +68,7 @@ def test_film_is_on_the_page_and_in_tensorboard(tmp_path, monkeypatch, capfd):
     assert report.main([str(folder), "--film"]) == 0
     assert capfd.readouterr() == ("", "")
     assert Image.open(folder / "film.gif").n_frames == 20
-    assert "FrameRecorder" in Page((folder / "report.html").read_text()).text
+    assert "Film" in Page((folder / "report.html").read_text()).text
     events = [
         event
         for path in (folder / "tb").iterdir()
@@ -92,7 +92,7 @@ def test_a_renderer_that_crashes_does_not_take_the_page_with_it(tmp_path, monkey
     folder = trained(tmp_path / "run", monkeypatch, capfd, broken="crash")
     assert report.main([str(folder), "--film"]) == 0
     out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 1 and "no picture: what draws test_film:Picture-v0 crashed" in err
+    assert out == "" and err.count("\n") == 1 and "no picture: what draws test_video:Picture-v0 crashed" in err
     assert (folder / "report.html").exists()
 
 
@@ -159,7 +159,7 @@ def test_the_hint_is_to_install_or_to_unset_what_was_chosen_by_hand(monkeypatch)
 
 
 def test_an_opengl_that_is_not_there_is_no_matter_where_nobody_asks_for_a_picture():
-    code = "import os, sys; from common.envs import make_env; make_env('Hopper-v4', env_kwargs={}).reset(); sys.exit(os.environ['MUJOCO_GL'] != 'nonsense')"
+    code = "import os, sys; from common.envs.factory import make_env; make_env('Hopper-v4', env_kwargs={}).reset(); sys.exit(os.environ['MUJOCO_GL'] != 'nonsense')"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         cwd=ROOT,

@@ -405,7 +405,7 @@ def test_refused_in_one_line(words, part, tmp_path, capsys):
 def test_help_loads_nothing_heavy_and_a_comparison_no_tensorflow(tmp_path):
     run = monitored(tmp_path / "run", [1])
     code = (
-        "import sys; from baselines_ppo.plot import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "import sys; from baselines_ppo.plot.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
         "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'matplotlib', 'scipy', 'rich'} & set(sys.modules); assert not heavy, heavy\n"
         f"assert main([{str(run)!r}, '--out', {str(tmp_path / 'x.png')!r}]) == 0\n"
         "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy"

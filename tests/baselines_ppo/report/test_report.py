@@ -258,7 +258,7 @@ def test_a_damaged_file_is_named(tmp_path, capsys):
 
 def test_drawing_needs_no_tensorflow(run):
     code = (
-        f"import sys; from baselines_ppo.report import main; assert main([{str(run)!r}]) == 0; "
+        f"import sys; from baselines_ppo.report.__main__ import main; assert main([{str(run)!r}]) == 0; "
         "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'scipy', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT, capture_output=True, text=True)

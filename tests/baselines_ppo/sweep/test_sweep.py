@@ -26,7 +26,7 @@ from baselines_ppo.sweep.processes import launcher
 # a run that trains nothing: it writes what a sweep reads, waits while `.hold` is there, and fails where `.fail-NAME` is
 FAKE = """
 import json, pathlib, signal, sys, time
-from baselines_ppo.cli import parse
+from baselines_ppo.cli.parser import parse
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 typed, args = parse(sys.argv[1:])
 folder = pathlib.Path(typed["run_dir"])
@@ -56,7 +56,7 @@ def fake(tmp_path):
 def started(fake, *words):
     """A sweep of fake runs as a process of its own, to which signals can be sent. Ctrl-C works in it, wherever the tests run."""
     code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from baselines_ppo.sweep import main; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from baselines_ppo.sweep.__main__ import main; "
         "sys.exit(main(sys.argv[2:], [sys.executable, sys.argv[1]]))"
     )
     return subprocess.Popen(

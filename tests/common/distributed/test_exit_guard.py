@@ -40,8 +40,8 @@ def test_ranks_that_end_at_different_times_end_well():
 
 SAYS_MUCH = """if True:
     import time
-    from common import mpi
-    comm = mpi.world()
+    from common.distributed import communicator
+    comm = communicator.world()
     comm.gather(None)
     if comm.rank == 1:
         comm.last_words = "much " * 200_000  # what an exception says can be of any length
@@ -74,8 +74,8 @@ ENDS_LATER = """if True:
 
     if sys.argv[1] == "itself":
         atexit.register(finalise)
-    from common import mpi
-    comm = mpi.world()
+    from common.distributed import communicator
+    comm = communicator.world()
     comm.gather(None)
     if comm.rank == 0:
         time.sleep(1.5)

@@ -16,7 +16,8 @@ import gymnasium as gym, matplotlib.pyplot, rich.live, tensorflow as tf
 sys.path.insert(0, {support!r})
 import no_posix
 import numpy as np
-from baselines_ppo import MlpPolicy, export_saved_model, learn, load_policy, plot
+from baselines_ppo import MlpPolicy, export_saved_model, learn, load_policy
+from baselines_ppo.plot.__main__ import main as plot
 from baselines_ppo.__main__ import main
 from common.policies.base import Policy
 Policy.xla = False
@@ -27,7 +28,7 @@ while not ended:
     ob, _, terminated, truncated, _ = env.step(pi.act(False, ob)[0])
     ended = terminated or truncated
 words = ["--env", "CartPole-v1", "--max-iters", "1", "--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--num-envs", "1", "--quiet"]
-statuses = [plot.main(["run", "--out", "plot.png"]), main([*words, "--run-dir", "cli", "--report", "false"]),
+statuses = [plot(["run", "--out", "plot.png"]), main([*words, "--run-dir", "cli", "--report", "false"]),
             main(["--run-dir", "cli", "--resume", "--max-iters", "2"])]
 export_saved_model(pi, "exported")
 print(json.dumps([statuses, sorted(os.listdir("run/checkpoints")), os.path.exists("exported/saved_model.pb"), sorted(os.listdir("cli"))]))

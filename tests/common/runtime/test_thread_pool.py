@@ -41,8 +41,8 @@ def test_threads_end_with_what_holds_them():
 
 def test_a_process_ends_though_a_thread_hangs_after_what_is_under_way_has_had_its_time():
     script = (
-        "import atexit, time; from common import threads; threads.PATIENCE = {}; t = threads.Threads('a'); t.start([lambda: time.sleep({})]); "
-        "atexit.register(threads.end_in_time, 130)"
+        "import atexit, time; from common.runtime import thread_pool; thread_pool.PATIENCE = {}; t = thread_pool.NamedThreadPool(['a']); t.start([lambda: time.sleep({})]); "
+        "atexit.register(thread_pool.force_exit_when_overdue, 130)"
     )
     for patience, seconds, status in ((5, 0.2, 0), (0.5, 600, 130)):
         assert (

@@ -306,7 +306,7 @@ def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_clo
 
 def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
     script = (
-        "from common.envs import make_vector_env\n"
+        "from common.envs.factory import make_vector_env\n"
         f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n"
         "env.reset(seed=[0]); env.workers[0].ask('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].answer()"
     )
