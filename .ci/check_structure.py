@@ -182,7 +182,7 @@ def lazy_imports(tree):
 
 
 def import_cycles(tree):
-    """Groups of modules that import each other, those inside functions included, but for the lazy namespaces of packages."""
+    """Groups of modules that import each other, those inside functions included. The lazy namespaces of packages are left out."""
     graph = {}
     for path, _, name, _ in own_imports(tree):
         if path not in LAZY_NAMESPACES:

@@ -30,7 +30,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_index_lists_every_page():
     listed = {link for link in relative_links(jobs.ROOT / "docs" / "README.md")}
-    assert {page.name for page in PAGES[1:]} - {"README.md"} <= listed
+    assert {page.name for page in PAGES if page.parent.name == "docs"} - {"README.md"} <= listed
 
 
 @named_by_page

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(
     r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.M | re.S,
