@@ -8,8 +8,9 @@ from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, TAKEN
 from common.policies.files import read_best
 from common.runs.log_files import RunLogFiles
-from common.runs.run_directory import RunDirectory
+from common.runs.run_directory import RunDirectory, read_config
 from common.storage.paths import user_path
+from common.training.state import validate_checkpoint
 
 
 def runs_folder():
@@ -24,9 +25,9 @@ def acquire_run_directory(path, comm, resuming, keep):
     def claim():
         nonlocal folder
         folder = RunDirectory(path, keep)
-        if warning := folder.claim():
+        if warning := folder.acquire():
             print(f"baselines_ppo: {warning}", file=sys.stderr, flush=True)
-        if not resuming and folder.read_config() is not None:
+        if not resuming and read_config(path) is not None:
             raise UserError(f"run directory {path} {TAKEN}")
         if not resuming and (names := folder.stale_files()):
             raise UserError(
@@ -67,8 +68,8 @@ def choose(folder, comm, exact):
     did some seconds ago."""
 
     def latest():
-        checkpoint = folder.latest_checkpoint(exact)
-        if checkpoint is None and folder.checkpoints():
+        checkpoint = folder.checkpoints.latest(validate_checkpoint, exact)
+        if checkpoint is None and folder.checkpoints.paths():
             raise UserError(
                 f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone"
             )

@@ -16,7 +16,7 @@ from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
 from common.policies.files import check_spaces, find_policy
 from common.rollouts.collector import LONGEST
-from common.runs.run_directory import RunDirectory
+from common.runs.run_directory import read_config
 from common.runtime.memory import check_memory
 from common.storage.paths import user_path, writable_file
 from common.validation import check_int_argument
@@ -108,7 +108,7 @@ def load_policy_and_env(path, env_id=None, env_kwargs=None):
     given, path = user_path(path), find_policy(path).resolve()
     metadata = read_policy(path)[1]
     if "env" not in metadata and path.parent.name == "checkpoints":
-        settings = (RunDirectory.config_in(path.parents[1]) or {}).get("settings")
+        settings = (read_config(path.parents[1]) or {}).get("settings")
         metadata |= settings if isinstance(settings, dict) else {}
     env_id, env_kwargs = (
         env_id or env_named_in(metadata, path, given),

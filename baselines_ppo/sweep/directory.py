@@ -9,7 +9,7 @@ from baselines_ppo.config.resolve import STOP_SETTINGS
 from baselines_ppo.sweep.plan import PROG, flag_of, format_value
 from common.errors import UserError
 from common.runs import results
-from common.runs.run_directory import RunDirectory
+from common.runs.run_directory import read_config
 from common.storage.append_file import complete_lines
 from common.storage.atomic import atomic_write
 from common.storage.directory_lock import DirectoryLock, is_locked
@@ -110,7 +110,7 @@ class SweepFolder:
         folder = self.path / run.name
         if not ((folder / "done.json").exists() and (folder / "policy/policy.safetensors").exists()):
             return None
-        settings = (RunDirectory.config_in(folder) or {}).get("settings", {})
+        settings = (read_config(folder) or {}).get("settings", {})
         if {name: settings[name] for name in STOP_SETTINGS if settings.get(name)} != run.limits:
             return None
         return json.loads((folder / "done.json").read_text(encoding="utf-8"))

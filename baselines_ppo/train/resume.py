@@ -12,6 +12,7 @@ from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.files import room_for
 from common.policies.space_serialization import difference, from_json
+from common.runs.run_directory import read_config
 from common.storage.array_files import check_arrays
 from common.storage.directory_lock import is_locked
 from common.validation import check_int, error_prefix
@@ -29,13 +30,12 @@ def load_previous_run(path, comm, allow_missing):
     Raises:
         UserError: if there is none, it is no run's, or it holds what cannot be.
     """
-    from common.runs.run_directory import RunDirectory
 
     if allow_missing:
         if comm.rank == 0:
             wait_until_unlocked(path)
         comm.barrier()
-    config = comm.broadcast(RunDirectory.config_in(path) if comm.rank == 0 else None)  # before rank 0 may write one
+    config = comm.broadcast(read_config(path) if comm.rank == 0 else None)  # before rank 0 may write one
     if config is None:
         if allow_missing:
             return None

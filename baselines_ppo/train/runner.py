@@ -165,7 +165,7 @@ def train(typed, args, job):
         if comm.rank == 0:
             if not settings["quiet"]:
                 with tolerate_closed_stream():
-                    print_run_header(settings, said, comm, previous, checkpoint, folder.skipped_checkpoints)
+                    print_run_header(settings, said, comm, previous, checkpoint, folder.checkpoints.skipped)
             if start is not None:
                 save_initial_copy(folder, pi, start, settings["load_path"], settings)
             config = {
@@ -185,7 +185,7 @@ def train(typed, args, job):
         return learn_in(job, settings, checkpoint, config)
     except WriteError as error:
         job.spare.close()
-        error.add_note(folder.way_on(error))
+        error.add_note(folder.recovery_hint(error))
         raise
 
 

@@ -35,6 +35,7 @@ from common.errors import UserError  # noqa: E402
 from common.policies.files import read_policy  # noqa: E402
 from common.runs.log_files import RunLogFiles  # noqa: E402
 from common.runs.run_directory import RunDirectory  # noqa: E402
+from common.training.state import validate_checkpoint  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
@@ -135,7 +136,7 @@ class Target:
         ]
         for i, pi in enumerate(policies):
             pi.save(folder / f"{i}.safetensors", env="Pendulum-v1", env_kwargs={"g": 9.8})
-        (self.checkpoint,) = self.run_folder.checkpoints()
+        (self.checkpoint,) = self.run_folder.checkpoints.paths()
         self.paths = [*sorted(folder.glob("?.safetensors")), *[self.checkpoint] * 2, *[self.run / "config.json"] * 2]
         self.files = [path.read_bytes() for path in self.paths]
         self.pi, self.logs, self.envs = learner.pi, self.run_folder.log_sizes(0), {}
@@ -168,7 +169,7 @@ class Target:
         if path.name == "config.json":
             return self.read_config(path)
         if path == self.checkpoint:
-            checkpoint = self.run_folder.latest_checkpoint()
+            checkpoint = self.run_folder.checkpoints.latest(validate_checkpoint)
             check_compatible(checkpoint, self.pi, 1)
             logs = RunLogFiles(self.run, 0)
             logs.check(checkpoint[1]["logs"][0])

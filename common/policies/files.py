@@ -11,8 +11,8 @@ from common.diagnostics.crash_dump import FORMAT as POST_MORTEM
 from common.errors import UnreadableFileError, UserError
 from common.formatting import describe_space, safe_repr
 from common.policies import space_serialization
-from common.runs.run_directory import FORMAT as CHECKPOINT
-from common.runs.run_directory import RunDirectory
+from common.runs.checkpoint_store import FORMAT as CHECKPOINT
+from common.runs.checkpoint_store import checkpoint_paths
 from common.storage.array_files import MAX_HEADER, load_arrays
 from common.storage.paths import user_path
 from common.validation import error_prefix
@@ -94,7 +94,7 @@ def policy_in(path):
     for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
         if candidate.exists() and not candidate.is_dir():
             return candidate
-    return next(iter(RunDirectory.checkpoints_in(path)), None)
+    return next(iter(checkpoint_paths(path)), None)
 
 
 def runs_in(path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError
-from common.runs.run_directory import RunDirectory
+from common.runs.run_directory import read_config
 from common.storage.append_file import complete_lines
 from common.storage.paths import user_path
 from common.storage.text_files import decode_text
@@ -109,7 +109,7 @@ class Run:
     @cached_property
     def config(self):
         """config.json, {} if there is none. UserError if it cannot be read."""
-        return RunDirectory.config_in(self.folder) or {}
+        return read_config(self.folder) or {}
 
     @cached_property
     def settings(self):

@@ -27,10 +27,9 @@ from common.rollouts.collector import Collector, squeeze
 from common.running_mean_std import RunningMeanStd
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import NamedThreadPool
-from common.storage.array_files import check_arrays
 from common.storage.write_errors import raises_write_error
 from common.training.callbacks import as_callbacks, wants_to_stop
-from common.validation import error_prefix
+from common.training.state import episode_buffer_arrays, restore_arrays, state_arrays
 
 
 class TrainingLoop:
@@ -318,15 +317,12 @@ class TrainingLoop:
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
         if self.comm.rank != 0:
             return
-        arrays = self._arrays() | {
-            "rewbuffer": np.array(self.rewbuffer, np.float64),
-            "lenbuffer": np.array(self.lenbuffer, np.int64),
-        }
+        arrays = self._arrays() | episode_buffer_arrays(self.rewbuffer, self.lenbuffer)
         counters = {
             name: getattr(self, name)
             for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")
         }
-        self.folder.save_checkpoint(
+        self.folder.checkpoints.save(
             self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced
         )
         self.saved = self.iters_so_far
@@ -343,13 +339,10 @@ class TrainingLoop:
             self._checkpoint(forced=True)
         except Exception:  # which must not hide what has gone wrong
             return None
-        return self.folder.checkpoints()[0]
+        return self.folder.checkpoints.paths()[0]
 
     def _arrays(self):
-        arrays = {f"pi/{name}": x for name, x in self.pi.state().items()}
-        for part, thing in self.parts.items():
-            arrays |= {f"{part}/{name}": np.asarray(x) for name, x in thing.state().items()}
-        return arrays
+        return state_arrays(self.pi, self.parts)
 
     def restore(self, checkpoint):
         """Go on from `RunDirectory.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.
@@ -358,15 +351,7 @@ class TrainingLoop:
             UserError: if it is another run's.
         """
         arrays, metadata, path = checkpoint
-        check_arrays(path, arrays, self._arrays() | {name: arrays[name] for name in ("rewbuffer", "lenbuffer")})
-
-        def part(prefix):
-            return {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}
-
-        self.pi.restore(part("pi/"), path)
-        for name, thing in self.parts.items():
-            with error_prefix(path):
-                thing.restore(part(f"{name}/"))
+        restore_arrays(path, arrays, self.pi, self.parts)
         self.rewbuffer.extend(arrays["rewbuffer"].tolist())
         self.lenbuffer.extend(arrays["lenbuffer"].tolist())
         counters = metadata["counters"]

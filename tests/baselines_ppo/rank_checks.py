@@ -284,7 +284,7 @@ def drift_in_a_run(averaging, when, name, what):
     except ReplicaDivergenceError as error:
         said = str(error)
     comm.barrier()
-    return said, [path.name for path in folder.checkpoints()]
+    return said, [path.name for path in folder.checkpoints.paths()]
 
 
 results["drift"] = {

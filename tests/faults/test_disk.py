@@ -77,30 +77,30 @@ def goes_on(run, whole):
 REFUSALS = [
     (
         ("open", "config.json", 1, "EACCES"),
-        "config.json: Permission denied; there is no checkpoint; make it writable and start again",
+        "config.json: Permission denied; there is no checkpoint; make it writable and restart",
     ),
     (
         ("open", "config.json", 2, "ENOSPC"),
-        "config.json: No space left on device; there is no checkpoint yet; make room and start again with --resume",
+        "config.json: No space left on device; there is no checkpoint yet; free some disk space and restart with --resume",
     ),
     (
         ("write", "0.1.monitor.csv", 2, "EDQUOT"),
-        "0.1.monitor.csv: Disk quota exceeded; there is no checkpoint yet; make room and start again with --resume",
+        "0.1.monitor.csv: Disk quota exceeded; there is no checkpoint yet; free some disk space and restart with --resume",
     ),
     (
         ("fsync", "ckpt-00000006", 1, "ENOSPC"),
         "checkpoints/ckpt-00000006.safetensors: No space left on device; "
-        "the last whole checkpoint is ckpt-00000003.safetensors; make room and go on with --resume",
+        "the last complete checkpoint is ckpt-00000003.safetensors; free some disk space and resume with --resume",
     ),
     (
         ("open", "ckpt-00000006", 1, "all files"),
         "checkpoints/ckpt-00000006.safetensors: Too many open files; "
-        "the last whole checkpoint is ckpt-00000003.safetensors; allow more open files (ulimit -n) and go on with --resume",
+        "the last complete checkpoint is ckpt-00000003.safetensors; allow more open files (ulimit -n) and resume with --resume",
     ),
     (
         ("rename", "policy/.policy", 1, "EROFS"),
         "policy/policy.safetensors: Read-only file system; "
-        "the last whole checkpoint is ckpt-00000014-forced.safetensors; make it writable and go on with --resume",
+        "the last complete checkpoint is ckpt-00000014-forced.safetensors; make it writable and resume with --resume",
     ),
 ]
 
@@ -128,7 +128,7 @@ def test_tensorboards_events_that_cannot_be_written_are_told_alike(whole, tmp_pa
     """They are the first to grow over 6,500 bytes; a checkpoint has 6,100."""
     run = tmp_path / "run"
     assert refused(words_for(run), tmp_path, None, small_files) == (
-        "tb: File too large; the last whole checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and go on with --resume"
+        "tb: File too large; the last complete checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and resume with --resume"
     )
     go_on_to_the_end(run, whole)
 
@@ -139,7 +139,7 @@ def test_a_full_disk_and_one_that_is_remounted_read_only(whole, tmp_path, small_
     for name in ("checkpoints", "tb"):
         small_disk(run / name)
     room, fill = (
-        ("No space left on device", "make room"),
+        ("No space left on device", "free some disk space"),
         f"head -c 1M /dev/zero > {run}/{{}}/filler 2> {tmp_path}/said || true",
     )
     for fault, (why, fix), file, mend in (
@@ -158,7 +158,7 @@ def test_a_full_disk_and_one_that_is_remounted_read_only(whole, tmp_path, small_
         ),
     ):
         assert refused(words_for(run), tmp_path, fault) == (
-            f"{file}: {why}; the last whole checkpoint is ckpt-00000003.safetensors; {fix} and go on with --resume"
+            f"{file}: {why}; the last complete checkpoint is ckpt-00000003.safetensors; {fix} and resume with --resume"
         )
         subprocess.run(mend, shell=True, check=True)
     go_on_to_the_end(run, whole)
@@ -194,7 +194,7 @@ def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_
 ):
     run = tmp_path / "run"
     says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
-    assert says == f"{file.format(run)}: {why}; there is no checkpoint; see where it has gone and start again"
+    assert says == f"{file.format(run)}: {why}; there is no checkpoint; see where it has gone and restart"
     assert not [path for path in run.rglob("*") if path.is_file()]
 
 
@@ -225,7 +225,7 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
 )
 def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):
     folder, log = RunDirectory(tmp_path / "run"), Rows()
-    folder.claim()
+    folder.acquire()
 
     def take_away(names, _):
         if names["iters_so_far"] == 2:
@@ -270,7 +270,7 @@ def test_two_ranks_of_which_one_cannot_write_end_both_in_one_line_and_go_on(tmp_
         (line,) = (line for line in ended.stderr.splitlines() if line.startswith("rank "))
         assert (
             line.startswith(f"rank {rank} on host ")
-            and f"cannot write {run}/{file}: No space left on device; the last whole checkpoint is ckpt-0" in line
+            and f"cannot write {run}/{file}: No space left on device; the last complete checkpoint is ckpt-0" in line
         )
         assert "Traceback" not in ended.stderr
         jobs.wait_gone(run)

@@ -15,6 +15,7 @@ import pytest
 from run_files import SHORT, assert_same_run
 
 from common.runs.run_directory import RunDirectory
+from common.training.state import validate_checkpoint
 
 # in the order in which one run meets them; each but the first goes on from what the one before has left
 DEFAULT_MAX_ENTRIES = [
@@ -67,8 +68,8 @@ def words_for(run):
 
 def assert_checkpoints_are_whole(run):
     folder = RunDirectory(run)
-    found = folder.latest_checkpoint()
-    assert folder.skipped_checkpoints == {} and (found is None) == (folder.checkpoints() == [])
+    found = folder.checkpoints.latest(validate_checkpoint)
+    assert folder.checkpoints.skipped == {} and (found is None) == (folder.checkpoints.paths() == [])
 
 
 def kill_again_and_again(run, faults, whole):
@@ -227,7 +228,7 @@ def test_what_killed_writers_left_half_done_is_removed_by_the_next_run(tmp_path)
     (tmp_path / "best").mkdir()
     for name in (*left, *kept):
         (tmp_path / name).touch()
-    assert folder.claim() is None
+    assert folder.acquire() is None
     assert not any((tmp_path / name).exists() for name in left) and all((tmp_path / name).exists() for name in kept)
 
 
@@ -240,4 +241,4 @@ def test_logs_are_taken_back_only_once_newer_checkpoints_are_gone(whole, tmp_pat
         killed.returncode == -signal.SIGKILL
         and (run / "progress.csv").read_bytes() == (whole / "progress.csv").read_bytes()
     )
-    assert RunDirectory(run).checkpoints()[0].name == "ckpt-00000012.safetensors"
+    assert RunDirectory(run).checkpoints.paths()[0].name == "ckpt-00000012.safetensors"

@@ -21,6 +21,7 @@ from common.errors import UserError
 from common.runs.log_files import RunLogFiles
 from common.runs.run_directory import RunDirectory
 from common.storage.write_errors import WriteError
+from common.training.state import validate_checkpoint
 
 WORDS = [
     "--env",
@@ -306,7 +307,7 @@ def test_a_folder_whose_parts_are_links_out_of_it_is_refused(name, run, capsys):
         (run / name).mkdir()
     (run / name).rename(run.parent / "outside" / "moved")
     (run / name).symlink_to(run.parent / "outside" / "moved")
-    resume(run, capsys, f"{run / name} is a link, and a run writes into its own folder alone")
+    resume(run, capsys, f"{run / name} is a link, and a run writes into its own directory only")
 
 
 def test_what_comes_into_a_logs_place_after_it_was_looked_at_is_left_alone(run):
@@ -392,7 +393,7 @@ def test_whole_rows_end_with_a_newline(tmp_path):
 
 def test_all_ranks_go_back_to_the_checkpoint_that_rank_0_has_chosen(run):
     """This one, on another host, still sees the folder as it was before there was one."""
-    chosen = RunDirectory(run).latest_checkpoint()
+    chosen = RunDirectory(run).checkpoints.latest(validate_checkpoint)
     chosen[1]["logs"].append({"1.0.monitor.csv": 4})
     shutil.rmtree(run / "checkpoints")
     (run / "1.0.monitor.csv").write_text("r,l\n1,2\n")

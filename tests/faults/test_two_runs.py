@@ -46,31 +46,31 @@ def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words
 
 
 def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
-    code = f"from common.runs.run_directory import RunFolder; import time; run = RunFolder({str(tmp_path)!r}); run.claim(); print(flush=True); time.sleep(60)"
+    code = f"from common.runs.run_directory import RunDirectory; import time; run = RunDirectory({str(tmp_path)!r}); run.acquire(); print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
     process.stdout.readline()
     with pytest.raises(UserError, match="still alive"):
-        RunDirectory(tmp_path).claim()
+        RunDirectory(tmp_path).acquire()
     process.send_signal(signal.SIGKILL)
     process.wait()
-    RunDirectory(tmp_path).claim()
+    RunDirectory(tmp_path).acquire()
 
 
 def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch, capsys):
     before = RunDirectory(tmp_path)
-    before.claim()
+    before.acquire()
     monkeypatch.setattr(resume.time, "sleep", lambda _: before.release())
     assert resume.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
     assert (
         capsys.readouterr().err
         == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
     )
-    RunDirectory(tmp_path).claim()
+    RunDirectory(tmp_path).acquire()
 
 
 def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
     folder = RunDirectory(tmp_path)
-    folder.claim()
+    folder.acquire()
     monkeypatch.setattr(resume, "ENDING", 0.3)
     assert (
         resume.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
@@ -80,13 +80,13 @@ def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
 
 def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost_it(tmp_path):
     first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
-    first.claim()
+    first.acquire()
     (tmp_path / ".lock").unlink()
     first.verify_ownership()
     with pytest.raises(UserError, match="still alive"):
-        second.claim()
+        second.acquire()
     (tmp_path / ".lock").unlink()
-    second.claim()
+    second.acquire()
     with pytest.raises(OSError, match="its .lock was removed, and another process has taken it"):
         first.verify_ownership()
     second.verify_ownership()

@@ -40,7 +40,7 @@ def trained(tmp_path_factory):
 def held(tmp_path):
     """A folder that a run has, and that run's hold of it."""
     folder = RunDirectory(tmp_path / "held")
-    folder.claim()
+    folder.acquire()
     return {"run_dir": folder.path, "held": folder}
 
 
@@ -155,7 +155,7 @@ def test_nothing_below_the_command_line_speaks_of_its_flags():
         own = [
             node
             for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef) and node.name == "way_on" and path.name == "run_directory.py"
+            if isinstance(node, ast.FunctionDef) and node.name == "recovery_hint" and path.name == "run_directory.py"
         ]
         skipped = {id(node) for function in own for node in ast.walk(function)}
         documented = [

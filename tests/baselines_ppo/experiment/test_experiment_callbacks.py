@@ -14,7 +14,7 @@ from tensorboard.util import tensor_util
 
 from baselines_ppo import load_policy
 from baselines_ppo.experiment.callbacks import EvalCallback, interval_warnings
-from common.runs.run_directory import FORMAT
+from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
 WORDS = (

@@ -11,7 +11,7 @@ from small_policies import uncompiled
 
 from baselines_ppo import Callback, Interrupted, UserError, learn, load_policy, vpg
 from baselines_ppo.experiment.interrupts import STOPPING
-from common.runs.run_directory import RunDirectory
+from common.runs.checkpoint_store import checkpoint_paths
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1000, "seed": 0}
 
@@ -52,7 +52,7 @@ def once_in_iteration(number, act=ctrl_c):
 
 
 def newest_checkpoint(folder):
-    return RunDirectory.checkpoints_in(folder)[0].name
+    return checkpoint_paths(folder)[0].name
 
 
 def same(one, other):
@@ -199,7 +199,7 @@ def test_what_goes_wrong_within_an_update_leaves_no_checkpoint_of_half_an_update
     )
     with pytest.raises(MemoryError):
         train(max_iters=4, run_dir=tmp_path / "run")
-    assert RunDirectory.checkpoints_in(tmp_path / "run") == []
+    assert checkpoint_paths(tmp_path / "run") == []
 
 
 def test_a_disk_that_is_full_does_not_hide_what_went_wrong(tmp_path, monkeypatch):

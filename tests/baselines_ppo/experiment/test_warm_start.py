@@ -11,7 +11,7 @@ from run_files import assert_same_run
 
 from baselines_ppo import CnnPolicy, MlpPolicy, load_policy
 from common.policies.files import find_policy, locate
-from common.runs.run_directory import FORMAT
+from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
 WORDS = (

@@ -8,7 +8,7 @@ from pathlib import Path
 import jobs
 import pytest
 
-from common.runs.run_directory import FORMAT
+from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
 # Pendulum: episodes of 200, the first of which end early, are cut by checkpoints that fall every 3 x 128 steps of an environment on one rank, which has eight,

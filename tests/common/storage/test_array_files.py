@@ -16,10 +16,11 @@ from baselines_ppo.experiment.directory import acquire_run_directory
 from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.policies.files import FORMAT as POLICY
-from common.runs.run_directory import FORMAT as CHECKPOINT
+from common.runs.checkpoint_store import FORMAT as CHECKPOINT
 from common.runs.run_directory import RunDirectory
 from common.storage.array_files import check_arrays, load_arrays, save_arrays
 from common.storage.atomic import atomic_write
+from common.training.state import validate_checkpoint
 
 FORMAT = "test.arrays"
 ARRAYS = {
@@ -220,11 +221,11 @@ def test_another_model_is_refused_with_what_differs(arrays, says):
 def test_a_run_that_goes_on_forgets_what_came_after_and_its_older_final_policy(tmp_path):
     folder = RunDirectory(tmp_path)
     for iteration, forced in ((25, False), (30, True), (50, False)):
-        folder.save_checkpoint(iteration, {"x": np.zeros(1)}, {}, forced)
+        folder.checkpoints.save(iteration, {"x": np.zeros(1)}, {}, forced)
     (tmp_path / "policy").mkdir()
     (tmp_path / "policy/policy.safetensors").touch()
     folder.discard_after(tmp_path / "checkpoints/ckpt-00000025.safetensors")
-    assert [path.name for path in folder.checkpoints()] == ["ckpt-00000025.safetensors"]
+    assert [path.name for path in folder.checkpoints.paths()] == ["ckpt-00000025.safetensors"]
     assert not (tmp_path / "policy/policy.safetensors").exists()
 
 
@@ -236,7 +237,7 @@ def folder(tmp_path):
     """A run with two checkpoints."""
     run = RunDirectory(tmp_path)
     for iteration in (25, 50):
-        run.save_checkpoint(
+        run.checkpoints.save(
             iteration,
             {"rewbuffer": np.zeros(0), "lenbuffer": np.zeros(0, np.int64)},
             {"counters": COUNTERS, "logs": [{}]},
@@ -245,11 +246,11 @@ def folder(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_passed_over_and_kept_under_another_name(folder):
-    newest, older = folder.checkpoints()
+    newest, older = folder.checkpoints.paths()
     newest.write_bytes(newest.read_bytes()[:-1])
-    assert folder.latest_checkpoint()[2] == older
+    assert folder.checkpoints.latest(validate_checkpoint)[2] == older
     folder.discard_after(older)
-    assert folder.checkpoints() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [
+    assert folder.checkpoints.paths() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [
         f"{newest.name}.damaged"
     ]
 
@@ -268,14 +269,14 @@ def test_a_checkpoint_that_cannot_be_read_is_not_taken_for_a_damaged_one(unreada
     unreadable()
     with pytest.raises(
         UserError,
-        match="ckpt-00000050.safetensors: .*; nothing was changed: mend that, or move the file away to go on without it$",
+        match="ckpt-00000050.safetensors: .*; nothing was changed: fix that, or move the file away to resume without it$",
     ):
-        folder.latest_checkpoint()
-    assert len(folder.checkpoints()) == 2
+        folder.checkpoints.latest(validate_checkpoint)
+    assert len(folder.checkpoints.paths()) == 2
 
 
 def test_nor_is_one_of_another_version(folder):
-    newest = folder.checkpoints()[0]
+    newest = folder.checkpoints.paths()[0]
     save_arrays(
         newest,
         *(lambda arrays, metadata: (arrays, metadata | {"format": "baselines_ppo.checkpoint.2"}))(
@@ -283,7 +284,7 @@ def test_nor_is_one_of_another_version(folder):
         ),
     )
     with pytest.raises(UserError, match="another version of this package wrote it; nothing was changed"):
-        folder.latest_checkpoint()
+        folder.checkpoints.latest(validate_checkpoint)
 
 
 @pytest.fixture
@@ -328,4 +329,4 @@ def test_a_folder_of_checkpoints_that_cannot_be_listed_is_not_an_empty_one(folde
 
     monkeypatch.setattr(os, "listdir", refuse)
     with pytest.raises(UserError, match="cannot read .*/checkpoints: Permission denied; nothing was changed"):
-        folder.latest_checkpoint()
+        folder.checkpoints.latest(validate_checkpoint)
