@@ -2,5 +2,5 @@
 
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]  # of the clone
+ROOT = Path(__file__).parents[1]  # root of the clone
 RESULTS = ROOT / "benchmarks" / "results"

@@ -1,18 +1,22 @@
-"""Figure 3 of the PPO paper: PPO beside what it is compared with. Protocol and results: results/algorithms.md.
+"""Figure 3 of the PPO paper: PPO compared with TRPO, A2C and REINFORCE. Protocol and results: results/algorithms.md.
 
     python -m benchmarks.paper.algorithms
-    python -m benchmarks.paper.algorithms --env InvertedPendulum-v4 --seeds 0 --num-timesteps 1e5   a small one
+    python -m benchmarks.paper.algorithms --env InvertedPendulum-v4 --seeds 0 --num-timesteps 1e5   a small comparison
 
-May be killed at any moment and started again (training_queue.py).
+The command can be killed at any moment and restarted (training_queue.py).
 """
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.markdown import markdown_table
 from benchmarks.paper import surrogates
-from benchmarks.returns.scores import bootstrap_interval, curve_figure, markdown_table, score_matrix
-from benchmarks.returns.training_queue import Job, Results, main, report_name
+from benchmarks.returns.command_line import comparison_path, run_comparison
+from benchmarks.returns.figures import curve_figure
+from benchmarks.returns.result_files import ResultFile, TrainingJob
+from benchmarks.returns.scores import mean_interval, score_matrix
 
 TASKS = (
     "Hopper-v4",
@@ -28,57 +32,53 @@ SETTINGS = {
     "A2C": ("--preset", "a2c"),
     "REINFORCE with a baseline": ("--preset", "reinforce"),
 }
-PPO = "clipping, epsilon = 0.2"  # is trained for surrogates.py already
+PPO = "clipping, epsilon = 0.2"  # label in surrogates.py, whose trainings are reused
 BENCHMARK = "algorithms"
 
 
-def jobs(tasks=TASKS, seeds=(0, 1, 2), steps=1_000_000):
-    """All trainings, seed by seed and task by task; PPO's are Table 1's."""
+def jobs(tasks: Sequence[str] = TASKS, seeds: Sequence[int] = (0, 1, 2), steps: int = 1_000_000) -> list[TrainingJob]:
+    """All trainings, seed by seed and task by task; those of PPO are the trainings of Table 1."""
     ppo = {(job.env, job.seed): job for job in surrogates.jobs(tasks, seeds, steps) if job.setting == PPO}
-    return [
-        job
-        for seed in seeds
-        for env in tasks
-        for job in (
-            ppo[env, seed],
-            *(Job(BENCHMARK, setting, env, seed, steps, words) for setting, words in SETTINGS.items()),
-        )
-    ]
+    plan = []
+    for seed in seeds:
+        for env in tasks:
+            plan.append(ppo[env, seed])
+            plan += [TrainingJob(BENCHMARK, name, env, seed, steps, args) for name, args in SETTINGS.items()]
+    return plan
 
 
-def report(tasks, seeds, steps):
-    """Write the table and the figure of what has finished; returns the table."""
-    ppo = [line | {"setting": "PPO (clip)"} for line in Results(surrogates.BENCHMARK).lines if line["setting"] == PPO]
+def report(tasks: Sequence[str], seeds: Sequence[int], steps: int) -> str:
+    """Write the table and the figure of the finished trainings; returns the table."""
+    table_1 = ResultFile(surrogates.BENCHMARK).lines
+    ppo = [line | {"setting": "PPO (clip)"} for line in table_1 if line["setting"] == PPO]
     lines = [
         line
-        for line in ppo + Results(BENCHMARK).lines
+        for line in ppo + ResultFile(BENCHMARK).lines
         if line["steps"] == steps and line["seed"] in seeds and line["env"] in tasks
     ]
     settings = ["PPO (clip)", *SETTINGS]
     if not lines:
-        return "nothing has finished yet"
+        return "no training has finished yet"
     matrix = score_matrix(lines, settings, tasks, seeds, steps).scores
-    rows = []
-    for setting in settings:
-        cells = []
-        for column in matrix[setting].T:
-            done = column[~np.isnan(column)]
-            if not len(done):
-                cells.append("")
-                continue
-            mean, low, high = bootstrap_interval(done[:, None])
-            cells.append(f"{mean:,.1f} ({low:,.0f} to {high:,.0f})" if len(done) > 1 else f"{mean:,.1f}")
-        rows.append((setting, *cells))
+    rows = [(setting, *map(_format_scores, matrix[setting].T)) for setting in settings]
     text = (
         f"mean return of the last 100 training episodes after {steps:,} steps, mean over seeds (95 % bootstrap interval)\n\n"
         + markdown_table(("algorithm", *tasks), rows)
         + "\n"
     )
-    place = report_name(BENCHMARK, tasks, TASKS, steps, seeds)
-    place.with_name(f"{place.name}-table.md").write_text(text)
-    curve_figure(place.with_suffix(".png"), lines, settings, tasks)
+    path = comparison_path(BENCHMARK, tasks, TASKS, steps, seeds)
+    path.with_name(f"{path.name}-table.md").write_text(text)
+    curve_figure(path.with_suffix(".png"), lines, settings, tasks)
     return text
 
 
+def _format_scores(scores: np.ndarray) -> str:
+    finished = scores[~np.isnan(scores)]
+    if not len(finished):
+        return ""
+    mean, low, high = mean_interval(finished[:, None])
+    return f"{mean:,.1f} ({low:,.0f} to {high:,.0f})" if len(finished) > 1 else f"{mean:,.1f}"
+
+
 if __name__ == "__main__":
-    sys.exit(main(__doc__, TASKS, jobs, report))
+    sys.exit(run_comparison(__doc__, TASKS, jobs, report))

@@ -1,6 +1,6 @@
-"""Figure 2 of the PPO paper: the surrogates and the KL along the line from the old parameters to the new ones of a real update.
+"""Figure 2 of the PPO paper: surrogate objectives and KL along the line from the old to the new parameters of one update.
 
-    python -m benchmarks.paper.figure2                      the first update on Hopper-v4, the paper's settings: results/figure2.png
+    python -m benchmarks.paper.figure2     the first update on Hopper-v4 with the settings of the paper: results/figure2.png
     python -m benchmarks.paper.figure2 --env Walker2d-v4 --iteration 10 --objective unclipped
 
 Schulman et al. 2017, figure 2.
@@ -13,15 +13,21 @@ import sys
 from pathlib import Path
 
 from baselines_ppo.config.settings import SURROGATES
-from benchmarks.returns import scores
-from benchmarks.returns.training_queue import RESULTS
+from benchmarks.paths import RESULTS
+from benchmarks.returns.figures import headless_pyplot
 
 
-def interpolate(env_id, iteration, objective, seed):
+def interpolate(env_id: str, iteration: int, objective: str, seed: int) -> dict[str, list[float]]:
     """Means over the segment at points of the line theta_old + a (theta_new - theta_old).
 
+    Args:
+        env_id: Gymnasium id.
+        iteration: which update, counted from 1.
+        objective: of the update.
+        seed: of the training.
+
     Returns:
-        {"a": [points], "KL": ..., "unclipped": E[r A], "clipped ratio": E[clip(r) A], "clip": E[min(r A, clip(r) A)]}, lists.
+        {"a": points, "KL": ..., "unclipped": E[r A], "clipped ratio": E[clip(r) A], "clip": E[min(r A, clip(r) A)]}, a list each.
     """
     import numpy as np
     import tensorflow as tf
@@ -61,30 +67,27 @@ def interpolate(env_id, iteration, objective, seed):
         set_from_flat(learner.pi.get_trainable_variables(), tf.constant(old + a * (new - old), tf.float32))
         pd, oldpd = pdtype.pdfromflat(learner.pi.forward(batch["x"])[0]), pdtype.pdfromflat(batch["flatparam"])
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"])).numpy()
-        held = np.clip(ratio, 1 - settings.clip_param, 1 + settings.clip_param)
-        values = (
-            a,
-            oldpd.kl(pd).numpy().mean(),
-            (ratio * batch["atarg"]).mean(),
-            (held * batch["atarg"]).mean(),
-            np.minimum(ratio * batch["atarg"], held * batch["atarg"]).mean(),
+        clipped = np.clip(ratio, 1 - settings.clip_param, 1 + settings.clip_param)
+        unclipped_terms, clipped_terms = ratio * batch["atarg"], clipped * batch["atarg"]
+        surrogates = (
+            term.mean() for term in (unclipped_terms, clipped_terms, np.minimum(unclipped_terms, clipped_terms))
         )
+        values = (a, oldpd.kl(pd).numpy().mean(), *surrogates)
         for name, value in zip(found, values):
             found[name].append(float(value))
     return found
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", default="Hopper-v4")
-    parser.add_argument("--iteration", type=int, default=1, help="which update [the first]")
-    parser.add_argument("--objective", default="clip", choices=tuple(SURROGATES), help="what made the update")
+    parser.add_argument("--iteration", type=int, default=1, help="number of the update [1]")
+    parser.add_argument("--objective", default="clip", choices=tuple(SURROGATES), help="objective of the update [clip]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULTS / "figure2.png")
     args = parser.parse_args()
     if args.iteration < 1:
-        print(f"figure2.py: error: --iteration {args.iteration}; give at least 1", file=sys.stderr)
-        return 2
+        parser.error(f"invalid --iteration {args.iteration}: must be at least 1")
     from common.runtime.tf_import import import_tensorflow
 
     import_tensorflow(threads=len(os.sched_getaffinity(0)))
@@ -95,12 +98,12 @@ def main():
         "clipped ratio": "E[clip(r, 1 - eps, 1 + eps) A]",
         "clip": "L CLIP",
     }
-    pyplot = scores.pyplot_headless()
+    pyplot = headless_pyplot()
     figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
     for name, label in labels.items():
         axes.plot(found["a"], found[name], label=label)
     axes.axvline(1, color="grey", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("linear interpolation factor: 0 the old parameters, 1 the new")
+    axes.set_xlabel("linear interpolation factor (0: old parameters, 1: new)")
     axes.set_title(f"{args.env}, update {args.iteration}", fontsize=10)
     axes.legend(frameon=False)
     figure.savefig(args.out, dpi=120)

@@ -1,27 +1,29 @@
 """Table 1 of the PPO paper: which surrogate objective is best? Protocol and results: results/surrogates.md.
 
-    python -m benchmarks.paper.surrogates                                                     seven tasks, eleven settings, three seeds
-    python -m benchmarks.paper.surrogates --env InvertedPendulum-v4 --seeds 0 --num-timesteps 1e5   a small one
-    python -m benchmarks.paper.surrogates --time-limits death                                 the same, time limits taken for deaths as in 2017
+    python -m benchmarks.paper.surrogates                        seven tasks, eleven settings, three seeds
+    python -m benchmarks.paper.surrogates --env InvertedPendulum-v4 --seeds 0 --num-timesteps 1e5   a small comparison
+    python -m benchmarks.paper.surrogates --time-limits death    the same, time limits treated as termination, as in 2017
 
-Schulman et al. 2017, section 6.1. May be killed at any moment and started again (training_queue.py).
+Schulman et al. 2017, section 6.1. The command can be killed at any moment and restarted (training_queue.py).
 """
 
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.markdown import markdown_table
+from benchmarks.returns.command_line import comparison_path, run_comparison
+from benchmarks.returns.figures import bar_figure
+from benchmarks.returns.result_files import ResultFile, TrainingJob
 from benchmarks.returns.scores import (
-    bar_figure,
-    bootstrap_interval,
     difference_interval,
-    markdown_table,
+    format_interval,
+    mean_interval,
     normalised,
     random_scores,
     score_matrix,
-    span,
 )
-from benchmarks.returns.training_queue import Job, Results, main, report_name
 
 TASKS = (
     "HalfCheetah-v4",
@@ -32,7 +34,7 @@ TASKS = (
     "Swimmer-v4",
     "Walker2d-v4",
 )
-# setting: (arguments, the paper's average normalised score)
+# setting: (arguments, average normalised score in the paper)
 SETTINGS = {
     "no clipping or penalty": (("--objective", "unclipped"), -0.39),
     "clipping, epsilon = 0.1": (("--clip-param", "0.1"), 0.76),
@@ -47,70 +49,73 @@ SETTINGS = {
     "fixed KL, beta = 10": (("--objective", "fixed_kl", "--beta", "10"), 0.69),
 }
 BENCHMARK = "surrogates"
-# what an episode that a time limit ends is worth from there on: (name of the results, arguments)
+# treatment of an episode that a time limit ends: (name of the results, arguments)
 TIME_LIMITS = {"bootstrap": (BENCHMARK, ()), "death": (f"{BENCHMARK}-deaths", ("--bootstrap-time-limits", "false"))}
 
 
-def jobs(tasks=TASKS, seeds=(0, 1, 2), steps=1_000_000, time_limits="bootstrap"):
-    """All trainings, seed by seed, so that what has finished is always a whole comparison of fewer seeds."""
+def jobs(
+    tasks: Sequence[str] = TASKS,
+    seeds: Sequence[int] = (0, 1, 2),
+    steps: int = 1_000_000,
+    time_limits: str = "bootstrap",
+) -> list[TrainingJob]:
+    """All trainings, seed by seed, so that the finished ones always form a complete comparison of fewer seeds."""
     name, more = TIME_LIMITS[time_limits]
     return [
-        Job(name, setting, env, seed, steps, ("--preset", "paper", *words, *more))
+        TrainingJob(name, setting, env, seed, steps, ("--preset", "paper", *arguments, *more))
         for seed in seeds
         for env in tasks
-        for setting, (words, _) in SETTINGS.items()
+        for setting, (arguments, _) in SETTINGS.items()
     ]
 
 
-def report(tasks, seeds, steps, time_limits="bootstrap"):
-    """Write the table and the figure of what has finished; returns the table."""
+def report(tasks: Sequence[str], seeds: Sequence[int], steps: int, time_limits: str = "bootstrap") -> str:
+    """Write the table and the figure of the complete seeds; returns the table."""
     name, _ = TIME_LIMITS[time_limits]
-    matrix = score_matrix(Results(name).lines, list(SETTINGS), tasks, seeds, steps)
-    whole = [seed for seed in matrix.seeds if matrix.complete(seed)]
-    if not whole:
+    matrix = score_matrix(ResultFile(name).lines, list(SETTINGS), tasks, seeds, steps)
+    complete = [seed for seed in matrix.seeds if matrix.is_complete(seed)]
+    if not complete:
         return "no seed has finished on every task and setting yet"
-    scores = normalised(matrix.of(whole), random_scores(tasks))
-    best = max(SETTINGS, key=lambda setting: scores[setting].mean())
-    rows = []
-    for setting, (_, paper) in SETTINGS.items():
-        mean, low, high = bootstrap_interval(scores[setting])
-        behind, least, most = difference_interval(scores[best], scores[setting])
-        if setting == best:
-            told = "the best"
-        else:
-            told = f"{behind:.2f} ({span(least, most)}{', not told apart' if least <= 0 else ''})"
-        rows.append(
-            (
-                setting,
-                f"{mean:.2f}",
-                span(low, high),
-                told,
-                f"{paper:.2f}",
-                *(f"{matrix.of(whole)[setting][:, i].mean():,.1f}" for i in range(len(tasks))),
-            )
-        )
-    table = markdown_table(
-        ("surrogate", "score", "95 % interval", "behind the best (95 % interval)", "paper", *tasks), rows
-    )
-    random = ", ".join(f"{env} {score:,.1f}" for env, score in zip(tasks, random_scores(tasks)))
-    top = ", ".join(
-        f"{env} {score:,.1f}"
-        for env, score in zip(tasks, np.max([one.max(axis=0) for one in matrix.of(whole).values()], axis=0))
-    )
-    text = (
-        f"seeds {', '.join(map(str, whole))}, {steps:,} steps; score: average over {len(whole) * len(tasks)} runs, random policy 0, best run 1\n\n"
-        f"{table}\n\n0 is {random}; 1 is {top}.\n"
-    )
-    place = report_name(name, tasks, TASKS, steps, seeds)
-    place.with_name(f"{place.name}-table.md").write_text(text)
+    raw, random = matrix.select(complete), random_scores(tasks)
+    text = _table_text(raw, random, tasks, complete, steps)
+    path = comparison_path(name, tasks, TASKS, steps, seeds)
+    path.with_name(f"{path.name}-table.md").write_text(text)
+    scores = normalised(raw, random)
     bar_figure(
-        place.with_suffix(".png"),
-        {setting: bootstrap_interval(scores[setting]) for setting in SETTINGS},
+        path.with_suffix(".png"),
+        {setting: mean_interval(scores[setting]) for setting in SETTINGS},
         {setting: paper for setting, (_, paper) in SETTINGS.items()},
         "average normalised score",
     )
     return text
 
 
+def _table_text(
+    raw: dict[str, np.ndarray], random: np.ndarray, tasks: Sequence[str], seeds: Sequence[int], steps: int
+) -> str:
+    scores = normalised(raw, random)
+    best = max(SETTINGS, key=lambda setting: scores[setting].mean())
+    rows = []
+    for setting, (_, paper) in SETTINGS.items():
+        mean, low, high = mean_interval(scores[setting])
+        means = (f"{raw[setting][:, i].mean():,.1f}" for i in range(len(tasks)))
+        difference = "the best" if setting == best else _format_difference(scores[best], scores[setting])
+        rows.append((setting, f"{mean:.2f}", format_interval(low, high), difference, f"{paper:.2f}", *means))
+    header = ("surrogate", "score", "95 % interval", "difference to the best (95 % interval)", "paper", *tasks)
+    best_runs = np.max([one.max(axis=0) for one in raw.values()], axis=0)
+    zero, one = (
+        ", ".join(f"{env} {score:,.1f}" for env, score in zip(tasks, values)) for values in (random, best_runs)
+    )
+    return (
+        f"seeds {', '.join(map(str, seeds))}, {steps:,} steps; score: average over {len(seeds) * len(tasks)} runs, "
+        f"random policy 0, best run 1\n\n{markdown_table(header, rows)}\n\n0 is {zero}; 1 is {one}.\n"
+    )
+
+
+def _format_difference(best: np.ndarray, scores: np.ndarray) -> str:
+    difference, low, high = difference_interval(best, scores)
+    return f"{difference:.2f} ({format_interval(low, high)}{', not significant' if low <= 0 else ''})"
+
+
 if __name__ == "__main__":
-    sys.exit(main(__doc__, TASKS, jobs, report, time_limits=tuple(TIME_LIMITS)))
+    sys.exit(run_comparison(__doc__, TASKS, jobs, report, time_limits=tuple(TIME_LIMITS)))

@@ -1,14 +1,15 @@
-"""Which settings of PPO matter, all tried together: every run has each setting at one of two levels, so that every run tells of every setting.
+"""Factor screening: which settings of PPO matter? All are varied together, so every run gives information on every setting.
 
     python -m benchmarks.returns.factor_screening --runs 64      the first 64 runs of the plan: four tasks
     python -m benchmarks.returns.factor_screening --runs 128     four more tasks
-    python -m benchmarks.returns.factor_screening --report       effects of what has finished
-    python -m benchmarks.returns.factor_screening --regression   effects by a regression on all runs that there ever were, of earlier plans, too
+    python -m benchmarks.returns.factor_screening --report       effects from the finished runs
+    python -m benchmarks.returns.factor_screening --regression   effects by a regression on all runs, also of earlier plans
 
-Runs come in pairs with opposite levels on one task and seed (a fold-over: Box, Hunter and Hunter 2005, chapter 6): half the difference of a pair holds
-no mean of a task and no product of two settings. The levels of 32 pairs are columns of a Hadamard matrix (Plackett and Burman 1946): over 64 runs
-no effect is mixed with another. Other settings are the preset `mujoco`'s as it stands; runs of an older one do not count. Seeds are from 1000 up, which
-no reported result uses. May be killed at any moment and started again (training_queue.py).
+Each setting has one of two levels in each run. Runs come in pairs with opposite levels on one task and seed (a fold-over: Box, Hunter
+and Hunter 2005, chapter 6). Half the difference of a pair is free of the mean of the task and of products of two settings. The
+levels of 32 pairs are columns of a Hadamard matrix (Plackett and Burman 1946), so over 64 runs all effects are orthogonal. Other
+settings are those of the current preset `mujoco`; runs with an older preset are ignored. Seeds are from 1000 up, which no reported
+result uses. The command can be killed at any moment and restarted (training_queue.py).
 """
 
 import argparse
@@ -16,16 +17,22 @@ import sys
 
 import numpy as np
 
-from benchmarks.returns.result_files import Job, Results, check
-from benchmarks.returns.scores import markdown_table
-from benchmarks.returns.training_queue import add_jobs, run_queue
+from benchmarks.markdown import markdown_table
+from benchmarks.returns.command_line import add_jobs_argument, add_steps_argument, to_arguments
+from benchmarks.returns.result_files import Line, ResultFile, TrainingJob, validate_settings
+from benchmarks.returns.training_queue import run_queue
 
-BENCHMARK, FIRST_SEED, EPISODES, LONGEST_PLAN, PAIRS = "screening", 1000, 20, 512, 32
-# 32 pairs on the first four, 32 on the others, and so on
+BENCHMARK = "screening"
+FIRST_SEED = 1000
+EPISODES = 20
+LONGEST_PLAN = 512  # runs
+PAIRS = 32  # rows of the Hadamard matrix
+# the first 32 pairs use the first four tasks, the next 32 the others, and so on
 TASKS = (
     ("HalfCheetah-v4", "Walker2d-v4", "Ant-v4", "Hopper-v4"),
     ("Swimmer-v4", "Humanoid-v4", "Reacher-v4", "InvertedDoublePendulum-v4"),
 )
+# unit of return of each task in the regression; differences of one unit have equal weight
 UNITS = {
     "HalfCheetah-v4": 1000,
     "Walker2d-v4": 1000,
@@ -35,16 +42,16 @@ UNITS = {
     "Humanoid-v4": 1000,
     "Reacher-v4": 0.5,
     "InvertedDoublePendulum-v4": 1000,
-}  # of a regression, returns that weigh alike
-# Setting: as it is in the preset `mujoco`, and what it is compared with. Left out: `objective`, which Table 1 compares, and `normalise_ob`, without
-# which so many runs come to nothing that the others tell little; and what first trials or the literature speak against: they would widen all intervals.
+}
+# Setting: level of the preset `mujoco`, and alternative level. Excluded: `objective`, which Table 1 compares; `normalise_ob`, because
+# too many runs without it fail to learn; settings that first trials or the literature rule out, because they would widen all intervals.
 FACTORS = {
     # batch shape
     "num_envs": ("8", "32"),
     "timesteps_per_actorbatch": ("2048", "4096"),
     "optim_batchsize": ("128", "64"),
     "optim_epochs": ("10", "15"),
-    # the step, and what holds it back
+    # size of the update
     "optim_stepsize": ("3e-4", "5e-4"),
     "vf_stepsize": ("none", "1e-3"),
     "clip_schedule": ("constant", "linear"),
@@ -55,193 +62,192 @@ FACTORS = {
     "stagger": ("true", "false"),
     "recompute_adv": ("false", "true"),
     "standardise_adv": ("true", "false"),
-    # the value function's fit
+    # value function
     "vf_hid_size": ("none", "128"),
-    # the policy: noise, what it sees
+    # policy: noise and inputs
     "init_logstd": ("-1", "-0.5"),
     "ob_clip": ("5", "10"),
 }
 
 
-def signs(pair):
-    """[factors] of -1 and 1: the levels of a pair's first run, second and first level; its second run has the opposite."""
+def pair_signs(pair: int) -> np.ndarray:
+    """[factors] of -1 and 1: the levels of the first run of a pair (1: second level). The second run has the opposite."""
     from scipy.linalg import hadamard
 
-    rows = np.random.default_rng(0).permutation(PAIRS)  # or, on one task, some settings would go together in all pairs
+    rows = np.random.default_rng(0).permutation(
+        PAIRS
+    )  # unpermuted, some settings would be equal in all pairs of a task
     return hadamard(PAIRS)[rows[pair % PAIRS], 1 : len(FACTORS) + 1]
 
 
-def levels(number):
-    """[factors] of 0 and 1 of one run of the plan; runs 2 n and 2 n + 1 are opposites."""
-    return (1 + signs(number // 2) * (-1 if number % 2 else 1)) // 2
+def run_levels(number: int) -> np.ndarray:
+    """[factors] of 0 and 1 of one run of the plan; runs 2n and 2n + 1 are opposites."""
+    return (1 + pair_signs(number // 2) * (-1 if number % 2 else 1)) // 2
 
 
-def task_of(pair):
-    """A pair's task. When a row of the matrix comes again, it is on another one."""
+def task_of(pair: int) -> str:
+    """The task of a pair. A repeated row of the matrix is used on another task."""
     block, row = divmod(pair, PAIRS)
     tasks = TASKS[block % len(TASKS)]
     return tasks[(row + block // len(TASKS)) % len(tasks)]
 
 
-def jobs(runs, steps=1_000_000):
+def jobs(runs: int, steps: int = 1_000_000) -> list[TrainingJob]:
     """The first runs of the plan."""
-    found = []
+    plan = []
     for number in range(runs):
-        chosen = [f"{name}={choices[level]}" for (name, choices), level in zip(FACTORS.items(), levels(number))]
-        words = [
-            word for one in chosen for word in ("--" + one.partition("=")[0].replace("_", "-"), one.partition("=")[2])
-        ]
+        levels = run_levels(number)
+        setting = " ".join(f"{name}={choices[level]}" for (name, choices), level in zip(FACTORS.items(), levels))
+        arguments = ("--preset", "mujoco", *to_arguments(setting))
         pair = number // 2
-        found.append(
-            Job(
+        plan.append(
+            TrainingJob(
                 BENCHMARK,
-                " ".join(chosen),
+                setting,
                 task_of(pair),
                 FIRST_SEED + pair,
                 steps,
-                ("--preset", "mujoco", *words),
+                arguments,
                 EPISODES,
-                by_settings=True,
+                match_settings=True,
             )
         )
-    return found
+    return plan
 
 
-def effects(design, differences):
-    """What the second level of each factor adds, by least squares on the differences of pairs.
+def estimate_effects(design: np.ndarray, differences: np.ndarray) -> np.ndarray:
+    """Effect of the second level of each factor, by least squares on the differences of pairs.
 
     Args:
-        design: [pairs, factors] of -1 and 1, as `signs` has them.
-        differences: [pairs]: the first run's score less the second's.
+        design: [pairs, factors] of -1 and 1, from `pair_signs`.
+        differences: [pairs], score of the first run minus score of the second.
 
     Returns:
-        [factors, 2]: the effect, and half its 95 % interval (Student's t).
+        [factors, 2]: the effect, and half the width of its 95 % interval (Student's t).
 
     Raises:
-        ValueError: if the pairs cannot tell all factors apart.
+        ValueError: if the pairs do not determine all effects.
     """
     from scipy import stats
 
     pairs, factors = design.shape
     if pairs <= factors or np.linalg.matrix_rank(design) < factors:
-        raise ValueError(f"{pairs} whole pairs cannot tell {factors} settings apart; it takes more than {factors}")
+        raise ValueError(f"{pairs} complete pairs do not determine {factors} effects; more than {factors} are required")
     inverse = np.linalg.inv(design.T @ design)
-    found = inverse @ design.T @ (differences / 2)
-    variance = np.square(differences / 2 - design @ found).sum() / (pairs - factors)
-    half = stats.t.ppf(0.975, pairs - factors) * np.sqrt(variance * np.diag(inverse))
-    return 2 * np.stack([found, half], axis=1)
+    coefficients = inverse @ design.T @ (differences / 2)
+    variance = np.square(differences / 2 - design @ coefficients).sum() / (pairs - factors)
+    half_width = stats.t.ppf(0.975, pairs - factors) * np.sqrt(variance * np.diag(inverse))
+    return 2 * np.stack([coefficients, half_width], axis=1)
 
 
-def report(steps):
-    """A Markdown table: settings by the size of their effect, in deviations of a task's runs, and the difference of means on each task as it is."""
-    results, plan = Results(BENCHMARK), jobs(LONGEST_PLAN, steps)
-    lines = [results.finished(job) for job in plan]
-    pairs = [
-        pair for pair in range(len(plan) // 2) if lines[2 * pair] and lines[2 * pair + 1]
-    ]  # what has finished on both sides
-    scores = np.array([[np.mean(lines[2 * pair + i]["deterministic"]) for i in (0, 1)] for pair in pairs]).reshape(
-        -1, 2
-    )
-    design = np.array([signs(pair) for pair in pairs]).reshape(-1, len(FACTORS))
-    tasks = {
-        env: own for env in sum(TASKS, ()) if (own := np.array([task_of(pair) == env for pair in pairs], bool)).any()
-    }
+def report(steps: int) -> str:
+    """A Markdown table: settings ordered by effect, and the difference of means on each task.
+
+    Effects are in standard deviations of the runs of a task.
+    """
+    plan, results = jobs(LONGEST_PLAN, steps), ResultFile(BENCHMARK)
+    lines = [results.find(job) for job in plan]
+    pairs = [pair for pair in range(len(plan) // 2) if lines[2 * pair] and lines[2 * pair + 1]]
+    scores = np.array([[np.mean(lines[2 * pair + i]["deterministic"]) for i in (0, 1)] for pair in pairs])
+    scores = scores.reshape(-1, 2)
+    design = np.array([pair_signs(pair) for pair in pairs]).reshape(-1, len(FACTORS))
+    masks = {env: np.array([task_of(pair) == env for pair in pairs], bool) for env in sum(TASKS, ())}
+    masks = {env: mask for env, mask in masks.items() if mask.any()}
     differences = scores[:, 0] - scores[:, 1]
-    for own in tasks.values():
-        differences[own] /= max(scores[own].std(), 1e-9)
+    for mask in masks.values():
+        differences[mask] /= max(scores[mask].std(), 1e-9)
     try:
-        found = effects(design, differences)
+        effects = estimate_effects(design, differences)
     except ValueError as error:
-        return f"not yet: {error}"
+        return f"not enough results: {error}"
     rows = []
-    for i in np.argsort(-np.abs(found[:, 0])):
-        name, (now, other) = list(FACTORS.items())[i]
-        by_task = [f"{np.mean(design[own, i] * (scores[own, 0] - scores[own, 1])):+,.0f}" for own in tasks.values()]
-        rows.append((f"{name} {now} -> {other}", f"{found[i, 0]:+.2f} ± {found[i, 1]:.2f}", *by_task))
-    rows.append(
-        ("mean of all runs (runs)", "", *(f"{scores[own].mean():,.0f} ({2 * own.sum()})" for own in tasks.values()))
-    )
-    header = ("setting", "effect, in deviations", *(f"{env}, raw" for env in tasks))
+    for i in np.argsort(-np.abs(effects[:, 0])):
+        name, (level, other) = list(FACTORS.items())[i]
+        by_task = [f"{np.mean(design[m, i] * (scores[m, 0] - scores[m, 1])):+,.0f}" for m in masks.values()]
+        rows.append((f"{name} {level} -> {other}", f"{effects[i, 0]:+.2f} ± {effects[i, 1]:.2f}", *by_task))
+    means = [f"{scores[mask].mean():,.0f} ({2 * mask.sum()})" for mask in masks.values()]
+    rows.append(("mean of all runs (runs)", "", *means))
+    header = ("setting", "effect, in standard deviations", *(f"{env}, raw" for env in masks))
     return (
         f"{len(pairs)} pairs of runs of {steps:,} steps\n\n{markdown_table(header, rows)}\n\n"
-        "raw: the difference of a task's means at the two levels, to which the other settings, at levels that go partly together on one task, add."
+        "raw: difference of the means of a task at the two levels. On a single task the levels of different settings are "
+        "partly correlated, so their effects are mixed."
     )
 
 
-def of_a_line(line):
-    """[factors] of 0 and 1, the levels of a run's line; None if it has another setting or level than `FACTORS`."""
-    words = dict(word.split("=") for word in line["setting"].split())
-    if words.keys() != FACTORS.keys() or any(words[name] not in choices for name, choices in FACTORS.items()):
+def levels_of_line(line: Line) -> list[int] | None:
+    """[factors] of 0 and 1, the levels of a run; None if it has a setting or level that is not in `FACTORS`."""
+    settings = dict(part.split("=") for part in line["setting"].split())
+    if settings.keys() != FACTORS.keys():
         return None
-    return [choices.index(words[name]) for name, choices in FACTORS.items()]
+    if any(settings[name] not in choices for name, choices in FACTORS.items()):
+        return None
+    return [choices.index(settings[name]) for name, choices in FACTORS.items()]
 
 
-def regress(chosen, tasks, scores):
-    """Effects of all settings together, by least squares on runs, each with its task's mean.
+def regress(levels: np.ndarray, tasks: list[str], scores: np.ndarray) -> np.ndarray:
+    """Effects of all settings, by least squares on single runs with one mean per task.
 
     Args:
-        chosen: [runs, factors] of 0 and 1.
+        levels: [runs, factors] of 0 and 1.
         tasks: [runs] names.
         scores: [runs].
 
     Returns:
-        [factors, 2]: what the second level adds, and its standard error.
+        [factors, 2]: effect of the second level, and its standard error.
 
     Raises:
-        ValueError: if the runs cannot tell all settings apart.
+        ValueError: if the runs do not determine all effects.
     """
-    design = np.hstack([chosen, np.array(tasks)[:, None] == np.unique(tasks)]).astype(float)
+    design = np.hstack([levels, np.array(tasks)[:, None] == np.unique(tasks)]).astype(float)
     if len(scores) <= design.shape[1] or np.linalg.matrix_rank(design) < design.shape[1]:
-        raise ValueError(f"{len(scores)} runs cannot tell {chosen.shape[1]} settings apart")
+        raise ValueError(f"{len(scores)} runs do not determine {levels.shape[1]} effects")
     inverse = np.linalg.inv(design.T @ design)
-    found = inverse @ design.T @ scores
-    variance = np.square(scores - design @ found).sum() / (len(scores) - design.shape[1])
-    return np.stack([found, np.sqrt(variance * np.diag(inverse))], axis=1)[: chosen.shape[1]]
+    coefficients = inverse @ design.T @ scores
+    variance = np.square(scores - design @ coefficients).sum() / (len(scores) - design.shape[1])
+    return np.stack([coefficients, np.sqrt(variance * np.diag(inverse))], axis=1)[: levels.shape[1]]
 
 
-def regression(steps):
-    """A Markdown table of `regress` on all lines, whatever the plan was and the preset: other settings were then what it had."""
+def regression_report(steps: int) -> str:
+    """A Markdown table of `regress` on all lines of any plan and preset; other settings were those of the preset then."""
     lines = [
-        (line, own)
-        for line in Results(BENCHMARK).lines
-        if line["steps"] == steps and (own := of_a_line(line)) is not None
+        (line, levels)
+        for line in ResultFile(BENCHMARK).lines
+        if line["steps"] == steps and (levels := levels_of_line(line)) is not None
     ]
-    scores = [np.mean(line["deterministic"]) / UNITS[line["env"]] for line, _ in lines]
-    chosen = np.array([own for _, own in lines]).reshape(-1, len(FACTORS))
+    scores = np.array([np.mean(line["deterministic"]) / UNITS[line["env"]] for line, _ in lines])
+    all_levels = np.array([levels for _, levels in lines]).reshape(-1, len(FACTORS))
     try:
-        found = regress(chosen, [line["env"] for line, _ in lines], np.array(scores))
+        effects = regress(all_levels, [line["env"] for line, _ in lines], scores)
     except ValueError as error:
-        return f"not yet: {error}"
+        return f"not enough results: {error}"
     rows = [
         (f"{name} {FACTORS[name][0]} -> {FACTORS[name][1]}", f"{effect:+.2f} ± {error:.2f}")
-        for name, (effect, error) in sorted(zip(FACTORS, found), key=lambda row: -abs(row[1][0]))
+        for name, (effect, error) in sorted(zip(FACTORS, effects), key=lambda row: -abs(row[1][0]))
     ]
     units = ", ".join(f"{unit:,} on {env}" for env, unit in UNITS.items())
-    return f"{len(lines)} runs of {steps:,} steps\n\n{markdown_table(('setting', 'effect ± standard error'), rows)}\n\nIn units of {units}."
+    table = markdown_table(("setting", "effect ± standard error"), rows)
+    return f"{len(lines)} runs of {steps:,} steps\n\n{table}\n\nUnits: {units}."
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--runs", type=int, default=64, help=f"of the plan, from its start, at most {LONGEST_PLAN} [64]"
+        "--runs", type=int, default=64, help=f"number of runs from the start of the plan, at most {LONGEST_PLAN} [64]"
     )
-    parser.add_argument(
-        "--num-timesteps",
-        type=lambda text: int(float(text)),
-        default=1_000_000,
-        help="environment steps of a training [1e6]",
-    )
-    add_jobs(parser)
-    parser.add_argument("--report", action="store_true", help="only show what has finished")
-    parser.add_argument("--regression", action="store_true", help="only show the regression on all runs")
+    add_steps_argument(parser)
+    add_jobs_argument(parser)
+    parser.add_argument("--report", action="store_true", help="train nothing; show the effects")
+    parser.add_argument("--regression", action="store_true", help="train nothing; show the regression on all runs")
     args = parser.parse_args()
     if args.regression:
-        print(regression(args.num_timesteps))
+        print(regression_report(args.num_timesteps))
         return 0
     if not 1 <= args.runs <= LONGEST_PLAN:
-        parser.error(f"--runs {args.runs}; give 1 to {LONGEST_PLAN}")
+        parser.error(f"invalid --runs {args.runs}: must be from 1 to {LONGEST_PLAN}")
     plan = jobs(args.runs, args.num_timesteps)
-    check(() if args.report else plan)
+    if not args.report:
+        validate_settings(plan)
     failed = 0 if args.report else run_queue(plan, args.jobs)
     print(report(args.num_timesteps))
     return 1 if failed else 0

@@ -1,30 +1,35 @@
-"""Returns of final policies beside the best published PPO, and of other tasks, ranks and lengths. Protocol and results: results/returns.md.
+"""Returns of final policies compared with published PPO results; also other tasks, several ranks and longer trainings.
 
-    python -m benchmarks.returns.final_policies                                        nine tasks, a million steps, seeds 0 to 4
-    python -m benchmarks.returns.final_policies --env Hopper-v4 --seeds 0              one row's first seed
-    python -m benchmarks.returns.final_policies --group references                     the nine on eleven seeds more, for the return tests
-    python -m benchmarks.returns.final_policies --group paper                          the 2017 settings on the paper's seven tasks
-    python -m benchmarks.returns.final_policies --group paper --with "bootstrap_time_limits=false"    the same, time limits taken for deaths as in 2017
-    python -m benchmarks.returns.final_policies --group others                         tasks that no preset was tuned on
-    python -m benchmarks.returns.final_policies --group ranks                          Hopper and HalfCheetah on eight ranks, beside one
-    python -m benchmarks.returns.final_policies --group ranks-ppo1                     the same with the 2017 settings, whose batch grows with the ranks
-    python -m benchmarks.returns.final_policies --group long                           Pong for 3 million steps, Humanoid for 10
+    python -m benchmarks.returns.final_policies                             nine tasks, 1M steps, seeds 0 to 4
+    python -m benchmarks.returns.final_policies --env Hopper-v4 --seeds 0   first seed of one row
+    python -m benchmarks.returns.final_policies --group references          eleven more seeds, for the return tests
+    python -m benchmarks.returns.final_policies --group paper               2017 settings on the seven tasks of the paper
+    python -m benchmarks.returns.final_policies --group paper --with "bootstrap_time_limits=false"
+                                                                            the same, time limits as termination (2017)
+    python -m benchmarks.returns.final_policies --group others              tasks that no preset was tuned on
+    python -m benchmarks.returns.final_policies --group ranks               Hopper and HalfCheetah, eight ranks and one
+    python -m benchmarks.returns.final_policies --group ranks-ppo1          the same with the 2017 settings; the batch
+                                                                            grows with the number of ranks
+    python -m benchmarks.returns.final_policies --group long                Pong for 3M steps, Humanoid for 10M
 
-May be killed at any moment and started again (training_queue.py). A line of results/returns.jsonl counts for what the settings are now.
+Protocol and results: results/returns.md. The command can be killed at any moment and restarted (training_queue.py). A line of
+results/returns.jsonl is used only if its settings equal the current ones.
 """
 
 import argparse
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
-from benchmarks.returns.group_table import table
-from benchmarks.returns.result_files import Job, Results, check
-from benchmarks.returns.scores import curve_figure
-from benchmarks.returns.training_queue import add_jobs, report_place, run_queue, words_of
+from benchmarks.returns.command_line import add_jobs_argument, report_path, step_count, to_arguments
+from benchmarks.returns.figures import curve_figure
+from benchmarks.returns.group_table import Group, format_group
+from benchmarks.returns.result_files import ResultFile, TrainingJob, validate_settings
+from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
 
 BENCHMARK = "returns"
-# the best published PPO after a million steps, and the best after three million or the aim set beyond it
+# Return of the best published PPO that we found after 1M steps, and a higher one: of Tianshou's PPO after 3M steps for six tasks
+# (Swimmer and InvertedDoublePendulum: chosen by us). Sources: results/returns.md
 NINE = {
     "Ant-v4": (3258, 4079),
     "HalfCheetah-v4": (5819, 7337),
@@ -36,7 +41,7 @@ NINE = {
     "InvertedPendulum-v4": (1000, None),
     "InvertedDoublePendulum-v4": (9231, 9340),
 }
-# Schulman et al. 2017, figure 3, after a million steps
+# Schulman et al. 2017, figure 3, after 1M steps
 PAPER = {
     "HalfCheetah-v4": (1800, None),
     "Hopper-v4": (2330, None),
@@ -51,7 +56,7 @@ OTHERS = dict.fromkeys(
 )
 RANKS = dict.fromkeys(("Hopper-v4", "HalfCheetah-v4"), (None, None))
 LONG = {"PongNoFrameskip-v4": (18, None), "Humanoid-v4": (3000, None)}
-# Tasks whose numbers differ, at most two fields each, beside the one preset of all. Walker2d's gain is within the spread of seeds: results/returns.md.
+# Task-specific settings, at most two for each task. The gain on Walker2d is within the spread of seeds: results/returns.md
 OVERRIDES = {
     "Walker2d-v4": {"hid_size": "128"},
     "Swimmer-v4": {"gamma": "0.9999", "lam": "0.995"},
@@ -59,39 +64,11 @@ OVERRIDES = {
     "Reacher-v4": {"gamma": "0.95", "lam": "0.95"},
     "InvertedDoublePendulum-v4": {"lam": "0.98", "ob_min_std": "0.1"},
 }
-# of the final policy, deterministic and stochastic; Pong's games are long, and its bar is on the last of training
+# evaluation episodes of the final policy, deterministic and stochastic each; none for Pong, whose games are long and whose
+# reference is the last 100 training episodes
 EPISODES = {"PongNoFrameskip-v4": 0}
-TEST_SEEDS = (50, 51, 52)  # tests/returns/test_long_returns.py trains them: no result and no reference is of them
-REFERENCE_SEEDS = range(
-    200, 211
-)  # beside the reported ones, in the references of a million steps: nothing is tuned on them
-
-
-@dataclass(frozen=True)
-class Group:
-    """Tasks that are shown in one table.
-
-    Attributes:
-        tasks: {id: (floor, aim)}; None is no bar.
-        bars: what the bars are, in the table's header.
-        seeds, ranks: of each.
-        steps: of each, or by task.
-        preset: of each; None: run.py's own choice.
-        overrides: {id: {setting: value}} beside it.
-    """
-
-    tasks: dict
-    bars: tuple = ("", "")
-    seeds: tuple = (0, 1, 2)
-    ranks: int = 1
-    steps: int | dict = 1_000_000
-    preset: str | None = None
-    overrides: dict | None = None
-
-    def steps_of(self, env):
-        """How long a task is trained."""
-        return self.steps.get(env, 1_000_000) if isinstance(self.steps, dict) else self.steps
-
+TEST_SEEDS = (50, 51, 52)  # trained by tests/returns/test_long_returns.py; excluded from results and references
+REFERENCE_SEEDS = range(200, 211)  # with the reported seeds, the references of 1M steps; excluded from tuning
 
 GROUPS = {
     "nine": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4), overrides=OVERRIDES),
@@ -100,114 +77,127 @@ GROUPS = {
     "others": Group(OTHERS),
     "ranks": Group(RANKS, ranks=8),
     "ranks-ppo1": Group(RANKS, ranks=8, steps=8_000_000, preset="ppo1"),
-    "long": Group(LONG, ("hoped for", ""), (0,), steps={"PongNoFrameskip-v4": 3_000_000, "Humanoid-v4": 10_000_000}),
+    "long": Group(LONG, ("target", ""), (0,), steps={"PongNoFrameskip-v4": 3_000_000, "Humanoid-v4": 10_000_000}),
 }
 
 
-def jobs(name, tasks=None, seeds=None, steps=None, preset=None, more="", ranks=None):
-    """The trainings of a group, seed by seed.
+def jobs(
+    name: str,
+    tasks: Iterable[str] | None = None,
+    seeds: Iterable[int] | None = None,
+    steps: int | None = None,
+    preset: str | None = None,
+    more: str = "",
+    ranks: int | None = None,
+) -> list[TrainingJob]:
+    """The trainings of a group, seed by seed. An argument that is given replaces the value of the group.
 
     Args:
-        name: of the group; what else is given takes the place of its own.
-        more: "name=value name=value", further settings.
+        name: of the group.
+        tasks: Gymnasium ids.
+        seeds: of the trainings.
+        steps: of each training.
+        preset: of each training.
+        more: further settings, "name=value name=value".
+        ranks: of each training.
     """
     group = GROUPS[name]
     preset, ranks = preset or group.preset, ranks or group.ranks
     setting = " ".join(filter(None, (preset or "default", more))) + (f", {ranks} ranks" if ranks > 1 else "")
 
-    def words(env):
-        own = {"preset": preset} if preset else (group.overrides or {}).get(env, {})
-        return words_of(" ".join(f"{name}={value}" for name, value in own.items())) + words_of(more)
+    def arguments(env: str) -> tuple[str, ...]:
+        settings = {"preset": preset} if preset else (group.overrides or {}).get(env, {})
+        return to_arguments(" ".join(f"{key}={value}" for key, value in settings.items())) + to_arguments(more)
 
     return [
-        Job(
+        TrainingJob(
             BENCHMARK,
             setting,
             env,
             seed,
             steps or group.steps_of(env),
-            words(env),
+            arguments(env),
             EPISODES.get(env, 100),
             ranks,
-            by_settings=True,
+            match_settings=True,
         )
         for seed in dict.fromkeys(seeds or group.seeds)
         for env in dict.fromkeys(tasks or group.tasks)
     ]
 
 
-def report(name, plan, beside=()):
-    """The table of what has finished of a group's jobs; written beside the raw results, with the curves, under a name of its own if it is not the whole.
+def report(name: str, plan: Sequence[TrainingJob], one_rank: Sequence[TrainingJob] = ()) -> str:
+    """Write the table and the learning curves of the finished jobs of a group; returns the table.
+
+    A partial plan has its own file names.
 
     Args:
-        beside: jobs of one rank that the group's are held against.
+        name: of the group.
+        plan: jobs to report.
+        one_rank: the same jobs with one rank, for comparison.
     """
-    results, group = Results(BENCHMARK), GROUPS[name]
-    found = [(job, line) for job in plan if (line := results.finished(job))]
-    if not found:
-        return "nothing has finished yet"
-    text = table(
-        group,
-        found,
-        [line for job in beside if (line := results.finished(job))],
-        sum(results.outdated(job) for job in plan),
-    )
+    results, group = ResultFile(BENCHMARK), GROUPS[name]
+    finished = [(job, line) for job in plan if (line := results.find(job))]
+    if not finished:
+        return "no training has finished yet"
+    one_rank_lines = [line for job in one_rank if (line := results.find(job))]
+    text = format_group(group, finished, one_rank_lines, sum(results.count_outdated(job) for job in plan))
     tasks = dict.fromkeys(job.env for job in plan)
-    asked = {job.key for job in plan}
-    place = report_place(
-        BENCHMARK if name == "nine" else f"{BENCHMARK}-{name}",
-        asked >= {job.key for job in jobs(name)} and set(tasks) == set(group.tasks),
-    )
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.with_name(f"{place.name}-table.md").write_text(text)
+    complete = {job.key for job in plan} >= {job.key for job in jobs(name)} and set(tasks) == set(group.tasks)
+    path = report_path(BENCHMARK if name == "nine" else f"{BENCHMARK}-{name}", complete)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_name(f"{path.name}-table.md").write_text(text)
     curve_figure(
-        place.with_suffix(".png"),
-        [line for _, line in found],
+        path.with_suffix(".png"),
+        [line for _, line in finished],
         [plan[0].setting],
-        [env for env in tasks if any(job.env == env for job, _ in found)],
-        group.bars[0],
+        [env for env in tasks if any(job.env == env for job, _ in finished)],
+        group.reference_names[0],
         {env: group.tasks.get(env, (None,))[0] for env in tasks},
     )
     return text
 
 
-def main():
+def parse_arguments() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--group", choices=GROUPS, default="nine", help="which tasks [nine]")
-    parser.add_argument("--env", nargs="+", metavar="ID", help="some of them, or any other [all of the group]")
+    parser.add_argument("--group", choices=GROUPS, default="nine", help="group of tasks [nine]")
+    parser.add_argument(
+        "--env", nargs="+", metavar="ID", help="Gymnasium ids, of the group or others [all of the group]"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", help="seeds [0 to 4, 0 to 2 or 0, by group]")
-    parser.add_argument("--preset", help="another preset for all tasks [the group's]")
+    parser.add_argument("--preset", help="preset of all tasks [that of the group]")
     parser.add_argument(
-        "--with",
-        dest="more",
-        default="",
-        metavar="SETTINGS",
-        help='"name=value name=value": further settings for all tasks',
+        "--with", dest="more", default="", metavar="SETTINGS", help='settings of all tasks: "name=value name=value"'
     )
     parser.add_argument(
-        "--num-timesteps",
-        type=lambda text: int(float(text)),
-        help="environment steps of a training, over all ranks [the group's]",
+        "--num-timesteps", type=step_count, help="environment steps of each training, over all ranks [by group]"
     )
-    add_jobs(parser, "the cores; one of several ranks")
-    parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
+    add_jobs_argument(parser, "one per core; with several ranks one")
+    parser.add_argument("--report", action="store_true", help="train nothing; write the table and figure")
     args = parser.parse_args()
-    if kept := set(args.seeds or ()) & set(TEST_SEEDS):
+    if reserved := set(args.seeds or ()) & set(TEST_SEEDS):
         parser.error(
-            f"seed {kept.pop()} is trained by tests/returns/test_long_returns.py, and no result may be of it; choose another"
+            f"invalid --seeds {reserved.pop()}: tests/returns/test_long_returns.py trains this seed, so no result may use "
+            "it; choose another"
         )
-    what = {"tasks": args.env, "seeds": args.seeds, "preset": args.preset, "more": args.more}
+    selection = {"tasks": args.env, "seeds": args.seeds, "preset": args.preset, "more": args.more}
     try:
-        plan = jobs(args.group, steps=args.num_timesteps, **what)
+        args.plan = jobs(args.group, steps=args.num_timesteps, **selection)
         if not args.report:
-            check(plan)
-        beside = (
-            jobs(args.group, steps=1_000_000, **what | {"more": ""}, ranks=1) if plan[0].ranks > 1 else ()
-        )  # of the preset as it is
+            validate_settings(args.plan)
+        args.one_rank = ()
+        if args.plan[0].ranks > 1:  # compare with the unchanged preset
+            args.one_rank = jobs(args.group, steps=1_000_000, **selection | {"more": ""}, ranks=1)
     except (UserError, ValueError) as error:
         parser.error(str(error))
-    failed = 0 if args.report else run_queue(plan, args.jobs if plan[0].ranks == 1 else 1)
-    print(report(args.group, plan, beside))
+    return args
+
+
+def main() -> int:
+    args = parse_arguments()
+    failed = 0 if args.report else run_queue(args.plan, args.jobs if args.plan[0].ranks == 1 else 1)
+    print(report(args.group, args.plan, args.one_rank))
     return 1 if failed else 0
 
 

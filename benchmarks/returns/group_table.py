@@ -1,110 +1,143 @@
-"""Finished trainings of one group of final_policies.py as a table: what their final policies earn, beside its bars, and what must be known beside it."""
+"""Table of the finished trainings of one group of final_policies.py: scores of the final policies, references and notes."""
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.returns.scores import interquartile_interval, markdown_table
+from benchmarks.markdown import markdown_table
+from benchmarks.returns.result_files import Line, TrainingJob
+from benchmarks.returns.scores import interquartile_interval
 
-OF_ONE_RANK = 0.9  # of one rank's mean: what several ranks are to reach
+MIN_RATIO = 0.9  # of the mean of one rank, for several ranks
 COLLAPSED = (
-    "collapsed: seeds whose final policy keeps less than half of what its training had gained at its best, the highest point of its curve over "
-    "the first."
+    "collapsed: seeds whose final policy lost more than half of the improvement of its training, which is measured from "
+    "the first to the highest point of the learning curve."
 )
 
 
-def policy_score(line):
-    """What a final policy earns, deterministically; the mean of its last 100 training episodes where it was not played."""
+@dataclass(frozen=True)
+class Group:
+    """Tasks of one table.
+
+    Attributes:
+        tasks: {id: two reference returns}; None where there is no reference.
+        reference_names: column headers of the references; empty: no column.
+        seeds: default seeds.
+        ranks: of each training.
+        steps: of each training, or by task.
+        preset: of each training; None: the automatic choice of run.py.
+        overrides: {id: {setting: value}}, task-specific settings.
+    """
+
+    tasks: dict[str, tuple[float | None, float | None]]
+    reference_names: tuple[str, str] = ("", "")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    ranks: int = 1
+    steps: int | dict[str, int] = 1_000_000
+    preset: str | None = None
+    overrides: dict[str, dict[str, str]] | None = None
+
+    def steps_of(self, env: str) -> int:
+        """Environment steps of a task."""
+        return self.steps.get(env, 1_000_000) if isinstance(self.steps, dict) else self.steps
+
+
+def policy_score(line: Line) -> float:
+    """Mean deterministic return of a final policy; of the last 100 training episodes if it was not evaluated."""
     return float(np.mean(line["deterministic"])) if line.get("deterministic") else line["score"]
 
 
-def collapsed(line):
-    """Whether a training has lost more than half of what it had gained: see `COLLAPSED`."""
+def has_collapsed(line: Line) -> bool:
+    """Whether a final policy lost more than half of the improvement of its training: see `COLLAPSED`."""
     means = [mean for _, mean in line["curve"]]
     return bool(means) and policy_score(line) < (means[0] + max(means)) / 2
 
 
-def mean_and_deviation(values):
-    """In words; the deviation over seeds is that of a sample."""
+def format_mean_std(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation as text."""
     return f"{np.mean(values):,.1f}" + (f" ± {np.std(values, ddof=1):,.1f}" if len(values) > 1 else "")
 
 
-def interquartile(values):
-    """The interquartile mean and its interval, in words; no interval of one seed."""
+def format_interquartile(values: Sequence[float]) -> str:
+    """The interquartile mean and its interval as text; a single seed has no interval."""
     middle, low, high = interquartile_interval(np.array(values))
     return f"{middle:,.1f}" + ("" if np.isnan(low) else f" ({low:,.1f} to {high:,.1f})")
 
 
-def judged(value, bar):
-    """A bar, and whether it is reached."""
-    return "" if bar is None else f"{bar:,} {'reached' if value >= bar else 'missed'}"
+def compare_with_reference(value: float, reference: float | None) -> str:
+    """A reference, and whether a value reaches it."""
+    return "" if reference is None else f"{reference:,} {'reached' if value >= reference else 'missed'}"
 
 
-def ratio(value, others):
-    """Several ranks' mean beside one rank's, in words."""
-    if not others:
+def ratio_to_one_rank(value: float, lines: Sequence[Line]) -> str:
+    """The mean of several ranks relative to that of one rank, as text."""
+    if not lines:
         return "one rank has not finished"
-    one = np.mean([policy_score(line) for line in others])
-    return f"{value / one:.2f} of {one:,.1f} {'reached' if value >= OF_ONE_RANK * one else 'missed'}"
+    one_rank = np.mean([policy_score(line) for line in lines])
+    return f"{value / one_rank:.2f} of {one_rank:,.1f} {'reached' if value >= MIN_RATIO * one_rank else 'missed'}"
 
 
-def row(group, env, lines, beside):
+def task_row(group: Group, env: str, lines: Sequence[Line], one_rank_lines: Sequence[Line]) -> dict[str, str]:
     """{column: text} of one task."""
-    played = [line for line in lines if line.get("deterministic")]
-    value = np.mean([policy_score(line) for line in lines])
+    evaluated = [line for line in lines if line.get("deterministic")]
+    scores = [policy_score(line) for line in evaluated]
+    value = float(np.mean([policy_score(line) for line in lines]))
+    stochastic = f"{np.mean([line['stochastic'] for line in evaluated]):,.1f}" if evaluated else ""
     cells = {
         "task": env,
         "seeds": str(len(lines)),
-        "100 deterministic episodes, mean ± deviation over seeds": mean_and_deviation(
-            [policy_score(line) for line in played]
-        )
-        if played
-        else "",
-        "interquartile mean (95 % interval)": interquartile([policy_score(line) for line in played]) if played else "",
-        "100 stochastic": f"{np.mean([line['stochastic'] for line in played]):,.1f}" if played else "",
+        "100 deterministic episodes, mean ± standard deviation over seeds": format_mean_std(scores) if scores else "",
+        "interquartile mean (95 % interval)": format_interquartile(scores) if scores else "",
+        "100 stochastic": stochastic,
         "last 100 of training": f"{np.mean([line['score'] for line in lines]):,.1f}",
     }
-    cells |= {name: judged(value, bar) for name, bar in zip(group.bars, group.tasks.get(env, (None, None))) if name}
+    for name, reference in zip(group.reference_names, group.tasks.get(env, (None, None))):
+        if name:
+            cells[name] = compare_with_reference(value, reference)
     if group.ranks > 1:
-        cells[f"of one rank's, {OF_ONE_RANK:g} or more"] = ratio(value, [line for line in beside if line["env"] == env])
+        of_task = [line for line in one_rank_lines if line["env"] == env]
+        cells[f"relative to one rank ({MIN_RATIO:g} or more)"] = ratio_to_one_rank(value, of_task)
     if isinstance(group.steps, dict):
-        cells |= {
-            "steps": f"{lines[0]['steps']:,}",
-            "episode length": f"{np.mean([line['length'] for line in lines]):,.0f}",
-        }
-    lost = [str(line["seed"]) for line in lines if collapsed(line)]
-    return cells | {
-        "collapsed": f"seed {', '.join(lost)}" if lost else "none",
-        "seconds": f"{np.median([line['seconds'] for line in lines]):,.0f}",
-    }
+        cells["steps"] = f"{lines[0]['steps']:,}"
+        cells["episode length"] = f"{np.mean([line['length'] for line in lines]):,.0f}"
+    seeds = [str(line["seed"]) for line in lines if has_collapsed(line)]
+    cells["collapsed"] = f"seed {', '.join(seeds)}" if seeds else "none"
+    cells["seconds"] = f"{np.median([line['seconds'] for line in lines]):,.0f}"
+    return cells
 
 
-def table(group, found, beside, outdated):
-    """The table, and below it what it must be read with.
+def format_group(
+    group: Group, results: Sequence[tuple[TrainingJob, Line]], one_rank_lines: Sequence[Line], num_outdated: int
+) -> str:
+    """The table of a group, followed by its notes.
 
     Args:
-        group: the `final_policies.Group`.
-        found: [(job, line)] of what has finished.
-        beside: lines of one rank.
-        outdated: how many lines of other settings have been left out.
+        group: tasks and references.
+        results: jobs with their result lines.
+        one_rank_lines: results of the same tasks with one rank.
+        num_outdated: number of lines left out because they have other settings.
     """
     rows = [
-        row(group, env, [line for job, line in found if job.env == env], beside)
-        for env in dict.fromkeys(job.env for job, _ in found)
+        task_row(group, env, [line for job, line in results if job.env == env], one_rank_lines)
+        for env in dict.fromkeys(job.env for job, _ in results)
     ]
-    steps = sorted({job.steps for job, _ in found})
-    own = {job.env: " ".join(job.words) for job, _ in found if not group.preset and job.words}
-    commits = Counter(line["git_commit"] for _, line in found)
-    notes = [
-        COLLAPSED,
-        *([f"One rank: {beside[0]['setting']}, {beside[0]['steps']:,} steps."] if beside else []),
-        *([f"Numbers of a task's own: {'; '.join(f'{env} `{words}`' for env, words in own.items())}."] if own else []),
-        f"Commit{'s' if len(commits) > 1 else ''}: {', '.join(f'{commit[:10]}{commit[40:]} ({count} runs)' for commit, count in commits.items())}"
-        + (", a + where files had changed since" if any(commit.endswith("+") for commit in commits) else "")
-        + ".",
-        *([f"Left out: {outdated} runs of other settings than stand now."] if outdated else []),
-    ]
-    return (
-        f"{found[0][0].setting}, {' or '.join(f'{one:,}' for one in steps)} steps\n\n"
-        f"{markdown_table(tuple(rows[0]), [tuple(one.values()) for one in rows])}\n\n" + "\n\n".join(notes) + "\n"
-    )
+    steps = sorted({job.steps for job, _ in results})
+    overrides = {job.env: " ".join(job.arguments) for job, _ in results if not group.preset and job.arguments}
+    notes = [COLLAPSED]
+    if one_rank_lines:
+        notes.append(f"One rank: {one_rank_lines[0]['setting']}, {one_rank_lines[0]['steps']:,} steps.")
+    if overrides:
+        notes.append(f"Task-specific settings: {'; '.join(f'{env} `{text}`' for env, text in overrides.items())}.")
+    notes.append(_commit_note(Counter(line["git_commit"] for _, line in results)))
+    if num_outdated:
+        notes.append(f"Left out: {num_outdated} runs whose settings differ from the current ones.")
+    title = f"{results[0][0].setting}, {' or '.join(f'{one:,}' for one in steps)} steps"
+    return "\n\n".join([title, markdown_table(tuple(rows[0]), [tuple(row.values()) for row in rows]), *notes]) + "\n"
+
+
+def _commit_note(commits: Counter[str]) -> str:
+    runs = ", ".join(f"{commit[:10]}{commit[40:]} ({count} runs)" for commit, count in commits.items())
+    uncommitted = "; + means uncommitted changes" if any(commit.endswith("+") for commit in commits) else ""
+    return f"Commit{'s' if len(commits) > 1 else ''}: {runs}{uncommitted}."

@@ -1,11 +1,12 @@
-"""The references of the return tests, into tests/reference.
+"""Make the references of the return tests, in tests/reference.
 
-    python -m benchmarks.returns.references                   every small task on a hundred seeds: a quarter of an hour on two cores
-    python -m benchmarks.returns.references --tasks ring      one
-    python -m benchmarks.returns.references --trial 2         two seeds of each, shown and not written
-    python -m benchmarks.returns.references --million         of the tasks of a million steps, from what final_policies.py has finished of them
+    python -m benchmarks.returns.references                   all small tasks, a hundred seeds each: 15 minutes on two cores
+    python -m benchmarks.returns.references --tasks ring      one task
+    python -m benchmarks.returns.references --trial 2         two seeds of each task; prints the scores and writes nothing
+    python -m benchmarks.returns.references --million         the tasks of 1M steps, from the results of final_policies.py
 
-May be killed at any moment and started again: what has finished counts for as long as the code that it depends on, committed or not, is the same.
+The command can be killed at any moment and restarted. A finished seed is used as long as the code that it depends on, committed or
+not, is unchanged.
 """
 
 import argparse
@@ -14,26 +15,32 @@ import json
 import multiprocessing
 import os
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as the tests and run.py have it
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the tests and run.py; NumPy reads it when it is imported
 import numpy as np  # noqa: E402
 
+from benchmarks.paths import ROOT  # noqa: E402
 from benchmarks.returns import final_policies  # noqa: E402
-from benchmarks.returns.result_files import Results  # noqa: E402
-from benchmarks.returns.training_queue import ROOT, add_jobs, tree_commit  # noqa: E402
+from benchmarks.returns.command_line import add_jobs_argument  # noqa: E402
+from benchmarks.returns.result_files import Line, ResultFile, TrainingJob  # noqa: E402
+from benchmarks.returns.training_queue import tree_commit  # noqa: E402
 from common.errors import UserError  # noqa: E402
 
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(
+    0, str(ROOT / "tests" / "support")
+)  # shared with the return tests, whose modules import each other by name
 import reference_bounds  # noqa: E402
 
 SEEDS = range(100, 200)
 CODE = ("baselines_ppo/**/*.py", "common/**/*.py", "tests/support/return_tasks.py", "tests/support/small_envs.py")
 
 
-def start():
-    """In a worker: TensorFlow as the tests have it."""
+def init_worker() -> None:
+    """Import TensorFlow in a worker process, configured as in the tests."""
     import logging
 
     import gymnasium as gym
@@ -41,138 +48,149 @@ def start():
     from common.runtime.tf_import import import_tensorflow
 
     import_tensorflow(threads=1)
-    gym.logger.min_level = gym.logger.ERROR  # -v4 is meant
-    logging.getLogger("tensorflow").setLevel(
-        logging.ERROR
-    )  # one process builds many policies, and a warning for each would say so
+    gym.logger.min_level = gym.logger.ERROR  # no warning about -v4 environments
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # no retracing warnings: one process builds many policies
 
 
-def train(name, seed):
-    """One training's score."""
+def train(name: str, seed: int) -> float:
+    """Score of one training."""
     import return_tasks
 
     return return_tasks.score(name, seed)
 
 
-def code(versions):
-    """A hash of all that a score depends on: source files as they are, and the libraries' versions."""
+def code_hash(versions: dict[str, str]) -> str:
+    """Hash of everything that a score depends on: the current source files and the versions of the libraries."""
     files = sorted(path for pattern in CODE for path in ROOT.glob(pattern))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files) + json.dumps(versions).encode()).hexdigest()[
-        :16
-    ]
+    data = b"".join(path.read_bytes() for path in files) + json.dumps(versions).encode()
+    return hashlib.sha256(data).hexdigest()[:16]
 
 
-def small(names, seeds, jobs, made_by, partial, write=True):
-    """Train tasks on seeds; show them, and write their references.
+def make_small_references(
+    names: Iterable[str],
+    seeds: Iterable[int],
+    workers: int,
+    provenance: dict[str, Any],
+    partial: ResultFile,
+    write: bool = True,
+) -> None:
+    """Train small tasks, print their scores and write their references.
 
     Args:
-        made_by: {"git_commit": ..., "versions": ...}.
-        partial: `Results` of single seeds, by task, seed and `code`.
+        names: of the tasks.
+        seeds: of the trainings.
+        workers: trainings at once.
+        provenance: {"git_commit": ..., "versions": ...}.
+        partial: finished seeds, by task, seed and `code_hash`.
+        write: whether to write the references.
     """
     from return_tasks import settings_of
 
-    now = code(made_by["versions"])
-    done = {(line["task"], line["seed"]): line["score"] for line in partial.lines if line["code"] == now}
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), start) as pool:
+    current = code_hash(provenance["versions"])
+    done = {(line["task"], line["seed"]): line["score"] for line in partial.lines if line["code"] == current}
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), init_worker) as pool:
         for name in names:
             futures = {pool.submit(train, name, seed): seed for seed in seeds if (name, seed) not in done}
             for future in as_completed(futures):
                 if not future.exception():
                     done[name, futures[future]] = future.result()
-                    partial.add({"task": name, "seed": futures[future], "score": future.result(), "code": now})
-            for future in futures:  # only now, when the others are kept
+                    partial.add({"task": name, "seed": futures[future], "score": future.result(), "code": current})
+            for future in futures:  # raise the first error only after all other seeds are stored
                 future.result()
             scores = {seed: done[name, seed] for seed in seeds}
-            found = reference_bounds.reference(
-                name, scores, settings=settings_of(name), **made_by, command="python -m benchmarks.returns.references"
+            reference = reference_bounds.reference(
+                name,
+                scores,
+                settings=settings_of(name),
+                **provenance,
+                command="python -m benchmarks.returns.references",
             )
             if write:
-                reference_bounds.write(found)
+                reference_bounds.write(reference)
             print(
-                f"{name}: {found['mean']:.5g} ± {found['deviation']:.3g} over {len(scores)} seeds, from {min(scores.values()):.5g} "
-                f"to {max(scores.values()):.5g}",
+                f"{name}: {reference['mean']:.5g} ± {reference['deviation']:.3g} over {len(scores)} seeds, "
+                f"from {min(scores.values()):.5g} to {max(scores.values()):.5g}",
                 flush=True,
             )
 
 
-def million(results, folder=reference_bounds.MILLION):
-    """Write the references of the tasks of a million steps: what the deterministic policies of their seeds earn, with the settings that stand now.
+def write_million_references(results: ResultFile, directory: Path = reference_bounds.MILLION) -> None:
+    """Write the references of the tasks of 1M steps: deterministic returns of all seeds with the current settings.
 
     Raises:
-        UserError: for seeds of one task that were trained by several versions of a library, or by files that no commit has.
+        UserError: for seeds of one task that were trained with different library versions or with uncommitted changes.
     """
     for env in final_policies.NINE:
         lines = {
-            job.seed: (job, line) for job in final_policies.jobs("references", [env]) if (line := results.finished(job))
+            job.seed: (job, line) for job in final_policies.jobs("references", [env]) if (line := results.find(job))
         }
         if not lines:
-            print(f"{env}: no seed has finished with the settings that stand now")
+            print(f"{env}: no seed has finished with the current settings")
             continue
-        if mixed := [seed for seed, (_, line) in lines.items() if line["git_commit"].endswith("+")]:
-            raise UserError(
-                f"{env}, seed {mixed[0]} was trained by files with changes, and a reference names the commit that it is of; take its line out of "
-                f"{results.path} and train it anew"
-            )
-        job, newest = lines[max(lines)]
-        if other := [seed for seed, (_, line) in lines.items() if line["versions"] != newest["versions"]]:
-            raise UserError(
-                f"{env}, seeds {other[0]} and {max(lines)} were trained by other versions of the libraries; take the older lines out of "
-                f"{results.path} and train them anew"
-            )
+        _check_provenance(env, lines, results.path)
+        job, last = lines[max(lines)]
         scores = {seed: float(np.mean(line["deterministic"])) for seed, (_, line) in lines.items()}
-        found = reference_bounds.reference(
+        reference = reference_bounds.reference(
             env,
             scores,
-            preset=newest["settings"]["preset"],
-            words=list(job.words),
+            preset=last["settings"]["preset"],
+            words=list(job.arguments),
             settings=job.settings,
             steps=job.steps,
             git_commit=", ".join(sorted({line["git_commit"] for _, line in lines.values()})),
-            versions=newest["versions"],
+            versions=last["versions"],
             command=f"python -m benchmarks.returns.final_policies --group references --env {env}",
         )
-        reference_bounds.write(found, folder)
-        print(f"{env}: {found['mean']:,.1f} ± {found['deviation']:,.1f} over {len(scores)} seeds")
+        reference_bounds.write(reference, directory)
+        print(f"{env}: {reference['mean']:,.1f} ± {reference['deviation']:,.1f} over {len(scores)} seeds")
 
 
-def main():
+def _check_provenance(env: str, lines: dict[int, tuple[TrainingJob, Line]], path: Path) -> None:
+    fix = f"remove the line from {path} and train the seed again"
+    last_seed = max(lines)
+    for seed, (_, line) in lines.items():
+        if line["git_commit"].endswith("+"):
+            raise UserError(
+                f"{env}, seed {seed} was trained with uncommitted changes, but a reference must name its commit; {fix}"
+            )
+        if line["versions"] != lines[last_seed][1]["versions"]:
+            raise UserError(f"{env}, seeds {seed} and {last_seed} were trained with different library versions; {fix}")
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", help="some of the small ones [all]")
-    parser.add_argument("--trial", type=int, metavar="SEEDS", help="so many seeds only, shown and not written")
-    parser.add_argument(
-        "--million",
-        action="store_true",
-        help="only write the references of the tasks of a million steps; trains nothing",
-    )
-    add_jobs(parser)
+    parser.add_argument("--tasks", nargs="+", help="small tasks [all]")
+    parser.add_argument("--trial", type=int, metavar="SEEDS", help="number of seeds; writes no reference")
+    parser.add_argument("--million", action="store_true", help="only write the references of 1M steps; train nothing")
+    add_jobs_argument(parser)
     args = parser.parse_args()
     if args.million:
         try:
-            million(Results(final_policies.BENCHMARK))
+            write_million_references(ResultFile(final_policies.BENCHMARK))
         except UserError as error:
             parser.error(str(error))
         return 0
-    start()
+    init_worker()
     from return_tasks import TASKS
 
     from baselines_ppo.experiment.outputs import versions
 
     if unknown := set(args.tasks or ()) - TASKS.keys():
-        parser.error(f"no task {unknown.pop()!r}; choose from {', '.join(TASKS)}")
+        parser.error(f"unknown task {unknown.pop()!r}; choose from {', '.join(TASKS)}")
     if args.trial is not None and not 1 <= args.trial <= len(SEEDS):
-        parser.error(f"--trial {args.trial}; give 1 to {len(SEEDS)} seeds")
+        parser.error(f"invalid --trial {args.trial}: must be from 1 to {len(SEEDS)}")
     commit = tree_commit()
     if commit.endswith("+") and args.trial is None:
         parser.error(
-            "git status shows files with changes; commit them first, for a reference names the commit that it is of. --trial 2 writes none"
+            "the clone has uncommitted changes (git status), but a reference must name its commit; commit them first, or "
+            "use --trial 2, which writes no reference"
         )
-    partial = Results("references", Path(ROOT) / "runs")
-    small(
+    make_small_references(
         args.tasks or TASKS,
         SEEDS[: args.trial],
         args.jobs,
         {"git_commit": commit, "versions": versions()},
-        partial,
+        ResultFile("references", ROOT / "runs"),
         write=args.trial is None,
     )
     return 0

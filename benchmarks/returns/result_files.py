@@ -1,4 +1,7 @@
-"""What long benchmarks have finished: a JSON line a training in results/<benchmark>.jsonl, and which training each of them counts for."""
+"""Result files of the long benchmarks: one JSON line per finished training in results/<benchmark>.jsonl.
+
+A line belongs to a training job if their keys are equal, and satisfies it if it has the settings and episodes that the job asks for.
+"""
 
 import contextlib
 import fcntl
@@ -7,33 +10,39 @@ import inspect
 import json
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
-from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, parse  # noqa: E402
-from baselines_ppo.config.resolve import resolve_for_env  # noqa: E402
-from baselines_ppo.config.settings import ALGORITHMS  # noqa: E402
-from baselines_ppo.plot.grouping import NOT_GROUPABLE  # noqa: E402
-from benchmarks.paths import RESULTS
-from common.errors import UserError  # noqa: E402
-from common.runtime.tf_import import import_tensorflow  # noqa: E402
+from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, parse
+from baselines_ppo.config.resolve import resolve_for_env
+from baselines_ppo.config.settings import ALGORITHMS
+from baselines_ppo.plot.grouping import NOT_GROUPABLE
+from benchmarks import paths
+from common.errors import UserError
+from common.runtime.tf_import import import_tensorflow
 
-DECIDE_NOTHING = NOT_GROUPABLE | {"preset"}  # a preset's name; what it comes to is in the other settings
+Line = dict[str, Any]  # one JSON line of a result file
+Key = tuple[str, str, str, int, int]  # benchmark, setting, environment, seed, steps
+IRRELEVANT_SETTINGS = NOT_GROUPABLE | {"preset"}  # a preset is compared by the settings that it stands for
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training.
 
     Attributes:
-        benchmark: whose it is; names the results file.
-        setting: what is compared.
-        env, seed, steps: the task, and how long.
-        words: further arguments of the command line.
-        episodes: of the final policy, deterministic and as many stochastic ones; 0 for none.
-        ranks: under mpirun, where there is more than one.
-        by_settings: a line counts for it only if it was trained with the settings that the words come to now: for words that leave them to a
-            preset that may change.
+        benchmark: name of the benchmark and of its results file.
+        setting: label of the compared setting.
+        env: Gymnasium id.
+        seed: of the run.
+        steps: environment steps, over all ranks.
+        arguments: further arguments of the command line.
+        episodes: evaluation episodes of the final policy, deterministic and stochastic each; 0 for none.
+        ranks: MPI processes; more than one run under mpirun.
+        match_settings: accept a result line only if its settings are those that `arguments` resolve to now. Set it where
+            the arguments name a preset, or rely on the automatic preset, because presets may change.
     """
 
     benchmark: str
@@ -41,49 +50,54 @@ class Job:
     env: str
     seed: int
     steps: int
-    words: tuple = ()
+    arguments: tuple[str, ...] = ()
     episodes: int = 0
     ranks: int = 1
-    by_settings: bool = False
+    match_settings: bool = False
 
     @property
-    def key(self):
+    def key(self) -> Key:
         return self.benchmark, self.setting, self.env, self.seed, self.steps
 
     @functools.cached_property
-    def settings(self):
-        """{name: value} of every setting that decides what it comes to: its words, the presets and the defaults as they are now.
+    def settings(self) -> dict[str, Any]:
+        """{name: value} of every setting that affects the result: the arguments over the current presets and defaults.
 
         Raises:
-            UserError: if its words cannot be.
+            UserError: if an argument is invalid.
         """
-        typed, _ = parse(["--env", self.env, "--num-timesteps", str(self.steps), *map(str, self.words)])
-        settings = resolve_for_env(typed, self.ranks, cores=1)
-        settings["policy_settings"] = policy_defaults_of(settings["policy"]) | settings["policy_settings"]
-        return json.loads(
-            json.dumps({name: value for name, value in settings.items() if name not in DECIDE_NOTHING})
-        )  # as a line holds them
+        explicit, _ = parse(["--env", self.env, "--num-timesteps", str(self.steps), *map(str, self.arguments)])
+        settings = resolve_for_env(explicit, self.ranks, cores=1)
+        settings["policy_settings"] = policy_defaults(settings["policy"]) | settings["policy_settings"]
+        relevant = {name: value for name, value in settings.items() if name not in IRRELEVANT_SETTINGS}
+        return json.loads(json.dumps(relevant))  # the types that a JSON line holds
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.env}, {self.setting}, seed {self.seed}"
 
 
-def key_of(line):
+def key_of(line: Line) -> Key:
     """The key of the job that a line was written for."""
     return line["benchmark"], line["setting"], line["env"], line["seed"], line["steps"]
 
 
-def same_settings(then, now):
-    """Whether a line's settings, `then`, are a job's, `now`. One that a line does not name did not exist when it was trained: it was as its default is."""
-    defaults = {one.name: one.default for cls in (RunSettings, ALGORITHMS[now["alg"]]) for one in fields(cls)}
-    policy, policy_defaults = then["policy_settings"], policy_defaults_of(now["policy"])
-    return all(
-        then.get(name, defaults.get(name)) == value for name, value in now.items() if name != "policy_settings"
-    ) and all(policy.get(name, policy_defaults[name]) == value for name, value in now["policy_settings"].items())
+def same_settings(recorded: dict[str, Any], current: dict[str, Any]) -> bool:
+    """Whether the settings of a line equal those of a job.
+
+    A setting that the line lacks did not exist when it was written; its default was in effect.
+    """
+    defaults = {field.name: field.default for cls in (RunSettings, ALGORITHMS[current["alg"]]) for field in fields(cls)}
+    policy, policy_default = recorded["policy_settings"], policy_defaults(current["policy"])
+    same_run = all(
+        recorded.get(name, defaults.get(name)) == value for name, value in current.items() if name != "policy_settings"
+    )
+    return same_run and all(
+        policy.get(name, policy_default[name]) == value for name, value in current["policy_settings"].items()
+    )
 
 
-def policy_defaults_of(policy):
-    """{name: default} of a policy's settings, mlp's or cnn's."""
+def policy_defaults(policy: str) -> dict[str, Any]:
+    """{name: default} of the settings of a policy, 'mlp' or 'cnn'."""
     import_tensorflow(threads=1)
     from baselines_ppo.policy_registry import policy_class
 
@@ -91,38 +105,41 @@ def policy_defaults_of(policy):
     return {name: parameters[name].default for name in POLICY_SETTINGS if name in parameters}
 
 
-class Results:
-    """Finished trainings of one benchmark, a JSON line each. Reading them writes nothing.
+class ResultFile:
+    """Finished trainings of one benchmark, one JSON line each. Reading writes nothing.
 
     Args:
         benchmark: its name.
-        folder: where `<benchmark>.jsonl` is.
+        directory: of `<benchmark>.jsonl`; `benchmarks/results` if None.
 
     Attributes:
-        lines: the whole ones, in order. A last line without an end is left out: it is being written, or its writer was killed.
+        lines: the complete lines, in order. A last line without a line end is skipped: it is being written, or its
+            writer was killed.
     """
 
-    def __init__(self, benchmark, folder=RESULTS):
-        self.path, self.lock = Path(folder) / f"{benchmark}.jsonl", threading.Lock()
+    def __init__(self, benchmark: str, directory: Path | None = None) -> None:
+        self.path = Path(directory or paths.RESULTS) / f"{benchmark}.jsonl"
+        self.lock = threading.Lock()
         data = self.path.read_bytes() if self.path.exists() else b""
-        self.lines = [json.loads(line) for line in data[: data.rfind(b"\n") + 1].decode().splitlines()]
+        complete = data[: data.rfind(b"\n") + 1].decode()
+        self.lines: list[Line] = [json.loads(line) for line in complete.splitlines()]
 
-    def finished(self, job):
-        """The last line that counts for a job, or None."""
-        return next((line for line in reversed(self.lines) if key_of(line) == job.key and counts_for(line, job)), None)
+    def find(self, job: TrainingJob) -> Line | None:
+        """The last line that satisfies a job, or None."""
+        return next((line for line in reversed(self.lines) if key_of(line) == job.key and satisfies(line, job)), None)
 
-    def __contains__(self, job):
-        return self.finished(job) is not None
+    def __contains__(self, job: TrainingJob) -> bool:
+        return self.find(job) is not None
 
-    def outdated(self, job):
-        """How many lines of a job's own do not count for it, for they are of other settings or lack its evaluation."""
-        return sum(key_of(line) == job.key and not counts_for(line, job) for line in self.lines)
+    def count_outdated(self, job: TrainingJob) -> int:
+        """Number of lines with the key of a job that have other settings or lack its evaluation."""
+        return sum(key_of(line) == job.key and not satisfies(line, job) for line in self.lines)
 
-    def add(self, line):
-        """Append a line, so that it is on disk when this returns; what a writer that was killed left of its last one is cut off."""
+    def add(self, line: Line) -> None:
+        """Append a line and sync it to disk. Removes an incomplete last line, which a killed writer left."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.lock, self.path.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # all who write take it: what has no end is nobody's any more
+            fcntl.flock(file, fcntl.LOCK_EX)  # every writer takes it, so an incomplete line has no living writer
             file.seek(0)
             data = file.read()
             file.truncate(data.rfind(b"\n") + 1)
@@ -132,17 +149,22 @@ class Results:
             self.lines.append(line)
 
 
-def counts_for(line, job):
-    """Whether a line under a job's key has what the job asks for."""
+def satisfies(line: Line, job: TrainingJob) -> bool:
+    """Whether a line with the key of a job has the episodes and settings that the job asks for."""
     if len(line.get("deterministic", ())) < job.episodes:
         return False
-    if not job.by_settings:
+    if not job.match_settings:
         return True
-    with contextlib.suppress(UserError):  # words that cannot be any longer: no line is of them
+    with contextlib.suppress(UserError):  # the arguments have become invalid: no line can have their settings
         return same_settings(line["settings"], job.settings)
     return False
 
 
-def check(jobs):
-    """The settings of all jobs; raises UserError for the first whose words cannot be, before any is trained."""
-    return [job.settings for job in jobs]
+def validate_settings(jobs: Iterable[TrainingJob]) -> None:
+    """Resolve the settings of all jobs before any is trained.
+
+    Raises:
+        UserError: for the first job with an invalid argument.
+    """
+    for job in jobs:
+        _ = job.settings

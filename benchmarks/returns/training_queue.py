@@ -1,10 +1,9 @@
-"""One queue for all long benchmarks: trainings in order, as many at once as there are cores, finished ones kept as JSON lines.
+"""Queue of the long benchmarks: trains jobs in order, several at once, and keeps finished ones as JSON lines.
 
-It may be killed at any moment. What has finished is not run again; what was under way goes on from its last scheduled checkpoint, to the
-bit, or starts afresh where the code has changed since.
+The queue can be killed at any moment and restarted. Finished trainings are not repeated. An unfinished one resumes exactly from its
+last scheduled checkpoint, or restarts if the code has changed since it began.
 """
 
-import argparse
 import contextlib
 import csv
 import fcntl
@@ -16,132 +15,112 @@ import statistics
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
 
 from baselines_ppo.sweep.processes import launcher
-from benchmarks.paths import RESULTS, ROOT
-from benchmarks.returns.result_files import Job, Results  # noqa: F401  the benchmarks have all of these from here
+from benchmarks.paths import ROOT
+from benchmarks.returns.result_files import Line, ResultFile, TrainingJob
 
-LAST_EPISODES = 100
+LAST_EPISODES = 100  # training episodes of a score
 CURVE_POINTS = 100
-SEEDS = (0, 1, 2)  # of a comparison
+MAX_NAME = 200  # characters of a directory name; file systems allow 255 bytes
+EVALUATION_SEED = 10_000  # added to the seed of a training
 
 
-def train(job, work, alone=True):
-    """Run one training to its end; its JSON line.
+def train(job: TrainingJob, work_dir: Path, exclusive: bool = True) -> Line:
+    """Run one training to its end and return its JSON line.
 
     Args:
-        work: folder for the run's own folder, which is removed afterwards.
-        alone: no other training runs beside it: its environments may have all cores.
+        job: the training.
+        work_dir: parent of the run directory, which is removed afterwards.
+        exclusive: no other training runs at the same time, so the environments may use all cores.
 
     Raises:
-        RuntimeError: with the command's last words, if it fails.
+        RuntimeError: if the command fails; the message ends with its error output.
     """
-    name, commit = folder_name(job), tree_commit()
-    run_dir, begun = work / name, work / f"{name}.commit"
+    name, commit = directory_name(job), tree_commit()
+    run_dir, commit_file = work_dir / name, work_dir / f"{name}.commit"
     with contextlib.suppress(FileNotFoundError), (run_dir / ".lock").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # a training may have outlived a queue that was killed: it will end
-    if (
-        any(run_dir.glob("checkpoints/ckpt-????????.safetensors"))
-        and begun.exists()
-        and begun.read_text() == commit
-        and not commit.endswith("+")
-    ):
-        words = ["--run-dir", str(run_dir), "--resume", "exact"]
+        fcntl.flock(lock, fcntl.LOCK_EX)  # a training may outlive a killed queue: wait until it ends
+    started_at = commit_file.read_text() if commit_file.exists() else None
+    has_checkpoint = any(run_dir.glob("checkpoints/ckpt-????????.safetensors"))
+    if has_checkpoint and started_at == commit and not commit.endswith("+"):
+        arguments = ["--run-dir", str(run_dir), "--resume", "exact"]
     else:
         shutil.rmtree(run_dir, ignore_errors=True)
-        begun.write_text(commit)
-        words = [
-            "--env",
-            job.env,
-            "--seed",
-            str(job.seed),
-            "--num-timesteps",
-            str(job.steps),
-            "--run-dir",
-            str(run_dir),
-            "--report",
-            "false",
-            *([] if alone else ["--env-threads", "1"]),
-            *map(str, job.words),
-        ]
-    command = [*launcher(job.ranks), sys.executable, str(ROOT / "run.py"), *words]
+        commit_file.write_text(commit)
+        arguments = _start_arguments(job, run_dir, exclusive)
+    command = [*launcher(job.ranks), sys.executable, str(ROOT / "run.py"), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
     if done.returncode:
         raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
-    line = described(job, run_dir) | {"git_commit": commit}
+    line = result_line(job, run_dir) | {"git_commit": commit}
     if job.episodes:
-        line |= played(run_dir, job)
+        line |= evaluate_final_policy(run_dir, job)
     shutil.rmtree(run_dir)
-    begun.unlink()
+    commit_file.unlink()
     return line
 
 
-def folder_name(job):
-    """A name for a training's folder: readable, its own, and as long as a file's name may be."""
-    words = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
-    return words if len(words) < 200 else f"{words[:150]}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+def _start_arguments(job: TrainingJob, run_dir: Path, exclusive: bool) -> list[str]:
+    options = {"--env": job.env, "--seed": job.seed, "--num-timesteps": job.steps, "--run-dir": run_dir}
+    arguments = [str(part) for option in options.items() for part in option]
+    threads = [] if exclusive else ["--env-threads", "1"]
+    return [*arguments, "--report", "false", *threads, *map(str, job.arguments)]
 
 
-def tree_commit():
-    """The commit of this tree, with a "+" behind it where anything but results and references has changed since."""
+def directory_name(job: TrainingJob) -> str:
+    """A readable, unique name for the run directory of a job, short enough for any file system."""
+    name = "-".join("".join(c if c.isalnum() or c == "." else "_" for c in str(part)) for part in job.key)
+    return name if len(name) < MAX_NAME else f"{name[:150]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
-    def git(*words):
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
 
-    changed = git(
-        "status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results", ":!tests/reference"
-    )
+def tree_commit() -> str:
+    """The commit of this clone; followed by "+" if files other than results and references have uncommitted changes."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True).stdout.strip()
+
+    excluded = ":!benchmarks/results", ":!tests/reference"
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *excluded)
     return git("rev-parse", "HEAD") + ("+" if changed else "")
 
 
-def played(run_dir, job):
-    """{'deterministic': [returns], 'stochastic': [returns]} of a finished run's policy, on environments with seeds of their own."""
-    words = [
-        sys.executable,
-        "-m",
-        "benchmarks.returns.evaluate_policy",
-        str(run_dir.absolute()),
-        "--episodes",
-        str(job.episodes),
-        "--seed",
-        str(10_000 + job.seed),
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+def evaluate_final_policy(run_dir: Path, job: TrainingJob) -> dict[str, list[float]]:
+    """{'deterministic': returns, 'stochastic': returns} of the final policy, on environments with fresh seeds."""
+    command = [sys.executable, "-m", "benchmarks.returns.evaluate_policy", str(run_dir.absolute())]
+    command += ["--episodes", str(job.episodes), "--seed", str(EVALUATION_SEED + job.seed)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
-        raise RuntimeError(
-            f"{job}: its evaluation ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}"
-        )
-    return {
-        how: [round(ret, 3) for ret in returns] for how, returns in json.loads(done.stdout.splitlines()[-1]).items()
-    }
+        errors = " ".join(done.stderr.split())[-400:]
+        raise RuntimeError(f"{job}: its evaluation ended with status {done.returncode}: {errors}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {mode: [round(ret, 3) for ret in returns] for mode, returns in found.items()}
 
 
-def described(job, run_dir):
-    """The JSON line of a finished run: its score, its curve, and all that made it."""
+def result_line(job: TrainingJob, run_dir: Path) -> Line:
+    """The JSON line of a finished run: score, learning curve, settings, versions and platform."""
     config = json.loads((run_dir / "config.json").read_text())
-    returns = (
-        [
-            float(row.split(",")[0])
-            for path in sorted(run_dir.glob("*.monitor.csv"))
-            for row in path.read_text().splitlines()[2:]
-        ]
-        if config["settings"]["num_envs"] * config["ranks"] == 1
-        else None
-    )
     with (run_dir / "progress.csv").open() as file:
         rows = list(csv.DictReader(file))
-    thin = rows[:: max(1, len(rows) // CURVE_POINTS)]
-    score = statistics.fmean(returns[-LAST_EPISODES:]) if returns else float(rows[-1]["EpRewMean"])
+    returns = None  # the order of episodes is known if a single environment wrote them
+    if config["settings"]["num_envs"] * config["ranks"] == 1:
+        files = sorted(run_dir.glob("*.monitor.csv"))
+        returns = [float(row.split(",")[0]) for path in files for row in path.read_text().splitlines()[2:]]
+    curve_rows = rows[:: max(1, len(rows) // CURVE_POINTS)]
     return {
         "benchmark": job.benchmark,
         "setting": job.setting,
         "env": job.env,
         "seed": job.seed,
         "steps": job.steps,
-        "score": score,
+        "score": statistics.fmean(returns[-LAST_EPISODES:]) if returns else float(rows[-1]["EpRewMean"]),
         "curve": [
-            [int(row["TimestepsSoFar"]), float(row["EpRewMean"])] for row in thin if row["EpRewMean"] not in ("", "nan")
+            [int(row["TimestepsSoFar"]), float(row["EpRewMean"])]
+            for row in curve_rows
+            if row["EpRewMean"] not in ("", "nan")
         ],
         "episodes": int(rows[-1]["EpisodesSoFar"]),
         "length": float(rows[-1]["EpLenMean"]),
@@ -152,120 +131,51 @@ def described(job, run_dir):
     }
 
 
-def run_queue(jobs, at_once, work=ROOT / "runs" / "queue"):
-    """Run all jobs that have no result yet, in order, `at_once` at a time; returns how many failed."""
+def run_queue(jobs: Sequence[TrainingJob], workers: int, work_dir: Path = ROOT / "runs" / "queue") -> int:
+    """Run all jobs that have no result yet, in order, `workers` at once; returns the number of failures."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
-    work.mkdir(parents=True, exist_ok=True)
-    failed, steps_done = 0, 0
-    with (
-        (work / ".lock").open("w") as lock,
-        Progress(
-            "{task.description}",
-            BarColumn(20),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            disable=not sys.stdout.isatty(),
-        ) as progress,
-    ):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another queue is at work in {work}; waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        results = {
-            job.benchmark: Results(job.benchmark) for job in jobs
-        }  # only now: the other queue has finished some of them
-        waiting, began = [job for job in jobs if job not in results[job.benchmark]], time.monotonic()
-        bar = progress.add_task("trainings", total=len(jobs), completed=len(jobs) - len(waiting))
-        print(f"{len(jobs)} trainings, {len(jobs) - len(waiting)} of them done already, {at_once} at once", flush=True)
-        with ThreadPoolExecutor(at_once) as pool:
-            futures = {pool.submit(train, job, work, at_once == 1): job for job in waiting}
-            for number, future in enumerate(as_completed(futures), len(jobs) - len(waiting) + 1):
+    work_dir.mkdir(parents=True, exist_ok=True)
+    columns = "{task.description}", BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn()
+    with (work_dir / ".lock").open("w") as lock, Progress(*columns, disable=not sys.stdout.isatty()) as progress:
+        _acquire(lock, work_dir)
+        # read the results only now: the queue that held the lock may have finished some jobs
+        results = {job.benchmark: ResultFile(job.benchmark) for job in jobs}
+        pending = [job for job in jobs if job not in results[job.benchmark]]
+        finished = len(jobs) - len(pending)
+        bar = progress.add_task("trainings", total=len(jobs), completed=finished)
+        print(f"{len(jobs)} trainings, {finished} already finished, {workers} at once", flush=True)
+        failed, steps_done, began = 0, 0, time.monotonic()
+        with ThreadPoolExecutor(workers) as pool:
+            futures = {pool.submit(train, job, work_dir, workers == 1): job for job in pending}
+            for number, future in enumerate(as_completed(futures), finished + 1):
                 job = futures[future]
                 progress.advance(bar)
                 try:
                     line = future.result()
-                except Exception as error:  # of one training: the others go on
+                except Exception as error:  # the other trainings continue
                     failed += 1
-                    print(
-                        f"[{number}/{len(jobs)}] FAILED: {error if isinstance(error, RuntimeError) else repr(error)}",
-                        flush=True,
-                    )
+                    reason = error if isinstance(error, RuntimeError) else repr(error)
+                    print(f"[{number}/{len(jobs)}] FAILED: {reason}", flush=True)
                     continue
                 results[job.benchmark].add(line)
                 steps_done += job.steps
-                rest = sum(job.steps for future, job in futures.items() if not future.done())
-                left = rest * (time.monotonic() - began) / steps_done
+                seconds_left = _remaining_steps(futures) * (time.monotonic() - began) / steps_done
                 print(
                     f"[{number}/{len(jobs)}] {job}: {line['score']:.5g} in {line['seconds']:.0f} s; "
-                    f"about {left // 3600:.0f}:{left // 60 % 60:02.0f} h left",
+                    f"about {seconds_left // 3600:.0f}:{seconds_left // 60 % 60:02.0f} h left",
                     flush=True,
                 )
     return failed
 
 
-def report_name(name, tasks, all_tasks, steps, seeds=SEEDS):
-    """Where the report of a comparison goes, without its endings."""
-    return report_place(name, set(tasks) == set(all_tasks) and steps == 1_000_000 and set(SEEDS) <= set(seeds))
+def _acquire(lock, work_dir: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"another queue is running in {work_dir}; waiting until it ends", flush=True)
+        fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def report_place(name, whole):
-    """Where a report goes, without its endings: a small one, of fewer tasks, steps or seeds, does not take the place of the whole one."""
-    return RESULTS / (name if whole else f"{name}-part")
-
-
-def words_of(text):
-    """'preset=trpo cg_stride=1' as the command line's words.
-
-    Raises:
-        ValueError: for a part without "=".
-    """
-    pairs = [part.partition("=") for part in text.split()]
-    if bad := [name for name, equals, _ in pairs if not equals]:
-        raise ValueError(f"{bad[0]!r} in {text!r} is not name=value")
-    return tuple(word for name, _, value in pairs for word in (f"--{name.replace('_', '-')}", value))
-
-
-def at_once(text):
-    """How many trainings, an int from 1."""
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} trainings at once; give 1 or more")
-    return int(text)
-
-
-def add_jobs(parser, default="the cores"):
-    """Give a benchmark's command line its --jobs."""
-    parser.add_argument(
-        "--jobs", type=at_once, default=len(os.sched_getaffinity(0)), help=f"trainings at once [{default}]"
-    )
-
-
-def main(doc, tasks, jobs, report, **variants):
-    """The command line of one long benchmark; returns the exit status.
-
-    Args:
-        doc: its description.
-        tasks: its default tasks.
-        jobs, report: functions (tasks, seeds, steps, **variant) -> [Job], and -> the table's text.
-        variants: {argument of both: its choices, the default first}.
-    """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--env", nargs="+", default=list(tasks), metavar="ID", help=f"tasks [{' '.join(tasks)}]")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS), help="seeds [0 1 2]")
-    parser.add_argument(
-        "--num-timesteps",
-        type=lambda text: int(float(text)),
-        default=1_000_000,
-        help="environment steps of a training [1e6]",
-    )
-    add_jobs(parser)
-    parser.add_argument("--report", action="store_true", help="only write the table and figure of what has finished")
-    for name, choices in variants.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", choices=choices, default=choices[0], help=f"[{choices[0]}]")
-    args = parser.parse_args()
-    what = [*dict.fromkeys(args.env)], [*dict.fromkeys(args.seeds)], args.num_timesteps
-    variant = {name: getattr(args, name) for name in variants}
-    failed = 0 if args.report else run_queue(jobs(*what, **variant), args.jobs)
-    print(report(*what, **variant))
-    return 1 if failed else 0
+def _remaining_steps(futures: dict[Future, TrainingJob]) -> int:
+    return sum(job.steps for future, job in futures.items() if not future.done())

@@ -1,51 +1,54 @@
-"""Where presets come from: what one changed setting does, on seeds from 100 up, which no reported result and no reference of a million steps uses.
+"""Measure the effect of changed settings, for choosing presets. Uses seeds from 100 up, which no reported result or reference uses.
 
     python -m benchmarks.returns.tuning --env Hopper-v4 Walker2d-v4 --seeds 100 101 --try "preset=trpo" "preset=trpo cg_stride=1"
 
-Each text after --try is one set of the command line's settings. Scored are the final policy, deterministically, which is what final_policies.py reports, and
-the last 100 training episodes; their order may differ. The table is of everything that was ever tried on the tasks and steps named,
-results/tuning.jsonl; --report only shows it. What was tried with a preset that has changed since has a row of its own, and is trained anew if it is
-asked for again. May be killed at any moment and started again (training_queue.py).
+Each text after --try is one set of command line settings. Two scores are reported: of the final policy, deterministic (as in
+final_policies.py), and of the last 100 training episodes. They may rank the settings differently. The table shows everything in
+results/tuning.jsonl for the given tasks and steps; --report trains nothing. If a preset has changed since a training, the training
+gets a separate row and is repeated when it is requested again. The command can be killed at any moment and restarted
+(training_queue.py).
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import numpy as np
 
+from benchmarks.markdown import markdown_table
+from benchmarks.returns.command_line import add_jobs_argument, add_steps_argument, to_arguments
 from benchmarks.returns.final_policies import REFERENCE_SEEDS
-from benchmarks.returns.result_files import Job, Results, check, counts_for
-from benchmarks.returns.scores import markdown_table
-from benchmarks.returns.training_queue import add_jobs, run_queue, words_of
+from benchmarks.returns.result_files import Line, ResultFile, TrainingJob, satisfies, validate_settings
+from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
 
-BENCHMARK, FIRST_SEED, EPISODES = "tuning", 100, 20
+BENCHMARK = "tuning"
+FIRST_SEED = 100
+EPISODES = 20
 
 
-def job_of(text, env, seed, steps, episodes=EPISODES):
+def make_job(text: str, env: str, seed: int, steps: int, episodes: int = EPISODES) -> TrainingJob:
     """The training of one set of settings."""
-    return Job(BENCHMARK, text, env, seed, steps, words_of(text), episodes, by_settings=True)
+    return TrainingJob(BENCHMARK, text, env, seed, steps, to_arguments(text), episodes, match_settings=True)
 
 
-def row_name(line):
-    """A line's row: its settings as they were typed, and the commit where a preset has made others of them since."""
-    now = counts_for(line, job_of(line["setting"], line["env"], line["seed"], line["steps"], episodes=0))
-    return line["setting"] if now else f"{line['setting']} (as of {line['git_commit'][:7]})"
+def row_name(line: Line) -> str:
+    """The settings of a line as given; with its commit if a preset has changed since."""
+    job = make_job(line["setting"], line["env"], line["seed"], line["steps"], episodes=0)
+    return line["setting"] if satisfies(line, job) else f"{line['setting']} (as of {line['git_commit'][:7]})"
 
 
-def cell(scores):
-    """The mean of {seed: score}, and each."""
-    return (
-        f"{np.mean(list(scores.values())):,.1f} ({', '.join(f'{scores[seed]:,.0f}' for seed in sorted(scores))})"
-        if scores
-        else ""
-    )
+def format_scores(scores: dict[int, float]) -> str:
+    """The mean of {seed: score}, followed by each score."""
+    if not scores:
+        return ""
+    return f"{np.mean(list(scores.values())):,.1f} ({', '.join(f'{scores[seed]:,.0f}' for seed in sorted(scores))})"
 
 
-def report(tasks, steps):
-    """A Markdown table: a row for all settings tried, two columns a task: the final policy, and the last 100 training episodes; seeds behind the mean."""
-    found = {}
-    for line in Results(BENCHMARK).lines:
+def report(tasks: Sequence[str], steps: int) -> str:
+    """A Markdown table: one row per set of settings, two columns per task."""
+    found: dict[str, dict[str, dict[int, Line]]] = {}
+    for line in ResultFile(BENCHMARK).lines:
         if line["env"] in tasks and line["steps"] == steps:
             found.setdefault(row_name(line), {}).setdefault(line["env"], {})[line["seed"]] = line
     rows = []
@@ -53,25 +56,17 @@ def report(tasks, steps):
         cells = []
         for env in tasks:
             lines = by_task.get(env, {})
-            cells += [
-                cell(
-                    {seed: np.mean(line["deterministic"]) for seed, line in lines.items() if line.get("deterministic")}
-                ),
-                cell({seed: line["score"] for seed, line in lines.items()}),
-            ]
+            evaluated = {
+                seed: float(np.mean(line["deterministic"])) for seed, line in lines.items() if line.get("deterministic")
+            }
+            cells += [format_scores(evaluated), format_scores({seed: line["score"] for seed, line in lines.items()})]
         rows.append((name, *cells))
-    header = (
-        "settings",
-        *(
-            part
-            for env in tasks
-            for part in (f"{env}, {EPISODES} deterministic episodes", f"{env}, last 100 of training")
-        ),
-    )
-    return markdown_table(header, rows) if rows else "nothing has finished yet"
+    columns = [(f"{env}, {EPISODES} deterministic episodes", f"{env}, last 100 of training") for env in tasks]
+    header = ("settings", *(name for pair in columns for name in pair))
+    return markdown_table(header, rows) if rows else "no training has finished yet"
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", required=True, metavar="ID", help="tasks")
     parser.add_argument(
@@ -83,32 +78,32 @@ def main():
         default=[],
         dest="settings",
         metavar="SETTINGS",
-        help='"name=value name=value", each a set of settings',
+        help='sets of settings, each as "name=value name=value"',
     )
-    parser.add_argument(
-        "--num-timesteps",
-        type=lambda text: int(float(text)),
-        default=1_000_000,
-        help="environment steps of a training [1e6]",
-    )
-    add_jobs(parser)
-    parser.add_argument("--report", action="store_true", help="only show what was tried")
+    add_steps_argument(parser)
+    add_jobs_argument(parser)
+    parser.add_argument("--report", action="store_true", help="train nothing; show the table")
     args = parser.parse_args()
     if min(args.seeds) < FIRST_SEED:
-        parser.error(f"seed {min(args.seeds)} is for reported results; tune on seeds from {FIRST_SEED} up")
-    if kept := set(args.seeds) & set(REFERENCE_SEEDS):
         parser.error(
-            f"seed {min(kept)} is in the references of the return tests; leave {REFERENCE_SEEDS[0]} to {REFERENCE_SEEDS[-1]} to them"
+            f"invalid --seeds {min(args.seeds)}: reserved for reported results; tune on {FIRST_SEED} and higher"
+        )
+    if reserved := set(args.seeds) & set(REFERENCE_SEEDS):
+        parser.error(
+            f"invalid --seeds {min(reserved)}: {REFERENCE_SEEDS[0]} to {REFERENCE_SEEDS[-1]} are reserved for the references of "
+            "the return tests; choose another"
         )
     try:
-        plan = [
-            job_of(text, env, seed, args.num_timesteps)
-            for seed in args.seeds
-            for env in args.env
-            for text in args.settings
-        ]
-        jobs = list(dict.fromkeys(plan))
-        check(() if args.report else jobs)
+        jobs = list(
+            dict.fromkeys(
+                make_job(text, env, seed, args.num_timesteps)
+                for seed in args.seeds
+                for env in args.env
+                for text in args.settings
+            )
+        )
+        if not args.report:
+            validate_settings(jobs)
     except (UserError, ValueError) as error:
         parser.error(str(error))
     failed = 0 if args.report else run_queue(jobs, args.jobs)

@@ -16,8 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.returns.scores import markdown_table
-from benchmarks.returns.training_queue import RESULTS, ROOT
+from benchmarks.markdown import markdown_table
+from benchmarks.paths import RESULTS, ROOT
 
 # name: [(file, what is there, what is put there)]
 MUTATIONS = {

@@ -19,7 +19,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.returns.scores import markdown_table
+from benchmarks.markdown import markdown_table
 from benchmarks.robustness import active_libraries
 from benchmarks.robustness.interpreters import ROOT, install, interpreter
 from benchmarks.robustness.processor_variants import SHORT, Combination, combinations, cpu_flags

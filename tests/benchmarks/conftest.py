@@ -1,14 +1,14 @@
-"""The long benchmarks, importable, with results in a folder of a test's own."""
+"""Fixtures of the benchmark tests."""
+
+from pathlib import Path
 
 import pytest
 
-from benchmarks.returns import training_queue
-from benchmarks.returns.result_files import Results
+from benchmarks import paths
 
 
 @pytest.fixture
-def results_here(tmp_path, monkeypatch):
-    """The folder that results go to and come from."""
-    monkeypatch.setattr(training_queue, "RESULTS", tmp_path)
-    monkeypatch.setattr(Results.__init__, "__defaults__", (tmp_path,))
+def results_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A temporary results directory, which result files and reports use."""
+    monkeypatch.setattr(paths, "RESULTS", tmp_path)
     return tmp_path

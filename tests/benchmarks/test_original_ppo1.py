@@ -1,4 +1,4 @@
-"""original_ppo1.py: Gymnasium behind Gym's interface, and the table; the original itself is not installed with the tests."""
+"""original_ppo1.py: the Gym interface of Gymnasium environments, and the table. The original is not installed with the tests."""
 
 import subprocess
 import sys
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from benchmarks.paper import original_ppo1
-from benchmarks.returns.result_files import Results
+from benchmarks.returns.result_files import ResultFile
 
 
-def test_an_environment_has_the_interface_of_2017_and_a_time_limit_ends_it():
-    env, same = (original_ppo1.OldEnv(gym.make("Pendulum-v1", max_episode_steps=3), 7) for _ in range(2))
+def test_environment_has_the_gym_interface_and_reports_time_limits_as_done():
+    env, same = (original_ppo1.GymEnv(gym.make("Pendulum-v1", max_episode_steps=3), 7) for _ in range(2))
     first, _ = gym.make("Pendulum-v1").reset(seed=7)
     np.testing.assert_array_equal(env.reset(), first)
     np.testing.assert_array_equal(same.reset(), first)
@@ -21,12 +21,12 @@ def test_an_environment_has_the_interface_of_2017_and_a_time_limit_ends_it():
     assert (env.reset() != same.env.reset(seed=7)[0]).any()  # only the first episode is seeded
 
 
-def test_the_table_has_the_mean_over_seeds_of_what_has_finished(results_here, monkeypatch):
-    # by rliable, which the tests do without
-    monkeypatch.setattr(original_ppo1, "interquartile", str)
-    assert original_ppo1.report(["Swimmer-v4"], [0, 1], 1000) == "nothing has finished yet"
+def test_table_has_the_mean_over_finished_seeds(results_here, monkeypatch):
+    # replaces rliable, which the tests do not require
+    monkeypatch.setattr(original_ppo1, "format_interquartile", str)
+    assert original_ppo1.report(["Swimmer-v4"], [0, 1], 1000) == "no training has finished yet"
     for seed, value in ((0, 40.0), (1, 60.0), (2, 1e6)):
-        Results(original_ppo1.BENCHMARK).add(
+        ResultFile(original_ppo1.BENCHMARK).add(
             {
                 "env": "Swimmer-v4",
                 "seed": seed,
@@ -39,11 +39,11 @@ def test_the_table_has_the_mean_over_seeds_of_what_has_finished(results_here, mo
         )
     text = original_ppo1.report(["Swimmer-v4"], [0, 1], 1000)
     assert "| Swimmer-v4 | 2 | 50.0 ± 14.1 | [40.0, 60.0] | 49.0 | 45.0 ± 14.1 | 9 |" in text
-    assert text == (results_here / "original-ppo1-part-table.md").read_text()  # the committed one is of a million steps
+    assert text == (results_here / "original-ppo1-part-table.md").read_text()  # the committed table has 1M steps
 
 
-@pytest.mark.skipif(original_ppo1.installed(), reason="the original is installed")
-def test_without_the_original_it_says_how_to_install_it():
+@pytest.mark.skipif(original_ppo1.is_installed(), reason="the original is installed")
+def test_missing_original_is_reported_with_the_install_command():
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.paper.original_ppo1"], cwd=jobs.ROOT, capture_output=True, text=True
     )

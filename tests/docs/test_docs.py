@@ -150,7 +150,7 @@ def test_the_readmes_returns_are_the_benchmarks():
         bars = [measured[env][name].split(" ")[0] for name in ("best published", "aim")]
         assert (
             row["final policy, seeds 0 to 4"].replace("*", "")
-            == measured[env]["100 deterministic episodes, mean ± deviation over seeds"]
+            == measured[env]["100 deterministic episodes, mean ± standard deviation over seeds"]
         )
         assert row["final policy, seeds 0 to 4"].startswith("**") == measured[env]["best published"].endswith("reached")
         assert [row["best published PPO"], row["our aim"]] == bars and measured[env]["seeds"] == "5"

@@ -32,7 +32,7 @@ def reference(env):
 @pytest.mark.parametrize("env", final_policies.NINE)
 def test_the_best_of_three_seeds_is_no_worse_than_the_others_let_expect(env, tmp_path):
     bound = prediction_bound(values_of(reference(env)), len(SEEDS), ALARMS)
-    scores = [policy_score(train(job, tmp_path, alone=False)) for job in final_policies.jobs("nine", [env], SEEDS)]
+    scores = [policy_score(train(job, tmp_path, exclusive=False)) for job in final_policies.jobs("nine", [env], SEEDS)]
     assert max(scores) >= bound, (
         f"{scores}; {REFERENCES[env]['mean']:.4g} ± {REFERENCES[env]['deviation']:.3g} over the seeds of the reference"
     )
