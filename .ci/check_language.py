@@ -36,15 +36,16 @@ PATTERNS = {
     "ellipsis (give the sentence a subject and a verb)": (
         r"\bThe price: ",
         r"\bAll of it, ",
-        r"\bNor (?:is|are|does|do|has|have|can|at|by|an?|the|what) ",
+        r"\b(?-i:Nor) (?:is|are|does|do|has|have|can|at|by|an?|the|what) ",
     ),
     "noun clause as a sentence (begin with a verb or a noun)": (
-        r"(?:\A|(?<=[.:] ))What (?!is\b|are\b)[^?]*?[.:](?= |\Z)",
-        r"\A(?:Which|Who|How (?!to\b))[^?]*\Z",
+        r"(?:\A|(?<=[.:] ))(?-i:What) (?!is\b|are\b)[^?]*?[.:](?= |\Z)",
+        r"\A(?-i:Which|Who|How (?!to\b))[^?]*\Z",
     ),
     "go on (resume, continue)": (r"\bgo(?:es|ing|ne)? on\b", r"\bwent on\b"),
     "cannot be; (invalid X: must be ...)": (
         r"\bcannot be[;:,](?= )",
+        r"\bthat cannot be(?=[.,;)]|\Z)",
         r"; give (?:at least|at most|an?|one|none|numbers?|from)\b",
     ),
     "is no X (is not a X)": (
@@ -54,7 +55,10 @@ PATTERNS = {
     "of its own (its own, custom, separate)": (
         r"\bof (?:its|their|your|his|my|our|one's|\w+(?: \w+)?(?:'s|s')) own\b(?! (?:modules|types|code|files|names)\b)",
     ),
-    "a X a Y (one X per Y)": (rf"\b(?:an?|one) {ONE_PER} an? (?!time\b|few\b|day\b|second\b)[a-z]",),
+    "a X a Y (one X per Y)": (
+        rf"\b(?:an?|one) {ONE_PER} an? (?!time\b|few\b|day\b|second\b)[a-z]",
+        r"\b(?:two|three|four|\d+) an? (?:step|rank|host|core|environment|episode|iteration|run|row)\b",
+    ),
     "say, tell, speak (print, log, report, state)": (
         r"\b(?:says|said|saying|tells|told|telling|speaks?|spoken|spoke)\b",
         r"\b(?:to|not|and|must|can|could|would|will) say\b",
@@ -75,7 +79,10 @@ PATTERNS = {
         r"\bfor ever\b",
     ),
     "translated idiom": (
-        r"\bas Baselines has it\b",
+        r"\bas (?:\w\S* ){1,3}(?:has|have) (?:it|them)\b",
+        r"\btaken for\b(?! granted)",
+        r"\bby much\b",
+        r"\bsooner\b",
         r"\bmakes? of (?:it|them)\b",
         r"\bwhole again\b",
         r"\btoday's\b",
@@ -150,7 +157,7 @@ PATTERNS = {
         r"\bas told (?:below|above)\b",
     ),
 }
-PATTERNS = {name: re.compile("|".join(alternatives)) for name, alternatives in PATTERNS.items()}
+PATTERNS = {name: re.compile("|".join(alternatives), re.IGNORECASE) for name, alternatives in PATTERNS.items()}
 TOO_LONG = f"sentence above {MAX_SENTENCE_WORDS} words"
 
 
