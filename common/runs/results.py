@@ -319,7 +319,7 @@ def _whole_lines(path):
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no text: it is damaged, or no Monitor or progress file") from error
     except ValueError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        raise UserError(f"cannot read {path}: {error}") from error
     return complete_lines(text)
 
 

@@ -230,7 +230,7 @@ def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
         ({"max_iters": 1, "vf_stepsize": 0.0}, "vf_stepsize=0.0"),
         ({"max_iters": 1, "checkpoint_every": 0}, "checkpoint_every=0"),
         ({"max_iters": 1, "standardise_adv": "false"}, "standardise_adv='false'.* true or false"),
-        ({"max_iters": 1, "optim_epochs": 2.5}, "optim_epochs=2.5.* an integer of at least 1"),
+        ({"max_iters": 1, "optim_epochs": 2.5}, "optim_epochs=2.5: must be an integer"),
         ({"max_iters": 1, "gamma": "0.9"}, "gamma='0.9'.* must be a number"),
         ({"max_iters": 1, "checkpoint_every": 2.5}, "checkpoint_every=2.5"),
         ({"max_iters": 1, "env_threads": 0}, "env_threads=0"),

@@ -140,7 +140,7 @@ def test_the_command_line_says_it_in_one_line(tmp_path):
     done = jobs.run(1, jobs.RUN, "--config", path, "--run-dir", tmp_path / "run")
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert (
-        done.stderr.startswith("run.py: error: hid_size=1000000000, num_hid_layers=2: the network would take")
+        done.stderr.startswith("run.py: error: hid_size=1000000000, num_hid_layers=2: the network needs")
         and not (tmp_path / "run").exists()
     )
 

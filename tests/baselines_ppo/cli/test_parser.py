@@ -58,7 +58,7 @@ def assert_refused(finished, *parts, status=2):
         ),
         (["--env", "CartPole-v1", "--env-threads", "0"], ["env_threads=0"]),
         (["--env", "CartPole-v1", "--film", "--report", "false"], ["--film with --report false"]),
-        (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "above 0"]),
+        (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "greater than 0"]),
         (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
         (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "--num-timesteps"]),
         (["--env", "CartPole-v1", "--run-dir", "/proc/nowhere"], ["/proc/nowhere"]),

@@ -272,7 +272,7 @@ def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError) as error:
             read(tmp_path / name)
-        assert str(error.value) == f"{tmp_path / name} cannot be read: {says}"
+        assert str(error.value) == f"cannot read {tmp_path / name}: {says}"
         (tmp_path / name).unlink()
 
 
