@@ -40,9 +40,9 @@ _NEED_NO_TENSORFLOW = ("baselines_ppo.config.settings", "common.training.callbac
 
 def __getattr__(name):
     if name in _MODULES or _HOMES.get(name, _NEED_NO_TENSORFLOW[0]) not in _NEED_NO_TENSORFLOW:
-        from common.runtime.tf_import import import_tensorflow_in_silence
+        from common.runtime.tf_import import import_tensorflow_quietly
 
-        import_tensorflow_in_silence()
+        import_tensorflow_quietly()
     if name in _MODULES:
         return importlib.import_module(f"baselines_ppo.{name}")
     if name in _HOMES:

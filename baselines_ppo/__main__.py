@@ -22,7 +22,7 @@ def one_run(path):
 def main(argv=None):
     """Train or play as the command line says; returns the exit status. 2 is a mistake in what was asked for."""
     if argv is None:
-        stacks.enable(ours=True)
+        stacks.enable(replace=True)
     os.environ.setdefault(
         "OPENBLAS_NUM_THREADS", "1"
     )  # before NumPy reads it: acting multiplies vectors, and more threads only wait for each other

@@ -1,4 +1,6 @@
-"""What any policy-gradient method needs: distributions, running statistics, MPI verbs and Adam, segments and
-advantages, the training loop, environments, logging, checkpoints. Knows nothing of `baselines_ppo`."""
+"""What every policy-gradient method needs: distributions, running statistics, MPI, Adam, rollouts, environments, files.
 
-OWNER = "baselines_ppo"  # `baselines_ppo` checks it: another project's `common` may stand first on sys.path
+Does not import `baselines_ppo`.
+"""
+
+OWNER = "baselines_ppo"  # checked by `baselines_ppo`: another project's `common` may come first on sys.path

@@ -1,25 +1,29 @@
-"""Randomness as a pure function of (seed, purpose, rank, env, iteration): nothing is carried, so a resumed run repeats it."""
+"""Random generators as a pure function of (seed, purpose, rank, env, iteration).
+
+No generator state is carried over, so a resumed run draws the same numbers.
+"""
 
 import numpy as np
 
-# one number per purpose, so that no two streams ever coincide
+# one number per purpose, so that no two streams coincide
 INITIALISE, ACTIONS, MINIBATCHES, ENVIRONMENTS, EVALUATION = range(5)
 
 
-def generator(seed, purpose, *path):
-    """A NumPy generator for one purpose of one run.
+def generator(seed: int, purpose: int, *path: int) -> np.random.Generator:
+    """Return the random generator for one purpose of one run.
 
     Args:
-        seed: the run's seed, an int >= 0.
+        seed: the run's seed, at least 0.
         purpose: one of the constants of this module.
-        path: ints that tell the users of one purpose apart, such as (rank, iteration).
+        path: distinguishes the users of one purpose, such as (rank, iteration).
     """
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(purpose, *path))))
 
 
-def environment_seeds(seed, rank, num_envs, epoch):
-    """Seeds for `env.reset(seed=)`: `num_envs` ints below 2**31, different for every rank, env and epoch.
+def environment_seeds(seed: int, rank: int, num_envs: int, epoch: int) -> list[int]:
+    """Return `num_envs` seeds for `env.reset(seed=)`, below 2**31, different for every rank, environment and epoch.
 
-    `epoch` counts the times that all environments were reset by a checkpoint (0 at the start of a run).
+    Args:
+        epoch: how often a checkpoint has reset all environments; 0 at the start of a run.
     """
     return [int(generator(seed, ENVIRONMENTS, rank, env, epoch).integers(2**31)) for env in range(num_envs)]

@@ -5,7 +5,7 @@ import sys
 
 from baselines_ppo.train.resume import check_compatible
 from common.errors import UserError
-from common.hints import OTHER_RUN_DIR, TAKEN
+from common.hints import OTHER_RUN_DIR, RUN_DIR_TAKEN
 from common.policies.files import read_best
 from common.runs.log_files import RunLogFiles
 from common.runs.run_directory import RunDirectory, read_config
@@ -28,7 +28,7 @@ def acquire_run_directory(path, comm, resuming, keep):
         if warning := folder.acquire():
             print(f"baselines_ppo: {warning}", file=sys.stderr, flush=True)
         if not resuming and read_config(path) is not None:
-            raise UserError(f"run directory {path} {TAKEN}")
+            raise UserError(f"run directory {path} {RUN_DIR_TAKEN}")
         if not resuming and (names := folder.stale_files()):
             raise UserError(
                 f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}"

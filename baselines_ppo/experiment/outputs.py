@@ -10,7 +10,7 @@ from baselines_ppo.cli.command_lines import play_command, report_command, resume
 from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.resolve import RESUME_FREE, how_far, stagger_conflict, unused_settings
 from baselines_ppo.config.settings import ALGORITHMS
-from common.distributed import communicator
+from common.distributed.launcher import subprocess_env
 from common.errors import UserError
 from common.runs.results import Run
 from common.runtime.crash_stacks import signal_name
@@ -157,9 +157,7 @@ def draw_report(folder, settings):
     again = f"draw it by: {report_command(folder.path)}"
     done = None
     try:
-        done = subprocess.run(
-            words, capture_output=True, text=True, env=communicator.subprocess_env(), timeout=PATIENCE
-        )
+        done = subprocess.run(words, capture_output=True, text=True, env=subprocess_env(), timeout=PATIENCE)
         lines = done.stderr.splitlines()[-1 if done.returncode else 0 :]
         if done.returncode < 0:
             lines = [f"not drawn: died of signal {signal_name(-done.returncode)}; {again}"]

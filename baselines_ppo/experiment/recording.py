@@ -19,7 +19,7 @@ from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
 from common.loggers.live_display import screen
 from common.loggers.logger import Logger
-from common.storage.json_values import as_json, kept_and_lost
+from common.storage.json_values import split_storable, to_json
 
 KEEP_CHECKPOINTS = 3  # checkpoints
 POLICY_NAMES = {class_name: name for name, class_name in POLICY_CLASS_NAMES.items()}
@@ -87,7 +87,7 @@ def settings_of(learner, run_dir, progress):
     """{name: value} of all that a command line's run has in its config.json, as far as there is such a thing here; of JSON's own types. Where the
     environment was made with arguments that JSON has no form for, `env_kwargs_lost` is {name: type} of them."""
     spec, limits = getattr(learner.env, "spec", None), asdict(learner.limits)
-    kept, lost = kept_and_lost(spec.kwargs) if spec else (None, {})
+    kept, lost = split_storable(spec.kwargs) if spec else (None, {})
     own = {
         "env": spec.id if spec else None,
         "env_kwargs": kept,
@@ -108,7 +108,7 @@ def settings_of(learner, run_dir, progress):
     limits = {name: x for name in STOP_SETTINGS if (x := limits[name.replace("num_", "max_")])}
     own |= limits | asdict(learner.settings) | {"policy_settings": learner.pi.description()["settings"]}
     found = {one.name: one.default for one in fields(RunSettings)} | own
-    return {name: as_json(x, name) for name, x in found.items()}
+    return {name: to_json(x, name) for name, x in found.items()}
 
 
 def config_of(learner, settings):

@@ -9,7 +9,7 @@ import numpy as np
 
 from baselines_ppo.cli.parser import print_error
 from common import seeding
-from common.distributed import communicator
+from common.distributed.launcher import launcher_world_size
 from common.envs.monitor import find_monitor
 from common.envs.rendering import display_named, has_display
 from common.errors import EnvError, UserError
@@ -195,10 +195,8 @@ def choose_output(episodes, args):
 
 def play(typed, args):
     """`run.py --play`: returns the exit status; raises UserError for what cannot be played."""
-    if communicator.launcher_world_size()[0] > 1:
-        raise UserError(
-            f"--play runs on one rank, mpirun started {communicator.launcher_world_size()[0]}; leave mpirun out"
-        )
+    if launcher_world_size()[0] > 1:
+        raise UserError(f"--play runs on one rank, mpirun started {launcher_world_size()[0]}; leave mpirun out")
     if not args.load_path:
         raise UserError("--play needs --load-path, a run folder or a policy file")
     episodes, seed = typed.get("eval_episodes", MAX_SHOWN_EPISODES), typed.get("seed", 0)

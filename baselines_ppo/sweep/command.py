@@ -16,7 +16,7 @@ from baselines_ppo.sweep.directory import SweepFolder, extend_values
 from baselines_ppo.sweep.display import SweepDisplay, SweepStatus
 from baselines_ppo.sweep.plan import PROG, differing, number_of_runs, plan
 from baselines_ppo.sweep.processes import PROGRAM, RunProcess, Signals, command, environment, launcher, run_all
-from common.distributed import communicator
+from common.distributed.launcher import launcher_world_size
 from common.errors import UserError
 from common.runtime.cpu import usable_cpu_count
 
@@ -52,9 +52,9 @@ class Sweep:
     """
 
     def __init__(self, values, args, program):
-        if communicator.launcher_world_size()[0] > 1:
+        if launcher_world_size()[0] > 1:
             raise UserError(
-                f"a sweep starts mpirun itself, and here mpirun has started {communicator.launcher_world_size()[0]} of them; leave it out, and give --ranks"
+                f"a sweep starts mpirun itself, and here mpirun has started {launcher_world_size()[0]} of them; leave it out, and give --ranks"
             )
         self.program, self.dry_run = program, args.dry_run
         self.folder = SweepFolder(args.sweep_dir or default_folder(with_config(args.config, values, args.ranks or 1)))

@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 
 from baselines_ppo.sweep.plan import to_argv
-from common.distributed import communicator
+from common.distributed.launcher import subprocess_env
 from common.errors import SIGNAL_DEBOUNCE_SECONDS, UserError
 from common.runtime import os_features
 from common.runtime.crash_stacks import signal_name
@@ -61,7 +61,7 @@ def environment(run, cores):
         "OMP_NUM_THREADS": str(cores),
         "TF_NUM_INTRAOP_THREADS": str(cores if run.settings["policy"] == "cnn" else 1),
     }
-    return threads | communicator.subprocess_env()
+    return threads | subprocess_env()
 
 
 def set_parent_death_signal():

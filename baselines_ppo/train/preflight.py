@@ -30,7 +30,7 @@ def check_resources(settings, pi):
             check_memory(16 * steps * settings[name], f"{name}={settings[name]}: the minibatches of a segment")
     check_memory(16 * settings["eval_episodes"], f"eval_episodes={settings['eval_episodes']}: an evaluation")
     processes = settings["env_workers"] or 1
-    files, allowed = -(-settings["num_envs"] // processes), os_features.open_files()
+    files, allowed = -(-settings["num_envs"] // processes), os_features.max_open_files()
     if allowed is not None and files > allowed - FILES:
         raise UserError(
             f"num_envs={settings['num_envs']} are {files:,} monitor files of one process, which may have {allowed:,} open; give fewer, "

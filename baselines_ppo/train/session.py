@@ -8,8 +8,9 @@ import time
 
 from baselines_ppo.cli.command_lines import resume_command
 from baselines_ppo.cli.parser import format_error
-from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, say
+from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, print_stderr_bounded
 from common.distributed.heartbeat import Heartbeat
+from common.distributed.watchdog import Watchdog
 from common.hints import in_flags
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import force_exit_when_overdue
@@ -20,10 +21,10 @@ class Job:
 
     Args:
         comm: the ranks.
-        stall_timeout: seconds (`Heartbeat`).
+        stall_timeout: seconds (`Watchdog`).
 
     Attributes:
-        heartbeat: this rank's `Heartbeat`, whose watch looks on from the first line to the last.
+        heartbeat, watchdog: this rank's, which run from the first line to the last.
         opened: an `ExitStack` of what is closed at the end, whatever that is.
         folder: the `RunDirectory` that is given back after that; None until it is claimed.
         spare: an open file to close where no more can be opened, so that what is left of the run can be looked at.
@@ -31,27 +32,29 @@ class Job:
     """
 
     def __init__(self, comm, stall_timeout):
-        self.comm, self.heartbeat = comm, Heartbeat(comm, timeout=stall_timeout, wording=in_flags).start()
+        self.comm = comm
+        self.heartbeat = Heartbeat(comm).start()
+        self.watchdog = Watchdog(comm, self.heartbeat, stall_timeout, translate=in_flags).start()
         self.opened, self.folder, self.logger, self.spare = contextlib.ExitStack(), None, None, open(os.devnull)
         self.end_stacks = None
 
     def keep_in(self, folder):
         """Have the heartbeat's record, and Python's stacks if this rank dies of a signal, in the `ranks` of a `RunDirectory`."""
-        self.heartbeat.keep(folder.path / "ranks")
-        self.end_stacks = stacks.keep(
+        self.heartbeat.open_file(folder.path / "ranks")
+        self.end_stacks = stacks.push_target(
             self.comm, folder.path / "ranks", f"go on with: {resume_command(folder.path, self.comm.size)}"
         )
 
     def attach_logger(self, logger):
         """Take a logger, which has the terminal as long as it is open."""
-        self.logger, self.heartbeat.on_abort = logger, logger.close
+        self.logger, self.watchdog.on_abort = logger, logger.close
 
     def close(self):
         """Close what a run that has ended well has open, on all ranks, while the watch still looks on."""
-        self.heartbeat.phase("closing")
+        self.heartbeat.set_phase("closing")
         self.opened.close()
         self.comm.barrier()
-        self.heartbeat.close()
+        self._stop_watchdog()
 
     def fail(self, reason, status, trace=None):
         """The one door for a rank that fails. What fails on all ranks is said once: the others leave it to rank 0 for a second. What is open is closed,
@@ -64,29 +67,33 @@ class Job:
         """
         reason = in_flags(" ".join(str(reason).split()))
         words = (trace or "") + (format_error(reason) if self.comm.size == 1 else self.comm.with_rank_prefix(reason))
-        self.heartbeat.fail(status, words)
+        self.heartbeat.mark_failed(status, words)
         with contextlib.suppress(
             Exception, KeyboardInterrupt
         ):  # what ended the run is told, not what it broke on its way
             if self.logger is not None:
                 self.logger.close()
         if self.comm.rank == 0:
-            say(words)
-            self.heartbeat.fail(status)
+            print_stderr_bounded(words)
+            self.heartbeat.mark_failed(status)
         with contextlib.suppress(Exception, KeyboardInterrupt):
             self.opened.close()
         if self.comm.rank > 0:
             time.sleep(ROOT_REPORTS_FIRST_SECONDS)
-            say(words)
-        self.heartbeat.close(self.heartbeat.where[0])
+            print_stderr_bounded(words)
+        self._stop_watchdog(self.heartbeat.current_phase[0])
         if self.comm.size > 1:
-            self.comm.end(status)
+            self.comm.abort(status)
         atexit.register(force_exit_when_overdue, status)
         return status
 
+    def _stop_watchdog(self, last_phase="ended"):
+        self.heartbeat.close(last_phase)
+        self.watchdog.stop()
+
     def end(self):
         """End the watch where nothing else has, and give the folder back."""
-        self.heartbeat.close()
+        self._stop_watchdog()
         self.spare.close()
         if self.end_stacks is not None:
             self.end_stacks()

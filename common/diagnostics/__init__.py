@@ -1,1 +1,1 @@
-"""Explains failures of training: non-finite numbers, the minibatch that had them, replicas that diverge."""
+"""Explains failures of training: non-finite numbers, and ranks that diverge."""

@@ -1,43 +1,54 @@
-"""The look whether the ranks have drifted apart: all must hold the same bits, or the run cannot be trusted."""
+"""Checks that all ranks hold bit-identical parameters, moments and statistics; otherwise a run cannot be trusted."""
+
+from __future__ import annotations
 
 import hashlib
-import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.hints import LAST
+from common.hints import START_FROM_CHECKPOINT
+
+if TYPE_CHECKING:
+    from common.distributed.communicator import Communicator
+
+DIGEST_BYTES = 16
 
 
 class ReplicaDivergenceError(RuntimeError):
-    """The ranks hold different parameters, moments or statistics; raised on all of them. The command line exits with 1."""
+    """The ranks hold different parameters, moments or statistics. Raised on all ranks. The command line exits with 1."""
 
 
-def check_synced(comm, arrays):
-    """Raises RanksDrifted, naming the ranks and the first array, unless arrays hold the same bits on all ranks.
+def check_synced(comm: Communicator, arrays: Callable[[], Mapping[str, np.ndarray]]) -> None:
+    """Check that arrays are bit-identical on all ranks.
 
     Args:
-        comm: the ranks; a single one is not looked at.
+        comm: the communicator of all ranks; with one rank nothing is computed.
         arrays: function () -> {name: array}, with the same names on all ranks.
+
+    Raises:
+        ReplicaDivergenceError: naming the ranks and the first array that differ.
     """
     if comm.size == 1:
         return
-    digests = comm.gather(
-        {
-            name: hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=16).digest()
-            for name, x in arrays().items()
-        }
-    )
+    digests = comm.gather({name: _digest(x) for name, x in arrays().items()})
     for name in digests[0]:
-        if wrong := minority_ranks([one[name] for one in digests]):
-            hosts = comm.gather(socket.gethostname())
-            ranks = ", ".join(f"rank {rank} of {comm.size} on host {hosts[rank]}" for rank in wrong)
+        minority = minority_ranks([digest[name] for digest in digests])
+        if minority:
+            labels = ", ".join(comm.label(rank) for rank in minority)
             raise ReplicaDivergenceError(
-                f"the ranks have drifted apart: {ranks} {'holds' if len(wrong) == 1 else 'hold'} another {name} than the rest; "
-                f"{LAST}, and look for unequal hardware or libraries, or a callback that changes it on one rank alone"
+                f"replicas diverged: {labels} {'has' if len(minority) == 1 else 'have'} a different {name} than the "
+                f"other ranks; {START_FROM_CHECKPOINT}, and check for unequal hardware or libraries, or a callback "
+                "that changes it on one rank only"
             )
 
 
-def minority_ranks(values):
-    """The ranks whose value is not the one that most have; where there is no such one, rank 0's is."""
+def _digest(x: np.ndarray) -> bytes:
+    return hashlib.blake2b(np.ascontiguousarray(x).tobytes(), digest_size=DIGEST_BYTES).digest()
+
+
+def minority_ranks(values: Sequence[bytes]) -> list[int]:
+    """Return the ranks whose value is not the most frequent one; with a tie, rank 0's value counts as the usual one."""
     usual = max(values, key=lambda value: (values.count(value), value == values[0]))
     return [rank for rank, value in enumerate(values) if value != usual]

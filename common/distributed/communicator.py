@@ -1,82 +1,46 @@
-"""MPI in a few verbs, each of them a no-op for one rank. Nothing else in the project talks to MPI.
+"""MPI in a few collective operations, each of them a no-op for one rank. No other module calls MPI's collectives.
 
-A process that no launcher started never imports MPI, so everything works where no MPI is installed.
+A process that no launcher has started never imports MPI, so everything works without an MPI library.
 """
+
+from __future__ import annotations
 
 import functools
 import os
 import socket
 import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from common.distributed.exit_guard import ExitGuard, say
+from common.distributed.exit_guard import ExitGuard, print_stderr_bounded
+from common.distributed.launcher import launcher_world_size
 from common.errors import UserError
 from common.runtime import os_features
 from common.runtime.crash_stacks import stacks
 from common.runtime.tf_import import without_warnings
 
-# launcher -> the variable in which it tells a process how many ranks it has started
-LAUNCHERS = {
-    "PMI_SIZE": "MPICH or Intel MPI",
-    "OMPI_COMM_WORLD_SIZE": "Open MPI",
-    "MV2_COMM_WORLD_SIZE": "MVAPICH",
-    "SLURM_STEP_NUM_TASKS": "srun",
-}
-RANKS = (
-    "PMI_RANK",
-    "OMPI_COMM_WORLD_RANK",
-    "MV2_COMM_WORLD_RANK",
-    "SLURM_PROCID",
-)  # the variables in which they tell it its number
-SPIN_SECONDS = 1e-3  # seconds of waiting for others in which a core is only given up, not slept on
-OUTPUT_DRAIN_SECONDS = 0.3  # seconds between a rank's last words and the end of the job: a launcher that ends it sooner may never have shown them
-
-
-def launcher_world_size(environ=os.environ):
-    """How many ranks the launcher says it has started, and its name: (1, None) without a launcher."""
-    for variable, launcher in LAUNCHERS.items():
-        if environ.get(variable, "").isdigit():
-            return int(environ[variable]), launcher
-    return 1, None
-
-
-def launched_rank(environ=os.environ):
-    """This process's number among the ranks that a launcher says it has started; None without one. MPI need not have been started."""
-    return (
-        next((int(environ[variable]) for variable in RANKS if environ.get(variable, "").isdigit()), None)
-        if launcher_world_size(environ)[0] > 1
-        else None
-    )
-
-
-def subprocess_env():
-    """The environment for a process that a rank starts: it imports what this one does, and is no rank itself."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PMI", "PMIX", "MPI", "HYD", "OMPI", "MV2", "SLURM_STEP"))
-    }
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), kept.get("PYTHONPATH"))))
-    }
+SPIN_SECONDS = 1e-3  # a waiting rank yields the core for this long before it sleeps
+OUTPUT_DRAIN_SECONDS = 0.3  # between a rank's error message and MPI_Abort: a launcher may lose later output
+T = TypeVar("T")
+Moments = tuple[int, np.ndarray, np.ndarray]  # count, mean, variance
 
 
 @functools.cache
-def world():
-    """The communicator of all ranks of this job.
+def world() -> Communicator:
+    """Return the communicator of all ranks of this job.
 
     Raises:
-        UserError: if a launcher has started several processes that MPI sees as several jobs of one rank each, which would
-            train the same thing n times over.
+        UserError: if a launcher has started several processes that MPI sees as several jobs of one rank each: each of
+            them would run the same training.
     """
     launched, launcher = launcher_world_size()
     if launcher is None and "mpi4py.MPI" not in sys.modules:
         return Communicator(None)
     try:
-        with without_warnings():  # it warns, in four lines, of what is refused below in one
+        with without_warnings():  # mpi4py warns in four lines about the mismatch that is reported in one below
             from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         if launched > 1:
@@ -89,44 +53,52 @@ def world():
         library = MPI.Get_library_version().split("\n")[0].strip("\0 ")
         raise UserError(
             f"{launcher} started {launched} ranks, but MPI ({library}) sees 1: this mpirun belongs to another MPI; "
-            "use the mpirun beside this python, or install mpi4py against that MPI"
+            "use the mpirun installed with this python, or install mpi4py against that MPI"
         )
     if MPI.COMM_WORLD.Get_size() == 1:
         return Communicator(None)
     comm = Communicator(MPI.COMM_WORLD)
-    comm.door = ExitGuard(comm).install()
-    stacks.keep(comm)
+    comm.exit_guard = ExitGuard(comm).install()
+    stacks.push_target(comm)
     return comm
 
 
 class Communicator:
-    """The verbs. Every rank must call them in the same order (DESIGN: no collective under a condition that can differ).
+    """The collective operations. All ranks must call them in the same order, never under a condition that can differ.
+
+    Args:
+        comm: an mpi4py communicator; None for one rank.
 
     Attributes:
         rank, size: this process among all.
-        door: the `ExitGuard` of all ranks' communicator; None of any other.
-        last_words: why this rank leaves the job, if it does and can say.
-        waiting, collectives: whether this rank is inside one of the verbs, which end when all ranks have come, and how many it has called.
+        hosts: the ranks' host names.
+        exit_guard: the `ExitGuard` of the communicator of all ranks; None for others.
+        exit_reason: why this rank leaves the job, if it does and knows.
+        in_collective: whether this rank is inside a collective operation, which returns when all ranks have called it.
+        collective_count: how many operations this rank has completed.
     """
 
-    def __init__(self, comm):
+    def __init__(self, comm: Any):
         self.comm = comm
-        self.rank = comm.Get_rank() if comm else 0
-        self.size = comm.Get_size() if comm else 1
-        self.door = self.last_words = None
-        self.waiting, self.collective_count = False, 0
+        self.rank: int = comm.Get_rank() if comm else 0
+        self.size: int = comm.Get_size() if comm else 1
+        self.hosts: list[str] = comm.allgather(socket.gethostname()) if comm else [socket.gethostname()]
+        self.exit_guard: ExitGuard | None = None
+        self.exit_reason: str | None = None
+        self.in_collective = False
+        self.collective_count = 0
 
-    def _collective(self, function, *args, **kwargs):
-        """What a collective function gives; the heartbeat sees that this rank waits for others."""
-        self.waiting = True
+    def _collective(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a collective function, so that the heartbeat shows that this rank waits for others."""
+        self.in_collective = True
         try:
             return function(*args, **kwargs)
         finally:
-            self.waiting = False
+            self.in_collective = False
             self.collective_count += 1
 
-    def gather_on_host(self, value):
-        """[value, ...] of the ranks on this host."""
+    def gather_on_host(self, value: T) -> list[T]:
+        """Return the values of all ranks on this host."""
         if self.comm is None:
             return [value]
         from mpi4py import MPI
@@ -137,15 +109,17 @@ class Communicator:
         finally:
             host.Free()
 
-    def barrier(self):
-        """Wait for all ranks without burning the core that a slower rank may need."""
-        if self.comm is None:
-            return
-        self._collective(self._poll, self.comm.Ibarrier())
+    def barrier(self) -> None:
+        """Wait for all ranks without occupying the core that a slower rank may need."""
+        if self.comm is not None:
+            self._collective(self._poll, self.comm.Ibarrier())
 
-    def _poll(self, request):
-        """Ask until it is done: at first whenever no other process wants the core, for ranks that come together need microseconds and a sleep takes
-        more; then a fiftieth of the wait so far apart."""
+    def _poll(self, request: Any) -> None:
+        """Poll a non-blocking request until it completes.
+
+        Yields the core for the first millisecond, because balanced ranks arrive within microseconds; then sleeps for
+        2 % of the elapsed wait, between 0.1 and 5 ms.
+        """
         began = time.perf_counter()
         while not request.Test():
             waited = time.perf_counter() - began
@@ -153,107 +127,112 @@ class Communicator:
                 os_features.yield_core()
             else:
                 time.sleep(min(max(waited / 50, 1e-4), 5e-3))
-                if self.door is not None:
-                    self.door.look()
+                if self.exit_guard is not None:
+                    self.exit_guard.poll()
 
-    def broadcast(self, value):
-        """Rank 0's Python object, on all ranks."""
+    def broadcast(self, value: T) -> T:
+        """Return rank 0's Python object on all ranks."""
         return value if self.comm is None else self._collective(self.comm.bcast, value, root=0)
 
-    def run_on_root(self, function):
-        """What `function` () returns on rank 0, on all ranks; a UserError that it raises there is raised on all."""
-        found = error = None
+    def run_on_root(self, function: Callable[[], T]) -> T:
+        """Call `function` on rank 0 and return its result on all ranks; a UserError is raised on all of them."""
+        result = error = None
         if self.rank == 0:
             try:
-                found = function()
+                result = function()
             except UserError as caught:
                 error = str(caught)
-        found, error = self.broadcast((found, error))
+        result, error = self.broadcast((result, error))
         if error:
             raise UserError(error)
-        return found
+        return result
 
-    def broadcast_array(self, x):
-        """Rank 0's array, written into `x` on all ranks (in place; C-contiguous)."""
+    def broadcast_array(self, x: np.ndarray) -> np.ndarray:
+        """Overwrite the C-contiguous array `x` with rank 0's, in place, and return it."""
         if self.comm is not None:
             self._collective(self.comm.Bcast, x, root=0)
         return x
 
-    def gather(self, value):
-        """[rank 0's object, rank 1's, ...] on all ranks; those that come early sleep, as in `barrier`."""
+    def gather(self, value: T) -> list[T]:
+        """Return the objects of all ranks, in rank order, on all ranks; early ranks sleep as in `barrier`."""
         if self.comm is None:
             return [value]
         self.barrier()
         return self._collective(self.comm.allgather, value)
 
-    def gather_to_root(self, x):
-        """Every rank's array of one shape, stacked on rank 0: [ranks, *x.shape]; None on the others."""
+    def gather_to_root(self, x: np.ndarray) -> np.ndarray | None:
+        """Return the ranks' arrays of one shape, stacked [ranks, *x.shape], on rank 0; None on the others."""
         if self.comm is None:
             return x[None]
         out = np.empty((self.size, *x.shape), x.dtype) if self.rank == 0 else None
         self._collective(self.comm.Gather, np.ascontiguousarray(x), out, root=0)
         return out
 
-    def sum_array(self, x):
-        """Element-wise sum over ranks of a NumPy array, as a new array."""
+    def sum_array(self, x: np.ndarray) -> np.ndarray:
+        """Return the element-wise sum over ranks, as a new array."""
         if self.comm is None:
             return x
         out = np.empty_like(x)
         self._collective(self.comm.Allreduce, np.ascontiguousarray(x), out)
         return out
 
-    def mean(self, x):
-        """Element-wise mean over ranks of a number or NumPy array, in its own precision (float64 for a number)."""
+    def mean(self, x: np.ndarray | float) -> np.ndarray:
+        """Return the element-wise mean over ranks, in an array's own precision (float64 for a number)."""
         x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else np.float64)
         return self.sum_array(x) / x.dtype.type(self.size)
 
-    def minimum(self, value):
-        """The least of the ranks' numbers, on all ranks."""
+    def minimum(self, value: float) -> float:
+        """Return the minimum over ranks of a number, on all ranks."""
         return min(self.gather(value))
 
-    def moments(self, x):
-        """Count, mean and mean squared deviation over the rows of all ranks' `x` [N, ...], in float64.
+    def moments(self, x: np.ndarray) -> Moments:
+        """Return count, mean and variance over the rows of all ranks' `x` [N, ...], in float64.
 
-        Chan et al. 1979: the ranks' own moments are merged pairwise in the order of ranks, so that the result has the same bits on
-        all of them, and a mean far from 0 costs no precision.
+        Chan et al. 1979: the ranks' own moments are merged in rank order, so that the result is bit-identical on all
+        ranks, and a mean far from 0 costs no precision.
         """
         x = np.asarray(x, np.float64)
-        with np.errstate(over="ignore"):  # a variance beyond float64 ends the run at the end of the iteration
+        with np.errstate(over="ignore"):  # an infinite variance is reported at the end of the iteration
             mean = x.mean(axis=0) if len(x) else np.zeros(x.shape[1:])
-            own = (len(x), mean, np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:]))
-        return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather(own))
+            var = np.square(x - mean).mean(axis=0) if len(x) else np.zeros(x.shape[1:])
+        return functools.reduce(lambda a, b: merge_moments(*a, *b), self.gather((len(x), mean, var)))
 
-    @property
-    def name(self):
-        """What this rank is called: 'rank 2 on host h'."""
-        return f"rank {self.rank} on host {socket.gethostname()}"
+    def label(self, rank: int | None = None) -> str:
+        """Return a rank's name in messages, "rank 2 on host h"; this rank's by default."""
+        rank = self.rank if rank is None else rank
+        return f"rank {rank} on host {self.hosts[rank]}"
 
-    def with_rank_prefix(self, words):
-        """Words with this rank's name."""
-        return f"{self.name}: {words}"
+    def with_rank_prefix(self, message: str) -> str:
+        """Return a message that begins with this rank's label."""
+        return f"{self.label()}: {message}"
 
-    def abort(self, reason, status=1, at_once=False):
-        """End the job on all ranks at once, telling who gave up and why: `reason`, one line. Else as `end`."""
-        say(self.with_rank_prefix(reason))
-        self.end(status, at_once)
+    def report_and_abort(self, reason: str, status: int = 1, immediately: bool = False) -> NoReturn:
+        """Print which rank gives up and why (one line), then `abort`."""
+        print_stderr_bounded(self.with_rank_prefix(reason))
+        self.abort(status, immediately)
 
-    def end(self, status, at_once=False):
-        """End the job on all ranks, now that it has been told why. The only way out for a failing rank.
+    def abort(self, status: int, immediately: bool = False) -> NoReturn:
+        """End the job on all ranks, after the reason has been printed.
 
         Args:
             status: the exit status.
-            at_once: from a thread, while the main one stands still: nothing is cleaned up.
+            immediately: without cleanup, as needed in a thread while the main one is blocked.
         """
         if self.comm is not None:
             time.sleep(OUTPUT_DRAIN_SECONDS)
             self.comm.Abort(status)
-        if at_once:
+        if immediately:
             os._exit(status)
         sys.exit(status)
 
 
-def merge_moments(count_a, mean_a, var_a, count_b, mean_b, var_b):
-    """Moments of the union of two sets, from theirs: Chan, Golub and LeVeque 1979, eq. 2.1. Returns (count, mean, var)."""
+def merge_moments(
+    count_a: int, mean_a: np.ndarray, var_a: np.ndarray, count_b: int, mean_b: np.ndarray, var_b: np.ndarray
+) -> Moments:
+    """Return (count, mean, variance) of the union of two samples from theirs.
+
+    Source: Chan, Golub and LeVeque 1979, eq. 2.1.
+    """
     count = count_a + count_b
     if count == 0:
         return count_a, mean_a, var_a

@@ -1,100 +1,118 @@
-"""The one door through which a rank leaves a job of several: never without a word, for the others would wait for it for ever.
+"""Exit guard: no rank leaves an MPI job silently, because the other ranks would block forever in their next collective.
 
-`common.distributed.communicator.world` puts it up, so that it is there in a script of one's own, too. What is raised and never caught ends the job at once. A rank that
-ends in any other way, such as by `sys.exit`, tells the others so; one that waits for it in a collective call ends the job.
+`common.distributed.communicator.world` installs it, so it also protects a user's own script. An uncaught exception
+aborts the job at once. A rank that ends in another way, such as by `sys.exit`, notifies the other ranks; one that waits
+for it in a collective operation aborts the job.
 """
+
+from __future__ import annotations
 
 import atexit
 import contextlib
 import sys
 import threading
 import time
+from types import TracebackType
+from typing import TYPE_CHECKING
 
-EXIT_NOTICE_TAG = 30_111  # the tag of "this rank has ended", which no other message of the job is likely to have
-ROOT_REPORTS_FIRST_SECONDS = 1.0  # seconds for which other ranks leave it to rank 0 to say what has gone wrong on all
-GRACE = 2.0  # seconds that a call is given to end once a rank has left: that may have been its last one, too
-ABORT_STAGGER_PER_RANK = 1.0  # seconds by which a rank speaks later than the one before it, so that one of them does
-SHORTEST_PAUSE, LONGEST_PAUSE = 2e-3, 0.05  # seconds between the looks of a rank that ends for others that do
-LONGEST = 1000  # characters of a rank's last words: a short message is on its way at once, whatever becomes of the memory that it is in
-PATIENCE = 2.0  # seconds for which words are written
+if TYPE_CHECKING:
+    from common.distributed.communicator import Communicator
+
+EXIT_NOTICE_TAG = 30_111  # MPI tag of "this rank has ended"; an unlikely value for any other message of the job
+ROOT_REPORTS_FIRST_SECONDS = 1.0  # other ranks delay their message so that rank 0 alone reports an error common to all
+PEER_EXIT_GRACE = 2.0  # seconds for a collective to complete after a rank has left: it may have been its last one
+ABORT_STAGGER_PER_RANK = 1.0  # seconds between the ranks' messages, so that only the first one prints
+MIN_POLL_SECONDS = 2e-3  # of a rank that waits at its end for the others
+MAX_POLL_SECONDS = 0.05
+EXIT_REASON_LENGTH = 1000  # characters: MPI sends a short message at once, without keeping a reference to its buffer
+STDERR_TIMEOUT = 2.0  # seconds
 
 
-def say(text):
-    """Print to stderr. Two seconds at the most: neither a pipe that nobody reads nor a disk that is full or hangs keeps a rank from ending the job."""
+def print_stderr_bounded(text: str) -> None:
+    """Print to stderr for at most `STDERR_TIMEOUT` seconds.
 
-    def write():
+    A pipe that nobody reads, or a disk that is full or hangs, must not keep a rank from ending the job.
+    """
+
+    def write() -> None:
         with contextlib.suppress(OSError):
             print(text, file=sys.stderr, flush=True)
 
-    writing = threading.Thread(target=write, daemon=True)
-    writing.start()
-    writing.join(PATIENCE)
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    writer.join(STDERR_TIMEOUT)
 
 
 class ExitGuard:
-    """One rank's.
+    """The exit guard of one rank.
 
     Args:
-        comm: the `Communicator` of all ranks.
+        comm: the communicator of all ranks.
 
     Attributes:
-        left: {rank: (seconds when this rank heard that it has left, its last words)}.
+        exited_ranks: {rank: (monotonic time at which this rank received its notice, description)}.
+        has_sent_notice: whether this rank has notified the others.
     """
 
-    def __init__(self, comm):
-        self.comm, self.left, self.has_left = comm, {}, False
+    def __init__(self, comm: Communicator):
+        self.comm = comm
+        self.exited_ranks: dict[int, tuple[float, str]] = {}
+        self.has_sent_notice = False
 
-    def install(self):
-        """Look at how this process ends from now on."""
+    def install(self) -> ExitGuard:
+        """Start to watch how this process ends."""
         from mpi4py import MPI
 
-        self.hook, sys.excepthook = sys.excepthook, self._uncaught
-        atexit.register(self._send_exit_notice)  # before mpi4py's own end, which waits for all ranks
-        # for a script that calls MPI.Finalize itself: the standard has that delete what is on COMM_SELF first, while there still is MPI
+        self._previous_hook = sys.excepthook
+        sys.excepthook = self._handle_uncaught
+        atexit.register(self._send_exit_notice)  # runs before mpi4py's own hook, which waits for all ranks
+        # If a script calls MPI.Finalize itself: MPI first deletes the attributes of COMM_SELF, while it still works
         MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=lambda *_: self._send_exit_notice()), None)
         return self
 
-    def _uncaught(self, kind, error, trace):
+    def _handle_uncaught(
+        self, kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+    ) -> None:
         if self.comm.rank > 0:
             time.sleep(ROOT_REPORTS_FIRST_SECONDS)
-        self.hook(kind, error, trace)
-        self.comm.abort(
-            " ".join(f"{kind.__name__}: {error}".split()), 130 if issubclass(kind, KeyboardInterrupt) else 1
-        )
+        self._previous_hook(kind, error, traceback)
+        reason = " ".join(f"{kind.__name__}: {error}".split())
+        self.comm.report_and_abort(reason, 130 if issubclass(kind, KeyboardInterrupt) else 1)
 
-    def _send_exit_notice(self):
-        """Tell all others, and wait until all others have told: MPI must not end with a message that nobody has received. MPICH's end then stops half way,
-        without a word, its launcher takes the rank for one that has died, and kills the others."""
+    def _send_exit_notice(self) -> None:
+        """Notify all other ranks, and wait until all of them have sent their notice.
+
+        MPI must not be finalised while a message is unreceived: MPICH would stop half way without a message, its
+        launcher would take the rank for one that has died, and kill the others.
+        """
         from mpi4py import MPI
 
-        if self.has_left or MPI.Is_finalized():
+        if self.has_sent_notice or MPI.Is_finalized():
             return
-        self.has_left = True
-        words = f"{self.comm.name}, which has ended{f': {self.comm.last_words}' if self.comm.last_words else ''}"
-        told = [
-            self.comm.comm.isend(words[:LONGEST], rank, EXIT_NOTICE_TAG)
-            for rank in range(self.comm.size)
-            if rank != self.comm.rank
-        ]
-        pause = SHORTEST_PAUSE
-        while len(self.left) < len(told):
+        self.has_sent_notice = True
+        reason = f": {self.comm.exit_reason}" if self.comm.exit_reason else ""
+        notice = f"{self.comm.label()}, which has ended{reason}"[:EXIT_REASON_LENGTH]
+        peers = [rank for rank in range(self.comm.size) if rank != self.comm.rank]
+        requests = [self.comm.comm.isend(notice, rank, EXIT_NOTICE_TAG) for rank in peers]
+        pause = MIN_POLL_SECONDS
+        while len(self.exited_ranks) < len(peers):
             self._receive_notices()
-            time.sleep(pause)  # MPI's own end keeps a core busy instead
-            pause = min(1.1 * pause, LONGEST_PAUSE)
-        MPI.Request.waitall(told)
+            time.sleep(pause)  # MPI's own finalisation would keep a core busy
+            pause = min(1.1 * pause, MAX_POLL_SECONDS)
+        MPI.Request.waitall(requests)
 
-    def _receive_notices(self):
+    def _receive_notices(self) -> None:
         while self.comm.comm.iprobe(tag=EXIT_NOTICE_TAG):
             from mpi4py import MPI
 
             status = MPI.Status()
-            words = self.comm.comm.recv(tag=EXIT_NOTICE_TAG, status=status)
-            self.left[status.Get_source()] = time.monotonic(), words
+            notice = self.comm.comm.recv(tag=EXIT_NOTICE_TAG, status=status)
+            self.exited_ranks[status.Get_source()] = time.monotonic(), notice
 
-    def look(self):
-        """End the job if this rank, which waits for all, waits for one that has left."""
+    def poll(self) -> None:
+        """Abort the job if this rank, which waits in a collective, waits for one that has left."""
         self._receive_notices()
-        if self.left:
-            since, words = min(self.left.values())
-            if time.monotonic() - since > GRACE + ABORT_STAGGER_PER_RANK * self.comm.rank:
-                self.comm.abort(f"waits for {words}")
+        if self.exited_ranks:
+            since, notice = min(self.exited_ranks.values())
+            if time.monotonic() - since > PEER_EXIT_GRACE + ABORT_STAGGER_PER_RANK * self.comm.rank:
+                self.comm.report_and_abort(f"waits for {notice}")

@@ -1,151 +1,186 @@
-"""What every rank is doing, on disk.
+"""Heartbeat: what every rank is doing, on disk.
 
-Each rank keeps a record of a few hundred bytes in a file: written at every change of phase and once a second, and kept by the system when the process
-ends, however that ends. `common.distributed.watchdog` reads it.
+Each rank writes a record of a few hundred bytes to `ranks/<rank>.json`, at every change of phase and once a second. The
+operating system keeps it when the process ends, however it ends. `common.distributed.watchdog` checks the records.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
 import os
-import socket
 import threading
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
-from common.distributed.watchdog import POLL_INTERVAL, Watchdog
 from common.runtime import os_features
 from common.storage.write_errors import raises_write_error
 
-SIZE = 512  # bytes of a record
-NUMBERS = ("rank", "iteration", "step", "collectives")  # of a record; and texts, and one that is true or false
-TEXTS = ("host", "phase")
+POLL_INTERVAL = 1.0  # seconds between two records, and between two checks of the watchdog
+RECORD_BYTES = 512
+INT_FIELDS = ("rank", "iteration", "step", "collectives")
+TEXT_FIELDS = ("host", "phase")
+BOOL_FIELD = "waiting"
+Record = dict[str, Any]
 
 
-def read_heartbeats(folder):
-    """{rank: record} of a run's `ranks` folder; records that cannot be read are left out."""
-    found = {}
-    for path in Path(folder).glob("*.json"):
+class Ranks(Protocol):
+    """What a heartbeat reads of the `Communicator` of all ranks."""
+
+    rank: int
+    size: int
+    hosts: list[str]
+    in_collective: bool
+    collective_count: int
+
+
+def read_heartbeats(directory: str | os.PathLike) -> dict[int, Record]:
+    """Return {rank: record} of a run's `ranks` directory, without files that are not valid records."""
+    records = {}
+    for path in Path(directory).glob("*.json"):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            if (
-                all(type(record[name]) is int for name in NUMBERS)
-                and all(type(record[name]) is str for name in TEXTS)
-                and type(record["waiting"]) is bool
-            ):
-                found[int(path.stem)] = record
+            ints = all(type(record[name]) is int for name in INT_FIELDS)
+            texts = all(type(record[name]) is str for name in TEXT_FIELDS)
+            if ints and texts and type(record[BOOL_FIELD]) is bool:
+                records[int(path.stem)] = record
         except (OSError, ValueError, TypeError, KeyError):
-            continue  # not a rank's, or just being written
-    return found
+            continue  # another file, or one that is being written
+    return records
 
 
-def file_in(path):
-    """The descriptor of a new file, in a folder that is made if it is not there."""
+def open_new_file(path: Path) -> int:
+    """Create a file, and its directory if necessary, and return its descriptor."""
     path.parent.mkdir(exist_ok=True)
-    path.unlink(missing_ok=True)  # it may have another name, in a copy of the folder
+    path.unlink(missing_ok=True)  # a hard link in a copy of the directory must keep the old record
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
 
 
 class Heartbeat:
-    """One rank's record, and the `Watchdog` over it.
+    """One rank's record.
 
     Args:
-        comm: the ranks.
-        folder: where the records of all ranks are; None keeps none, until `keep` says where.
-        timeout: seconds without progress after which the job ends; 0 never ends it. Time for which the process itself was stopped does not count.
-        wording: function from a message to what is said, such as `common.hints.in_flags`.
+        comm: the communicator of all ranks.
+        directory: where the records of all ranks are; None writes none until `open_file` is called.
 
     Attributes:
-        step: the step of a segment that is being collected; the collector writes it.
-        before_end: function () called before the watch ends the job, such as to give the terminal back; it is given two seconds.
-        failure: (exit status, words that are still to be said or None) once this rank has failed.
-        everyone: the records of all ranks, as they were last read: while this one waits for the others.
+        step: the current step of the segment; written by the collector.
+        current_phase: (phase, iteration).
+        failure: (exit status, message still to be printed or None) once this rank has failed.
+        peer_records: {rank: record} of all ranks, last read while this one waited in a collective.
+        main_thread: id of the thread that created the heartbeat.
+        ended: set by `close`.
     """
 
-    def __init__(self, comm, folder=None, timeout=0.0, wording=str):
-        self.comm, self.folder, self.timeout, self.wording = comm, None, timeout, wording
-        self.host, self.main_thread = socket.gethostname(), threading.get_ident()
-        self.step, self.on_abort, self.everyone = 0, None, {}
-        self.file = self.watch = self.writer = self.failure = None
-        self.where, self.since = ("start", 0), time.time()
-        self.ended, self.lock = threading.Event(), threading.Lock()
-        if folder is not None:
-            self.keep(folder)
+    def __init__(self, comm: Ranks, directory: str | os.PathLike | None = None):
+        self.comm = comm
+        self.directory: str | os.PathLike | None = None
+        self.main_thread = threading.get_ident()
+        self.step = 0
+        self.current_phase = ("start", 0)
+        self.failure: tuple[int, str | None] | None = None
+        self.peer_records: dict[int, Record] = {}
+        self.ended = threading.Event()
+        self._since = time.time()
+        self._file: int | None = None
+        self._writer: threading.Thread | None = None
+        self._started = False
+        self._lock = threading.Lock()
+        if directory is not None:
+            self.open_file(directory)
 
-    def keep(self, folder):
-        """Keep the record in a run's `ranks` folder from now on, where those of all ranks are."""
-        path = Path(folder) / f"{self.comm.rank}.json"
+    def open_file(self, directory: str | os.PathLike) -> None:
+        """Write the record to a run's `ranks` directory from now on.
+
+        Raises:
+            WriteError: if the file cannot be created.
+        """
+        path = Path(directory) / f"{self.comm.rank}.json"
         with raises_write_error(path):
-            self.file = file_in(path)
-        self.folder = folder
+            self._file = open_new_file(path)
+        self.directory = directory
         self.write()
-        if self.watch is not None:
-            self._keep_writing()
+        if self._started:
+            self._start_writer()
 
-    def start(self):
-        """Start to watch; `close` ends it."""
-        self.watch = Watchdog(self).start()
-        if self.file is not None:
-            self._keep_writing()
+    def start(self) -> Heartbeat:
+        """Write the record once a second, until `close`."""
+        self._started = True
+        if self._file is not None:
+            self._start_writer()
         return self
 
-    def _keep_writing(self):
-        """In a thread of its own: a file system that hangs holds up this alone, and not the watch."""
-        self.writer = threading.Thread(target=self._write_and_read, name="heartbeat", daemon=True)
-        self.writer.start()
+    def _start_writer(self) -> None:
+        # a separate thread: a file system that hangs must not block the watchdog
+        self._writer = threading.Thread(target=self._write_and_read, name="heartbeat", daemon=True)
+        self._writer.start()
 
-    def _write_and_read(self):
+    def _write_and_read(self) -> None:
         while not self.ended.wait(POLL_INTERVAL):
             self.write()
-            if self.comm.waiting:
-                self.everyone = read_heartbeats(self.folder)
+            if self.comm.in_collective:
+                self.peer_records = read_heartbeats(self.directory)
 
-    def phase(self, name, iteration=None):
-        """What this rank does from now on, in the iteration that it did until now if none is given."""
-        self.where, self.since, self.step = (name, self.where[1] if iteration is None else iteration), time.time(), 0
+    def set_phase(self, name: str, iteration: int | None = None) -> None:
+        """Record what this rank does from now on; in the current iteration by default."""
+        self.current_phase = (name, self.current_phase[1] if iteration is None else iteration)
+        self._since = time.time()
+        self.step = 0
         self.write()
 
-    def fail(self, status, words=None):
-        """This rank has failed. What it closes from now on may take some seconds: then the watch says `words` and ends it with `status`."""
-        if self.failure is None:
-            self.phase(f"failed in {self.where[0]}")
-        self.failure = status, words
+    def mark_failed(self, status: int, message: str | None = None) -> None:
+        """Record that this rank has failed and cleans up.
 
-    def close(self, last="ended"):
-        """End the watch, the first time; `last` is what the record says from now on."""
+        If that takes too long, the watchdog prints `message` and ends the process with `status`.
+        """
+        if self.failure is None:
+            self.set_phase(f"failed in {self.current_phase[0]}")
+        self.failure = status, message
+
+    def mark_stalled(self) -> None:
+        """Change the phase to "stalled in PHASE"; writes nothing, because the disk may be what hangs."""
+        phase, iteration = self.current_phase
+        self.current_phase = (f"stalled in {phase}", iteration)
+
+    def close(self, last_phase: str = "ended") -> None:
+        """Stop writing, the first time it is called; `last_phase` is the last record's."""
         if self.ended.is_set():
             return
         self.ended.set()
-        for thread in (self.watch and self.watch.thread, self.writer):
-            if thread is not None:
-                thread.join(2 * POLL_INTERVAL)
-        self.phase(last)
-        if self.file is not None:
-            os.close(self.file)
-            self.file = None
+        if self._writer is not None:
+            self._writer.join(2 * POLL_INTERVAL)
+        self.set_phase(last_phase)
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
-    def record(self):
-        """What the file holds."""
-        name, iteration = self.where
+    def record(self) -> Record:
+        """Return the record that the file contains."""
+        phase, iteration = self.current_phase
         return {
             "rank": self.comm.rank,
-            "host": self.host,
+            "host": self.comm.hosts[self.comm.rank],
             "pid": os.getpid(),
-            "phase": name,
+            "phase": phase,
             "iteration": iteration,
             "step": self.step,
             "collectives": self.comm.collective_count,
-            "waiting": self.comm.waiting,
-            "since": round(self.since, 3),
+            "waiting": self.comm.in_collective,
+            "since": round(self._since, 3),
             "written": round(time.time(), 3),
         }
 
-    def write(self):
-        """Bring the record to its file, if there is one. What the disk refuses is not worth a run, and a write that hangs is not waited for."""
-        if self.file is None or not self.lock.acquire(timeout=POLL_INTERVAL):
+    def write(self) -> None:
+        """Write the record to its file, if there is one.
+
+        A failed write does not end the run, and another write that hangs is not waited for.
+        """
+        if self._file is None or not self._lock.acquire(timeout=POLL_INTERVAL):
             return
         try:
-            text = json.dumps(self.record()).encode()[: SIZE - 1]
+            text = json.dumps(self.record()).encode()[: RECORD_BYTES - 1]
             with contextlib.suppress(OSError):
-                os_features.write_over(self.file, text + b" " * (SIZE - 1 - len(text)) + b"\n")
+                os_features.write_over(self._file, text + b" " * (RECORD_BYTES - 1 - len(text)) + b"\n")
         finally:
-            self.lock.release()
+            self._lock.release()

@@ -1,140 +1,173 @@
-"""A watch over the ranks' `Heartbeat`s, which ends a job that has come to a stand.
+"""Watchdog: aborts a stalled job.
 
-A thread of each rank looks once a second whether its own rank goes on, and, while that waits for the others, whether they do. It touches no disk.
+A daemon thread on each rank polls once a second whether its own rank makes progress and, while that rank is blocked in
+a collective call, whether its peers do. It does no file I/O.
 """
 
-import sys
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from common.distributed.exit_guard import say
-from common.hints import NOT_BEGUN, STALLED
-from common.runtime.thread_pool import place_of
+from common.distributed.exit_guard import print_stderr_bounded
+from common.distributed.heartbeat import POLL_INTERVAL, Record
+from common.distributed.lock_watchdog import LockWatchdog
+from common.hints import RESTART_AFTER_STALL, RESUME_AFTER_STALL
+from common.runtime.thread_location import describe_location
 
-POLL_INTERVAL = 1.0  # seconds between looks
-COMPILE_TIMEOUT = 600.0  # seconds that compiling is given at least: it ends, but how soon depends on the machine
-STARTUP_TIMEOUT = (
-    120.0  # seconds that a start is given at least, such as for TensorFlow's import on a machine that has much to do
-)
-CLEANUP_TIMEOUT = 5.0  # seconds that a rank which has failed is given to close its environments
-GRACE = 5  # ticks that a stalled rank is given to report itself, before those that wait for it do
-CLOSING = "the run had come to its end, and the policy is saved"  # of an environment that does not close
+if TYPE_CHECKING:
+    from common.distributed.communicator import Communicator
+    from common.distributed.heartbeat import Heartbeat
 
-
-def in_words(record):
-    """'rank 3 on host h: collect, iteration 17, step 512'."""
-    where = f"{record['phase']}, iteration {record['iteration']}" + (
-        f", step {record['step']}" if record["phase"] == "collect" else ""
-    )
-    return f"rank {record['rank']} on host {record['host']}: {where}{', waiting for the others' if record['waiting'] else ''}"
-
-
-def way_on(records):
-    """How to go on after a stall of ranks with these records, in words."""
-    return NOT_BEGUN if any(record["phase"] == "start" for record in records) else STALLED
+COMPILE_TIMEOUT = 600.0  # seconds, at least, for compiling: it ends, but when depends on the machine
+STARTUP_TIMEOUT = 120.0  # seconds, at least, for the start, such as TensorFlow's import on a busy machine
+CLEANUP_TIMEOUT = 5.0  # seconds for a rank that has failed to close its environments
+MIN_TIMEOUTS = {"compile": COMPILE_TIMEOUT, "start": STARTUP_TIMEOUT}
+GRACE_POLLS = 5  # a stalled rank reports itself this much earlier than the ranks that wait for it
+ABORT_HOOK_TIMEOUT = 2.0  # seconds for each action before the job is aborted
+POLICY_SAVED = "the run had finished, and the policy is saved"  # an environment did not close
 
 
-class Watchdog:
-    """One rank's.
+def recovery_hint(records: list[Record]) -> str:
+    """Return what to do after a stall of ranks with these records."""
+    return RESTART_AFTER_STALL if any(record["phase"] == "start" for record in records) else RESUME_AFTER_STALL
 
-    Args:
-        heartbeat: its `Heartbeat`, whose `ended` ends the watch.
-    """
 
-    def __init__(self, heartbeat):
-        self.heartbeat, self.comm = heartbeat, heartbeat.comm
-        self.own, self.others = StallCounter(), StallCounter()
-        self.thread = threading.Thread(target=self._run, name="watch", daemon=True)
+def format_record(record: Record) -> str:
+    """Return a rank's record as text: "collect, iteration 17, step 512"."""
+    step = f", step {record['step']}" if record["phase"] == "collect" else ""
+    waiting = ", waiting for the others" if record["waiting"] else ""
+    return f"{record['phase']}, iteration {record['iteration']}{step}{waiting}"
 
-    def start(self):
-        """Look once every `POLL_INTERVAL` from now on."""
-        self.thread.start()
-        return self
 
-    def _run(self):
-        try:
-            while not self.heartbeat.ended.wait(POLL_INTERVAL):
-                self.look()
-        except Exception as error:
-            say(
-                f"rank {self.comm.rank} on host {self.heartbeat.host}: the watch over stalls has ended: {type(error).__name__}: {error}"
-            )
-
-    def look(self):
-        """End the job if this rank, or one that it waits for, has stood still for too long."""
-        record = self.heartbeat.record()
-        still = self.own.ticks(progress_key(record)) * POLL_INTERVAL
-        if not self.comm.waiting or self.heartbeat.failure:
-            if still >= self._timeout_for([record]):
-                self._end(self._describe_stall(still, record))
-            return
-        everyone = {rank: one for rank, one in self.heartbeat.everyone.items() if rank < self.comm.size}
-        working = {rank: one for rank, one in everyone.items() if not one["waiting"]}
-        still = (
-            self.others.ticks(
-                (progress_key(record), tuple((rank, progress_key(working[rank])) for rank in sorted(working)))
-            )
-            * POLL_INTERVAL
-        )
-        concerned = [
-            record,
-            *working.values(),
-        ]  # this one, too: until the run's folder is known no rank sees the records of others
-        if still >= self._timeout_for(concerned) + GRACE * POLL_INTERVAL:
-            stalled = (
-                "; ".join(in_words(working[rank]) for rank in sorted(working))
-                if working
-                else "all ranks wait for each other: is a host or the network down?"
-                if everyone
-                else "the others do not come"
-            )
-            self._end(f"has waited {still:.0f} s for other ranks: {stalled}; {way_on(concerned)}")
-
-    def _timeout_for(self, records):
-        """Seconds for which what `records` say may take without any progress."""
-        phases = [record["phase"] for record in records]
-        if any(phase.startswith("failed") for phase in phases):
-            return CLEANUP_TIMEOUT
-        least = max(
-            [{"compile": COMPILE_TIMEOUT, "start": STARTUP_TIMEOUT}.get(phase, 0.0) for phase in phases], default=0.0
-        )
-        return max(self.heartbeat.timeout, least) if self.heartbeat.timeout else float("inf")
-
-    def _describe_stall(self, still, record):
-        """What this rank does, and the innermost line of Python."""
-        place = place_of(sys._current_frames()[self.heartbeat.main_thread])
-        if self.heartbeat.failure:
-            return f"{record['phase']}, and has not closed what it had open in {still:.0f} s, {place}"
-        what = f"no progress for {still:.0f} s in {in_words(record).partition(': ')[2]}, {place}"
-        return f"{what}; {CLOSING if record['phase'] == 'closing' else way_on([record])}"
-
-    def _end(self, reason):
-        status, words = self.heartbeat.failure or (1, None)
-        if words:
-            say(words)
-        if not self.heartbeat.failure:
-            phase, iteration = self.heartbeat.where
-            self.heartbeat.where = (f"stalled in {phase}", iteration)
-        for last in (self.heartbeat.on_abort, self.heartbeat.write):
-            if last is not None:
-                doing = threading.Thread(target=last, daemon=True)
-                doing.start()
-                doing.join(2)
-        self.comm.abort(self.heartbeat.wording(reason), status, at_once=True)
+def progress_key(record: Record) -> tuple:
+    """Return the part of a record that changes as long as its rank makes progress."""
+    return tuple(record[name] for name in ("phase", "iteration", "step", "collectives"))
 
 
 class StallCounter:
-    """For how many looks in a row something has been the same."""
+    """Counts for how many consecutive polls an observation has been the same."""
 
-    def __init__(self):
-        self.last, self.count = None, 0
+    def __init__(self) -> None:
+        self._last: object = None
+        self._count = 0
 
-    def ticks(self, seen):
-        """The looks since `seen` last was something else."""
-        self.count = self.count + 1 if seen == self.last else 0
-        self.last = seen
-        return self.count
+    def observe(self, observation: object) -> int:
+        """Return how many polls ago this observation was first made without interruption."""
+        self._count = self._count + 1 if observation == self._last else 0
+        self._last = observation
+        return self._count
 
 
-def progress_key(record):
-    """What changes in a record as long as its rank goes on."""
-    return tuple(record[name] for name in ("phase", "iteration", "step", "collectives"))
+class Watchdog:
+    """The watchdog of one rank.
+
+    Args:
+        comm: the communicator of all ranks.
+        heartbeat: this rank's heartbeat; its `ended` event stops the watchdog, too.
+        timeout: seconds without progress after which the job is aborted; 0 never aborts it. Time during which the
+            process was suspended does not count, because polls are counted.
+        translate: function from a message to the text that is printed, such as `common.hints.in_flags`.
+
+    Attributes:
+        on_abort: function () called before the job is aborted, such as to restore the terminal; may take two seconds.
+    """
+
+    def __init__(
+        self,
+        comm: Communicator,
+        heartbeat: Heartbeat,
+        timeout: float = 0.0,
+        translate: Callable[[str], str] = str,
+    ):
+        self.comm = comm
+        self.heartbeat = heartbeat
+        self.timeout = timeout
+        self.translate = translate
+        self.on_abort: Callable[[], None] | None = None
+        self._own = StallCounter()
+        self._peers = StallCounter()
+        self._lock_watchdog = LockWatchdog(comm.label())
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+
+    def start(self) -> Watchdog:
+        """Check once every `POLL_INTERVAL` from now on."""
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop checking. The heartbeat must have ended."""
+        if self._thread.is_alive():
+            self._thread.join(2 * POLL_INTERVAL)
+        self._lock_watchdog.close()
+
+    def _run(self) -> None:
+        try:
+            while not self.heartbeat.ended.wait(POLL_INTERVAL):
+                own_timeout = self._timeout_for([self.heartbeat.record()])
+                self._lock_watchdog.rearm(own_timeout + 2 * GRACE_POLLS * POLL_INTERVAL)
+                self.check()
+        except Exception as error:
+            print_stderr_bounded(
+                self.comm.with_rank_prefix(f"the watchdog has stopped: {type(error).__name__}: {error}")
+            )
+        finally:
+            self._lock_watchdog.close()
+
+    def check(self) -> None:
+        """Abort the job if this rank, or one that it waits for, has made no progress for too long."""
+        record = self.heartbeat.record()
+        stalled_for = self._own.observe(progress_key(record)) * POLL_INTERVAL
+        if self.comm.in_collective and not self.heartbeat.failure:
+            self._check_peers(record)
+        elif stalled_for >= self._timeout_for([record]):
+            self._abort(self._describe_stall(stalled_for, record))
+
+    def _check_peers(self, record: Record) -> None:
+        """Abort the job if the ranks that this one waits for have made no progress for too long."""
+        peers = {rank: peer for rank, peer in self.heartbeat.peer_records.items() if rank < self.comm.size}
+        working = {rank: peer for rank, peer in sorted(peers.items()) if not peer["waiting"]}
+        observation = (progress_key(record), tuple((rank, progress_key(peer)) for rank, peer in working.items()))
+        stalled_for = self._peers.observe(observation) * POLL_INTERVAL
+        # includes this rank: until the run's directory is known, no rank sees the records of others
+        concerned = [record, *working.values()]
+        if stalled_for < self._timeout_for(concerned) + GRACE_POLLS * POLL_INTERVAL:
+            return
+        if working:
+            reason = "; ".join(f"{self.comm.label(rank)}: {format_record(peer)}" for rank, peer in working.items())
+        elif peers:
+            reason = "all ranks wait for each other: is a host or the network down?"
+        else:
+            reason = "they do not arrive"
+        self._abort(f"has waited {stalled_for:.0f} s for other ranks: {reason}; {recovery_hint(concerned)}")
+
+    def _timeout_for(self, records: list[Record]) -> float:
+        """Return for how many seconds ranks with these records may make no progress."""
+        phases = [record["phase"] for record in records]
+        if any(phase.startswith("failed") for phase in phases):
+            return CLEANUP_TIMEOUT
+        if not self.timeout:
+            return float("inf")
+        return max([self.timeout, *(MIN_TIMEOUTS.get(phase, 0.0) for phase in phases)])
+
+    def _describe_stall(self, stalled_for: float, record: Record) -> str:
+        """Return what this rank does and where: its innermost line of Python."""
+        location = describe_location(self.heartbeat.main_thread)
+        if self.heartbeat.failure:
+            return f"{record['phase']}, and cleaning up has not ended after {stalled_for:.0f} s, {location}"
+        hint = POLICY_SAVED if record["phase"] == "closing" else recovery_hint([record])
+        return f"no progress for {stalled_for:.0f} s in {format_record(record)}, {location}; {hint}"
+
+    def _abort(self, reason: str) -> None:
+        status, message = self.heartbeat.failure or (1, None)
+        if message:
+            print_stderr_bounded(message)
+        if not self.heartbeat.failure:
+            self.heartbeat.mark_stalled()
+        for action in (self.on_abort, self.heartbeat.write):
+            if action is not None:
+                thread = threading.Thread(target=action, daemon=True)  # it may hang as well
+                thread.start()
+                thread.join(ABORT_HOOK_TIMEOUT)
+        self.comm.report_and_abort(self.translate(reason), status, immediately=True)

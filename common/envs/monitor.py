@@ -6,7 +6,7 @@ import time
 
 import gymnasium as gym
 
-from common.distributed import communicator
+from common.distributed.launcher import launcher_rank
 from common.dtypes import SCALARS, real
 from common.envs.env_checker import diagnose_step
 from common.errors import UserError
@@ -99,7 +99,7 @@ def rows_of_this_rank(path):
     try:
         return AppendOnlyFile(path)
     except FileInUseError as error:
-        rank = communicator.launched_rank()
+        rank = launcher_rank()
         if rank is None or error.here:
             raise
         own = AppendOnlyFile(error.path.with_name(f"{rank}.{error.path.name}"))

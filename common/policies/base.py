@@ -23,7 +23,7 @@ from common.policies.files import FORMAT, build_policy, find_policy, read_policy
 from common.policies.networks import NumpyOperators
 from common.policies.observation_encoder import ObservationEncoder
 from common.storage.array_files import check_arrays, save_arrays
-from common.storage.json_values import as_json
+from common.storage.json_values import to_json
 from common.storage.paths import file_path
 from common.storage.write_errors import raises_write_error
 from common.tf_util import by_name
@@ -283,7 +283,7 @@ class Policy(tf.Module, metaclass=PolicyType):
         name = type(self).__name__
         return {
             "class": name,
-            "settings": {key: as_json(x, f"{name}.settings(): {key}") for key, x in self.settings().items()},
+            "settings": {key: to_json(x, f"{name}.settings(): {key}") for key, x in self.settings().items()},
             "ob_space": space_serialization.to_json(self.ob_space),
             "ac_space": space_serialization.to_json(self.ac_space),
         }

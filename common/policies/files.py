@@ -13,13 +13,13 @@ from common.formatting import describe_space, safe_repr
 from common.policies import space_serialization
 from common.runs.checkpoint_store import FORMAT as CHECKPOINT
 from common.runs.checkpoint_store import checkpoint_paths
-from common.storage.array_files import MAX_HEADER, load_arrays
+from common.storage.array_files import MAX_HEADER_BYTES, load_arrays
 from common.storage.paths import user_path
 from common.validation import error_prefix
 
 FORMAT = "baselines_ppo.policy"
 BEST = "best/policy.safetensors"  # in a run's folder
-LONGEST_DESCRIPTION = MAX_HEADER // 4 - (
+LONGEST_DESCRIPTION = MAX_HEADER_BYTES // 4 - (
     1 << 20
 )  # characters of a policy's class, settings and spaces; the rest is for what else a file's metadata has
 ENTRIES = (

@@ -179,7 +179,7 @@ class Collector:
         results = (
             [run(*self.groups[0])]
             if self.pool is None
-            else self.pool.results(self.pool.start([functools.partial(run, *group) for group in self.groups]))
+            else self.pool.gather(self.pool.submit_all([functools.partial(run, *group) for group in self.groups]))
         )
         steps = results[0][0]
         new[1 : steps + 1] = (terminated | truncated)[:steps]

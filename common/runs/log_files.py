@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from common.errors import UserError
-from common.hints import FROM_POLICY
+from common.hints import START_FROM_POLICY
 from common.runtime import os_features
 from common.storage.append_file import complete_lines
 from common.storage.atomic import atomic_write
@@ -72,10 +72,10 @@ class RunLogFiles:
             UserError: where the system cannot cut them; for a log that is a link or no file, or that cannot be cut to its size.
             WriteError: for one that must not be written.
         """
-        if not os_features.CUTS_LOGS:
+        if not os_features.CAN_TRUNCATE_LOGS:
             raise UserError(
                 f"to go on with the run in {self.folder}, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-                f"{FROM_POLICY}"
+                f"{START_FROM_POLICY}"
             )
         self.seen, missing = {}, []
         for name in self.names():

@@ -99,7 +99,7 @@ class RunDirectory:
     def verify_ownership(self) -> None:
         """Raises OSError if the directory no longer belongs to this run (`DirectoryLock.check`)."""
         if self.lock is not None:
-            self.lock.check()
+            self.lock.verify_held()
 
     def _temporary_files(self) -> list[Path]:
         return [

@@ -1,1 +1,1 @@
-"""The process that this runs in: TensorFlow's import, processors, threads, crashes, and what the operating system offers."""
+"""This process and its machine: cores, memory, threads, imports and operating system features."""

@@ -1,25 +1,29 @@
-"""What a process leaves that dies of a signal: Python's stacks of all its threads, on stderr and in a file.
+"""Python stacks of all threads, on stderr and in a file, when this process dies of a signal.
 
-After SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGABRT no line of Python runs any more. `faulthandler` writes the stacks, to one descriptor alone: so that
-is a pipe, and a shell at its other end, which outlives this process by as long as that takes, hands on what comes.
+After SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGABRT no Python code runs. `faulthandler` writes the stacks, but to one file
+descriptor only. That is a pipe here; a shell at its other end forwards them to stderr and to the file.
 
-A handler of somebody else's is never replaced: pytest's, or that of another language's virtual machine in this process, which may live by such signals.
+Existing signal handlers are never replaced: pytest's, or those of another language's virtual machine in this process,
+which may need these signals itself.
 """
+
+from __future__ import annotations
 
 import atexit
 import contextlib
 import faulthandler
 import os
-import shutil
 import signal
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-# Words: what is said before the stacks; the file, or nothing. The file comes first: nobody may read stderr. Two processes, so that a full pipe does not
-# keep the file from being whole. Signals to the job are not for it: it ends when the process has ended.
-HAND_ON = r"""
+from common.runtime.helper_shell import HelperShell, duplicate_stderr
+
+# $1: the line before the stacks. $2: the file, or nothing. The file is written first, and stderr by a process of its
+# own, because nobody may read stderr. Signals to the job are ignored: the shell ends when the pipe is closed.
+FORWARD_SCRIPT = r"""
 trap '' HUP INT QUIT PIPE TERM USR1 USR2
 IFS= read -r line || [ -n "$line" ] || exit 0
 { mkdir "${2%/*}"; rm -f "$2"; printf '%s %s\n' "$1" "$(date '+(%Y-%m-%dT%H:%M:%S%z)')" >>"$2"; } 2>/dev/null
@@ -32,15 +36,22 @@ IFS= read -r line || [ -n "$line" ] || exit 0
     done
 } | cat >&2
 """
-CRASHES = {
+CRASH_SIGNALS = {
     getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT") if hasattr(signal, name)
 }
-SHELL = "sh"
-PATIENCE = 1.0  # seconds for which an end of the shell is waited for: a child that the process has forked may have the pipe, too
 
 
-def signal_name(number):
-    """'SIGSEGV' for 11; '40' for a real-time signal, which has no name."""
+class Rank(Protocol):
+    """What is needed of a `Communicator`."""
+
+    rank: int
+
+    def label(self) -> str:
+        """Return this rank's name in messages."""
+
+
+def signal_name(number: int) -> str:
+    """Return "SIGSEGV" for 11, and "40" for a real-time signal, which has no name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -48,133 +59,77 @@ def signal_name(number):
 
 
 class CrashStacks:
-    """Where the stacks of this process go. There is one, `stacks`."""
+    """The destinations of this process's stacks. There is one instance, `stacks`, because signals belong to a process."""
 
-    def __init__(self):
-        self.stderr = (
-            None  # a copy of the descriptor, which nothing redirects; None while somebody else may have the signals
-        )
-        self.kept, self.shell, self.lock = [], None, threading.RLock()
+    def __init__(self) -> None:
+        self._stderr: int | None = None  # a duplicate; None while this package does not handle the signals
+        self._targets: list[tuple[str, str]] = []  # (line before the stacks, file or ""); the last one is active
+        self._shell: HelperShell | None = None
+        self._lock = threading.RLock()
 
-    def enable(self, ours=False):
-        """Have stacks written to stderr, unless somebody handles the signals already.
-
-        Args:
-            ours: the process is this package's own, and what the interpreter's options have enabled is replaced.
-
-        Returns:
-            whether they are.
-        """
-        with self.lock:
-            if self.stderr is None and (ours or not handled()):
-                with contextlib.suppress(OSError):  # there may be no more descriptors
-                    self.stderr = copy_of_stderr()
-                    faulthandler.enable(self.stderr)
-                    atexit.register(self._renew, at_end=True)
-            return self.stderr is not None
-
-    def keep(self, comm, folder=None, way_on=None):
-        """Have them on stderr below a line that names this rank, and in `<rank>.stacks`, which is made then; one of an earlier process is replaced then.
+    def enable(self, replace: bool = False) -> bool:
+        """Write stacks to stderr unless the signals are handled already; return whether this object handles them.
 
         Args:
-            comm: the ranks.
-            folder: a run's `ranks` folder, which need not be there yet; None for no file.
-            way_on: what to do after that, in words.
+            replace: replace an existing handler, such as one that the interpreter's options have enabled. For
+                processes that belong to this package.
+        """
+        with self._lock:
+            if self._stderr is None and (replace or not has_crash_handler()):
+                with contextlib.suppress(OSError):  # out of descriptors
+                    self._stderr = duplicate_stderr()
+                    faulthandler.enable(self._stderr)
+                    atexit.register(self._renew, at_exit=True)
+            return self._stderr is not None
+
+    def push_target(
+        self, comm: Rank, directory: str | os.PathLike | None = None, hint: str | None = None
+    ) -> Callable[[], None]:
+        """Write stacks to stderr, after a line that names this rank, and to a file from now on.
+
+        Args:
+            comm: the communicator of all ranks.
+            directory: a run's `ranks` directory, which need not exist; `<rank>.stacks` in it is replaced when the
+                process dies. None for no file.
+            hint: what to do after a crash.
 
         Returns:
-            a function () that ends it.
+            A function () that restores the previous destination.
         """
-        file = os.path.abspath(Path(folder) / f"{comm.rank}.stacks") if folder else ""
-        words = "; ".join(
-            filter(
-                None,
-                (f"{comm.name} died of a signal", f"its stacks follow{f', and are in {file}' if file else ''}", way_on),
-            )
-        )
-        what = words, file
-        with self.lock:
-            if not self.enable() or file and any(file == one for _, one in self.kept):
+        file = os.path.abspath(Path(directory) / f"{comm.rank}.stacks") if directory else ""
+        parts = [f"{comm.label()} died of a signal", f"its stacks follow{f', and are in {file}' if file else ''}", hint]
+        target = "; ".join(filter(None, parts)), file
+        with self._lock:
+            if not self.enable() or file and any(file == other for _, other in self._targets):
                 return lambda: None
-            self.kept.append(what)
+            self._targets.append(target)
             self._renew()
 
-        def end():
-            with self.lock:
-                self.kept.remove(what)
+        def pop() -> None:
+            with self._lock:
+                self._targets.remove(target)
                 self._renew()
 
-        return end
+        return pop
 
-    def _renew(self, at_end=False):
-        """Hand stacks on as the newest `keep` says; at the end of the process let stderr have them, so that the shell ends before it."""
-        before, self.shell = self.shell, None
-        if self.kept and not at_end:
+    def _renew(self, at_exit: bool = False) -> None:
+        """Start a shell for the last target; at exit, write to stderr only, so that the shell ends before the process."""
+        previous, self._shell = self._shell, None
+        if self._targets and not at_exit:
             with contextlib.suppress(OSError):
-                self.shell = Shell(*self.kept[-1], self.stderr)
-        faulthandler.enable(self.shell.pipe if self.shell else self.stderr)
-        if before:
-            before.close()
+                self._shell = HelperShell("crash stacks", FORWARD_SCRIPT, list(self._targets[-1]), self._stderr)
+        faulthandler.enable(self._shell.pipe if self._shell else self._stderr)
+        if previous:
+            previous.close()
 
 
-class Shell:
-    """A process that waits for stacks.
-
-    Args:
-        words, file: `HAND_ON`'s.
-        stderr: a descriptor.
-
-    Attributes:
-        pipe: the descriptor that takes them.
-
-    Raises:
-        OSError: if there is no such shell, or no process can be started.
-    """
-
-    def __init__(self, words, file, stderr):
-        if (shell := shutil.which(SHELL)) is None or os.name != "posix":
-            raise FileNotFoundError(SHELL)
-        theirs, self.pipe = os.pipe()
-        try:  # a session of its own: a terminal's signals, and those to a group, are not for it; / for it keeps no file system busy
-            self.process = subprocess.Popen(
-                [shell, "-c", HAND_ON, "crash stacks", words, file],
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                cwd="/",
-                env={"PATH": os.environ.get("PATH", os.defpath)},
-                start_new_session=True,
-            )
-        except BaseException:
-            os.close(self.pipe)
-            raise
-        finally:
-            os.close(theirs)
-
-    def close(self):
-        """End it."""
-        os.close(self.pipe)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE)
-
-
-def copy_of_stderr():
-    """A descriptor for what the process says, whatever is redirected later; of nothing where it has none."""
-    for stream in (sys.stderr, sys.__stderr__):  # a notebook's has none of its own
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            return os.dup(stream.fileno())
-    return os.open(os.devnull, os.O_WRONLY)
-
-
-def handled():
-    """Whether something in this process handles a segmentation fault."""
+def has_crash_handler() -> bool:
+    """Return whether this process already handles segmentation faults."""
     if faulthandler.is_enabled():
         return True
-    with contextlib.suppress(OSError, StopIteration):  # Linux tells
-        caught = next(
-            line
-            for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-            if line.startswith("SigCgt:")
-        )
+    with contextlib.suppress(OSError, StopIteration):  # Linux only
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
         return bool(int(caught.split()[1], 16) >> (signal.SIGSEGV - 1) & 1)
     return False
 

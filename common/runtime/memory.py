@@ -15,6 +15,7 @@ try:
 except ImportError:  # Windows
     resource = None
 
+UNLIMITED = 1 << 60  # bytes; version 1 has no word for "no limit", only a huge number
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
 
@@ -70,4 +71,4 @@ def cgroup_limits(root: Path | None = None, membership: Path | None = None) -> l
         for directory in (path, *path.parents):
             with contextlib.suppress(OSError, ValueError):  # ValueError: "max", which means no limit
                 limits.append(int((base / directory / file_name).read_text(encoding="ascii")))
-    return limits
+    return [limit for limit in limits if limit < UNLIMITED]

@@ -1,4 +1,6 @@
-"""Threads that run functions side by side, never hold up what failed elsewhere, nor the end of the process, and can be asked where they stand."""
+"""Daemon threads that run functions in parallel. A thread that hangs delays neither an error in another nor the exit."""
+
+from __future__ import annotations
 
 import atexit
 import os
@@ -7,70 +9,75 @@ import sys
 import threading
 import time
 import weakref
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from typing import Any
 
-PEER_JOIN_TIMEOUT = 3.0  # seconds that the others are given to end once one has failed
-PATIENCE = 2.0  # seconds that the end of the process gives to what is still under way, such as XLA's compiling, which cannot be ended half way
+from common.runtime.thread_location import blocked_on, describe_location
+
+PEER_JOIN_TIMEOUT = 3.0  # seconds for the other threads to finish once one has failed
+EXIT_TIMEOUT = 2.0  # seconds, at process exit, for busy threads: an XLA compilation cannot be interrupted
 
 
 class NamedThreadPool:
-    """As many threads as there are names, each with a function at a time. They end with this object.
+    """One thread per name. Each runs one function at a time. The threads end with this object.
 
     Args:
-        names: of the threads; they tell which of them hangs.
+        names: names of the threads, for messages about one that hangs.
     """
 
-    def __init__(self, names):
+    def __init__(self, names: Sequence[str]):
         self.threads = [DaemonWorker(name) for name in names]
         for thread in self.threads:
             thread.start()
         weakref.finalize(self, shutdown, self.threads)
 
-    def start(self, functions):
-        """Let each thread run one of `functions`, () -> object; returns their `Future`s."""
-        return [thread.begin(function) for thread, function in zip(self.threads, functions)]
+    def submit_all(self, functions: Sequence[Callable[[], Any]]) -> list[Future]:
+        """Run one function in each thread and return their futures."""
+        return [thread.submit(function) for thread, function in zip(self.threads, functions)]
 
-    def results(self, futures):
-        """What the functions returned, in their order; what one raised, as soon as it has, whatever the others still do."""
-        _waits_for = self
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        if any(future.exception() for future in done):
-            done, _ = wait(
-                futures, timeout=PEER_JOIN_TIMEOUT
-            )  # rather not under the hands of those that close what they work on
+    def gather(self, futures: list[Future]) -> list[Any]:
+        """Return the functions' results, in order; raise what one of them raised without waiting for a hanging one."""
+        caller = threading.get_ident()
+        blocked_on[caller] = self
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            if any(future.exception() for future in done):
+                # the caller will close what the other threads are working on
+                done, _ = wait(futures, timeout=PEER_JOIN_TIMEOUT)
+        finally:
+            del blocked_on[caller]
         return [future.result() for future in futures if future in done]
 
-    def where(self):
-        """Where the threads stand that have not come to an end, in words."""
-        frames = sys._current_frames()
-        return "; ".join(
-            f"{place_of(frames[thread.ident])} ({thread.name})"
-            for thread in self.threads
-            if thread.busy and thread.ident in frames
-        )
+    def describe_location(self) -> str:
+        """Return where the busy threads are."""
+        locations = [(describe_location(thread.ident), thread.name) for thread in self.threads if thread.busy]
+        return "; ".join(f"{location} ({name})" for location, name in locations if location)
 
 
 class DaemonWorker(threading.Thread):
-    """One thread, which waits for functions.
+    """A daemon thread that runs the functions submitted to it.
 
     Attributes:
-        busy: whether it has one.
+        busy: whether a function is running or waiting to run.
     """
 
-    def __init__(self, name):
+    def __init__(self, name: str):
         super().__init__(name=name, daemon=True)
-        self.queue, self.busy = queue.SimpleQueue(), False
+        self.tasks: queue.SimpleQueue = queue.SimpleQueue()
+        self.busy = False
 
-    def begin(self, function):
-        """Run it; returns its `Future`."""
-        future, self.busy = Future(), True
-        self.queue.put((future, function))
+    def submit(self, function: Callable[[], Any]) -> Future:
+        """Run a function and return its future."""
+        future: Future = Future()
+        self.busy = True
+        self.tasks.put((future, function))
         return future
 
-    def run(self):
-        """Take functions, one after the other, until it is dismissed."""
-        while (order := self.queue.get()) is not None:
-            future, function = order
+    def run(self) -> None:
+        """Run submitted functions until `shutdown`."""
+        while (task := self.tasks.get()) is not None:
+            future, function = task
             try:
                 result, error = function(), None
             except BaseException as raised:
@@ -80,36 +87,26 @@ class DaemonWorker(threading.Thread):
                 future.set_result(result)
             else:
                 future.set_exception(error)
-            del order, future, function, result, error
+            del task, future, function, result, error  # the next wait must not keep them alive
 
 
-def shutdown(threads):
-    """Let threads end after what they have."""
+def shutdown(threads: list[DaemonWorker]) -> None:
+    """Let threads end after their current function."""
     for thread in threads:
-        thread.queue.put(None)
+        thread.tasks.put(None)
 
 
 @atexit.register
-def force_exit_when_overdue(status=1):
-    """Give what is under way some seconds; then end the process as it stands, with `status`: Python's own end would take the ground from under a
-    library. Whoever knows the status registers this again: what is registered last comes first."""
-    deadline = time.monotonic() + PATIENCE
+def force_exit_when_overdue(status: int = 1) -> None:
+    """Wait up to `EXIT_TIMEOUT` for busy threads, then end the process with `status`.
+
+    Interpreter shutdown can crash while a library thread, such as an XLA compilation, is running. Register this atexit
+    hook again with the real exit status; hooks run in reverse order.
+    """
+    deadline = time.monotonic() + EXIT_TIMEOUT
     while any(isinstance(thread, DaemonWorker) and thread.busy for thread in threading.enumerate()):
         if time.monotonic() > deadline:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
         time.sleep(0.02)
-
-
-def place_of(frame):
-    """Where the thread of a frame stands, in words: its innermost line of Python.
-
-    A function that waits for another thread or process holds what it waits for in a local `_waits_for`, whose `where()` says where that one stands.
-    """
-    inner = frame
-    while frame is not None:
-        if (waits_for := frame.f_locals.get("_waits_for")) is not None:
-            return waits_for.where()
-        frame = frame.f_back
-    return f"at {inner.f_code.co_filename}:{inner.f_lineno} in {inner.f_code.co_name}()"

@@ -1,1 +1,1 @@
-"""Files: atomic and append-only writing, arrays with metadata, locks, and paths."""
+"""Files: atomic and append-only writing, arrays with metadata, locks and paths."""

@@ -1,81 +1,98 @@
-"""A folder that one process has to itself for as long as it lives."""
+"""Exclusive use of a directory by one process for as long as the process lives."""
+
+from __future__ import annotations
 
 import contextlib
 import errno
 import os
 import weakref
 from pathlib import Path
+from typing import IO
 
 from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, OTHER_SWEEP_DIR
 from common.runtime import os_features
 
+LOCK_FILE = ".lock"
+HINTS = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR}
+
 
 class DirectoryLock:
-    """A lock on a folder; it goes with the process, however that ends.
+    """A lock on a directory. The operating system releases it when the process ends, however it ends.
 
     Args:
-        path: the folder.
-        what: whose it is, "run" or "sweep", for what is said.
+        path: the directory.
+        owner: what locks it, "run" or "sweep"; for messages.
 
     Attributes:
-        warning: one line, if the filesystem, or the system, has no locks; else None.
+        warning: one line if the system or the file system has no locks; else None.
 
     Raises:
-        UserError: if a process that is still alive has it. Nothing has been touched then.
-        OSError: if the folder cannot be written.
+        UserError: if another running process holds the lock; nothing has been changed then.
+        OSError: if the directory cannot be written.
     """
 
-    def __init__(self, path, what="run"):
-        self.path, self.warning = Path(path), None
-        self.file = self._open()
+    def __init__(self, path: str | os.PathLike, owner: str = "run"):
+        self.path = Path(path)
+        self.warning: str | None = None
+        self._file = self._open()
         try:
-            os_features.lock(self.file)
+            os_features.lock(self._file)
         except BlockingIOError as error:
-            self.file.close()
-            instead = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR}[what]
-            raise UserError(f"{what} directory {path} is in use by a {what} that is still alive; {instead}") from error
+            self._file.close()
+            raise UserError(f"{owner} directory {path} is locked by another running process; {HINTS[owner]}") from error
         except OSError as error:
             self.warning = (
-                f"{what} directory {path} cannot be locked ({error.strerror}); see to it that no other {what} uses it"
+                f"{owner} directory {path} cannot be locked ({error.strerror}); make sure that no other {owner} uses it"
             )
-        self.folder, self._close_folder = os.stat(self.path), lambda: None
+        self._status = os.stat(self.path)
+        self._close_directory = lambda: None
         if os_features.CAN_OPEN_DIRECTORIES:
-            number = os.open(self.path, os.O_RDONLY)  # held open, so that no other folder can have its number
-            self.folder, self._close_folder = os.fstat(number), weakref.finalize(self, os.close, number)
+            descriptor = os.open(self.path, os.O_RDONLY)  # held open, so that its inode number is not reused
+            self._status = os.fstat(descriptor)
+            self._close_directory = weakref.finalize(self, os.close, descriptor)
 
-    def _open(self):
-        file = open(
-            self.path / ".lock", "ab", opener=lambda path, flags: os.open(path, flags | os_features.NO_FOLLOW, 0o666)
-        )
+    def _open(self) -> IO:
+        def open_without_links(path: str, flags: int) -> int:
+            return os.open(path, flags | os_features.NO_FOLLOW, 0o666)
+
+        file = open(self.path / LOCK_FILE, "ab", opener=open_without_links)
         weakref.finalize(self, file.close)
         return file
 
-    def check(self):
-        """Raises OSError if the path no longer leads to the folder that was locked, which may have been moved and another made; or if the lock was removed,
-        and another process has taken a new one. Where none has, this one takes it."""
-        if not os.path.samestat(self.folder, os.stat(self.path)):
-            raise OSError(errno.ESTALE, "the run's folder has been replaced by another")
+    def verify_held(self) -> None:
+        """Check that the lock is still effective; lock again if only the lock file was deleted.
+
+        Raises:
+            OSError: if the path leads to another directory than the one that was locked, or if the lock file was
+                deleted and another process has locked a new one.
+        """
+        if not os.path.samestat(self._status, os.stat(self.path)):
+            raise OSError(errno.ESTALE, "the directory has been replaced by another one")
         with contextlib.suppress(FileNotFoundError):
-            if self.warning or os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.path / ".lock")):
+            if self.warning or os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path / LOCK_FILE)):
                 return
-        self.file.close()
-        self.file = self._open()
+        self._file.close()
+        self._file = self._open()
         try:
-            os_features.lock(self.file)
+            os_features.lock(self._file)
         except BlockingIOError as error:
-            raise OSError(errno.ESTALE, "its .lock was removed, and another process has taken it") from error
+            raise OSError(errno.ESTALE, f"its {LOCK_FILE} was deleted, and another process has locked it") from error
 
-    def release(self):
-        """Give the folder back."""
-        self.file.close()
-        self._close_folder()
+    def release(self) -> None:
+        """Release the lock."""
+        self._file.close()
+        self._close_directory()
 
 
-def is_locked(path):
-    """Whether a process that is still alive has a folder; never where there are no locks. OSError if its lock cannot be opened."""
+def is_locked(path: str | os.PathLike) -> bool:
+    """Return whether a running process has locked a directory; False where there are no locks.
+
+    Raises:
+        OSError: if the lock file cannot be opened.
+    """
     try:
-        file = (Path(path) / ".lock").open("rb")
+        file = (Path(path) / LOCK_FILE).open("rb")
     except FileNotFoundError:
         return False
     with file:
@@ -84,6 +101,6 @@ def is_locked(path):
         except BlockingIOError:
             return True
         except OSError as error:
-            if error.errno not in os_features.WITHOUT_LOCKS:
+            if error.errno not in os_features.NO_LOCKS_ERRNOS:
                 raise
     return False

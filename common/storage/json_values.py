@@ -1,85 +1,99 @@
-"""Values as JSON has them. What goes into a file's metadata or into config.json passes here first, so that what is read again is what was written."""
+"""Converts values to what JSON can represent.
+
+Metadata of files and `config.json` pass here first, so that what is read back is what was written.
+"""
+
+from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from common.errors import UserError
 from common.formatting import safe_repr
 
-LONGEST = 100_000  # characters of an environment's argument: config.json and a policy's header, which hold them, are read only up to a length
+# characters of one environment argument: the files that contain it are only read up to a maximum length
+MAX_ARGUMENT_LENGTH = 100_000
 
 
-def as_json(x, name, numbers_as_keys=False):
-    """`x` of JSON's own types: NumPy's numbers, arrays and tensors become Python's numbers and lists of them, tuples become lists.
+def to_json(value: Any, name: str, allow_number_keys: bool = False) -> Any:
+    """Return a value as JSON types: NumPy numbers, arrays, tensors and tuples become Python numbers and lists.
 
     Args:
-        x: any value.
+        value: any value.
         name: what an error calls it.
-        numbers_as_keys: whether a dict may have keys that are numbers, which become text; else they are refused, as they do not come back.
+        allow_number_keys: whether a dict may have numbers as keys. They become text, and are read back as text.
 
     Raises:
-        UserError: naming the part that JSON has no form for.
+        UserError: naming the part that JSON cannot represent.
     """
     try:
-        return _as_json(x, name, numbers_as_keys)
+        return _to_json(value, name, allow_number_keys)
     except RecursionError as error:
-        raise UserError(f"{name} is nested too deep, or holds itself; give a flat value") from error
+        raise UserError(f"{name} is nested too deeply, or contains itself; give a flat value") from error
 
 
-def _as_json(x, name, numbers_as_keys):
-    if x is None or type(x) in (bool, int, float, str):
-        return x
-    if isinstance(x, dict):
-        texts = {key: _key(key, name, numbers_as_keys) for key in x}
-        return {texts[key]: _as_json(value, f"{name}[{key!r}]", numbers_as_keys) for key, value in x.items()}
-    if isinstance(x, (list, tuple)):
-        return [_as_json(value, f"{name}[{i}]", numbers_as_keys) for i, value in enumerate(x)]
-    if callable(getattr(x, "numpy", None)):  # a tensor or a variable
-        x = x.numpy()
-    if isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biufU":
-        return (x.astype(np.float64) if x.dtype.kind == "f" and x.dtype.itemsize > 8 else x).tolist()
+def _to_json(value: Any, name: str, allow_number_keys: bool) -> Any:
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, dict):
+        keys = {key: _key_to_json(key, name, allow_number_keys) for key in value}
+        return {keys[key]: _to_json(part, f"{name}[{key!r}]", allow_number_keys) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_to_json(part, f"{name}[{i}]", allow_number_keys) for i, part in enumerate(value)]
+    if callable(getattr(value, "numpy", None)):  # a tensor or a variable
+        value = value.numpy()
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biufU":
+        is_longdouble = value.dtype.kind == "f" and value.dtype.itemsize > 8
+        return (value.astype(np.float64) if is_longdouble else value).tolist()
     for kind in (int, float):
-        if isinstance(x, kind):  # an IntEnum
-            return kind(x)
-    if isinstance(x, str):
-        return str.__str__(x)
+        if isinstance(value, kind):  # such as an IntEnum
+            return kind(value)
+    if isinstance(value, str):
+        return str.__str__(value)
     raise UserError(
-        f"{name}={safe_repr(x)} is of type {type(x).__name__}, which JSON has no form for; give numbers, text, or lists and dicts of them"
+        f"{name}={safe_repr(value)} is of type {type(value).__name__}, which JSON cannot represent; use numbers, text, "
+        "or lists and dicts of them"
     )
 
 
-def _key(key, name, numbers_as_keys):
+def _key_to_json(key: Any, name: str, allow_number_keys: bool) -> str:
     if isinstance(key, str):
         return str.__str__(key)
     key = key.item() if isinstance(key, np.generic) else key
-    if numbers_as_keys and (key is None or isinstance(key, (bool, int, float))):
+    if allow_number_keys and (key is None or isinstance(key, (bool, int, float))):
         return next(iter(json.loads(json.dumps({key: None}))))
-    raise UserError(
-        f"{name} has the key {safe_repr(key)}, and JSON has text for keys alone; give str({safe_repr(key)})"
-    )
+    raise UserError(f"{name} has the key {safe_repr(key)}: JSON keys must be text; use str({safe_repr(key)})")
 
 
-def survives(x):
-    """Whether JSON gives a value back that means the same to code that was written for it: not NaN, an array, a set, an object, or a dict with keys that are
-    no text. A tuple comes back as a list, as it would be typed on the command line."""
-    if type(x) in (list, tuple):
-        return all(map(survives, x))
-    if type(x) is dict:
-        return all(isinstance(key, str) for key in x) and all(map(survives, x.values()))
-    if isinstance(x, np.generic):
+def survives_json(value: Any) -> bool:
+    """Return whether a value that was written to JSON and read back means the same to the code that uses it.
+
+    False for NaN, arrays, sets, objects and dicts with keys other than text. A tuple is read back as a list, as on the
+    command line.
+    """
+    if type(value) in (list, tuple):
+        return all(map(survives_json, value))
+    if type(value) is dict:
+        return all(isinstance(key, str) for key in value) and all(map(survives_json, value.values()))
+    if isinstance(value, np.generic):
+        python_value = value.item()  # of a longdouble: a longdouble again
         return (
-            x.dtype.kind in "biufU" and type(x.item()) in (bool, int, float, str) and survives(x.item())
-        )  # a longdouble's item is one again
-    return x is None or type(x) in (bool, int, str) or type(x) is float and math.isfinite(x)
+            value.dtype.kind in "biufU"
+            and type(python_value) in (bool, int, float, str)
+            and survives_json(python_value)
+        )
+    return value is None or type(value) in (bool, int, str) or type(value) is float and math.isfinite(value)
 
 
-def kept_and_lost(kwargs):
-    """(kept, lost) of keyword arguments: those that a file can hold, as JSON; and {name: its type} of those that it cannot."""
+def split_storable(kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Split keyword arguments into those that a file can store, as JSON, and {name: type} of the others."""
     try:
-        kept = {name: as_json(x, name) for name, x in kwargs.items() if survives(x)}
-    except RecursionError:  # one holds itself: no run is kept from its start by that
-        kept = {}
-    kept = {name: x for name, x in kept.items() if len(json.dumps(x)) <= LONGEST}
-    return kept, {name: type(x).__name__ for name, x in kwargs.items() if name not in kept}
+        stored = {name: to_json(value, name) for name, value in kwargs.items() if survives_json(value)}
+    except RecursionError:  # one contains itself: must not prevent a run from starting
+        stored = {}
+    stored = {name: value for name, value in stored.items() if len(json.dumps(value)) <= MAX_ARGUMENT_LENGTH}
+    return stored, {name: type(value).__name__ for name, value in kwargs.items() if name not in stored}

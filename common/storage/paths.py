@@ -74,7 +74,8 @@ def writable_file(path: object, name: str = "path") -> Path:
     Raises:
         UserError: also if the system refuses.
     """
-    with user_error_on_os_error(f"{name} {path if isinstance(path, str) else safe_repr(path)}", "choose another place"):
+    user_path(path, name)
+    with user_error_on_os_error(f"{name} {os.fsdecode(path)}", "choose another place"):
         found = file_path(path, name)
         check_directory_writable(found.parent)
     return found

@@ -110,18 +110,18 @@ class TrainingLoop:
         )  # whether all stands as an iteration has left it; the iterations that the newest checkpoint has
 
     def __enter__(self):
-        self.comm.last_words = None
+        self.comm.exit_reason = None
         if self.folder is None:
             stacks.enable()
         else:
-            self.opened.callback(stacks.keep(self.comm, self.folder.path / "ranks"))
+            self.opened.callback(stacks.push_target(self.comm, self.folder.path / "ranks"))
         return self
 
     def __exit__(self, kind, error, trace):
         """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
         self.opened.close()
         if error is not None:
-            self.comm.last_words = f"{kind.__name__}: {error}"
+            self.comm.exit_reason = f"{kind.__name__}: {error}"
         if isinstance(error, (EnvError, NonFiniteError)):
             error.add_context(iteration=self.iters_so_far)
         if isinstance(error, NonFiniteError) and self.folder is not None:
@@ -175,7 +175,7 @@ class TrainingLoop:
 
     def _should_continue(self):
         """Whether all ranks run another iteration: the one place where they agree on it."""
-        self.heartbeat.phase("callbacks", self.iters_so_far)
+        self.heartbeat.set_phase("callbacks", self.iters_so_far)
         self._run_callbacks(callback.before_iteration for callback in self.callbacks)
         votes = self.comm.gather((self.stop_requested, self.elapsed))
         self.synced_elapsed = votes[0][1]
@@ -193,11 +193,11 @@ class TrainingLoop:
     def collect(self):
         """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
         rng = seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far)
-        self.heartbeat.phase("collect", self.iters_so_far)
+        self.heartbeat.set_phase("collect", self.iters_so_far)
         if self.collector.whole_episodes:
             self._reset_envs()
         seg = self._collect(rng)
-        self.heartbeat.phase("update", self.iters_so_far)
+        self.heartbeat.set_phase("update", self.iters_so_far)
         self.whole = False
         self.check_synced()  # before an update in which rank 0 gives all ranks its parameters, and nobody would ever know who acted by others
         return seg
@@ -209,10 +209,10 @@ class TrainingLoop:
         compiling = NamedThreadPool(
             [f"compilation {i}" for i in range(len(self.compile_ahead))]
         )  # XLA does without Python's lock, on cores that would idle
-        under_way, self.compile_ahead = compiling.start(self.compile_ahead), ()
+        under_way, self.compile_ahead = compiling.submit_all(self.compile_ahead), ()
         seg = self.collector.collect(rng)
-        self.heartbeat.phase("compile", self.iters_so_far)
-        compiling.results(under_way)
+        self.heartbeat.set_phase("compile", self.iters_so_far)
+        compiling.gather(under_way)
         self.under_way = seg
         return seg
 
@@ -232,7 +232,7 @@ class TrainingLoop:
         """
         if bad := [name for name, value in terms.items() if not np.isfinite(value)]:
             raise NonFiniteError(f"{bad[0]} is {terms[bad[0]]} after the last minibatch")
-        self.heartbeat.phase("statistics", self.iters_so_far)
+        self.heartbeat.set_phase("statistics", self.iters_so_far)
         valid = seg["valid"]
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.update(
@@ -273,7 +273,7 @@ class TrainingLoop:
                 self.folder.verify_ownership()  # a row would go into a folder that has been removed, and be lost, or beside another run's
         if self.logger is not None:
             self.logger.write(stats, self.timesteps_so_far)
-        self.heartbeat.phase("callbacks", self.iters_so_far)
+        self.heartbeat.set_phase("callbacks", self.iters_so_far)
         self._run_callbacks((callback.after_iteration for callback in self.callbacks), stats)
         if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
             self._checkpoint()
@@ -311,7 +311,7 @@ class TrainingLoop:
     def _checkpoint(self, forced=False):
         self.check_synced()  # first, so that all ranks find the same below: a callback may have changed what it likes since the end of the iteration
         self.check_finite(self.iters_so_far - 1, everything=True)
-        self.heartbeat.phase("checkpoint", self.iters_so_far)
+        self.heartbeat.set_phase("checkpoint", self.iters_so_far)
         if self.logger is not None:
             self.logger.flush()
         logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))

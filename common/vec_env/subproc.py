@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
 import time
 from multiprocessing.reduction import ForkingPickler
 from multiprocessing.util import Finalize
@@ -18,8 +19,9 @@ from common.envs.normalization_wrappers import running_statistics
 from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
 from common.hints import RESUME_HINT
-from common.runtime.crash_stacks import CRASHES, signal_name
+from common.runtime.crash_stacks import CRASH_SIGNALS, signal_name
 from common.runtime.partition import even_splits
+from common.runtime.thread_location import blocked_on
 from common.vec_env.in_process import called
 from common.vec_env.worker import PATIENCE, STACK_DUMP_SIGNAL, serve, shared_observations
 
@@ -186,11 +188,14 @@ class Worker:
             EnvironmentFault: for any other exception there, whose traceback is the cause.
             WorkerFailed: where the process has died.
         """
-        _waits_for = self
+        caller = threading.get_ident()
+        blocked_on[caller] = self
         try:
             kind, value, episodes = self.connection.recv()
         except (EOFError, OSError) as error:
             self._died(error)
+        finally:
+            del blocked_on[caller]
         for monitor, finished in zip(self.monitors, episodes):
             monitor.episodes += finished
         if kind == "mistake":
@@ -204,7 +209,7 @@ class Worker:
             raise value from (RemoteTraceback(value.trace) if value.trace else None)
         return value
 
-    def where(self):
+    def describe_location(self):
         """Where its process stands, in words. It is asked by a signal, and answers without Python's lock, which a hanging library may have."""
         said = ""
         if STACK_DUMP_SIGNAL is not None:
@@ -227,7 +232,7 @@ class Worker:
             fault = WorkerDiedError(
                 f"has died with status {status}", f"does the environment end its process? {RESUME_HINT}"
             )
-        elif -status in CRASHES:
+        elif -status in CRASH_SIGNALS:
             fault = WorkerDiedError(
                 f"has died of signal {signal_name(-status)}",
                 f"its stacks are above: mend what crashed, then {RESUME_HINT}",

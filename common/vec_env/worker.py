@@ -35,7 +35,7 @@ def shared_observations(shared, num_envs, space):
 def serve(connection, stacks, start, end, shared):
     """Make environments by the function that the parent sends first, and do as it says until its end of the pipe is closed; for `STACK_DUMP_SIGNAL` tell `stacks`
     where this process stands."""
-    crash_stacks.enable(ours=True)
+    crash_stacks.enable(replace=True)
     if STACK_DUMP_SIGNAL is not None:
         faulthandler.register(STACK_DUMP_SIGNAL, file=stacks.fileno(), all_threads=False)
     threading.Thread(target=exit_with_parent, name="end after parent", daemon=True).start()

@@ -411,7 +411,7 @@ def test_the_axis_that_is_too_short_for_pixels_has_the_channels(shape, kind, fir
 def test_where_either_axis_could_have_them_the_setting_says_which(shape, kind):
     with pytest.raises(
         UserError,
-        match=rf"may have {shape[0]} channels first or {shape[2]} channels last; give channels='first' or channels='last'",
+        match=rf"may have {shape[0]} channels first or {shape[2]} channels last; set channels='first' or channels='last'",
     ):
         CnnPolicy("pi", images(*shape), DISCRETE, kind=kind)
     for channels, axis in (("first", 0), ("last", 2)):
@@ -498,7 +498,7 @@ def wide():
 def test_the_command_line_names_the_flag_and_goes_on_with_runs_from_before_it(wide, tmp_path, cli_here):
     refused = cli_here(*wide, "--max-iters", "1", "--run-dir", tmp_path / "refused")
     assert refused.returncode == 2
-    assert "give --channels first or --channels last, or use --policy mlp" in refused.stderr
+    assert "set --channels first or --channels last, or use --policy mlp" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     done = cli_here(*wide, "--channels", "last", "--max-iters", "1", "--run-dir", tmp_path / "run")
     assert (done.returncode, done.stderr) == (0, "")
@@ -509,6 +509,6 @@ def test_the_command_line_names_the_flag_and_goes_on_with_runs_from_before_it(wi
     )  # 36 of rows, 40 of channels: the guess took the rows
     old = cli_here("--resume", "--run-dir", tmp_path / "run", "--max-iters", "2")
     assert (
-        old.returncode == 2 and "holds another model" in old.stderr
+        old.returncode == 2 and "contains another model" in old.stderr
     )  # as it always was: the guess would have made another network of it
     assert "not a setting of the mlp policy" in cli_here("--env", "CartPole-v1", "--channels", "last").stderr

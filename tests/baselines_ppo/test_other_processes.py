@@ -64,9 +64,9 @@ def test_trainings_in_threads_under_pytest_with_warnings_as_errors_are_each_alon
 def test_what_other_threads_write_while_tensorflow_is_imported_is_not_lost(capfd):
     import os
 
-    from common.runtime.tf_import import CHATTER, stderr_on_error_only
+    from common.runtime.tf_import import STARTUP_MESSAGE, stderr_on_error_only
 
-    with stderr_on_error_only(CHATTER):
+    with stderr_on_error_only(STARTUP_MESSAGE):
         os.write(
             2,
             b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\nmine\n"

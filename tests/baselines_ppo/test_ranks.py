@@ -95,7 +95,7 @@ def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all
     assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found[
         "episodes"
     ][1] > n
-    assert found["refused"] == ["run already holds a run; choose another run_dir"] * n
+    assert found["refused"] == ["run already contains a run; choose another run_dir"] * n
 
 
 @pytest.mark.parametrize(

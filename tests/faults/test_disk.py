@@ -185,7 +185,7 @@ def test_a_read_only_folder_is_refused_before_anything_is_made(tmp_path, small_d
         ("rm -r {0}", "No such file or directory"),
         (
             "mv {0} {0}-gone && mkdir -p {0}/checkpoints {0}/best {0}/tb",
-            "the run's folder has been replaced by another",
+            "the directory has been replaced by another one",
         ),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_
 ):
     run = tmp_path / "run"
     says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
-    assert says == f"{file.format(run)}: {why}; there is no checkpoint; see where it has gone and restart"
+    assert says == f"{file.format(run)}: {why}; there is no checkpoint; check who moved or deleted it and restart"
     assert not [path for path in run.rglob("*") if path.is_file()]
 
 
@@ -220,7 +220,7 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
     "command, why",
     [
         ("rm -r {0}", "No such file or directory"),
-        ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the run's folder has been replaced by another"),
+        ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the directory has been replaced by another one"),
     ],
 )
 def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):

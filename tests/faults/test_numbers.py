@@ -166,7 +166,7 @@ def test_every_objective_stops(settings):
 )
 def test_rewards_too_large_for_the_loss_are_blamed_by_every_algorithm(algorithm, settings, part):
     error = failure(Faulty(reward=1e30), algorithm=algorithm, **settings)
-    assert part in str(error) and "bring the rewards to the order of 1: scale_returns=True" in str(error)
+    assert part in str(error) and "scale the rewards to the order of 1: scale_returns=True" in str(error)
 
 
 @pytest.mark.parametrize("algorithm, settings", [(pposgd_simple, {}), (trpo_mpi, {"timesteps_per_batch": 64})])
@@ -178,7 +178,7 @@ def test_rewards_beyond_float32_are_blamed_and_warn_of_nothing_else(algorithm, s
 
 
 def test_statistics_that_overflow_stop_the_run_before_all_is_scaled_to_nothing():
-    assert ", where a value target is nan; bring the rewards to the order of 1" in str(
+    assert ", where a value target is nan; scale the rewards to the order of 1" in str(
         failure(Faulty(reward=1e300), scale_returns=True)
     )
     assert re.match(
@@ -392,7 +392,7 @@ def test_all_ranks_stop_together_and_say_it_once(averaging, tmp_path):
     path = tmp_path / "post-mortem/iteration-00000001.safetensors"
     assert finished.returncode != 0 and len(said) == 1 and said[0].startswith("rank 0 on host ")
     assert " of iteration 1, where a value target is inf; bring" in said[0]
-    assert f"post-mortem: {path}, read as" in said[0]
+    assert f"post-mortem: {path}, described in" in said[0]
     arrays, _ = load_arrays(path, FORMAT)
     assert (
         len(arrays["minibatch/ret"]) == 32

@@ -73,10 +73,13 @@ WRITES = """if True:
     import sys, time
     from common.distributed.heartbeat import Heartbeat
     from common.distributed.communicator import Communicator
-    beat = Heartbeat(Communicator(None), sys.argv[1] + "/ranks", timeout=2).start()
+    from common.distributed.watchdog import Watchdog
+    comm = Communicator(None)
+    beat = Heartbeat(comm, sys.argv[1] + "/ranks").start()
+    watchdog = Watchdog(comm, beat, timeout=2).start()
     with open(sys.argv[1] + "/log", "ab", buffering=0) as file:
         for i in range(10**9):
-            beat.phase("checkpoint", i)
+            beat.set_phase("checkpoint", i)
             file.write(b"row")
             time.sleep(0.01)
 """
@@ -161,7 +164,7 @@ def test_an_environment_that_does_not_close_holds_up_neither_the_reason_of_a_fai
     )
     assert reason < closing and said.count("the simulator broke, at") == 1
     assert re.search(
-        rf"rank {bad_rank} on host {HOST}: failed in collect, and has not closed what it had open in \d s, at .* in hang\(\)",
+        rf"rank {bad_rank} on host {HOST}: failed in collect, and cleaning up has not ended after \d s, at .* in hang\(\)",
         said,
     ), said
 
@@ -174,7 +177,7 @@ def test_a_run_that_ended_well_keeps_its_policy_though_an_environment_does_not_c
     assert status not in (0, 2)
     assert seconds < TIMEOUT + 10
     assert re.search(
-        r"no progress for \d+ s in closing, .* in hang\(\); the run had come to its end, and the policy is saved", said
+        r"no progress for \d+ s in closing, .* in hang\(\); the run had finished, and the policy is saved", said
     ), said
     load_policy(tmp_path / "run" / "policy")
 
@@ -185,7 +188,8 @@ def test_a_rank_whose_parameters_drift_ends_the_job_with_its_name_and_without_a_
     assert status not in (0, 2)
     assert seconds < 10
     assert re.search(
-        rf"drifted apart: rank 1 of 2 on host {HOST} holds another pi/000/pol/fc1/b than the rest; .* --resume", said
+        rf"replicas diverged: rank 1 on host {HOST} has a different pi/000/pol/fc1/b than the other ranks; .* --resume",
+        said,
     )
     assert (
         max(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == "ckpt-00000004.safetensors"
@@ -208,7 +212,7 @@ def test_a_rank_that_raises_or_exits_ends_the_job_and_says_why(fault, reason, tm
     "fault, said",
     [
         ("exit", "waits for rank 2 on host {0}, which has ended: SystemExit: 3"),
-        ("raise", "rank 2 on host {0}: EnvironmentFault: .*the simulator broke"),
+        ("raise", "rank 2 on host {0}: EnvError: .*the simulator broke"),
     ],
 )
 def test_a_rank_that_raises_or_exits_in_a_script_of_ones_own_ends_the_job(fault, said):

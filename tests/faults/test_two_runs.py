@@ -39,7 +39,7 @@ def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words
     assert refused.returncode == 2
     assert (
         refused.stderr
-        == f"run.py: error: run directory {run} is in use by a run that is still alive; choose another --run-dir\n"
+        == f"run.py: error: run directory {run} is locked by another running process; choose another --run-dir\n"
     )
     assert seen(run) == before
     folder.release()
@@ -49,7 +49,7 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
     code = f"from common.runs.run_directory import RunDirectory; import time; run = RunDirectory({str(tmp_path)!r}); run.acquire(); print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
     process.stdout.readline()
-    with pytest.raises(UserError, match="still alive"):
+    with pytest.raises(UserError, match="locked by another running process"):
         RunDirectory(tmp_path).acquire()
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -83,11 +83,11 @@ def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost
     first.acquire()
     (tmp_path / ".lock").unlink()
     first.verify_ownership()
-    with pytest.raises(UserError, match="still alive"):
+    with pytest.raises(UserError, match="locked by another running process"):
         second.acquire()
     (tmp_path / ".lock").unlink()
     second.acquire()
-    with pytest.raises(OSError, match="its .lock was removed, and another process has taken it"):
+    with pytest.raises(OSError, match="its .lock was deleted, and another process has locked it"):
         first.verify_ownership()
     second.verify_ownership()
 
@@ -102,13 +102,13 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
     acquire_run_directory(tmp_path, Communicator(None), False, 3)
     assert (
         capsys.readouterr().err
-        == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); see to it that no other run uses it\n"
+        == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); make sure that no other run uses it\n"
     )
     assert (tmp_path / ".config.json.7.part").exists()  # another may be writing it
     sweep = SweepFolder(tmp_path / "sweep")
     assert (
         sweep.claim()
-        == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); see to it that no other sweep uses it"
+        == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); make sure that no other sweep uses it"
     )
     (sweep.path / "run").mkdir()
     (sweep.path / "run/.lock").touch()

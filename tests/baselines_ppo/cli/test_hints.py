@@ -16,7 +16,7 @@ from common import hints
 from common.diagnostics.nonfinite import explain_nonfinite
 from common.distributed.communicator import Communicator
 from common.distributed.heartbeat import Heartbeat
-from common.distributed.watchdog import way_on
+from common.distributed.watchdog import Watchdog, recovery_hint
 from common.errors import EnvError, NonFiniteError, UserError
 from common.runs.run_directory import RunDirectory
 
@@ -66,8 +66,8 @@ ASKED = {
     ),
     "a folder in use": (
         lambda path, _: held(path),
-        "still alive; choose another run_dir",
-        "still alive; choose another --run-dir",
+        "another running process; choose another run_dir",
+        "another running process; choose another --run-dir",
     ),
     "a file": (
         lambda path, _: {"run_dir": in_a_folder("x", "", path) / "x"},
@@ -87,8 +87,8 @@ ASKED = {
     "no policy": (lambda path, _: {"load_path": path}, "no policy there", None),
     "a schedule": (
         lambda *_: {"schedule": "linear", "max_iters": 0, "max_seconds": 1},
-        "limit it by max_timesteps",
-        "limit it by --num-timesteps",
+        "set max_timesteps or max_iters",
+        "set --num-timesteps or --max-iters",
     ),
     "no images": (lambda *_: {"policy_fn": CnnPolicy}, "use MlpPolicy", "use --policy mlp"),
 }
@@ -121,7 +121,7 @@ def test_a_fault_of_an_environment_says_how_learn_goes_on(fault, uncompiled_here
         learn(Faulty(fault, at=5), uncompiled, **SHORT)
     assert not FLAGS.search(str(caught.value))
     if hints.RESUME_HINT in str(caught.value):
-        assert format_error(caught.value).endswith("go on by --resume")
+        assert format_error(caught.value).endswith("resume with --resume")
 
 
 def test_rewards_that_are_too_large_are_scaled_by_learns_own_means():
@@ -134,10 +134,11 @@ def test_rewards_that_are_too_large_are_scaled_by_learns_own_means():
 
 
 def test_a_stall_is_told_in_the_words_of_whoever_started_the_watch():
+    comm = Communicator(None)
     for phase in ("start", "collect"):
-        said = way_on([{"phase": phase}])
-        assert not FLAGS.search(Heartbeat(Communicator(None)).wording(said))
-        assert "--stall-timeout" in Heartbeat(Communicator(None), wording=hints.in_flags).wording(said)
+        hint = recovery_hint([{"phase": phase}])
+        assert not FLAGS.search(Watchdog(comm, Heartbeat(comm)).translate(hint))
+        assert "--stall-timeout" in Watchdog(comm, Heartbeat(comm), translate=hints.in_flags).translate(hint)
 
 
 def test_every_advice_has_its_words_for_the_command_line():

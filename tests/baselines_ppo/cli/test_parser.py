@@ -115,7 +115,7 @@ def test_unsupported_spaces_are_refused(env, parts, tmp_path, cli_here):
 def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"mine": 1}')
-    assert_refused(cli("--env", "CartPole-v1", "--run-dir", tmp_path), str(tmp_path), "already holds a run")
+    assert_refused(cli("--env", "CartPole-v1", "--run-dir", tmp_path), str(tmp_path), "already contains a run")
     assert_refused(cli("--resume", "--run-dir", tmp_path), "not written by this program")
     assert config.read_text() == '{"mine": 1}'
 

@@ -172,9 +172,9 @@ def test_so_is_where_films_figures_pages_and_exports_go(home, tmp_path, cli_here
 def test_a_policy_is_saved_as_a_file_or_not_at_all(pi, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path, says in (
-        (".", "is a folder"),
-        ("new/", "is a folder"),
-        ("/dev/null", "is no file, but a device or a pipe"),
+        (".", "is a directory"),
+        ("new/", "is a directory"),
+        ("/dev/null", "is a device or a pipe"),
     ):
         with pytest.raises(UserError, match=says):
             pi.save(path)

@@ -114,7 +114,7 @@ def test_a_run_that_is_recorded_is_the_run_that_is_not_to_the_bit(tmp_path, caps
 
 
 def test_a_folder_that_has_a_run_is_refused_and_one_is_made_for_none_that_cannot_be(recorded, tmp_path):
-    with pytest.raises(UserError, match="already holds a run; choose another run_dir"):
+    with pytest.raises(UserError, match="already contains a run; choose another run_dir"):
         train(run_dir=recorded[1])
     for wrong, part in (
         ({"callback": 3}, "is no callback"),

@@ -16,7 +16,7 @@ class Ends(Communicator):
         super().__init__(None)
         self.words, self.status, self.over = None, None, threading.Event()
 
-    def abort(self, reason, status=1, at_once=False):
+    def report_and_abort(self, reason, status=1, immediately=False):
         self.words, self.status = reason, status
         self.over.set()
 
@@ -39,13 +39,13 @@ def test_a_failure_is_told_before_anything_is_closed_and_what_hangs_there_is_end
         assert job.comm.over.wait(20)
 
     job.opened.callback(close)
-    job.heartbeat.phase("collect", 7)
+    job.heartbeat.set_phase("collect", 7)
     assert job.fail("it\nbroke", 130, trace="Traceback: here\n") == 130
     assert at_close == ["Traceback: here\nrun.py: error: it broke\n"]
     assert job.comm.words.startswith(
-        "failed in collect, and has not closed what it had open in 0 s, at "
+        "failed in collect, and cleaning up has not ended after 0 s, at "
     ) and job.comm.words.endswith(" in wait()")
-    assert job.comm.status == 130 and job.heartbeat.where == ("failed in collect", 7)
+    assert job.comm.status == 130 and job.heartbeat.current_phase == ("failed in collect", 7)
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])

@@ -27,7 +27,7 @@ def test_a_rank_that_leaves_ends_the_job_with_its_name(way, leaver, said):
     done = jobs.run(4, SCRIPT, way, leaver, timeout=60, env=jobs.support_path())
     assert (
         done.returncode != 0 and time.monotonic() - began < 20
-    )  # of which 3 since it left: GRACE, and APART where rank 1 is the first that can say so
+    )  # 3 s of it since the rank left: PEER_EXIT_GRACE, and ABORT_STAGGER_PER_RANK if rank 1 reports it
     lines = [line for line in done.stderr.splitlines() if line.startswith("rank ")]
     assert len(lines) == 1 and re.search(f"^{said}", lines[0]), done.stderr
     assert ("Traceback" in done.stderr) == (way == "raises")
@@ -44,7 +44,7 @@ SAYS_MUCH = """if True:
     comm = communicator.world()
     comm.gather(None)
     if comm.rank == 1:
-        comm.last_words = "much " * 200_000  # what an exception says can be of any length
+        comm.exit_reason = "much " * 200_000  # what an exception says can be of any length
     else:
         time.sleep(2)  # rank 1 no longer looks for others that leave
         comm.gather(None)
@@ -98,7 +98,7 @@ def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
             sys.executable,
             "-c",
             fill
-            + "from common.distributed.communicator import Communicator; Communicator(None).abort('stuck', 3, at_once=True)",
+            + "from common.distributed.communicator import Communicator; Communicator(None).report_and_abort('stuck', 3, immediately=True)",
         ],
         stderr=writing,
         env=jobs.support_path(),

@@ -146,7 +146,7 @@ def test_a_file_with_a_byte_order_mark_or_more_columns_is_gone_on_with(tmp_path)
 def refused(path, write=Monitor):
     with pytest.raises(
         UserError,
-        match="has another writer already, an environment, a log or a process; give each a file of its own, or close",
+        match="already has a writer .another environment, log or process.; give each writer its own file, or close",
     ) as error:
         write(*[Countdown()] * (write is Monitor), path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)

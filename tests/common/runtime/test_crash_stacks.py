@@ -16,7 +16,7 @@ PRELUDE = """if True:
     import atexit, ctypes, faulthandler, os, signal, subprocess, sys
     from common.runtime.crash_stacks import stacks
     from common.distributed.communicator import Communicator
-    from common.runtime.tf_import import quiet_stderr
+    from common.runtime.tf_import import stderr_on_error_only
     me, ranks = Communicator(None), sys.argv[1] + "/ranks"
 
     def crash():
@@ -52,7 +52,7 @@ def ended(folder, code, *flags, script='exec "$0" "$@"'):
     ],
 )
 def test_whatever_the_signal_the_stacks_are_on_stderr_and_in_the_file(name, what, tmp_path):
-    code = f"def dies():\n    os.kill(os.getpid(), signal.{name})\nstacks.keep(me, ranks, 'go on')\ndies()"
+    code = f"def dies():\n    os.kill(os.getpid(), signal.{name})\nstacks.push_target(me, ranks, 'go on')\ndies()"
     status, said, files = ended(tmp_path, code)
     assert status == -signal.Signals[name] and [*files] == ["0.stacks"]
     for text in (said, files["0.stacks"]):
@@ -62,7 +62,7 @@ def test_whatever_the_signal_the_stacks_are_on_stderr_and_in_the_file(name, what
         ), text
 
 
-CRASHES = "stacks.keep(me, ranks)\ncrash()"
+CRASHES = "stacks.push_target(me, ranks)\ncrash()"
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ CRASHES = "stacks.keep(me, ranks)\ncrash()"
     [
         pytest.param(CRASHES, ["-OO"], None, "labelled", True, id="optimised"),
         pytest.param(
-            "stacks.keep(me, ranks)\nwith quiet_stderr():\n    crash()",
+            "stacks.push_target(me, ranks)\nwith stderr_on_error_only():\n    crash()",
             [],
             None,
             "labelled",
@@ -83,16 +83,16 @@ CRASHES = "stacks.keep(me, ranks)\ncrash()"
         pytest.param("os.environ['PATH'] = '/nowhere'\n" + CRASHES, [], None, "bare", False, id="no shell"),
         pytest.param("faulthandler.enable()\n" + CRASHES, [], None, "bare", False, id="somebody's own"),
         pytest.param(
-            "stacks.enable(ours=True)\n" + CRASHES,
+            "stacks.enable(replace=True)\n" + CRASHES,
             ["-X", "faulthandler"],
             None,
             "labelled",
             True,
             id="the interpreter's option",
         ),
-        pytest.param("stacks.keep(me, ranks)()\ncrash()", [], None, "bare", False, id="ended"),
+        pytest.param("stacks.push_target(me, ranks)()\ncrash()", [], None, "bare", False, id="ended"),
         pytest.param(
-            "end = stacks.keep(me, ranks + '/..')\nstacks.keep(me, ranks)\nend()\ncrash()",
+            "end = stacks.push_target(me, ranks + '/..')\nstacks.keep(me, ranks)\nend()\ncrash()",
             [],
             None,
             "labelled",
@@ -100,17 +100,21 @@ CRASHES = "stacks.keep(me, ranks)\ncrash()"
             id="two at once, one has ended",
         ),
         pytest.param(
-            "stacks.keep(me, ranks)\nstacks.keep(me)()\ncrash()",
+            "stacks.push_target(me, ranks)\nstacks.keep(me)()\ncrash()",
             [],
             None,
             "labelled",
             True,
             id="two at once, the newer has ended",
         ),
-        pytest.param("stacks.keep(me, ranks)\natexit.register(crash)", [], None, "labelled", True, id="at the end"),
-        pytest.param("atexit.register(crash)\nstacks.keep(me, ranks)", [], None, "bare", False, id="at the very end"),
         pytest.param(
-            "stacks.keep(me, ranks)\nif os.fork() == 0:\n    sys.exit()\nos.wait()\ncrash()",
+            "stacks.push_target(me, ranks)\natexit.register(crash)", [], None, "labelled", True, id="at the end"
+        ),
+        pytest.param(
+            "atexit.register(crash)\nstacks.push_target(me, ranks)", [], None, "bare", False, id="at the very end"
+        ),
+        pytest.param(
+            "stacks.push_target(me, ranks)\nif os.fork() == 0:\n    sys.exit()\nos.wait()\ncrash()",
             [],
             None,
             "labelled",
@@ -144,8 +148,8 @@ def test_a_handler_of_another_language_is_left_alone(tmp_path):
     "code",
     [
         "stacks.enable()",
-        "stacks.keep(me, ranks)",
-        "stacks.keep(me, ranks)()\nassert subprocess.run(['pgrep', '-P', str(os.getpid()), 'sh']).returncode == 1",
+        "stacks.push_target(me, ranks)",
+        "stacks.push_target(me, ranks)()\nassert subprocess.run(['pgrep', '-P', str(os.getpid()), 'sh']).returncode == 1",
     ],
 )
 def test_a_good_end_leaves_neither_a_file_nor_a_process_nor_a_word(code, tmp_path):
@@ -153,7 +157,11 @@ def test_a_good_end_leaves_neither_a_file_nor_a_process_nor_a_word(code, tmp_pat
 
 
 def test_a_process_that_is_killed_leaves_no_file(tmp_path):
-    assert ended(tmp_path, "stacks.keep(me, ranks)\nos.kill(os.getpid(), signal.SIGKILL)") == (-signal.SIGKILL, "", {})
+    assert ended(tmp_path, "stacks.push_target(me, ranks)\nos.kill(os.getpid(), signal.SIGKILL)") == (
+        -signal.SIGKILL,
+        "",
+        {},
+    )
 
 
 def test_stacks_of_an_earlier_process_stay_until_there_are_newer_ones_and_a_copy_of_the_folder_stays_what_it_is(
@@ -163,19 +171,19 @@ def test_stacks_of_an_earlier_process_stay_until_there_are_newer_ones_and_a_copy
     for name in ("ranks/0.stacks", "ranks/1.stacks"):
         (tmp_path / name).write_text("older\n")
     os.link(tmp_path / "ranks/0.stacks", tmp_path / "copy")
-    assert ended(tmp_path, "stacks.keep(me, ranks)")[2] == {"0.stacks": "older\n", "1.stacks": "older\n"}
+    assert ended(tmp_path, "stacks.push_target(me, ranks)")[2] == {"0.stacks": "older\n", "1.stacks": "older\n"}
     files = ended(tmp_path, CRASHES)[2]
     assert re.match(HEAD, files["0.stacks"]) and files["1.stacks"] == (tmp_path / "copy").read_text() == "older\n"
 
 
 def test_a_folder_that_is_gone_is_not_made_again(tmp_path):
-    code = f"me.rank = 3\nstacks.keep(me, {str(tmp_path / 'gone' / 'ranks')!r})\ncrash()"
+    code = f"me.rank = 3\nstacks.push_target(me, {str(tmp_path / 'gone' / 'ranks')!r})\ncrash()"
     assert re.search(" in crash\n", ended(tmp_path, code)[1])
     assert not (tmp_path / "gone").exists()
 
 
 def test_signals_to_the_job_leave_them_a_way(tmp_path):
-    code = """stacks.keep(me, ranks)
+    code = """stacks.push_target(me, ranks)
 pid = stacks.shell.process.pid
 while not int(open(f"/proc/{pid}/status").read().partition("SigIgn:")[2].split()[0], 16) >> signal.SIGTERM - 1 & 1:
     pass  # it has only just been started
@@ -189,7 +197,8 @@ def test_a_pipe_that_nobody_reads_does_not_keep_them_from_the_file(tmp_path):
     fill = "os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
     reading, writing = os.pipe()
     code = PRELUDE + "".join(
-        f"    {line}\n" for line in (fill + "stacks.keep(me, ranks)\nprint(end='', flush=True)\ncrash()").splitlines()
+        f"    {line}\n"
+        for line in (fill + "stacks.push_target(me, ranks)\nprint(end='', flush=True)\ncrash()").splitlines()
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, tmp_path], stderr=writing, env=jobs.support_path(), cwd=jobs.ROOT

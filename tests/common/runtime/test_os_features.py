@@ -57,11 +57,11 @@ def test_all_works_without_what_only_posix_has_but_to_go_on_which_says_so(tmp_pa
     for folder, line in zip(("run", "cli", "cli"), said[:-1], strict=True):
         assert (
             line
-            == f"baselines_ppo: run directory {folder} cannot be locked (this system has no flock()); see to it that no other run uses it"
+            == f"baselines_ppo: run directory {folder} cannot be locked (this system has no flock()); make sure that no other run uses it"
         )
     assert said[-1] == (
         "run.py: error: to go on with the run in cli, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-        "start a new run from its policy, by --load-path"
+        "start a new run from its policy with --load-path"
     )
 
 
@@ -76,8 +76,9 @@ def test_each_alone_may_be_missing(missing, tmp_path, monkeypatch):
             assert raised.value.errno == errno.ENOSYS
         else:
             os_features.lock(file)
-            assert os_features.open_files() is None and memory.memory_limit() > 2**30
+            assert os_features.max_open_files() is None and memory.memory_limit() > 2**30
             monkeypatch.delattr("os.sysconf")
+            monkeypatch.setattr(memory, "CGROUP_MEMBERSHIP", tmp_path / "missing")
             assert memory.memory_limit() is None
 
 

@@ -207,7 +207,7 @@ def test_matching_arrays_pass_the_check():
     ("arrays", "says"),
     [
         ({}, "lacks ['b', 'w']"),
-        ({"w": np.zeros(2), "b": np.zeros(1), "x": np.zeros(1)}, "has ['x'] beside"),
+        ({"w": np.zeros(2), "b": np.zeros(1), "x": np.zeros(1)}, "unexpected arrays ['x']"),
         ({"w": np.zeros(3), "b": np.zeros(1)}, "w is float64 (3,), here it is float64 (2,)"),
         ({"w": np.zeros(2, np.float32), "b": np.zeros(1)}, "w is float32 (2,), here it is float64 (2,)"),
     ],
@@ -250,9 +250,9 @@ def test_a_damaged_checkpoint_is_passed_over_and_kept_under_another_name(folder)
     newest.write_bytes(newest.read_bytes()[:-1])
     assert folder.checkpoints.latest(validate_checkpoint)[2] == older
     folder.discard_after(older)
-    assert folder.checkpoints.paths() == [older] and [path.name for path in older.parent.iterdir() if path != older] == [
-        f"{newest.name}.damaged"
-    ]
+    assert folder.checkpoints.paths() == [older] and [
+        path.name for path in older.parent.iterdir() if path != older
+    ] == [f"{newest.name}.damaged"]
 
 
 @pytest.fixture(params=[errno.EIO, errno.EMFILE, errno.ESTALE, errno.EACCES, errno.ENOMEM])

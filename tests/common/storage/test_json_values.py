@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import UserError
 from common.storage.array_files import load_arrays, save_arrays
-from common.storage.json_values import LONGEST, as_json, kept_and_lost
+from common.storage.json_values import MAX_ARGUMENT_LENGTH, split_storable, to_json
 
 
 class Level(enum.IntEnum):
@@ -34,14 +34,14 @@ class Level(enum.IntEnum):
     ids=str,
 )
 def test_numpys_numbers_and_arrays_are_pythons(x, found):
-    got = as_json(x, "x")
+    got = to_json(x, "x")
     assert got == found and type(got) is type(found) and json.loads(json.dumps(got)) == found
 
 
 def test_tensors_and_variables_are_numbers_too():
     import tensorflow as tf
 
-    assert as_json({"a": tf.constant(2.0), "b": tf.Variable([1, 2])}, "x") == {"a": 2.0, "b": [1, 2]}
+    assert to_json({"a": tf.constant(2.0), "b": tf.Variable([1, 2])}, "x") == {"a": 2.0, "b": [1, 2]}
 
 
 @pytest.mark.parametrize(
@@ -59,15 +59,15 @@ def test_tensors_and_variables_are_numbers_too():
 )
 def test_what_json_has_no_form_for_is_named_in_one_line(x, parts):
     with pytest.raises(UserError) as error:
-        as_json(x, "x")
+        to_json(x, "x")
     assert "\n" not in str(error.value) and all(part in str(error.value) for part in parts)
 
 
 def test_what_holds_itself_is_refused():
     loop = []
     loop.append(loop)
-    with pytest.raises(UserError, match="holds itself"):
-        as_json(loop, "x")
+    with pytest.raises(UserError, match="contains itself"):
+        to_json(loop, "x")
 
 
 def test_numbers_as_keys_of_metadata_become_text_before_the_hash_is_made(tmp_path):
@@ -76,7 +76,7 @@ def test_numbers_as_keys_of_metadata_become_text_before_the_hash_is_made(tmp_pat
 
 
 def test_an_environments_arguments_are_kept_only_if_they_come_back_meaning_the_same():
-    kept, lost = kept_and_lost(
+    kept, lost = split_storable(
         {
             "size": np.int64(3),
             "name": "a",
@@ -90,7 +90,7 @@ def test_an_environments_arguments_are_kept_only_if_they_come_back_meaning_the_s
             "level": Level.HIGH,
             "names": {1: "a"},
             "set": {1},
-            "long": [1.0] * LONGEST,
+            "long": [1.0] * MAX_ARGUMENT_LENGTH,
         }
     )
     assert (

@@ -43,11 +43,11 @@ def test_a_folder_that_is_called_tilde_can_be_named(home):
     [
         ("", "invalid run_dir='': must name a file or a directory"),
         (b"", "must name a file or a directory"),
-        (3, "run_dir=3 is no path"),
-        (None, "run_dir=None is no path"),
+        (3, "invalid run_dir=3: must be text or a pathlib.Path"),
+        (None, "invalid run_dir=None: must be text or a pathlib.Path"),
         ("a\0b", "embedded null"),
         ("a" * 300, "File name too long"),
-        ("~nobody-has-this-name/a", "the home of '~nobody-has-this-name' is not known"),
+        ("~nobody-has-this-name/a", "the home directory of '~nobody-has-this-name' is unknown"),
     ],
 )
 def test_what_can_be_no_path_is_refused_in_one_line(given, says):
@@ -60,7 +60,7 @@ def test_where_nobody_knows_a_home_a_tilde_is_refused(monkeypatch):
     monkeypatch.setattr(
         os.path, "expanduser", lambda path: path
     )  # as for a user whom neither HOME nor the system's list has
-    with pytest.raises(UserError, match="the home of '~' is not known; give the whole path"):
+    with pytest.raises(UserError, match="the home directory of '~' is unknown; give the full path"):
         user_path("~/a")
 
 
