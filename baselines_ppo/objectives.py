@@ -1,77 +1,93 @@
-"""The objectives, one pure function per equation. Tensors [N] in, tensors [N] out; the caller weights and sums them.
+"""The objectives, one pure function per equation: tensors [N] in, tensors [N] out. The caller weights and sums them.
 
 A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all [N], and the
-`Coefficients` as they stand; it is maximised. A new one is one more function here, and its name in `settings.SURROGATES`.
+current `Coefficients`; it is maximised. To add one, write a function and list it in `OBJECTIVES`, and list its name in
+`config.settings.SURROGATES`, which the command line reads without TensorFlow.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from baselines_ppo.config.settings import SURROGATES
-
 
 class Coefficients(NamedTuple):
-    """What may change from one iteration to the next: epsilon of the clipped surrogate, and the KL penalty's coefficient."""
+    """Scalars that may change between iterations: epsilon of the clipped surrogate, and the coefficient of the KL penalty."""
 
     clip_param: tf.Tensor
     beta: tf.Tensor
 
 
+Surrogate = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, Coefficients], tf.Tensor]
+
+
 @tf.custom_gradient
-def exp_with_bounded_gradient(x):
-    """exp(x), whose slope is finite where it overflows: times the 0 of a row that is clipped it is 0, where infinity would make it NaN."""
+def exp_with_bounded_gradient(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """exp(x) with a gradient that stays finite where exp(x) overflows.
+
+    A clipped sample multiplies the gradient by 0. The result is then 0; with an infinite gradient it would be NaN.
+    """
     y = tf.exp(x)
     return y, lambda upstream: upstream * tf.minimum(y, 1e38)
 
 
-def probability_ratio(logp, oldlogp):
+def probability_ratio(logp: tf.Tensor, oldlogp: tf.Tensor) -> tf.Tensor:
     """r(theta) = pi(a|s) / pi_old(a|s), [N], from log probabilities [N]. Schulman et al. 2017, section 3."""
     return exp_with_bounded_gradient(logp - oldlogp)
 
 
-def unclipped_surrogate(ratio, atarg, kl, c):
+def unclipped_surrogate(ratio: tf.Tensor, atarg: tf.Tensor, kl: tf.Tensor, c: Coefficients | None) -> tf.Tensor:
     """L^CPI = r A. Schulman et al. 2017, eq. 6."""
     return ratio * atarg
 
 
-def clipped_surrogate(ratio, atarg, kl, c):
+def clipped_surrogate(ratio: tf.Tensor, atarg: tf.Tensor, kl: tf.Tensor, c: Coefficients) -> tf.Tensor:
     """L^CLIP = min(r A, clip(r, 1 - eps, 1 + eps) A). Schulman et al. 2017, eq. 7."""
     return tf.minimum(ratio * atarg, tf.clip_by_value(ratio, 1 - c.clip_param, 1 + c.clip_param) * atarg)
 
 
-def kl_penalised_surrogate(ratio, atarg, kl, c):
+def kl_penalised_surrogate(ratio: tf.Tensor, atarg: tf.Tensor, kl: tf.Tensor, c: Coefficients) -> tf.Tensor:
     """L^KLPEN = r A - beta KL(pi_old || pi). Schulman et al. 2017, eq. 8."""
     return ratio * atarg - c.beta * kl
 
 
-OBJECTIVES = {name: globals()[function] for name, function in SURROGATES.items()}
+OBJECTIVES: dict[str, Surrogate] = {
+    "clip": clipped_surrogate,
+    "adaptive_kl": kl_penalised_surrogate,
+    "fixed_kl": kl_penalised_surrogate,
+    "unclipped": unclipped_surrogate,
+}
 
 
-def adapt_kl_coefficient(beta, kl, low, high):
-    """The KL penalty's next coefficient: half below `low`, double above `high`. Schulman et al. 2017, section 4, with low = target / 1.5
-    and high = 1.5 target. Kept within 2**-60 and 2**60, so that it can always come back."""
+def adapt_kl_coefficient(beta: float, kl: float, low: float, high: float) -> float:
+    """The next coefficient of the KL penalty: half if `kl` is below `low`, double if above `high`. Schulman et al. 2017, section 4.
+
+    The paper has low = target / 1.5 and high = 1.5 target. The coefficient is kept between 2**-60 and 2**60, so that it can
+    always return.
+    """
     if kl < low:
         return max(beta / 2, 2.0**-60)
     return min(beta * 2, 2.0**60) if kl > high else beta
 
 
-def clipped(ratio, clip_param):
-    """1 where the ratio has left [1 - eps, 1 + eps], else 0; [N]. Its mean is the clip fraction."""
+def is_clipped(ratio: tf.Tensor, clip_param: tf.Tensor) -> tf.Tensor:
+    """1 where the ratio is outside [1 - eps, 1 + eps], else 0; [N]. The mean is the clip fraction."""
     return tf.cast(tf.abs(ratio - 1) > clip_param, tf.float32)
 
 
-def policy_gradient(logp, atarg):
-    """log pi(a|s) A, whose gradient is the policy gradient: Williams 1992, and Schulman et al. 2017, eq. 2; to be maximised."""
+def policy_gradient(logp: tf.Tensor, atarg: tf.Tensor) -> tf.Tensor:
+    """log pi(a|s) A, to be maximised; its gradient is the policy gradient. Williams 1992; Schulman et al. 2017, eq. 2."""
     return logp * atarg
 
 
-def value_loss(vpred, ret):
-    """L^VF = (V(s) - V_targ)^2, [N]. Schulman et al. 2017, eq. 9. No half: as in PPO1."""
+def value_loss(vpred: tf.Tensor, ret: tf.Tensor) -> tf.Tensor:
+    """L^VF = (V(s) - V_targ)^2, [N]. Schulman et al. 2017, eq. 9. There is no factor 1/2, as in PPO1."""
     return tf.square(vpred - ret)
 
 
-def clipped_value_loss(vpred, oldvpred, ret, vf_clip):
-    """The larger of the losses of V and of V held within +- `vf_clip` of its old value, [N]; as OpenAI Baselines' ppo2 has it."""
-    held = oldvpred + tf.clip_by_value(vpred - oldvpred, -vf_clip, vf_clip)
-    return tf.maximum(value_loss(vpred, ret), value_loss(held, ret))
+def clipped_value_loss(vpred: tf.Tensor, oldvpred: tf.Tensor, ret: tf.Tensor, vf_clip: float) -> tf.Tensor:
+    """The larger of the losses of V and of V clipped to within `vf_clip` of its old value, [N]; OpenAI Baselines' ppo2."""
+    clipped_vpred = oldvpred + tf.clip_by_value(vpred - oldvpred, -vf_clip, vf_clip)
+    return tf.maximum(value_loss(vpred, ret), value_loss(clipped_vpred, ret))

@@ -1,7 +1,13 @@
-"""PPO, Algorithm 1 of Schulman et al. 2017 ("Proximal Policy Optimization Algorithms"): `learn`, and the update it makes."""
+"""PPO, Algorithm 1 of Schulman et al. 2017 ("Proximal Policy Optimization Algorithms"): `learn` and its update."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
@@ -11,107 +17,101 @@ from baselines_ppo.objectives import (
     OBJECTIVES,
     Coefficients,
     adapt_kl_coefficient,
-    clipped,
     clipped_value_loss,
+    is_clipped,
     probability_ratio,
     value_loss,
 )
 from baselines_ppo.value_fit import value_lr_multipliers
+from common.diagnostics.minibatch_bisect import MinibatchLabel
 from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchOptimizer
+from common.optim.minibatch_step import Losses, Tensors
 from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
+from common.policies.base import Policy
+from common.policies.policy_pair import PolicyFn
 from common.rollouts.advantages import add_vtarg_and_adv, standardise
 from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
+from common.rollouts.segment import Batch, Segment
+from common.training.callbacks import Callback
 from common.training.stopping import StopCriteria
 
-TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent", "clipfrac")
+LOSS_NAMES = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent", "clipfrac")
 
 
 def learn(
-    env,
-    policy_fn,
+    env: gym.Env | gym.vector.VectorEnv,
+    policy_fn: PolicyFn,
     *,
-    timesteps_per_actorbatch=2048,
-    clip_param=0.2,
-    entcoeff=0.0,
-    optim_epochs=10,
-    optim_stepsize=3e-4,
-    optim_batchsize=64,
-    gamma=0.99,
-    lam=0.95,
-    max_timesteps=0,
-    max_episodes=0,
-    max_iters=0,
-    max_seconds=0,
-    callback=None,
-    adam_epsilon=1e-5,
-    schedule="constant",
-    seed=None,
-    **options,
-):
-    """Train a policy by PPO on all ranks of the job; Baselines' `pposgd_simple.learn`, with the 2017 settings as defaults.
+    timesteps_per_actorbatch: int = 2048,
+    clip_param: float = 0.2,
+    entcoeff: float = 0.0,
+    optim_epochs: int = 10,
+    optim_stepsize: float = 3e-4,
+    optim_batchsize: int | None = 64,
+    gamma: float = 0.99,
+    lam: float = 0.95,
+    max_timesteps: int = 0,
+    max_episodes: int = 0,
+    max_iters: int = 0,
+    max_seconds: float = 0,
+    callback: Callback | Callable[..., Any] | list[Any] | None = None,
+    adam_epsilon: float = 1e-5,
+    schedule: str = "constant",
+    seed: int | None = None,
+    **options: Any,
+) -> Policy:
+    """Train a policy by PPO on all ranks of the job: Baselines' `pposgd_simple.learn`, with the settings of 2017 as defaults.
 
     Args:
-        env: a `gymnasium.Env` or `VectorEnv`, this rank's own.
-        policy_fn: function (name, ob_space, ac_space) -> `Policy`.
-        timesteps_per_actorbatch: T, steps of a segment, per rank, over its environments.
-        clip_param, entcoeff, optim_epochs, optim_stepsize, optim_batchsize, gamma, lam, adam_epsilon, schedule: see `PPOSettings`.
-        max_timesteps, max_episodes, max_iters, max_seconds: when to stop; exactly one.
-        callback: function (locals, globals) called before every iteration with a dict of `pi`, `oldpi`, `seg`, `rewbuffer`, `lenbuffer`,
-            `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`, or a list of both. Returning True or raising
-            `StopTraining` ends the run.
-        seed: an int; None draws one from NumPy's global generator on rank 0, and the logger `baselines_ppo` says which, at level INFO.
-        options: further fields of `PPOSettings`: objective, beta, kl_target, kl_min, kl_max, vf_coef, vf_clip, vf_stepsize, max_grad_norm, target_kl,
-            standardise_adv, recompute_adv, scale_returns, bootstrap_time_limits, clip_schedule; and `learner.RunOptions`: run_dir, progress,
-            load_path, averaging ...
+        env: this rank's environment or environments.
+        policy_fn: function (name, ob_space, ac_space) that returns a `Policy`, such as the class `MlpPolicy`.
+        timesteps_per_actorbatch ... schedule: fields of `PPOSettings`, which documents them.
+        max_timesteps, max_episodes, max_iters, max_seconds: when to stop; give exactly one.
+        callback: function (locals, globals) that is called before each iteration with a dict of `pi`, `oldpi`, `seg`, `rewbuffer`,
+            `lenbuffer`, `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`; or a list of both.
+            Returning True or raising `StopTraining` stops the training.
+        seed: an int. None draws one from NumPy's global generator on rank 0; the logger `baselines_ppo` reports it at level INFO.
+        options: other fields of `PPOSettings`, such as `objective`, and of `RunOptions`, such as `run_dir` and `progress`.
 
     Returns:
-        pi, trained.
+        The trained policy.
 
     Raises:
-        UserError: before the first step, for any setting, space or environment that cannot be.
+        UserError: before the first step, for an invalid setting, space or environment.
     """
-    given = {
-        "timesteps_per_actorbatch": timesteps_per_actorbatch,
-        "clip_param": clip_param,
-        "entcoeff": entcoeff,
-        "optim_epochs": optim_epochs,
-        "optim_stepsize": optim_stepsize,
-        "optim_batchsize": optim_batchsize,
-        "gamma": gamma,
-        "lam": lam,
-        "adam_epsilon": adam_epsilon,
-        "schedule": schedule,
-    }
+    returns = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "gamma": gamma, "lam": lam}
+    loss = {"clip_param": clip_param, "entcoeff": entcoeff}
+    epochs = {"optim_epochs": optim_epochs, "optim_batchsize": optim_batchsize}
+    adam = {"optim_stepsize": optim_stepsize, "adam_epsilon": adam_epsilon, "schedule": schedule}
+    algorithm_kwargs = returns | loss | epochs | adam
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
-    learner = AlgorithmSetup(PPOSettings, given, options, limits, env, policy_fn, seed, callback)
-    update = PPOUpdate(learner)
-    with learner.training(update) as training:
+    setup = AlgorithmSetup(PPOSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
+    update = PPOUpdate(setup)
+    with setup.training(update) as training:
         for _ in training.iterations():
-            seg = training.collect()  # run pi_old for T steps in every environment
-            learner.scale(seg)  # rewards, if returns are to be scaled
-            learner.evaluate(seg)  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
-            add_vtarg_and_adv(seg, learner.settings.gamma, learner.settings.lam)  # A_1 ... A_T by GAE
-            terms = update(
+            seg = training.collect()  # run pi_old for T steps in each environment
+            setup.scale_rewards(seg)  # if returns are scaled
+            setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
+            add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
+            losses = update(
                 seg, training.minibatch_rng(), training.progress
             )  # K epochs of minibatches of the surrogate L
-            training.finish(seg, terms)  # statistics, log, checkpoint
-    return learner.pi
+            training.finish(seg, losses)  # statistics, log, checkpoint
+    return setup.pi
 
 
-def ppo_losses(pi, settings):
-    """The loss of a minibatch, -(L - c1 L^VF + c2 S): Schulman et al. 2017, eq. 9 for any surrogate L, with what Baselines logs of it.
+def ppo_losses(pi: Policy, settings: PPOSettings) -> Losses:
+    """The loss of a minibatch, -(L - c1 L^VF + c2 S): Schulman et al. 2017, eq. 9, for any surrogate L.
 
     Returns:
-        A function (minibatch, weights [B], scalars as in `Coefficients`) -> (loss, terms as in `TERMS`), where `minibatch` holds `x`, `ac`,
-        `flatparam` (oldpi's), `vpred` (oldpi's), `atarg`, `ret`; weights sum to 1 over all ranks' rows.
+        A function (minibatch, weights [B], scalars) -> (loss, terms `LOSS_NAMES`). The minibatch has the fields of `Batch`, the
+        scalars are `Coefficients`, and the weights sum to 1 over the samples of all ranks.
     """
     surrogate = OBJECTIVES[settings.objective]
 
-    def losses(batch, weights, scalars):
-        """-(L - c1 L^VF + c2 S) of a minibatch, and its terms."""
-
-        def mean(values):
+    def losses(batch: Tensors, weights: tf.Tensor, scalars: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def mean(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(weights * values)
 
         c = Coefficients(*tf.unstack(scalars))
@@ -128,33 +128,38 @@ def ppo_losses(pi, settings):
         ent = mean(pd.entropy())
         pol_entpen = -settings.entcoeff * ent
         loss = pol_surr + pol_entpen + settings.vf_coef * vf_loss
-        return loss, tf.stack([pol_surr, pol_entpen, vf_loss, mean(kl), ent, mean(clipped(ratio, c.clip_param))])
+        return loss, tf.stack([pol_surr, pol_entpen, vf_loss, mean(kl), ent, mean(is_clipped(ratio, c.clip_param))])
 
     return losses
 
 
 class AdaptiveKLCoefficient:
-    """beta of the KL penalty: fixed, or adapted once an iteration to the KL that the update made, over all ranks.
+    """Coefficient beta of the KL penalty: constant, or adapted once per iteration to the KL of the update over all ranks.
+
+    Args:
+        settings: the `PPOSettings`.
 
     Attributes:
-        beta: as it stands.
+        beta: current value.
     """
 
-    def __init__(self, settings):
-        self.beta, self.adaptive = settings.beta, settings.objective == "adaptive_kl"
-        self.low, self.high = settings.kl_min or settings.kl_target / 1.5, settings.kl_max or settings.kl_target * 1.5
+    def __init__(self, settings: PPOSettings):
+        self.beta = settings.beta
+        self.adaptive = settings.objective == "adaptive_kl"
+        self.low = settings.kl_min or settings.kl_target / 1.5
+        self.high = settings.kl_max or settings.kl_target * 1.5
 
-    def update(self, kl):
-        """After an iteration whose KL(pi_old || pi) is `kl`."""
+    def update(self, kl: float) -> None:
+        """Adapt beta after an update with KL(pi_old || pi) = `kl`."""
         if self.adaptive:
             self.beta = adapt_kl_coefficient(self.beta, kl, self.low, self.high)
 
-    def state(self):
+    def state(self) -> dict[str, np.ndarray]:
         """beta, for a checkpoint."""
         return {"beta": np.array([self.beta])}
 
-    def restore(self, state):
-        """Take over what `state` gave."""
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Restore what `state` returned."""
         self.beta = float(state["beta"][0])
 
 
@@ -162,104 +167,119 @@ class PPOUpdate:
     """K epochs of minibatches over a segment.
 
     Args:
-        learner: the `AlgorithmSetup`.
+        setup: the `AlgorithmSetup`.
 
     Attributes:
-        averaging: how gradients are averaged, 'gather' or 'average'.
-        minibatch_terms: [M, len(TERMS)] of the last iteration's minibatches, each before its step, the mean over ranks.
+        adam: the `MpiAdam` of all trainable variables.
+        averaging: 'gather' or 'average'.
+        optimizer: the `MinibatchOptimizer`.
+        minibatch_losses: [M, len(LOSS_NAMES)] of the last iteration's minibatches, each before its step, averaged over ranks.
     """
 
-    def __init__(self, learner):
-        pi, settings, comm = learner.pi, learner.settings, learner.comm
-        self.pi, self.settings, self.comm, self.evaluate = pi, settings, comm, learner.evaluate
-        factors = (
-            None
-            if settings.vf_stepsize is None
-            else value_lr_multipliers(pi, settings.vf_stepsize / settings.optim_stepsize)
-        )
-        self.adam = MpiAdam(pi.get_trainable_variables(), epsilon=settings.adam_epsilon, factors=factors, comm=comm)
+    def __init__(self, setup: AlgorithmSetup[PPOSettings]):
+        pi, settings = setup.pi, setup.settings
+        self.pi = pi
+        self.settings = settings
+        self.comm = setup.comm
+        self.processor = setup.processor
+        lr_multipliers = None
+        if settings.vf_stepsize is not None:
+            lr_multipliers = value_lr_multipliers(pi, settings.vf_stepsize / settings.optim_stepsize)
+        variables = pi.get_trainable_variables()
+        self.adam = MpiAdam(variables, epsilon=settings.adam_epsilon, lr_multipliers=lr_multipliers, comm=self.comm)
         self.penalty = AdaptiveKLCoefficient(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
-        self.averaging = learner.strategy("policy and value", self.adam.size, self.batch_size)
-        shared = pi.shared((settings, OBJECTIVES[settings.objective]), functools.partial(ppo_losses, settings=settings))
-        self.descent = MinibatchOptimizer(
+        self.averaging = setup.choose_averaging("policy and value", self.adam.size, self.batch_size)
+        self.optimizer = MinibatchOptimizer(
             ppo_losses(pi, settings),
-            TERMS,
+            LOSS_NAMES,
             self.adam,
             settings.max_grad_norm,
             pi.xla,
             self.averaging,
             pi.num_microbatches,
-            shared,
+            pi.shared((settings, OBJECTIVES[settings.objective]), functools.partial(ppo_losses, settings=settings)),
         )
-        self.one_by_one = settings.recompute_adv or settings.target_kl is not None
-        self.room = (1 if self.one_by_one else settings.optim_epochs) * (
-            settings.timesteps_per_actorbatch // self.batch_size
-        )
-        self.minibatch_terms = None
+        # whether something happens between two epochs, so that they cannot be one call of the optimizer
+        self.epoch_by_epoch = settings.recompute_adv or settings.target_kl is not None
+        minibatches = settings.timesteps_per_actorbatch // self.batch_size
+        self.max_minibatches = (1 if self.epoch_by_epoch else settings.optim_epochs) * minibatches
+        self.minibatch_losses = np.zeros((0, len(LOSS_NAMES)), np.float32)
 
-    def parts(self):
-        """What a checkpoint must hold beside the policy."""
+    def checkpointables(self) -> dict[str, Any]:
+        """{name: object with `state` and `restore`}: what a checkpoint contains in addition to the policy."""
         return {"adam": self.adam} | ({"penalty": self.penalty} if self.penalty.adaptive else {})
 
-    def compile_ahead(self):
-        """Functions () -> None that compile ahead of the first segment; nothing moves."""
-        batch = self.evaluate.dummy_batch()
+    def compile_ahead(self) -> tuple[Callable[[], None], ...]:
+        """Functions that compile before the first segment is there; no parameter changes."""
+        batch = self.processor.dummy_batch()
+        sample = batch.map(self._every_nth).arrays()
+        optimizer, scalars = self.optimizer, [1.0, 1.0]
         return (
-            functools.partial(self.descent.compile_sweep, batch, self.batch_size, [1.0, 1.0], self.room),
-            functools.partial(self.descent.compile_evaluate, self._sample(batch), [1.0, 1.0]),
+            lambda: optimizer.compile_minibatches(batch.arrays(), self.batch_size, scalars, self.max_minibatches),
+            lambda: optimizer.compile_evaluate(sample, scalars),
         )
 
-    def __call__(self, seg, rng, progress):
-        """Optimise on one segment.
+    def __call__(self, seg: Segment, rng: np.random.Generator, progress: float) -> dict[str, float]:
+        """Optimise on one segment. Collective.
 
         Args:
-            seg: this rank's segment, evaluated, with advantages.
-            rng: generator that shuffles the minibatches.
-            progress: how much of the run is done, 0 to 1, for the schedules.
+            seg: this rank's segment, processed, with advantages.
+            rng: shuffles the minibatches.
+            progress: completed fraction of the training, for schedules.
 
         Returns:
-            {name: number}: `TERMS` over the segment (`Policy.metrics_rows`) after the last epoch, beta, and the step size; the mean over ranks.
+            `LOSS_NAMES` over the segment after the last epoch (`Policy.metrics_rows`), averaged over ranks; beta; the step size.
         """
         s = self.settings
         stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
         scalars = [s.clip_param * (1 - progress if s.clip_schedule == "linear" else 1.0), self.penalty.beta]
         valid = seg["valid"].reshape(-1)
-        count = self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize))
-        batch = self._batch(seg, valid)
-        newest, minibatch_terms = dict(seg), []
-        for epoch in range(s.optim_epochs if self.one_by_one else 1):
-            if s.recompute_adv and epoch > 0:
-                self.evaluate.recompute_values(newest)
-                add_vtarg_and_adv(newest, s.gamma, s.lam)
-                batch = self._batch(newest, valid) | {
-                    "vpred": batch["vpred"]
-                }  # of the policy that acted, from which `vf_clip` counts
-            indices, weights = shuffle_into_minibatches(
-                rng, valid, s.optim_batchsize, 1 if self.one_by_one else s.optim_epochs, count
-            )
-            terms = self.descent.sweep(batch, indices, weights, stepsize, scalars, self.room, count, epoch)
-            minibatch_terms.append(terms)
-            if s.target_kl is not None and terms[:, TERMS.index("loss_kl")].mean() > 1.5 * s.target_kl:
-                break
-        self.minibatch_terms = np.concatenate(minibatch_terms)
-        after = dict(zip(TERMS, self._terms(batch, valid, scalars)))
+        batch = self._run_epochs(seg, valid, rng, stepsize, scalars)
+        losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
         beta = {"beta": self.penalty.beta} if s.objective in ("adaptive_kl", "fixed_kl") else {}
-        self.penalty.update(after["loss_kl"])
-        return after | beta | {"stepsize": stepsize}
+        self.penalty.update(losses["loss_kl"])
+        return losses | beta | {"stepsize": stepsize}
 
-    def _terms(self, batch, valid, scalars):
-        """`TERMS` as the policy now stands, over the segment or, where that is dear, rows evenly spaced in it; the mean over ranks."""
-        batch, valid = self._sample(batch), self._sample({"valid": valid})["valid"]
-        return self.descent.evaluate(batch, valid / np.float32(max(valid.sum(), 1)), scalars).tolist()
+    def _run_epochs(
+        self, seg: Segment, valid: np.ndarray, rng: np.random.Generator, stepsize: float, scalars: list[float]
+    ) -> Batch:
+        """Run all epochs, or those up to `target_kl`; returns the batch of the last one."""
+        s = self.settings
+        count = self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize))
+        batch = self.make_batch(seg, valid)
+        updated_segment, minibatch_losses = seg.copy(), []
+        for epoch in range(s.optim_epochs if self.epoch_by_epoch else 1):
+            if s.recompute_adv and epoch > 0:
+                self.processor.recompute_values(updated_segment)
+                add_vtarg_and_adv(updated_segment, s.gamma, s.lam)
+                # `vf_clip` is relative to the values of the policy that acted
+                batch = replace(self.make_batch(updated_segment, valid), vpred=batch.vpred)
+            epochs_at_once = 1 if self.epoch_by_epoch else s.optim_epochs
+            indices, weights = shuffle_into_minibatches(rng, valid, s.optim_batchsize, epochs_at_once, count)
+            label = MinibatchLabel(count, epoch)
+            losses = self.optimizer.run_minibatches(
+                batch.arrays(), indices, weights, stepsize, scalars, self.max_minibatches, label
+            )
+            minibatch_losses.append(losses)
+            if s.target_kl is not None and losses[:, LOSS_NAMES.index("loss_kl")].mean() > 1.5 * s.target_kl:
+                break
+        self.minibatch_losses = np.concatenate(minibatch_losses)
+        return batch
 
-    def _sample(self, batch):
-        every = max(
-            1,
-            self.settings.timesteps_per_actorbatch // (self.pi.metrics_rows or self.settings.timesteps_per_actorbatch),
-        )
-        return {name: x[::every] for name, x in batch.items()}
+    def _evaluate_losses(self, batch: Batch, valid: np.ndarray, scalars: list[float]) -> list[float]:
+        """`LOSS_NAMES` of the current policy over the segment, or a sample of it (`Policy.metrics_rows`), averaged over ranks."""
+        sample, valid = batch.map(self._every_nth), self._every_nth(valid)
+        weights = valid / np.float32(max(valid.sum(), 1))
+        losses: list[float] = self.optimizer.evaluate(sample.arrays(), weights, scalars).tolist()
+        return losses
 
-    def _batch(self, seg, valid):
-        batch = self.evaluate.batch(seg)
-        return batch | {"atarg": standardise(batch["atarg"], valid)} if self.settings.standardise_adv else batch
+    def _every_nth(self, x: np.ndarray) -> np.ndarray:
+        """About `Policy.metrics_rows` evenly spaced samples of [N, ...]; all if it is None."""
+        samples = self.settings.timesteps_per_actorbatch
+        return x[:: max(1, samples // (self.pi.metrics_rows or samples))]
+
+    def make_batch(self, seg: Segment, valid: np.ndarray) -> Batch:
+        """The samples of a segment, with standardised advantages if that is set; `valid` is [N] bool."""
+        batch = Batch.from_segment(seg)
+        return replace(batch, atarg=standardise(batch.atarg, valid)) if self.settings.standardise_adv else batch

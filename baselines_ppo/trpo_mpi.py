@@ -1,8 +1,14 @@
-"""TRPO (Schulman et al. 2015, "Trust Region Policy Optimization"): `learn`, and the natural-gradient step it makes."""
+"""TRPO (Schulman et al. 2015, "Trust Region Policy Optimization"): `learn` and its natural-gradient step."""
+
+from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
@@ -10,54 +16,59 @@ from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import TRPOSettings
 from baselines_ppo.objectives import probability_ratio, unclipped_surrogate
 from baselines_ppo.value_fit import ValueFunctionFitter, split_variables
-from common.compilation import Compiled
+from common.compilation import Compiled, Shared
 from common.diagnostics import minibatch_bisect
+from common.errors import NonFiniteError
 from common.mpi_adam import get_flat, set_from_flat
 from common.optim.conjugate_gradient import conjugate_gradient
+from common.optim.minibatch_step import Tensors
+from common.policies.base import Policy
+from common.policies.policy_pair import PolicyFn
 from common.rollouts.advantages import add_vtarg_and_adv, standardise
 from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
+from common.rollouts.segment import Batch, Segment
+from common.training.callbacks import Callback
 from common.training.stopping import StopCriteria
 
-MAX_HALVINGS = 10  # of a step, before none is made
-TERMS = ("the objective", "the surrogate", "the KL", "the entropy")  # the last that is not finite is where it begins
+MAX_HALVINGS = 10  # of the step in the line search; then no step is made
+TERM_NAMES = ("the objective", "the surrogate", "the KL", "the entropy")  # each is computed from those after it
 
 
 def learn(
-    env,
-    policy_fn,
+    env: gym.Env | gym.vector.VectorEnv,
+    policy_fn: PolicyFn,
     *,
-    timesteps_per_batch=1024,
-    max_kl=0.01,
-    cg_iters=10,
-    gamma=0.99,
-    lam=0.98,
-    entcoeff=0.0,
-    cg_damping=1e-2,
-    vf_stepsize=3e-4,
-    vf_iters=3,
-    max_timesteps=0,
-    max_episodes=0,
-    max_iters=0,
-    max_seconds=0,
-    callback=None,
-    seed=None,
-    **options,
-):
-    """Train a policy by TRPO on all ranks of the job; Baselines' `trpo_mpi.learn`.
+    timesteps_per_batch: int = 1024,
+    max_kl: float = 0.01,
+    cg_iters: int = 10,
+    gamma: float = 0.99,
+    lam: float = 0.98,
+    entcoeff: float = 0.0,
+    cg_damping: float = 1e-2,
+    vf_stepsize: float = 3e-4,
+    vf_iters: int = 3,
+    max_timesteps: int = 0,
+    max_episodes: int = 0,
+    max_iters: int = 0,
+    max_seconds: float = 0,
+    callback: Callback | Callable[..., Any] | list[Any] | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> Policy:
+    """Train a policy by TRPO on all ranks of the job: Baselines' `trpo_mpi.learn`.
 
     Args:
-        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as `pposgd_simple.learn` has them.
-        timesteps_per_batch: steps of a segment, per rank, over its environments.
-        max_kl, cg_iters, gamma, lam, entcoeff, cg_damping, vf_stepsize, vf_iters: see `TRPOSettings`.
-        options: further fields of `TRPOSettings`: cg_stride, vf_batchsize, scale_returns, bootstrap_time_limits; and `learner.RunOptions`.
+        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in `pposgd_simple.learn`.
+        timesteps_per_batch ... vf_iters: fields of `TRPOSettings`, which documents them.
+        options: other fields of `TRPOSettings`, such as `cg_stride`, and of `RunOptions`, such as `run_dir` and `progress`.
 
     Returns:
-        pi, trained.
+        The trained policy.
 
     Raises:
-        UserError: before the first step, for any setting, space or environment that cannot be.
+        UserError: before the first step, for an invalid setting, space or environment.
     """
-    given = {
+    algorithm_kwargs = {
         "timesteps_per_batch": timesteps_per_batch,
         "max_kl": max_kl,
         "cg_iters": cg_iters,
@@ -69,79 +80,85 @@ def learn(
         "vf_iters": vf_iters,
     }
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
-    learner = AlgorithmSetup(TRPOSettings, given, options, limits, env, policy_fn, seed, callback)
-    update = TRPOUpdate(learner)
-    with learner.training(update) as training:
+    setup = AlgorithmSetup(TRPOSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
+    update = TRPOUpdate(setup)
+    with setup.training(update) as training:
         for _ in training.iterations():
-            seg = training.collect()  # run pi_old for T steps in every environment
-            learner.scale(seg)  # rewards, if returns are to be scaled
-            learner.evaluate(seg)  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t
-            add_vtarg_and_adv(seg, learner.settings.gamma, learner.settings.lam)  # A_1 ... A_T by GAE
-            terms = update(seg, training.minibatch_rng(), training.progress)  # the best step within the trust region
-            training.finish(seg, terms)
-    return learner.pi
+            seg = training.collect()  # run pi_old for T steps in each environment
+            setup.scale_rewards(seg)  # if returns are scaled
+            setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
+            add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
+            losses = update(seg, training.minibatch_rng(), training.progress)  # the best step within the trust region
+            training.finish(seg, losses)  # statistics, log, checkpoint
+    return setup.pi
 
 
 class TRPOUpdate:
-    """Maximise mean(r A) subject to mean KL(pi_old || pi) <= max_kl; fit the value function.
+    """Maximises mean(r A) + entcoeff S subject to mean KL(pi_old || pi) <= max_kl, and fits the value function.
 
     Args:
-        learner: the `AlgorithmSetup`.
+        setup: the `AlgorithmSetup`.
+
+    Attributes:
+        variables: those that the action distribution depends on.
+        value_fit: the `ValueFunctionFitter`; None if `vf_iters` is 0.
     """
 
-    def __init__(self, learner):
-        self.pi, self.settings, self.comm, self.evaluate = learner.pi, learner.settings, learner.comm, learner.evaluate
+    def __init__(self, setup: AlgorithmSetup[TRPOSettings]):
+        self.pi = setup.pi
+        self.settings = setup.settings
+        self.comm = setup.comm
+        self.processor = setup.processor
         self.variables, _ = split_variables(self.pi)
         s = self.settings
-        self.value_fit = ValueFunctionFitter(learner, s.vf_stepsize, s.vf_iters, s.vf_batchsize) if s.vf_iters else None
-        self._gradient, self._product, self._objective = (
-            Compiled(graph, self.pi.xla, self._shared(graph.__name__))
-            for graph in (self._gradient_graph, self._product_graph, self._objective_graph)
-        )
+        self.value_fit = ValueFunctionFitter(setup, s.vf_stepsize, s.vf_iters, s.vf_batchsize) if s.vf_iters else None
+        self._gradient = self._compiled(self._gradient_graph)
+        self._fisher_product = self._compiled(self._fisher_product_graph)
+        self._objective = self._compiled(self._objective_graph)
 
-    def _shared(self, graph):
-        """How trainings share the compiled method `graph`, over any variables."""
+    def _compiled(self, graph: Callable[..., tf.Tensor]) -> Compiled:
+        return Compiled(graph, self.pi.xla, self._shared(graph.__name__))
 
-        def of_network(network):
+    def _shared(self, name: str) -> Shared | None:
+        """The description by which trainings share the method `name`: called with variables, it gets an update over these variables."""
+
+        def of_network(network: Any) -> Callable[..., tf.Tensor]:
             other = copy.copy(self)
-            other.pi, other.variables = network, [network.variables[i] for i in moved]
-            return getattr(other, graph)
+            other.pi, other.variables = network, [network.variables[i] for i in optimised]
+            graph: Callable[..., tf.Tensor] = getattr(other, name)
+            return graph
 
-        shared = self.pi.shared((self.settings, graph), of_network)
-        moved = (
-            [next(i for i, x in enumerate(shared.variables) if x is moving) for moving in self.variables]
-            if shared
-            else []
-        )
+        shared: Shared | None = self.pi.shared((self.settings, name), of_network)
+        optimised = []
+        if shared is not None:
+            optimised = [next(i for i, x in enumerate(shared.variables) if x is own) for own in self.variables]
         return shared
 
-    def parts(self):
-        """What a checkpoint must hold beside the policy."""
+    def checkpointables(self) -> dict[str, Any]:
+        """{name: object with `state` and `restore`}: what a checkpoint contains in addition to the policy."""
         return {"vf_adam": self.value_fit.adam} if self.value_fit else {}
 
-    def compile_ahead(self):
-        """Functions () -> None that compile ahead of the first segment; nothing moves."""
-        batch = self.evaluate.dummy_batch()
+    def compile_ahead(self) -> tuple[Callable[[], None], ...]:
+        """Functions that compile before the first segment is there; no parameter changes."""
+        batch = self.processor.dummy_batch()
         own = (functools.partial(self._compile_step, batch),)
         return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
-    def _compile_step(self, batch):
-        tensors, weights = self._tensors(batch, np.ones(len(batch["x"]), bool))
-        theta = get_flat(self.variables)
+    def _compile_step(self, batch: Batch) -> None:
+        valid, theta = np.ones(len(batch.x), bool), get_flat(self.variables)
+        tensors, weights = self._tensors(batch, valid)
         self._gradient(tensors, weights)
         self._objective(tensors, weights, theta)
-        self._product(
-            *self._tensors(self._every_nth(batch), np.ones(len(batch["x"][:: self.settings.cg_stride]), bool)), theta
-        )
+        self._fisher_product(*self._tensors(batch.map(self._every_nth), self._every_nth(valid)), theta)
 
-    # ---- compiled
+    # ---- compiled functions; batch: {field of `Batch`: [N, ...]}, weights: [N]
 
-    def _kl(self, batch, weights):
+    def _mean_kl(self, batch: Tensors, weights: tf.Tensor) -> tf.Tensor:
         pdtype, flat = self.pi.pdtype, self.pi.forward(batch["x"])[0]
         return tf.reduce_sum(weights * pdtype.pdfromflat(batch["flatparam"]).kl(pdtype.pdfromflat(flat)))
 
-    def _terms(self, batch, weights):
-        """[surrogate and entropy bonus, surrogate, KL, entropy]."""
+    def _objective_terms(self, batch: Tensors, weights: tf.Tensor) -> tf.Tensor:
+        """`TERM_NAMES`: [surrogate + entropy bonus, surrogate, KL, entropy]."""
         pdtype, flat = self.pi.pdtype, self.pi.forward(batch["x"])[0]
         pd, oldpd = pdtype.pdfromflat(flat), pdtype.pdfromflat(batch["flatparam"])
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"]))
@@ -151,88 +168,88 @@ class TRPOUpdate:
         )
         return tf.stack([surr + self.settings.entcoeff * ent, surr, kl, ent])
 
-    def _gradient_graph(self, batch, weights):
-        """[gradient of the objective [P], the four terms]."""
+    def _gradient_graph(self, batch: Tensors, weights: tf.Tensor) -> tf.Tensor:
+        """[P + 4]: gradient of the objective, and the four terms."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self.variables)
-            terms = self._terms(batch, weights)
+            terms = self._objective_terms(batch, weights)
             objective = terms[0]
         return tf.concat([get_flat(tape.gradient(objective, self.variables)), terms], axis=0)
 
-    def _product_graph(self, batch, weights, v):
-        """The Fisher matrix times v [P]: the gradient of (gradient of the KL, v). Schulman et al. 2015, appendix C.1."""
-        parts = [
-            tf.reshape(part, x.shape)
-            for part, x in zip(tf.split(v, [x.shape.num_elements() for x in self.variables]), self.variables)
+    def _fisher_product_graph(self, batch: Tensors, weights: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
+        """The Fisher matrix times v [P]: the gradient of (gradient of the KL) . v. Schulman et al. 2015, appendix C.1."""
+        v_by_variable = [
+            tf.reshape(values, x.shape)
+            for values, x in zip(tf.split(v, [x.shape.num_elements() for x in self.variables]), self.variables)
         ]
         with tf.GradientTape(watch_accessed_variables=False) as outer:
             outer.watch(self.variables)
             with tf.GradientTape(watch_accessed_variables=False) as inner:
                 inner.watch(self.variables)
-                kl = self._kl(batch, weights)
-            along = tf.add_n([tf.reduce_sum(g * part) for g, part in zip(inner.gradient(kl, self.variables), parts)])
-        return get_flat(outer.gradient(along, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+                kl = self._mean_kl(batch, weights)
+            grads = inner.gradient(kl, self.variables)
+            directional = tf.add_n([tf.reduce_sum(g * values) for g, values in zip(grads, v_by_variable)])
+        return get_flat(outer.gradient(directional, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO))
 
-    def _objective_graph(self, batch, weights, theta):
-        """The four terms with the parameters at theta [P], where they stay."""
+    def _objective_graph(self, batch: Tensors, weights: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
+        """Set the parameters to theta [P], and return the four terms there."""
         set_from_flat(self.variables, theta)
-        return self._terms(batch, weights)
+        return self._objective_terms(batch, weights)
 
     # ---- one iteration
 
-    def __call__(self, seg, rng, progress):
-        """Optimise on one segment.
+    def __call__(self, seg: Segment, rng: np.random.Generator, progress: float) -> dict[str, float]:
+        """Optimise on one segment. Collective.
 
         Args:
-            seg: this rank's segment, evaluated, with advantages.
-            rng: generator that shuffles the value function's minibatches.
+            seg: this rank's segment, processed, with advantages.
+            rng: shuffles the minibatches of the value function.
             progress: not used; TRPO has no schedule.
 
         Returns:
-            {name: number}, the mean over ranks: the terms over the whole segment after the step; `linesearch_halvings`, of the step,
-            `MAX_HALVINGS` where none was made; `improvement` of the objective, and the linear model's `expected_improvement`.
+            The numbers of `step`, and `loss_vf_loss`, the value loss of the last epoch.
         """
         valid = seg["valid"].reshape(-1)
-        batch = self.evaluate.batch(seg)
-        batch["atarg"] = standardise(batch["atarg"], valid)
+        batch = Batch.from_segment(seg)
+        batch = replace(batch, atarg=standardise(batch.atarg, valid))
         stats = self.step(batch, valid)
-        vf_loss = self.value_fit(batch, valid, rng) if self.value_fit else float("nan")
-        return stats | ({"loss_vf_loss": vf_loss} if self.value_fit else {})
+        return stats | ({"loss_vf_loss": self.value_fit(batch, valid, rng)} if self.value_fit else {})
 
-    def step(self, batch, valid):
-        """The policy's step on a batch {name: [N, ...]}, of which the rows `valid` [N] count; returns its part of what a call does."""
-        s, comm = self.settings, self.comm
+    def step(self, batch: Batch, valid: np.ndarray) -> dict[str, float]:
+        """Make the policy's step. Collective.
+
+        Args:
+            batch: N samples.
+            valid: [N] bool, the samples to use.
+
+        Returns:
+            Averaged over ranks: the losses and the KL over the segment after the step; `linesearch_halvings` of the step,
+            `MAX_HALVINGS` if none was made; `improvement` of the objective, and `expected_improvement` by the linear model.
+        """
+        s = self.settings
         tensors = self._tensors(batch, valid)
-        sample = self._tensors(self._every_nth(batch), valid[:: s.cg_stride])
-
+        sample = self._tensors(batch.map(self._every_nth), self._every_nth(valid))
         theta = get_flat(self.variables).numpy()
-        found = comm.mean(self._gradient(*tensors).numpy())
-        grad, before = found[:-4].astype(np.float64), found[-4:]
+        out = self.comm.mean(self._gradient(*tensors).numpy())
+        grad, before = out[:-4].astype(np.float64), out[-4:]
+        nonfinite_error = functools.partial(self._nonfinite_error, batch, tensors[1], before, theta)
+        if not np.isfinite(out).all():
+            bad = [f"{name} is {value}" for name, value in zip(TERM_NAMES, before) if not np.isfinite(value)]
+            raise nonfinite_error(bad[-1] if bad else "the surrogate's gradient is not finite, though its terms are")
 
-        def error(what):
-            rows = batch | {"weights": tensors[1].numpy(), "rows": np.arange(len(valid), dtype=np.int32)}
-            facts = {"minibatch": "the whole segment", "terms": dict(zip(TERMS, before.tolist()))}
-            return minibatch_bisect.collective_nonfinite_error(
-                comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts
-            )
+        def matvec(v: np.ndarray) -> np.ndarray:
+            mean: np.ndarray = self.comm.mean(self._fisher_product(*sample, tf.constant(v, tf.float32)).numpy())
+            product = mean + s.cg_damping * v
+            if not np.isfinite(product).all():
+                raise nonfinite_error(
+                    "a product with the Fisher matrix is not finite, though the surrogate and its gradient are"
+                )
+            return product
 
-        def product(v):
-            image = comm.mean(self._product(*sample, tf.constant(v, tf.float32)).numpy()) + s.cg_damping * v
-            if not np.isfinite(image).all():
-                raise error("a product with the Fisher matrix is not finite, though the surrogate and its gradient are")
-            return image
-
-        if not np.isfinite(found).all():
-            bad = [f"{name} is {value}" for name, value in zip(TERMS, before) if not np.isfinite(value)]
-            raise error(bad[-1] if bad else "the surrogate's gradient is not finite, though its terms are")
-        direction = conjugate_gradient(product, grad, s.cg_iters)
-        curvature = direction @ product(direction)
-        full = direction * np.sqrt(2 * s.max_kl / curvature) if curvature > 0 else np.zeros_like(direction)
-        for halvings in range(MAX_HALVINGS + 1):
-            there = theta + 0.5**halvings * full if halvings < MAX_HALVINGS else theta
-            after = comm.mean(self._objective(*tensors, tf.constant(there, tf.float32)).numpy())
-            if np.isfinite(after).all() and after[0] > before[0] and after[2] <= s.max_kl:
-                break
+        direction = conjugate_gradient(matvec, grad, s.cg_iters)
+        curvature = direction @ matvec(direction)
+        full_step = direction * np.sqrt(2 * s.max_kl / curvature) if curvature > 0 else np.zeros_like(direction)
+        halvings, after = self._line_search(tensors, theta, full_step, before)
         return {
             "loss_pol_surr": -float(after[1]),
             "loss_pol_entpen": -s.entcoeff * float(after[3]),
@@ -240,13 +257,40 @@ class TRPOUpdate:
             "loss_ent": float(after[3]),
             "linesearch_halvings": halvings,
             "improvement": float(after[0] - before[0]),
-            "expected_improvement": float(grad @ full),
+            "expected_improvement": float(grad @ full_step),
         }
 
-    def _every_nth(self, batch):
-        return {name: x[:: self.settings.cg_stride] for name, x in batch.items()}
+    def _line_search(
+        self, tensors: tuple[Tensors, tf.Tensor], theta: np.ndarray, full_step: np.ndarray, before: np.ndarray
+    ) -> tuple[int, np.ndarray]:
+        """Halve the step until the objective improves and the KL is at most max_kl; after MAX_HALVINGS, restore theta.
+
+        Returns:
+            (number of halvings, the four terms at the final parameters).
+        """
+        for halvings in range(MAX_HALVINGS + 1):
+            candidate = theta + 0.5**halvings * full_step if halvings < MAX_HALVINGS else theta
+            after = self.comm.mean(self._objective(*tensors, tf.constant(candidate, tf.float32)).numpy())
+            if np.isfinite(after).all() and after[0] > before[0] and after[2] <= self.settings.max_kl:
+                break
+        return halvings, after
+
+    def _nonfinite_error(
+        self, batch: Batch, weights: tf.Tensor, before: np.ndarray, theta: np.ndarray, what: str
+    ) -> NonFiniteError:
+        """The error of a step at parameters theta [P] with terms `before` [4]; `what` describes it. Collective."""
+        rows = batch.arrays() | {"weights": weights.numpy(), "rows": np.arange(len(batch.x), dtype=np.int32)}
+        facts = {"minibatch": "the whole segment", "terms": dict(zip(TERM_NAMES, before.tolist()))}
+        return minibatch_bisect.collective_nonfinite_error(
+            self.comm, f"{what}, before the policy's step", rows, np.abs(theta).max(), facts
+        )
+
+    def _every_nth(self, x: np.ndarray) -> np.ndarray:
+        """The samples of [N, ...] that Fisher-vector products use."""
+        return x[:: self.settings.cg_stride]
 
     @staticmethod
-    def _tensors(batch, valid):
-        """The batch, and weights that make a mean of a sum over the rows that count."""
-        return {name: tf.constant(x) for name, x in batch.items()}, tf.constant(valid / np.float32(max(valid.sum(), 1)))
+    def _tensors(batch: Batch, valid: np.ndarray) -> tuple[Tensors, tf.Tensor]:
+        """The batch as tensors, and the weights [N] that make a mean over the valid samples of a sum."""
+        tensors = {name: tf.constant(x) for name, x in batch.arrays().items()}
+        return tensors, tf.constant(valid / np.float32(max(valid.sum(), 1)))

@@ -1,56 +1,67 @@
-"""The value function fitted apart from the policy, as TRPO and REINFORCE do."""
+"""Fits the value function separately from the policy, as TRPO and REINFORCE do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.objectives import value_loss
+from common.diagnostics.minibatch_bisect import MinibatchLabel
 from common.errors import UserError
 from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchOptimizer
+from common.optim.minibatch_step import Losses, Tensors
 from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
+from common.policies.base import Policy
+from common.rollouts.segment import Batch
+
+if TYPE_CHECKING:
+    from baselines_ppo.algorithm_setup import AlgorithmSetup
 
 
-def split_variables(pi):
-    """(policy's variables, value's own variables) of a policy: what flatparam depends on, and what V alone does."""
+def split_variables(pi: Policy) -> tuple[list[tf.Variable], list[tf.Variable]]:
+    """(variables that flatparam depends on, variables that only V depends on) of a policy's trainable variables."""
     variables = pi.get_trainable_variables()
     with tf.GradientTape(persistent=True) as tape:
         flat, vpred = pi.forward(tf.constant(pi.prepare(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))))
-    moves_flat, moves_v = ([g is not None for g in tape.gradient(out, variables)] for out in (flat, vpred))
+    in_flat, in_vpred = ([g is not None for g in tape.gradient(out, variables)] for out in (flat, vpred))
     return (
-        [x for x, moves in zip(variables, moves_flat) if moves],
-        [x for x, moves, also in zip(variables, moves_v, moves_flat) if moves and not also],
+        [x for x, used in zip(variables, in_flat) if used],
+        [x for x, used, also_in_flat in zip(variables, in_vpred, in_flat) if used and not also_in_flat],
     )
 
 
-def value_variables(pi):
-    """The trainable variables that V alone depends on.
+def value_variables(pi: Policy) -> list[tf.Variable]:
+    """The trainable variables that only V depends on.
 
     Raises:
-        UserError: if there is none.
+        UserError: if there are none.
     """
     variables = split_variables(pi)[1]
     if not variables:
         raise UserError(
-            f"{type(pi).__name__}'s value function has no variable of its own, so it has no step size of its own (vf_stepsize), "
-            "and cannot be fitted apart from the policy"
+            f"{type(pi).__name__}'s value function shares all its variables with the policy, so it cannot have its own step size "
+            "(vf_stepsize) or be fitted separately; use a separate layer for it"
         )
     return variables
 
 
-def value_lr_multipliers(pi, factor):
-    """[variables] `factor` for each trainable variable that V alone depends on, 1 for the others.
+def value_lr_multipliers(pi: Policy, multiplier: float) -> list[float]:
+    """For each trainable variable, `multiplier` if only V depends on it, else 1.
 
     Raises:
-        UserError: if V has no variable of its own.
+        UserError: if there is no such variable.
     """
     own = {id(x) for x in value_variables(pi)}
-    return [factor if id(x) in own else 1.0 for x in pi.get_trainable_variables()]
+    return [multiplier if id(x) in own else 1.0 for x in pi.get_trainable_variables()]
 
 
-def fit_losses(pi):
-    """(V(s) - V_targ)^2 of a minibatch: a function as `MinibatchOptimizer` takes it."""
+def fit_losses(pi: Policy) -> Losses:
+    """The mean of (V(s) - V_targ)^2 over a minibatch, as a function for `MinibatchOptimizer`."""
 
-    def losses(batch, weights, scalars):
+    def losses(batch: Tensors, weights: tf.Tensor, scalars: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
         return loss, loss[None]
 
@@ -58,59 +69,67 @@ def fit_losses(pi):
 
 
 class ValueFunctionFitter:
-    """Minibatch Adam on (V(s) - V_targ)^2 over all ranks.
+    """Minimises (V(s) - V_targ)^2 by minibatch Adam over all ranks.
 
     Args:
-        learner: the `AlgorithmSetup`.
-        stepsize: Adam's.
-        iters: passes over a segment.
-        batch_size: rows of a minibatch of one rank.
+        setup: the `AlgorithmSetup`.
+        stepsize: Adam's step size.
+        iters: epochs per segment.
+        batch_size: samples of one rank's minibatch.
 
     Attributes:
         adam: the `MpiAdam`.
 
     Raises:
-        UserError: if V has no variable of its own.
+        UserError: if V shares all its variables with the policy.
     """
 
-    def __init__(self, learner, stepsize, iters, batch_size):
-        pi, self.comm = learner.pi, learner.comm
-        self.stepsize, self.iters, self.batch_size = stepsize, iters, batch_size
+    def __init__(self, setup: AlgorithmSetup[Any], stepsize: float, iters: int, batch_size: int):
+        pi = setup.pi
+        self.comm = setup.comm
+        self.stepsize = stepsize
+        self.iters = iters
+        self.batch_size = batch_size
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
-        strategy = learner.strategy("value", self.adam.size, batch_size)
-
-        self.descent = MinibatchOptimizer(
+        self.optimizer = MinibatchOptimizer(
             fit_losses(pi),
             ("loss_vf_loss",),
             self.adam,
-            None,
-            pi.xla,
-            strategy,
-            pi.num_microbatches,
-            pi.shared("value fit", fit_losses),
+            xla=pi.xla,
+            averaging=setup.choose_averaging("value", self.adam.size, batch_size),
+            num_microbatches=pi.num_microbatches,
+            shared=pi.shared("value fit", fit_losses),
         )
 
-    def room(self, rows):
-        """Minibatches that `rows` rows can make, at the most."""
-        return self.iters * (rows // self.batch_size)
+    def max_minibatches(self, samples: int) -> int:
+        """Upper bound of the number of minibatches of all epochs over `samples` samples."""
+        return self.iters * (samples // self.batch_size)
 
-    def compile(self, batch):
-        """Compile ahead for a batch of this shape; nothing moves."""
-        batch = {name: batch[name] for name in ("x", "ret")}
-        self.descent.compile_sweep(batch, self.batch_size, [], self.room(len(batch["x"])))
+    def compile(self, batch: Batch) -> None:
+        """Compile for batches with the shapes of `batch`; no parameter changes."""
+        arrays = {"x": batch.x, "ret": batch.ret}
+        self.optimizer.compile_minibatches(arrays, self.batch_size, [], self.max_minibatches(len(batch.x)))
 
-    def __call__(self, batch, valid, rng):
-        """Fit V to `batch`'s "ret" [N] at "x" [N, ...], the rows that `valid` [N] says; N is the same on all ranks. Returns the mean loss
-        of the last pass, each minibatch before its step."""
+    def __call__(self, batch: Batch, valid: np.ndarray, rng: np.random.Generator) -> float:
+        """Fit V to `batch.ret` at `batch.x`. Collective.
+
+        Args:
+            batch: N samples, with the same N on all ranks.
+            valid: [N] bool, the samples to use.
+            rng: shuffles the minibatches.
+
+        Returns:
+            The mean loss of the last epoch, of each minibatch before its step.
+        """
         count = self.comm.minimum(minibatches_per_epoch(valid, self.batch_size))
         indices, weights = shuffle_into_minibatches(rng, valid, self.batch_size, self.iters, count)
-        terms = self.descent.sweep(
-            {name: batch[name] for name in ("x", "ret")},
+        terms = self.optimizer.run_minibatches(
+            {"x": batch.x, "ret": batch.ret},
             indices,
             weights,
             self.stepsize,
             [],
-            self.room(len(valid)),
-            count,
+            self.max_minibatches(len(valid)),
+            MinibatchLabel(count),
         )
         return float(terms[-count:].mean())

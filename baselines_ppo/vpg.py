@@ -1,12 +1,16 @@
-"""Policy gradients that use their data once: REINFORCE (Williams 1992) and the advantage actor-critic (A2C, after Mnih et al. 2016).
+"""Policy gradients that use each sample once: REINFORCE (Williams 1992) and the advantage actor-critic A2C (Mnih et al. 2016).
 
-They differ in their settings alone. REINFORCE takes whole episodes and returns to go, less a baseline: none, their mean, or a learned value
-that is fitted apart. A2C takes short segments of many environments and advantages by GAE; lam = 1 makes them A3C's n-step returns, n being
-what is left of the segment, lam = 0 one-step TD errors; value and policy share one gradient step.
+They differ only in their settings, which `VPGSettings` documents.
 """
 
-import functools
+from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
@@ -14,46 +18,51 @@ from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import VPGSettings
 from baselines_ppo.objectives import policy_gradient, value_loss
 from baselines_ppo.value_fit import ValueFunctionFitter, split_variables
+from common.distributed.communicator import Communicator
 from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchOptimizer
+from common.optim.minibatch_step import Losses, Tensors
+from common.policies.base import Policy
+from common.policies.policy_pair import PolicyFn
 from common.rollouts.advantages import add_vtarg_and_adv, episode_returns, gae, standardise
+from common.rollouts.segment import Batch, Segment
+from common.training.callbacks import Callback
 from common.training.stopping import StopCriteria
 
-TERMS = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent")
+LOSS_NAMES = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "loss_ent")
 
 
 def learn(
-    env,
-    policy_fn,
+    env: gym.Env | gym.vector.VectorEnv,
+    policy_fn: PolicyFn,
     *,
-    timesteps_per_actorbatch=2048,
-    gamma=0.99,
-    lam=1.0,
-    entcoeff=0.0,
-    optim_stepsize=1e-2,
-    max_timesteps=0,
-    max_episodes=0,
-    max_iters=0,
-    max_seconds=0,
-    callback=None,
-    seed=None,
-    **options,
-):
-    """Train a policy by its gradient, one step a segment, on all ranks of the job.
+    timesteps_per_actorbatch: int = 2048,
+    gamma: float = 0.99,
+    lam: float = 1.0,
+    entcoeff: float = 0.0,
+    optim_stepsize: float = 1e-2,
+    max_timesteps: int = 0,
+    max_episodes: int = 0,
+    max_iters: int = 0,
+    max_seconds: float = 0,
+    callback: Callback | Callable[..., Any] | list[Any] | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> Policy:
+    """Train a policy by policy gradient, one step per segment, on all ranks of the job.
 
     Args:
-        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as `pposgd_simple.learn` has them.
-        timesteps_per_actorbatch: steps of a segment, per rank, over its environments; with whole episodes the least number of them.
-        gamma, lam, entcoeff, optim_stepsize: see `VPGSettings`.
-        options: further fields of `VPGSettings`: whole_episodes, baseline, reward_to_go, vf_iters, ...; and `learner.RunOptions`.
+        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in `pposgd_simple.learn`.
+        timesteps_per_actorbatch, gamma, lam, entcoeff, optim_stepsize: fields of `VPGSettings`, which documents them.
+        options: other fields of `VPGSettings`, such as `baseline`, and of `RunOptions`, such as `run_dir` and `progress`.
 
     Returns:
-        pi, trained.
+        The trained policy.
 
     Raises:
-        UserError: before the first step, for any setting, space or environment that cannot be.
+        UserError: before the first step, for an invalid setting, space or environment.
     """
-    given = {
+    algorithm_kwargs = {
         "timesteps_per_actorbatch": timesteps_per_actorbatch,
         "gamma": gamma,
         "lam": lam,
@@ -61,48 +70,51 @@ def learn(
         "optim_stepsize": optim_stepsize,
     }
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
-    learner = AlgorithmSetup(VPGSettings, given, options, limits, env, policy_fn, seed, callback)
-    update = VPGUpdate(learner)
-    with learner.training(update) as training:
+    setup = AlgorithmSetup(VPGSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
+    update = VPGUpdate(setup)
+    with setup.training(update) as training:
         for _ in training.iterations():
-            seg = training.collect()  # episodes, whole or cut after T steps
-            learner.scale(seg)  # rewards, if returns are to be scaled
-            learner.evaluate(seg)  # V(s_t)
-            add_advantages(seg, learner.settings, learner.comm)  # returns less the baseline
-            terms = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
-            training.finish(seg, terms)
-    return learner.pi
+            seg = training.collect()  # whole episodes, or T steps
+            setup.scale_rewards(seg)  # if returns are scaled
+            setup.processor(seg)  # V(s_t)
+            add_advantages(seg, setup.settings, setup.comm)  # returns minus the baseline
+            losses = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
+            training.finish(seg, losses)  # statistics, log, checkpoint
+    return setup.pi
 
 
-def add_advantages(seg, settings, comm):
-    """Adds `adv` and `tdlamret` to a segment: GAE with a learned baseline, else returns less nothing or less their mean over all ranks."""
+def add_advantages(seg: Segment, settings: VPGSettings, comm: Communicator) -> None:
+    """Add `adv` and `tdlamret` to a segment: GAE if the baseline is a value function, else returns minus nothing or their mean.
+
+    Args:
+        seg: this rank's segment.
+        settings: its `baseline`, `gamma`, `lam` and `reward_to_go` are used.
+        comm: the ranks over which the mean is taken.
+    """
     if settings.baseline == "value":
         add_vtarg_and_adv(seg, settings.gamma, settings.lam)
         return
-    nothing = np.zeros_like(seg["rew"])
-    returns = gae(seg["rew"], nothing, seg["new"], nothing[0], nothing, settings.gamma, 1.0)
+    no_value = np.zeros_like(seg["rew"])
+    returns = gae(seg["rew"], no_value, seg["new"], no_value[0], no_value, settings.gamma, 1.0)
     if not settings.reward_to_go:
         first = seg["new"] & seg["valid"]
-        first[1:] |= (seg["new"] & ~seg["valid"])[
-            :-1
-        ]  # an episode begins behind the step that only reset its environment
+        # in AutoresetMode.NEXT_STEP an episode starts after the step that only reset its environment
+        first[1:] |= (seg["new"] & ~seg["valid"])[:-1]
         returns = episode_returns(returns, first)
     _, mean, _ = comm.moments(returns[seg["valid"]])
     seg["tdlamret"] = returns
     seg["adv"] = returns - np.float32(mean) if settings.baseline == "mean" else returns
 
 
-def vpg_losses(pi, settings, joint):
-    """The loss of a batch: -(log pi(a|s) A + entropy bonus), and the value loss where the value is fitted in the same step.
+def vpg_losses(pi: Policy, settings: VPGSettings, joint: bool) -> Losses:
+    """The loss of a batch: -(log pi(a|s) A + c2 S), plus c1 L^VF if `joint` (policy and value are updated in the same step).
 
     Returns:
-        A function (batch, weights [N], no scalars) -> (loss, terms as in `TERMS`).
+        A function (batch, weights [N], scalars [0]) -> (loss, terms `LOSS_NAMES`). The batch has the fields of `Batch`.
     """
 
-    def losses(batch, weights, scalars):
-        """The loss of a batch, and its terms; `scalars` are none."""
-
-        def mean(values):
+    def losses(batch: Tensors, weights: tf.Tensor, scalars: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def mean(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(weights * values)
 
         flat, vpred = pi.forward(batch["x"])
@@ -118,89 +130,95 @@ def vpg_losses(pi, settings, joint):
 
 
 class VPGUpdate:
-    """One step along the policy gradient, and the value function fitted: in that step, or apart.
+    """One step along the policy gradient; the value function is fitted in the same step or separately.
 
     Args:
-        learner: the `AlgorithmSetup`.
+        setup: the `AlgorithmSetup`.
+
+    Attributes:
+        adam: the `MpiAdam` of the policy's variables, or of all if value and policy share a step.
+        optimizer: the `MinibatchOptimizer` of the step.
+        value_fit: the `ValueFunctionFitter`; None if the value is not fitted separately.
     """
 
-    def __init__(self, learner):
-        pi, settings, comm = learner.pi, learner.settings, learner.comm
-        self.settings, self.comm, self.evaluate, self.horizon = settings, comm, learner.evaluate, learner.horizon
-        valued = settings.baseline == "value"
-        joint = valued and settings.vf_iters == 0
-        self.adam = MpiAdam(
-            pi.get_trainable_variables() if joint else split_variables(pi)[0], epsilon=settings.adam_epsilon, comm=comm
-        )
-        strategy = learner.strategy("policy and value" if joint else "policy", self.adam.size, self.horizon)
-        shared = pi.shared(settings, functools.partial(vpg_losses, settings=settings, joint=joint))
-        self.descent = MinibatchOptimizer(
+    def __init__(self, setup: AlgorithmSetup[VPGSettings]):
+        pi, settings = setup.pi, setup.settings
+        self.settings = settings
+        self.comm = setup.comm
+        self.processor = setup.processor
+        self.horizon = setup.horizon
+        has_value_baseline = settings.baseline == "value"
+        joint = has_value_baseline and settings.vf_iters == 0
+        variables = pi.get_trainable_variables() if joint else split_variables(pi)[0]
+        self.adam = MpiAdam(variables, epsilon=settings.adam_epsilon, comm=self.comm)
+        group = "policy and value" if joint else "policy"
+        self.optimizer = MinibatchOptimizer(
             vpg_losses(pi, settings, joint),
-            TERMS,
+            LOSS_NAMES,
             self.adam,
             settings.max_grad_norm,
             pi.xla,
-            strategy,
+            setup.choose_averaging(group, self.adam.size, self.horizon),
             pi.num_microbatches,
-            shared,
+            pi.shared(settings, functools.partial(vpg_losses, settings=settings, joint=joint)),
         )
-        self.value_fit = (
-            ValueFunctionFitter(learner, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize)
-            if valued and not joint
-            else None
-        )
+        self.value_fit = None
+        if has_value_baseline and not joint:
+            self.value_fit = ValueFunctionFitter(setup, settings.vf_stepsize, settings.vf_iters, settings.vf_batchsize)
 
-    def parts(self):
-        """What a checkpoint must hold beside the policy."""
+    def checkpointables(self) -> dict[str, Any]:
+        """{name: object with `state` and `restore`}: what a checkpoint contains in addition to the policy."""
         return {"adam": self.adam} | ({"vf_adam": self.value_fit.adam} if self.value_fit else {})
 
-    def compile_ahead(self):
-        """Functions () -> None that compile ahead of the first segment; nothing moves."""
-        batch = self.evaluate.dummy_batch()
+    def compile_ahead(self) -> tuple[Callable[[], None], ...]:
+        """Functions that compile before the first segment is there; no parameter changes."""
+        batch = self.processor.dummy_batch()
         own = (
-            functools.partial(self.descent.compile_sweep, batch, self.horizon, [], 1),
-            functools.partial(self.descent.compile_evaluate, batch, []),
+            functools.partial(self.optimizer.compile_minibatches, batch.arrays(), self.horizon, [], 1),
+            functools.partial(self.optimizer.compile_evaluate, batch.arrays(), []),
         )
         return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
-    def __call__(self, seg, rng, progress):
-        """Optimise on one segment.
+    def __call__(self, seg: Segment, rng: np.random.Generator, progress: float) -> dict[str, float]:
+        """Optimise on one segment. Collective.
 
         Args:
-            seg: this rank's segment, evaluated, with advantages.
-            rng: generator that shuffles the value function's minibatches.
-            progress: how much of the run is done, 0 to 1, for the schedule.
+            seg: this rank's segment, processed, with advantages.
+            rng: shuffles the minibatches of the value function.
+            progress: completed fraction of the training, for the schedule.
 
         Returns:
-            {name: number}: `TERMS` over the whole segment after the step, and the step size; over all ranks.
+            `LOSS_NAMES` over the segment after the step, over all ranks; the step size.
         """
         s = self.settings
         stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
         valid = seg["valid"].reshape(-1)
-        batch = self.evaluate.batch(seg)
+        batch = Batch.from_segment(seg)
         if s.standardise_adv:
-            batch["atarg"] = standardise(batch["atarg"], valid)
+            batch = replace(batch, atarg=standardise(batch.atarg, valid))
         batch, valid = self._padded(batch, valid)
+        arrays = batch.arrays()
         total = sum(self.comm.gather(int(valid.sum())))
         weights = valid * np.float32(
             self.comm.size / total
-        )  # ranks may have more steps or fewer: the mean is over all steps of all
-        self.descent.sweep(batch, np.arange(len(valid), dtype=np.int32)[None], weights[None], stepsize, [], 1)
+        )  # a mean over all steps, of which ranks may have unequal numbers
+        indices = np.arange(len(valid), dtype=np.int32)[None]
+        self.optimizer.run_minibatches(arrays, indices, weights[None], stepsize, [], 1)
         if self.value_fit:
             self.value_fit(batch, valid, rng)
-        return dict(zip(TERMS, self.descent.evaluate(batch, weights, []).tolist())) | {"stepsize": stepsize}
+        return dict(zip(LOSS_NAMES, self.optimizer.evaluate(arrays, weights, []).tolist())) | {"stepsize": stepsize}
 
-    def _padded(self, batch, valid):
-        """The batch with rows that do not count behind it, so that few lengths are ever compiled: horizon, 2 horizon, 4 horizon, ..."""
-        rows = self.horizon
-        while rows < max(self.comm.gather(len(valid))):
-            rows *= 2
+    def _padded(self, batch: Batch, valid: np.ndarray) -> tuple[Batch, np.ndarray]:
+        """Append invalid samples up to a length of horizon, 2 horizon, 4 horizon, ..., so that few lengths are compiled."""
+        samples = self.horizon
+        while samples < max(self.comm.gather(len(valid))):
+            samples *= 2
 
-        def pad(x):
-            return np.concatenate([x, np.zeros((rows - len(x), *x.shape[1:]), x.dtype)])
+        def pad(x: np.ndarray) -> np.ndarray:
+            return np.concatenate([x, np.zeros((samples - len(x), *x.shape[1:]), x.dtype)])
 
-        padded = {name: pad(x) for name, x in batch.items()}
-        padded["ac"][len(valid) :] = batch["ac"][
+        padded = batch.map(pad)
+        padded.ac[len(valid) :] = batch.ac[
             0
-        ]  # action 0 may not exist, and a weight of 0 makes no number of a NaN
+        ]  # action 0 may be invalid, and a weight of 0 does not remove the resulting NaN
         return padded, pad(valid)

@@ -1,21 +1,38 @@
-"""Adam on flat parameters, with gradients averaged over ranks."""
+"""Adam on flat parameters, with gradients averaged over MPI ranks."""
+
+from __future__ import annotations
 
 import copy
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from common.diagnostics.replica_check import check_synced
 from common.distributed import communicator
+from common.distributed.communicator import Communicator
 
 
-def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
-    """One step of Adam, as Kingma and Ba 2015 write it at the end of their section 2 (and Baselines, with its `epsilon` outside the root).
+def adam_step(
+    params: tf.Tensor,
+    m: tf.Tensor,
+    v: tf.Tensor,
+    t: tf.Tensor,
+    grad: tf.Tensor,
+    stepsize: tf.Tensor | float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """One step of Adam in the form at the end of section 2 of Kingma and Ba 2015, which Baselines uses too.
 
     Args:
-        params, m, v, grad: [P] float32: parameters, first and second moments, gradient of what is minimised.
-        t: this step's number, from 1.
-        stepsize: alpha, or [P], each parameter's own.
+        params, m, v: [P] float32: parameters, first and second moments.
+        t: number of this step, from 1.
+        grad: [P], gradient of the loss.
+        stepsize: alpha, a scalar or [P].
+        beta1, beta2: decay rates of the moments.
+        epsilon: added to the root of v, which is not bias-corrected.
 
     Returns:
         The new (params, m, v).
@@ -27,113 +44,136 @@ def adam_step(params, m, v, t, grad, stepsize, beta1, beta2, epsilon):
     return params - alpha * m / (tf.sqrt(v) + epsilon), m, v
 
 
-def get_flat(variables):
-    """All variables, one after the other, as one tensor [P]."""
+def get_flat(variables: Iterable[tf.Variable]) -> tf.Tensor:
+    """Concatenate variables into one tensor [P]."""
     return tf.concat([tf.reshape(v, [-1]) for v in variables], axis=0)
 
 
-def set_from_flat(variables, flat):
-    """The inverse of `get_flat`."""
-    parts = tf.split(flat, [v.shape.num_elements() for v in variables])
-    for v, part in zip(variables, parts):
-        v.assign(tf.reshape(part, v.shape))
+def set_from_flat(variables: Sequence[tf.Variable], flat: tf.Tensor) -> None:
+    """Assign a tensor [P] to variables: the inverse of `get_flat`."""
+    values = tf.split(flat, [v.shape.num_elements() for v in variables])
+    for v, value in zip(variables, values):
+        v.assign(tf.reshape(value, v.shape))
 
 
-def clip_by_norm(grad, max_norm):
-    """`grad` [P], scaled down to length `max_norm` if it is longer. Also returns its length."""
+def clip_by_norm(grad: tf.Tensor, max_norm: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Scale `grad` [P] down to norm `max_norm` if its norm is larger; returns (gradient, original norm)."""
     norm = tf.norm(grad)
     return grad * tf.minimum(1.0, max_norm / tf.maximum(norm, 1e-12)), norm
 
 
 class MpiAdam:
-    """Adam over a list of variables, the same on all ranks.
+    """Adam over a list of variables that are equal on all ranks.
 
     Args:
         var_list: trainable variables, in the same order on all ranks.
-        beta1, beta2, epsilon: Adam's; Baselines' epsilon for PPO is 1e-5.
-        factors: one number for each variable, which multiplies its steps; None: all 1.
-        comm: the ranks to average over; all of the job if None.
+        beta1, beta2: decay rates of the moments.
+        epsilon: Baselines uses 1e-5 for PPO.
+        lr_multipliers: one factor of the step size for each variable; None: all 1.
+        comm: the ranks to average over; None: all of the job.
 
     Attributes:
         m, v: [P] float32 variables, the moments.
-        t: int64 variable, steps made.
+        t: int64 variable, number of steps made.
+        size: P.
     """
 
-    def __init__(self, var_list, *, beta1=0.9, beta2=0.999, epsilon=1e-8, factors=None, comm=None):
-        self.var_list, self.comm = list(var_list), comm or communicator.world()
-        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self.size = sum(v.shape.num_elements() for v in self.var_list)
-        self.factors = (
-            None if factors is None else np.repeat(np.float32(factors), [v.shape.num_elements() for v in self.var_list])
-        )
+    def __init__(
+        self,
+        var_list: Iterable[tf.Variable],
+        *,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        lr_multipliers: Sequence[float] | None = None,
+        comm: Communicator | None = None,
+    ):
+        self.var_list = list(var_list)
+        self.comm = comm or communicator.world()
+        self.beta1 = beta1
+        self.beta2 = beta2
+        self.epsilon = epsilon
+        sizes = [v.shape.num_elements() for v in self.var_list]
+        self.size = sum(sizes)
+        self.lr_multipliers = None if lr_multipliers is None else np.repeat(np.asarray(lr_multipliers, np.float32), sizes)
         self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
         self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
         self._compiled_apply = tf.function(self.apply, autograph=False)
 
-    def over(self, var_list, m, v, t):
-        """This Adam over other variables of the same shapes: the arguments of a compiled function."""
+    def over(self, var_list: list[tf.Variable], m: tf.Variable, v: tf.Variable, t: tf.Variable) -> MpiAdam:
+        """This optimiser over other variables of the same shapes, such as the arguments of a compiled function."""
         other = copy.copy(self)
-        other.var_list, other.m, other.v, other.t = var_list, m, v, t
+        other.var_list = var_list
+        other.m = m
+        other.v = v
+        other.t = t
         return other
 
-    def apply(self, grad, stepsize, enabled=True):
-        """One step with a gradient [P] that is already the mean over ranks. May stand inside a compiled function; does nothing
-        where `enabled`, which may be a tensor, is False."""
+    def apply(self, grad: tf.Tensor, stepsize: tf.Tensor | float, apply_update: tf.Tensor | bool = True) -> None:
+        """Make one step with a gradient [P] that is already averaged over ranks; may be called in a compiled function.
+
+        Args:
+            grad: [P].
+            stepsize: scalar.
+            apply_update: False, which may be a tensor, changes nothing.
+        """
         flat = get_flat(self.var_list)
-        if self.factors is not None:
-            stepsize = stepsize * self.factors
+        if self.lr_multipliers is not None:
+            stepsize = stepsize * self.lr_multipliers
         new = adam_step(flat, self.m, self.v, self.t + 1, grad, stepsize, self.beta1, self.beta2, self.epsilon)
-        flat, m, v = (
-            tf.where(enabled, x, old) for x, old in zip(new, (flat, self.m.read_value(), self.v.read_value()))
-        )
+        old = (flat, self.m.read_value(), self.v.read_value())
+        flat, m, v = (tf.where(apply_update, x, before) for x, before in zip(new, old))
         self.m.assign(m)
         self.v.assign(v)
-        self.t.assign_add(tf.cast(enabled, tf.int64))
+        self.t.assign_add(tf.cast(apply_update, tf.int64))
         set_from_flat(self.var_list, flat)
 
-    def update(self, localg, stepsize):
-        """Average the ranks' gradients [P] float32 and make one step: Baselines' call."""
-        self._compiled_apply(
-            tf.constant(self.comm.mean(np.asarray(localg, np.float32))), tf.constant(stepsize, tf.float32)
-        )
+    def update(self, localg: np.ndarray, stepsize: float) -> None:
+        """Average the ranks' gradients [P] and make one step; Baselines' call."""
+        mean = self.comm.mean(np.asarray(localg, np.float32))
+        self._compiled_apply(tf.constant(mean), tf.constant(stepsize, tf.float32))
 
-    def sync(self):
-        """Give all ranks rank 0's parameters and moments."""
+    def sync(self) -> None:
+        """Broadcast rank 0's parameters and moments to all ranks; Baselines' call."""
         if self.comm.size == 1:
             return
-        buffer = np.concatenate([np.ravel(x.numpy()) for x in (*self.var_list, self.m, self.v)])
+        synced = (*self.var_list, self.m, self.v)
+        buffer = np.concatenate([np.ravel(x.numpy()) for x in synced])
         self.comm.broadcast_array(buffer)
-        for x in (*self.var_list, self.m, self.v):
+        for x in synced:
             count = x.shape.num_elements()
             x.assign(buffer[:count].reshape(x.shape))
             buffer = buffer[count:]
         self.t.assign(self.comm.broadcast(int(self.t.numpy())))
 
-    def flat_state(self):
+    def flat_state(self) -> tf.Tensor:
         """Parameters and moments as one tensor [3 P]."""
         return tf.concat([get_flat(self.var_list), self.m, self.v], axis=0)
 
-    def set_flat_state(self, flat, t):
-        """The inverse of `flat_state`; `t` is the number of steps made."""
+    def set_flat_state(self, flat: tf.Tensor, t: tf.Tensor) -> None:
+        """Assign what `flat_state` returned, and the number of steps made."""
         params, m, v = tf.split(flat, 3)
         set_from_flat(self.var_list, params)
         self.m.assign(m)
         self.v.assign(v)
         self.t.assign(t)
 
-    def check_synced(self):
-        """Raises RanksDrifted, naming the ranks, unless all hold the same parameters and moments: Baselines' call."""
-        own = (*self.var_list, self.m, self.v, self.t)
-        check_synced(
-            self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(own)}
-        )  # names may come twice
+    def largest_parameter(self) -> float:
+        """Largest absolute value of the parameters."""
+        return float(np.abs(get_flat(self.var_list).numpy()).max())
 
-    def state(self):
+    def check_synced(self) -> None:
+        """Raise ReplicaDivergenceError, naming the ranks, unless all hold the same parameters and moments; Baselines' call."""
+        variables = (*self.var_list, self.m, self.v, self.t)
+        # numbered, because several variables may have the same name
+        check_synced(self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(variables)})
+
+    def state(self) -> dict[str, np.ndarray]:
         """Moments and step count by name, for a checkpoint."""
         return {"m": self.m.numpy(), "v": self.v.numpy(), "t": self.t.numpy().reshape(1)}
 
-    def restore(self, state):
-        """Take over what `state` gave."""
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Restore what `state` returned."""
         self.m.assign(state["m"])
         self.v.assign(state["v"])
         self.t.assign(state["t"][0])

@@ -108,20 +108,20 @@ class Settings:
         return "timesteps_per_actorbatch", "optim_batchsize"
 
 
-# objective -> its function in objectives.py, which needs TensorFlow; with a function there, a line here is all that a new one takes
-SURROGATES = {
-    "clip": "clipped_surrogate",
-    "adaptive_kl": "kl_penalised_surrogate",
-    "fixed_kl": "kl_penalised_surrogate",
-    "unclipped": "unclipped_surrogate",
-}
+# names of the objectives; `objectives.OBJECTIVES` has a function for each, which needs TensorFlow
+SURROGATES = (
+    "clip",
+    "adaptive_kl",
+    "fixed_kl",
+    "unclipped",
+)
 
 
 @dataclass(frozen=True)
 class PPOSettings(Settings):
     """Settings of PPO. Defaults are the 2017 settings."""
 
-    objective: str = setting("clip", "surrogate objective", choices=tuple(SURROGATES))
+    objective: str = setting("clip", "surrogate objective", choices=SURROGATES)
     timesteps_per_actorbatch: int = setting(2048, "steps of one segment, per rank, over its environments", "count")
     clip_param: float = setting(0.2, "epsilon of the clipped surrogate", "positive")
     beta: float = setting(1.0, "coefficient of the KL penalty; where adaptive_kl starts", "positive")

@@ -25,9 +25,9 @@ KEEP_CHECKPOINTS = 3  # checkpoints
 POLICY_NAMES = {class_name: name for name, class_name in POLICY_CLASS_NAMES.items()}
 
 
-def check(run, comm):
+def check(options, comm):
     """Raises UserError, on all ranks, if the `RunOptions` of a run that is to be recorded contradict each other on rank 0."""
-    if given := comm.broadcast([name for name in ("logger", "folder") if run[name] is not None]):
+    if given := comm.broadcast([name for name in ("logger", "folder") if getattr(options, name) is not None]):
         raise UserError(f"run_dir and progress bring a {given[0]} of their own; leave {given[0]}= out")
 
 
@@ -98,7 +98,7 @@ def settings_of(learner, run_dir, progress):
         "seed": learner.seed,
         "num_envs": learner.num_envs,
         "batch": "per-rank",
-        **{name: learner.run[name] for name in ("averaging", "env_threads", "checkpoint_every")},
+        **{name: getattr(learner.options, name) for name in ("averaging", "env_threads", "checkpoint_every")},
         "env_workers": 0,
         "keep_checkpoints": KEEP_CHECKPOINTS,
         "run_dir": run_dir and str(run_dir),
@@ -123,7 +123,7 @@ def config_of(learner, settings):
         "settings": settings,
         "ranks": learner.comm.size,
         "seed": learner.seed,
-        "averaging": learner.strategies,
+        "averaging": learner.averaging_by_group,
         "versions": versions(),
         "argv": sys.argv,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

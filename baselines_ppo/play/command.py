@@ -15,7 +15,7 @@ from common.envs.rendering import display_named, has_display
 from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
 from common.policies.files import check_spaces, find_policy
-from common.rollouts.collector import LONGEST
+from common.rollouts.collector import MAX_EPISODE_STEPS
 from common.runs.run_directory import read_config
 from common.runtime.memory import check_memory
 from common.storage.paths import user_path, writable_file
@@ -64,9 +64,9 @@ def evaluate(pi, env, episodes, stochastic, seed=0, heartbeat=None):
             lengths[episode] += 1
             if heartbeat is not None:
                 heartbeat.step += 1
-            if lengths[episode] >= LONGEST:
+            if lengths[episode] >= MAX_EPISODE_STEPS:
                 raise UserError(
-                    f"an episode has not ended after {LONGEST:,} steps; an evaluation needs ends: wrap the environment in a "
+                    f"an episode has not ended after {MAX_EPISODE_STEPS:,} steps; an evaluation needs ends: wrap the environment in a "
                     "gymnasium.wrappers.TimeLimit"
                 )
         if monitor is not None:

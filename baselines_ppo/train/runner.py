@@ -243,7 +243,7 @@ def learn_in(job, settings, checkpoint, config):
 
     def on_start(training, learner):
         if comm.rank == 0:
-            folder.write_config(config | {"averaging": learner.strategies})
+            folder.write_config(config | {"averaging": learner.averaging_by_group})
         running["training"] = training
         running["handlers"] = install_signals(training, running.get("screen"))
         gc.collect()

@@ -42,7 +42,7 @@ def interpolate(env_id: str, iteration: int, objective: str, seed: int) -> dict[
     from common.rollouts.advantages import add_vtarg_and_adv
     from common.training.stopping import StopCriteria
 
-    learner = AlgorithmSetup(
+    setup = AlgorithmSetup(
         PPOSettings,
         {"objective": objective},
         {},
@@ -52,23 +52,23 @@ def interpolate(env_id: str, iteration: int, objective: str, seed: int) -> dict[
         seed,
         None,
     )
-    update, settings = PPOUpdate(learner), learner.settings
-    training = learner.begin(update)
+    update, settings = PPOUpdate(setup), setup.settings
+    training = setup.begin(update)
     for _ in training.iterations():
         seg = training.collect()
-        learner.evaluate(seg)
+        setup.processor(seg)
         add_vtarg_and_adv(seg, settings.gamma, settings.lam)
-        batch = update._batch(seg, seg["valid"].reshape(-1))
-        old = get_flat(learner.pi.get_trainable_variables()).numpy()
+        batch = update.make_batch(seg, seg["valid"].reshape(-1))
+        old = get_flat(setup.pi.get_trainable_variables()).numpy()
         training.finish(seg, update(seg, training.minibatch_rng(), training.progress))
-    new, pdtype = get_flat(learner.pi.get_trainable_variables()).numpy(), learner.pi.pdtype
+    new, pdtype = get_flat(setup.pi.get_trainable_variables()).numpy(), setup.pi.pdtype
     found = {name: [] for name in ("a", "KL", "unclipped", "clipped ratio", "clip")}
     for a in np.linspace(-0.5, 2, 51):
-        set_from_flat(learner.pi.get_trainable_variables(), tf.constant(old + a * (new - old), tf.float32))
-        pd, oldpd = pdtype.pdfromflat(learner.pi.forward(batch["x"])[0]), pdtype.pdfromflat(batch["flatparam"])
-        ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"])).numpy()
+        set_from_flat(setup.pi.get_trainable_variables(), tf.constant(old + a * (new - old), tf.float32))
+        pd, oldpd = pdtype.pdfromflat(setup.pi.forward(batch.x)[0]), pdtype.pdfromflat(batch.flatparam)
+        ratio = probability_ratio(pd.logp(batch.ac), oldpd.logp(batch.ac)).numpy()
         clipped = np.clip(ratio, 1 - settings.clip_param, 1 + settings.clip_param)
-        unclipped_terms, clipped_terms = ratio * batch["atarg"], clipped * batch["atarg"]
+        unclipped_terms, clipped_terms = ratio * batch.atarg, clipped * batch.atarg
         surrogates = (
             term.mean() for term in (unclipped_terms, clipped_terms, np.minimum(unclipped_terms, clipped_terms))
         )

@@ -96,7 +96,7 @@ class Target:
             "scale_returns": True,
             "objective": "adaptive_kl",
         }
-        learner = AlgorithmSetup(
+        setup = AlgorithmSetup(
             PPOSettings,
             given,
             {"folder": self.run_folder},
@@ -106,12 +106,12 @@ class Target:
             0,
             None,
         )
-        self.training = learner.begin(PPOUpdate(learner))
+        self.training = setup.begin(PPOUpdate(setup))
         self.training.iters_so_far = 2
         self.training.rewbuffer.extend([-1.5, 2.0])
         self.training.lenbuffer.extend([200, 200])
         self.training._checkpoint()
-        self.settings = resolve_for_env(parse(ARGV)[0], 1, 1) | {"policy_settings": learner.pi.settings()}
+        self.settings = resolve_for_env(parse(ARGV)[0], 1, 1) | {"policy_settings": setup.pi.settings()}
         self.run_folder.write_config(
             {
                 "format": CONFIG_FORMAT,
@@ -139,7 +139,7 @@ class Target:
         (self.checkpoint,) = self.run_folder.checkpoints.paths()
         self.paths = [*sorted(folder.glob("?.safetensors")), *[self.checkpoint] * 2, *[self.run / "config.json"] * 2]
         self.files = [path.read_bytes() for path in self.paths]
-        self.pi, self.logs, self.envs = learner.pi, self.run_folder.log_sizes(0), {}
+        self.pi, self.logs, self.envs = setup.pi, self.run_folder.log_sizes(0), {}
         for start in (self.paths[0], self.checkpoint, self.run / "config.json"):
             self.read(start)  # what is imported late is imported now
         for wrong in ("None-v0", "no.such:Env-v0"):

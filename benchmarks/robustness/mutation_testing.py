@@ -21,23 +21,23 @@ from benchmarks.paths import RESULTS, ROOT
 
 # name: [(file, what is there, what is put there)]
 MUTATIONS = {
-    "lambda ignored": [("common/rollouts/advantages.py", "gamma * lam * goes_on", "gamma * goes_on")],
+    "lambda ignored": [("common/rollouts/advantages.py", "gamma * lam * nonterminal", "gamma * nonterminal")],
     # oldpi stays the first pi: it is made once, in the first iteration
     "oldpi not updated": [
         (
             "common/rollouts/processor.py",
-            "        self.sync_oldpi()\n        final",
-            '        if not hasattr(self, "copied"):\n            self.sync_oldpi()\n        self.copied = True\n        final',
+            "        self.sync_oldpi()\n        steps",
+            '        if not hasattr(self, "copied"):\n            self.sync_oldpi()\n        self.copied = True\n        steps',
         ),
         (
             "common/rollouts/processor.py",
-            '            seg["flatparam"] = flat[:rows]',
-            '            seg["flatparam"] = self.oldpi.forward(tf.constant(seg["x"]))[0].numpy()',
+            "flat[:samples].reshape(",
+            "self.oldpi.forward(tf.constant(all_x[:samples]))[0].numpy().reshape(",
         ),
     ],
     "normaliser not updated": [("common/training/loop.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
     "time limit treated as death": [
-        ("common/rollouts/collector.py", "if not died and self.bootstrap_time_limits:", "if False:")
+        ("common/rollouts/collector.py", "if not has_terminated and self.bootstrap_time_limits:", "if False:")
     ],
     "entropy sign flipped": [
         (

@@ -92,9 +92,9 @@ def attach_all(clocks):
     def prepare_with_clocks(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
         if isinstance(
-            collector.stepper.env, subproc.SubprocVectorEnv
+            collector.adapter.env, subproc.SubprocVectorEnv
         ):  # the environments' time is the wait for their processes
-            clocks.attach("environment", collector.stepper.env, "step_into")
+            clocks.attach("environment", collector.adapter.env, "step_into")
         else:
             for monitor in collector.monitors:
                 clocks.attach("environment", monitor.env, "step")

@@ -1,32 +1,38 @@
-"""Solving A x = b where only products with A are known."""
+"""Solves A x = b, given only products of A with vectors."""
+
+from collections.abc import Callable
 
 import numpy as np
 
 
-def conjugate_gradient(product, b, iterations, tolerance=1e-10):
-    """x with A x = b for a symmetric positive definite A: Hestenes and Stiefel 1952; Nocedal and Wright, algorithm 5.2.
+def conjugate_gradient(
+    matvec: Callable[[np.ndarray], np.ndarray], b: np.ndarray, iterations: int, tolerance: float = 1e-10
+) -> np.ndarray:
+    """Solve A x = b for a symmetric positive definite A: Hestenes and Stiefel 1952; Nocedal and Wright, algorithm 5.2.
 
     Args:
-        product: function v [P] -> A v [P].
+        matvec: function v [P] -> A v [P].
         b: [P].
-        iterations: at the most; fewer where the squared residual falls below `tolerance`, or A turns out not to be positive definite.
+        iterations: maximum number. Fewer are made if the squared residual falls below `tolerance`, or if A is found not to be
+            positive definite.
+        tolerance: of the squared residual.
 
     Returns:
         [P] float64.
     """
     b = np.asarray(b, np.float64)
     x, residual, direction = np.zeros_like(b), b.copy(), b.copy()
-    squared = residual @ residual
+    rs = residual @ residual
     for _ in range(iterations):
-        if squared < tolerance:
+        if rs < tolerance:
             break
-        image = np.asarray(product(direction), np.float64)
-        curvature = direction @ image
+        Ap = np.asarray(matvec(direction), np.float64)
+        curvature = direction @ Ap
         if curvature <= 0:
-            break  # it is not positive definite along here, as a Fisher matrix of 0 without damping is
-        step = squared / curvature
+            break  # A is not positive definite, such as a Fisher matrix of 0 without damping
+        step = rs / curvature
         x += step * direction
-        residual -= step * image
-        squared, before = residual @ residual, squared
-        direction = residual + (squared / before) * direction
+        residual -= step * Ap
+        rs, previous = residual @ residual, rs
+        direction = residual + (rs / previous) * direction
     return x

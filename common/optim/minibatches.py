@@ -1,33 +1,42 @@
-"""Which rows stand in which minibatch: index arrays of one shape, whatever the number of rows that count."""
+"""Assigns samples to minibatches: index arrays whose shape does not depend on the number of valid samples."""
+
+from __future__ import annotations
 
 import numpy as np
 
 from common.errors import UserError
 
 
-def shuffle_into_minibatches(rng, valid, batch_size, epochs, max_minibatches=None):
-    """Indices and weights of `epochs` shuffled passes over the rows that count.
+def shuffle_into_minibatches(
+    rng: np.random.Generator,
+    valid: np.ndarray,
+    batch_size: int | None,
+    epochs: int,
+    max_minibatches: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Assign the valid samples to minibatches at random, once per epoch.
 
-    Rows that do not fill a last minibatch are dropped, as in Baselines, anew in every epoch. One minibatch of all rows is what `batch_size=None`
-    makes, and what is made where fewer rows than one count: some steps of a segment may only have reset their environments.
+    Samples that do not fill a last minibatch are dropped, as in Baselines, and chosen again in each epoch. There is one minibatch
+    of all samples if `batch_size` is None, or if there are fewer valid samples than `batch_size`: in some autoreset modes, steps
+    of a segment only reset an environment.
 
     Args:
         rng: NumPy generator.
-        valid: [N] bool, the rows that count.
-        batch_size: B, rows a minibatch, or None.
-        epochs: passes.
-        max_minibatches: minibatches a pass at the most; the ranks agree on the least of theirs.
+        valid: [N] bool.
+        batch_size: B, samples per minibatch; None: N.
+        epochs: number of epochs.
+        max_minibatches: minibatches per epoch, which ranks agree on as the minimum of theirs; None: as many as possible.
 
     Returns:
-        indices [M, B] int32 and weights [M, B] float32, whose rows sum to 1: a mean is a sum of weight times value.
+        indices [M, B] int32 and weights [M, B] float32. The weights of a minibatch sum to 1: a mean is a sum of weight times value.
 
     Raises:
-        UserError: if none counts.
+        UserError: if no sample is valid.
     """
     rows = np.flatnonzero(valid)
     if not len(rows):
         raise UserError(
-            "no step of this segment counts: every one was the reset of an environment; make timesteps_per_actorbatch larger"
+            "no valid samples in this segment: all steps were environment resets; increase timesteps_per_actorbatch"
         )
     if batch_size is None or len(rows) < batch_size:
         size = len(valid) if batch_size is None else batch_size
@@ -41,6 +50,6 @@ def shuffle_into_minibatches(rng, valid, batch_size, epochs, max_minibatches=Non
     return indices.astype(np.int32), np.full(indices.shape, 1 / batch_size, np.float32)
 
 
-def minibatches_per_epoch(valid, batch_size):
-    """How many whole minibatches of `batch_size` rows (None: all) the rows that count make; 1 where they make none."""
+def minibatches_per_epoch(valid: np.ndarray, batch_size: int | None) -> int:
+    """Number of full minibatches of `batch_size` valid samples, at least 1; 1 if `batch_size` is None."""
     return 1 if batch_size is None else max(1, int(np.count_nonzero(valid)) // batch_size)

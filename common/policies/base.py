@@ -15,10 +15,11 @@ import numpy as np
 import tensorflow as tf
 
 from common.compilation import Shared
-from common.distributions import DiagGaussianPdType, make_pdtype
+from common.distributions import make_pdtype
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies import space_serialization
+from common.policies.actor import Actor
 from common.policies.files import FORMAT, build_policy, find_policy, read_policy
 from common.policies.networks import NumpyOperators
 from common.policies.observation_encoder import ObservationEncoder
@@ -188,27 +189,17 @@ class Policy(tf.Module, metaclass=PolicyType):
     # ---- acting
 
     def actor(self, num_envs, noise):
-        """How to act for one segment, during which the policy stands still.
+        """How to act for one segment, during which the policy does not change.
 
         Args:
             num_envs: K.
             noise: [T, K, ...] as `pdtype.noise` draws it, or None for the most likely actions.
 
         Returns:
-            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy. If it has a list `outputs`, that takes
-            every call's (flatparam, vpred), which are then not computed again: only where the compiled network itself acts, and not for
-            Gaussians, whose log probabilities at a small deviation magnify what two batch sizes differ by in rounding.
+            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy; or an `Actor`, if the training can
+            use the outputs that it computed.
         """
-        outputs = None if isinstance(self.pdtype, DiagGaussianPdType) else []
-
-        def act(ob, t):
-            flat, vpred = (x.numpy() for x in self._outputs(self.prepare(ob)))
-            if outputs is not None:
-                outputs.append((flat, vpred))
-            return self._choose(flat, None if noise is None else noise[t])
-
-        act.outputs = outputs
-        return act
+        return Actor(self, noise)
 
     def _choose(self, flat, noise):
         return (

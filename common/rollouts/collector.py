@@ -1,256 +1,280 @@
-"""Collecting: T steps of K environments with the policy as it stands, into a segment with Baselines' keys."""
+"""Collects segments: runs the current policy for T steps in K environments."""
+
+from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common import seeding
-from common.diagnostics.nonfinite import first_nonfinite_step
-from common.errors import EnvError, NonFiniteError, UserError
-from common.formatting import truncate
+from common.errors import EnvError, UserError
+from common.policies.actor import Actor
+from common.rollouts.episodes import EpisodeCounter
+from common.rollouts.finite_check import check_finite
+from common.rollouts.segment import Segment, add_values, concat_segments, drop_env_axis
 from common.runtime.thread_pool import NamedThreadPool
 from common.validation import check_divisible, check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
 from common.vec_env.in_process import called
 
-LONGEST = 1_000_000  # steps, after which a whole episode is not waited for any longer
+if TYPE_CHECKING:
+    import gymnasium as gym
+
+    from common.distributed.heartbeat import Heartbeat
+    from common.policies.base import Policy
+
+MAX_EPISODE_STEPS = 1_000_000  # collecting whole episodes fails if a segment gets longer than this
+
+
+@dataclass
+class _StepArrays:
+    """Arrays that the steps of one call of `Collector._run` fill.
+
+    Attributes:
+        ob, ac: [T + 1, K, ...]; `ac[t + 1]` is the action at `ob[t]`, `ac[0]` the last action before.
+        rew: [T, K] float64.
+        terminated, truncated: [T, K] bool.
+        acted: [T, K] bool, False where an environment ignored the action because it was reset in that step.
+        counted: [T, K] bool, False after the last episode that is waited for.
+    """
+
+    ob: np.ndarray
+    ac: np.ndarray
+    rew: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    acted: np.ndarray
+    counted: np.ndarray
 
 
 class Collector:
-    """Runs a policy in its environments, segment after segment, episodes going on from one to the next.
+    """Runs a policy in its environments, segment after segment. Episodes continue from one segment to the next.
 
     Args:
         env: an `Env` or `VectorEnv`.
-        pi: the policy; its `actor` acts on a snapshot of its weights.
-        horizon: steps a segment, summed over the environments.
-        stochastic: sample actions, or take the mode.
-        bootstrap_time_limits: keep the last observation of an episode that a time limit ended, whose value stands for what was cut off; else it
-            ends as by a death. A `reset` between segments, or a segment's end, is no time limit: the value of its last observation always counts.
-        whole_episodes: a segment goes on until every episode that was under way at `horizon` has ended; start each with `reset`.
-        threads: the environments are shared out over as many, each with an actor of its own. Worth it where one thread can go on while
-            another is in MuJoCo's step or TensorFlow's forward pass, which run without Python's lock. Only for environments of an
-            `InProcessVectorEnv`, and not for whole episodes.
-        heartbeat: an object whose `step` is kept at the step under way.
+        pi: the policy; its `actor` acts with a snapshot of its weights.
+        horizon: steps per segment, summed over the environments.
+        stochastic: sample actions; otherwise take the mode.
+        whole_episodes: continue a segment until each episode that is running at `horizon` has ended. Call `reset` before each
+            segment then.
+        bootstrap_time_limits: keep the last observation of an episode that a time limit ended, because its value stands for
+            the rewards that were cut off; otherwise treat it as terminated. The end of a segment, and a `reset` between
+            segments, always bootstrap.
+        threads: number of threads that step groups of environments, each with its own actor. They help if one thread can run
+            while another is in MuJoCo or TensorFlow, which release Python's lock. Only for an `InProcessVectorEnv`, and not
+            with `whole_episodes`.
+        heartbeat: its attribute `step` is set to the current step.
 
     Attributes:
-        steps: T, steps of each environment a segment.
+        steps: T, steps per environment and segment.
         num_envs: K.
+        env_id: the environment's Gymnasium id; None if it has none.
+        adapter: the `VectorEnvAdapter` of `env`.
+        monitors: the environments' `Monitor`s; empty if one has none.
+
+    Raises:
+        UserError: if `horizon` is not a multiple of K, or the segments could consist of resets only.
     """
 
     def __init__(
         self,
-        env,
-        pi,
-        horizon,
-        stochastic=True,
-        whole_episodes=False,
-        bootstrap_time_limits=True,
-        threads=1,
-        heartbeat=None,
+        env: gym.Env | gym.vector.VectorEnv,
+        pi: Policy,
+        horizon: int,
+        stochastic: bool = True,
+        whole_episodes: bool = False,
+        bootstrap_time_limits: bool = True,
+        threads: int = 1,
+        heartbeat: Heartbeat | None = None,
     ):
+        self.pi = pi
+        self.stochastic = stochastic
+        self.whole_episodes = whole_episodes
         self.bootstrap_time_limits = bootstrap_time_limits
-        self.pi, self.stochastic, self.whole_episodes, self.heartbeat = (
-            pi,
-            stochastic,
-            whole_episodes,
-            heartbeat or SimpleNamespace(),
-        )
-        self.stepper = VectorEnvAdapter(env, pi.encoder)
-        self.num_envs = self.stepper.num_envs
+        self.heartbeat = heartbeat or SimpleNamespace()
+        self.adapter = VectorEnvAdapter(env, pi.encoder)
+        self.num_envs = self.adapter.num_envs
+        self.env_id = getattr(self.adapter.env.spec, "id", None)
         check_divisible("horizon", horizon, self.num_envs)
         self.steps = horizon // self.num_envs
-        if self.stepper.mode is AutoresetMode.NEXT_STEP and self.steps == 1:
+        if self.adapter.mode is AutoresetMode.NEXT_STEP and self.steps == 1:
             raise UserError(
-                f"a segment of one step of each environment may be nothing but resets where they take a step of their own (NEXT_STEP); "
-                f"give at least {2 * self.num_envs} steps, or AutoresetMode.SAME_STEP"
+                "a segment with one step per environment can consist of resets only, because a reset takes a step in "
+                f"AutoresetMode.NEXT_STEP; use at least {2 * self.num_envs} steps, or AutoresetMode.SAME_STEP"
             )
-        ours = self.stepper.ours
-        ends = self.stepper.env.bounds(threads) if ours and not whole_episodes else [0, self.num_envs]
-        self.groups = [(slice(start, end), self.stepper.part(start, end)) for start, end in zip(ends, ends[1:])]
-        self.pool = (
-            NamedThreadPool([called(columns.start, columns.stop) for columns, _ in self.groups])
-            if len(self.groups) > 1
-            else None
-        )
-        self.obs = None
-        self.monitors = self.stepper.env.monitors if ours else []
+        is_native = self.adapter.ours
+        bounds = self.adapter.env.bounds(threads) if is_native and not whole_episodes else [0, self.num_envs]
+        self.groups = [(slice(start, end), self.adapter.part(start, end)) for start, end in zip(bounds, bounds[1:])]
+        self.pool = None
+        if len(self.groups) > 1:
+            self.pool = NamedThreadPool([called(columns.start, columns.stop) for columns, _ in self.groups])
+        self.monitors = self.adapter.env.monitors if is_native else []
+        self.obs = None  # [K, ...] encoded observations at which the next segment starts; None before the first reset
+        self.episode_counter = EpisodeCounter(self.num_envs)
 
-    def reset(self, seeds=None):
-        """Cut every environment where it stands and start new episodes, with `seeds` (a list, one an environment) if given."""
+    def reset(self, seeds: Sequence[int] | None = None) -> None:
+        """Truncate all running episodes and start new ones, with one seed per environment if `seeds` is given."""
         try:
-            self.obs = self.stepper.reset(seeds).copy()
+            self.obs = self.adapter.reset(seeds).copy()
         except EnvError as fault:
             fault.add_context(position="in the reset before the segment")
             raise
+        pdtype = self.pi.pdtype
         self.new = np.ones(self.num_envs, bool)
-        self.ac = np.zeros(
-            (self.num_envs, *self.pi.pdtype.sample_shape()), self.pi.pdtype.sample_dtype().as_numpy_dtype
-        )
-        self.episode_return, self.episode_length = np.zeros(self.num_envs), np.zeros(self.num_envs, int)
+        self.ac = np.zeros((self.num_envs, *pdtype.sample_shape()), pdtype.sample_dtype().as_numpy_dtype)
+        self.episode_counter.reset()
 
-    def collect(self, rng):
-        """One segment.
+    def collect(self, rng: np.random.Generator) -> Segment:
+        """Collect one segment.
 
         Args:
-            rng: NumPy generator of the actions' noise.
+            rng: generator of the action noise.
 
         Returns:
-            A dict of arrays [T, K, ...]: `ob` (encoded), `ac` (as sampled, unclipped), `rew` float64, `new` (first step of an
-            episode), `prevac`, `terminated`, `truncated`, `valid` (False for a row to drop: its action meant nothing, or it is beyond
-            what whole episodes need); `last_ob` [K, ...], the observation after the last step; `final_obs` [(t, k, ob)] where a time
-            limit ended an episode and bootstraps; `ep_rets`, `ep_lens`: of the episodes that ended; `steps`: how many of the environments were made;
-            `flatparam`, `vpred` where the actor kept them.
+            The keys of `Segment` that its table assigns to `Collector`; `flatparam` and `vpred` if the actor recorded them.
 
         Raises:
-            EnvironmentFault: for what an environment raised, or returned that is not finite or does not fit its space.
-            NotFinite: if it did so after the policy gave it an action that is not finite.
+            EnvError: if an environment raised, or returned something that is not finite or not in its space.
+            NonFiniteError: if it did so after a non-finite action.
+            UserError: if `whole_episodes` is set and an episode does not end.
         """
         if self.obs is None:
             self.reset()
-        parts = [self._run(rng, self.steps)]
-        going_on = ~self.new
-        while self.whole_episodes and going_on.any():
-            if sum(len(part["rew"]) for part in parts) > LONGEST:
+        pieces = [self._run(rng, self.steps)]
+        unfinished = ~self.new
+        while self.whole_episodes and unfinished.any():
+            if sum(len(piece["rew"]) for piece in pieces) > MAX_EPISODE_STEPS:
                 raise UserError(
-                    f"an episode has not ended after {LONGEST:,} steps; whole episodes need ends: wrap the environment in a "
-                    "gymnasium.wrappers.TimeLimit, or set whole_episodes=False"
+                    f"an episode has not ended after {MAX_EPISODE_STEPS:,} steps; whole_episodes needs episodes that end: wrap the "
+                    "environment in gymnasium.wrappers.TimeLimit, or set whole_episodes=False"
                 )
-            parts.append(self._run(rng, self.steps, going_on, len(parts) * self.steps))
-        seg = parts[0] if len(parts) == 1 else join(parts)
-        rew, valid, ended = seg["rew"], seg.pop("real"), seg["terminated"] | seg["truncated"]
-        episodes = (
-            [episode for monitor in self.monitors for episode in monitor.take_episodes()]
-            if self.monitors
-            else self._count_episodes(rew * valid, valid, ended)
-        )
-        self._check_finite(seg["ob"], seg["ac"], rew, seg["last_ob"], seg["final_obs"])
-        return seg | {
-            "steps": int(valid.sum()),
-            "ep_rets": [ep_ret for ep_ret, _ in episodes],
-            "ep_lens": [ep_len for _, ep_len in episodes],
-        }
+            pieces.append(self._run(rng, self.steps, unfinished, len(pieces) * self.steps))
+        seg = pieces[0] if len(pieces) == 1 else concat_segments(pieces)
+        acted = seg.pop("acted")
+        if self.monitors:
+            episodes = [episode for monitor in self.monitors for episode in monitor.take_episodes()]
+        else:
+            episodes = self.episode_counter.count(seg["rew"] * acted, acted, seg["terminated"] | seg["truncated"])
+        check_finite(seg["ob"], seg["ac"], seg["rew"], seg["last_ob"], seg["final_obs"], env_id=self.env_id)
+        seg["steps"] = int(acted.sum())
+        seg["ep_rets"] = [ep_ret for ep_ret, _ in episodes]
+        seg["ep_lens"] = [ep_len for _, ep_len in episodes]
+        return seg
 
-    def _run(self, rng, steps, going_on=None, first=0):
-        """Part of a segment from its step `first` on: up to `steps` steps; until no episode of `going_on` [K] bool, changed in place, goes on, if
-        that is given."""
+    def _run(
+        self, rng: np.random.Generator, steps: int, unfinished: np.ndarray | None = None, first_step: int = 0
+    ) -> Segment:
+        """Collect a piece of a segment, which also has the key `acted` (`_StepArrays`).
+
+        Args:
+            steps: at most.
+            unfinished: [K] bool, changed in place: stop as soon as none of these episodes is running. None: take all steps.
+            first_step: number of the first step within the segment, for error messages.
+        """
         num_envs, pdtype = self.num_envs, self.pi.pdtype
-        ob = np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype)
-        ac = np.empty((steps + 1, *self.ac.shape), self.ac.dtype)
-        rew, new = np.empty((steps, num_envs)), np.empty((steps + 1, num_envs), bool)
-        terminated, truncated, real = (
-            np.zeros((steps, num_envs), bool),
-            np.zeros((steps, num_envs), bool),
-            np.ones((steps, num_envs), bool),
+        arrays = _StepArrays(
+            ob=np.empty((steps + 1, num_envs, *self.obs.shape[1:]), self.obs.dtype),
+            ac=np.empty((steps + 1, *self.ac.shape), self.ac.dtype),
+            rew=np.empty((steps, num_envs)),
+            terminated=np.zeros((steps, num_envs), bool),
+            truncated=np.zeros((steps, num_envs), bool),
+            acted=np.ones((steps, num_envs), bool),
+            counted=np.ones((steps, num_envs), bool),
         )
-        wanted = np.ones((steps, num_envs), bool)
         noise = pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None
-        ob[0], ac[0], new[0] = self.obs, self.ac, self.new
+        arrays.ob[0], arrays.ac[0] = self.obs, self.ac
+        run_group = functools.partial(self._run_group, arrays, noise, unfinished, first_step)
+        if self.pool is None:
+            results = [run_group(*self.groups[0])]
+        else:
+            calls = [functools.partial(run_group, *group) for group in self.groups]
+            results = self.pool.gather(self.pool.submit_all(calls))
+        return self._piece(arrays, results)
 
-        def run(columns, stepper):
-            """All time steps of some environments: how many there were, the final observations, what the actor kept."""
-            act = self.pi.actor(stepper.num_envs, None if noise is None else noise[:, columns])
-            own_ob, own_ac, own_rew, own_real = (x[:, columns] for x in (ob, ac, rew, real))
-            step, final_obs, heartbeat = stepper.step, [], self.heartbeat
-            try:
-                for t in range(steps):
-                    heartbeat.step = t
-                    chosen = own_ac[t + 1] = act(own_ob[t], t)
-                    for k, final_ob, died, cut in step(chosen, t, own_ob, own_rew, own_real):
-                        k += columns.start
-                        terminated[t, k], truncated[t, k] = died, cut
-                        if not died and self.bootstrap_time_limits:
-                            final_obs.append((t, k, final_ob))
-                    if going_on is not None:
-                        wanted[t] = going_on
-                        going_on[:] &= ~(terminated[t] | truncated[t])
-                        if not going_on.any():
-                            return t + 1, final_obs, getattr(act, "outputs", None)
-            except EnvError as fault:
-                # what it stumbled over may have begun before
-                self._check_finite(
-                    own_ob[: t + 1], own_ac[1 : t + 2], own_rew[:t], first=first, column=columns.start, failed=True
-                )
-                fault.offset_environment(columns.start).add_context(position=f"at step {first + t} of the segment")
-                raise
-            return steps, final_obs, getattr(act, "outputs", None)
+    def _run_group(self, arrays, noise, unfinished, first_step, columns, adapter):
+        """Take all time steps of one group of environments.
 
-        results = (
-            [run(*self.groups[0])]
-            if self.pool is None
-            else self.pool.gather(self.pool.submit_all([functools.partial(run, *group) for group in self.groups]))
-        )
+        Args:
+            arrays: the `_StepArrays` to fill.
+            noise: [T, K, ...] action noise, or None.
+            unfinished, first_step: as in `_run`.
+            columns: slice of the group's environments.
+            adapter: the group's `VectorEnvAdapter`.
+
+        Returns:
+            (number of steps, [(t, k, ob)] final observations, the actor's outputs or None).
+        """
+        act = self.pi.actor(adapter.num_envs, None if noise is None else noise[:, columns])
+        outputs = act.outputs if isinstance(act, Actor) else None
+        terminated, truncated = arrays.terminated, arrays.truncated
+        own_ob, own_ac, own_rew, own_acted = (x[:, columns] for x in (arrays.ob, arrays.ac, arrays.rew, arrays.acted))
+        steps, step, final_obs, heartbeat = len(own_rew), adapter.step, [], self.heartbeat
+        try:
+            for t in range(steps):
+                heartbeat.step = t
+                chosen = own_ac[t + 1] = act(own_ob[t], t)
+                for k, final_ob, has_terminated, has_truncated in step(chosen, t, own_ob, own_rew, own_acted):
+                    k += columns.start
+                    terminated[t, k], truncated[t, k] = has_terminated, has_truncated
+                    if not has_terminated and self.bootstrap_time_limits:
+                        final_obs.append((t, k, final_ob))
+                if unfinished is not None:
+                    arrays.counted[t] = unfinished
+                    unfinished[:] &= ~(terminated[t] | truncated[t])
+                    if not unfinished.any():
+                        return t + 1, final_obs, outputs
+        except EnvError as fault:
+            # a non-finite number in an earlier step may have caused the failure
+            acs, k = own_ac[1 : t + 2], columns.start
+            check_finite(
+                own_ob[: t + 1], acs, own_rew[:t], failed=True, first_step=first_step, first_env=k, env_id=self.env_id
+            )
+            fault.offset_environment(columns.start).add_context(position=f"at step {first_step + t} of the segment")
+            raise
+        return steps, final_obs, outputs
+
+    def _piece(self, arrays: _StepArrays, results: list) -> Segment:
+        """Assemble what all groups returned from `_run_group`, and store where the next piece starts."""
         steps = results[0][0]
-        new[1 : steps + 1] = (terminated | truncated)[:steps]
-        self.obs, self.ac, self.new = ob[steps].copy(), ac[steps].copy(), new[steps].copy()
-        rows = {
-            "ob": ob,
-            "ac": ac[1:],
-            "rew": rew,
+        ended = (arrays.terminated | arrays.truncated)[:steps]
+        new = np.concatenate([self.new[None], ended])
+        per_step = {
+            "ob": arrays.ob,
+            "ac": arrays.ac[1:],
+            "rew": arrays.rew,
             "new": new,
-            "prevac": ac,
-            "terminated": terminated,
-            "truncated": truncated,
-            "valid": real & wanted,
-            "real": real,
+            "prevac": arrays.ac,
+            "terminated": arrays.terminated,
+            "truncated": arrays.truncated,
+            "valid": arrays.acted & arrays.counted,
+            "acted": arrays.acted,
         }
         if results[0][2]:
             for i, name in enumerate(("flatparam", "vpred")):
-                rows[name] = np.concatenate([np.stack([call[i] for call in kept]) for _, _, kept in results], axis=1)
-        return {name: x[:steps] for name, x in rows.items()} | {
-            "last_ob": ob[steps],
-            "last_new": new[steps],
-            "final_obs": sorted((one for _, final, _ in results for one in final), key=lambda one: one[:2]),
-        }
-
-    def _count_episodes(self, rew, valid, ended):
-        """[(return, length)] of the episodes that ended, in the order in which they did; the rest is carried to the next segment."""
-        episodes, start = [], np.zeros(self.num_envs, int)
-        for t, k in np.argwhere(ended):
-            self.episode_return[k] += rew[start[k] : t + 1, k].sum()
-            self.episode_length[k] += valid[start[k] : t + 1, k].sum()
-            episodes.append((float(self.episode_return[k]), int(self.episode_length[k])))
-            self.episode_return[k] = self.episode_length[k] = 0
-            start[k] = t + 1
-        for k in range(self.num_envs):
-            self.episode_return[k] += rew[start[k] :, k].sum()
-            self.episode_length[k] += valid[start[k] :, k].sum()
-        return episodes
-
-    def _check_finite(self, ob, ac, rew, last_ob=None, final_obs=(), first=0, column=0, failed=False):
-        """Raises for what `first_not_finite` finds: EnvironmentFault, or NotFinite for an action of the policy's.
-
-        Args:
-            first, column: the step and the environment of row and column 0.
-        """
-        found = first_nonfinite_step(ob, ac, rew, last_ob, final_obs, failed)
-        if found is None:
-            return
-        name, t, k, value = found
-        acted = {"acted/ob": ob[: t + 1, k], "acted/ac": ac[: t + 1, k]}
-        when, k = "in the reset before the segment" if t < 0 else f"at step {first + t} of the segment", column + k
-        if name == "action":
-            raise NonFiniteError(
-                f"the policy gave environment {k} the action {truncate(str(value))}, at a finite observation, {when}",
-                "mend its forward, take a smaller step size, or bring the observations to the order of 1",
-                arrays=acted,
-                facts={"step": first + t, "environment": k},
-                on_all_ranks=False,
-            )
-        raise EnvError(
-            f"returned a{'' if name == 'reward' else 'n'} {name} that is not finite: {truncate(str(value))}",
-            environment=k,
-            env_id=getattr(self.stepper.env.spec, "id", None),
-            position=when,
-        )
+                per_step[name] = np.concatenate([np.stack([call[i] for call in out]) for _, _, out in results], axis=1)
+        final_obs = sorted((entry for _, final, _ in results for entry in final), key=lambda entry: entry[:2])
+        self.obs, self.ac, self.new = arrays.ob[steps].copy(), arrays.ac[steps].copy(), new[steps].copy()
+        last = {"last_ob": arrays.ob[steps], "last_new": new[steps], "final_obs": final_obs}
+        return {name: x[:steps] for name, x in per_step.items()} | last
 
 
-def traj_segment_generator(pi, env, horizon, stochastic, seed=None):
-    """Baselines' generator of segments, for code that was written for it.
+def traj_segment_generator(
+    pi: Policy, env: gym.Env | gym.vector.VectorEnv, horizon: int, stochastic: bool, seed: int | None = None
+) -> Iterator[Segment]:
+    """Baselines' generator of segments, for code that was written for Baselines.
 
-    Yields a dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens` and `final_vpred`, ready for
-    `add_vtarg_and_adv`: arrays [T, ...] for an `Env`, [T, K, ...] for a `VectorEnv`. Time limits bootstrap through `final_vpred`.
+    Yields:
+        A dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens`, `final_vpred` and the other
+        keys of `Segment`, ready for `add_vtarg_and_adv`. Arrays are [T, ...] for an `Env`, [T, K, ...] for a `VectorEnv`. Time
+        limits bootstrap through `final_vpred`.
+
+    Raises:
+        UserError: for an invalid `horizon` or `seed`.
     """
     collector = Collector(env, pi, check_int_argument("horizon", horizon, 1), stochastic)
     seed = int(np.random.randint(2**31)) if seed is None else check_int_argument("seed", seed)
@@ -259,57 +283,5 @@ def traj_segment_generator(pi, env, horizon, stochastic, seed=None):
     while True:
         seg = collector.collect(seeding.generator(seed, seeding.ACTIONS, 0, iteration))
         add_values(seg, pi.values)
-        yield squeeze(seg) if collector.stepper.squeeze else seg
+        yield drop_env_axis(seg) if collector.adapter.squeeze else seg
         iteration += 1
-
-
-def add_values(seg, values):
-    """Adds `vpred` [T, K], `nextvpred` [K] and `final_vpred` [T, K] to a segment.
-
-    Args:
-        values: a function from encoded observations [N, ...] to V [N].
-    """
-    steps, num_envs = seg["rew"].shape
-    extra = [seg["last_ob"]] + ([np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else [])
-    vpred = values(np.concatenate([seg["ob"].reshape(steps * num_envs, *seg["ob"].shape[2:]), *extra]))
-    assign_values(seg, vpred)
-
-
-def assign_values(seg, vpred):
-    """Puts V of a segment's rows, its last observations and its final observations, one after the other, where GAE reads them."""
-    steps, num_envs = seg["rew"].shape
-    rows = steps * num_envs
-    seg["vpred"] = vpred[:rows].reshape(steps, num_envs)
-    seg["nextvpred"] = vpred[rows : rows + num_envs] * (1 - seg["last_new"])
-    seg["final_vpred"] = np.zeros_like(seg["vpred"])
-    for (t, k, _), value in zip(seg["final_obs"], vpred[rows + num_envs :]):
-        seg["final_vpred"][t, k] = value
-
-
-def join(parts):
-    """One segment of several that follow each other."""
-    starts = np.cumsum([0, *(len(part["rew"]) for part in parts)])
-    last = {name: parts[-1][name] for name in ("last_ob", "last_new")}
-    return (
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name not in ("final_obs", *last)}
-        | last
-        | {"final_obs": [(start + t, k, ob) for start, part in zip(starts, parts) for t, k, ob in part["final_obs"]]}
-    )
-
-
-def squeeze(seg):
-    """A segment of one environment without its environment axis."""
-    as_they_are = {
-        "final_obs",
-        "ep_rets",
-        "ep_lens",
-        "steps",
-        "x",
-        "all_x",
-    }  # lists, and rows that an evaluation has put one after the other
-    if seg.get("flatparam", seg["rew"]).ndim == 2:
-        as_they_are.add("flatparam")
-    per_env = ("last_ob", "last_new", "nextvpred")
-    return {
-        key: value if key in as_they_are else value[0] if key in per_env else value[:, 0] for key, value in seg.items()
-    }

@@ -23,7 +23,8 @@ from common.diagnostics.replica_check import check_synced
 from common.distributed.heartbeat import Heartbeat
 from common.errors import EnvError, NonFiniteError, UserError
 from common.rollouts.advantages import explained_variance
-from common.rollouts.collector import Collector, squeeze
+from common.rollouts.collector import Collector
+from common.rollouts.segment import drop_env_axis
 from common.running_mean_std import RunningMeanStd
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import NamedThreadPool
@@ -257,7 +258,7 @@ class TrainingLoop:
             self.timesteps_so_far += steps
         self.iters_so_far += 1
         self.whole = True
-        self.seg = squeeze(seg) if self.collector.stepper.squeeze else seg
+        self.seg = drop_env_axis(seg) if self.collector.adapter.squeeze else seg
         stats = {
             "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
             "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),

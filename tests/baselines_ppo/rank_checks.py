@@ -26,6 +26,7 @@ from common.diagnostics.replica_check import ReplicaDivergenceError  # noqa: E40
 from common.distributed import communicator  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.mpi_adam import MpiAdam  # noqa: E402
+from common.rollouts.segment import Batch  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 from common.runs.results import Run  # noqa: E402
 from common.runs.run_directory import RunDirectory  # noqa: E402
@@ -59,7 +60,7 @@ def train(env=None, **kwargs):
     """A short run; returns (pi, digests of all state by iteration and rank, digest of the first actions by rank, training)."""
     seen = {"digests": [], "actions": None}
 
-    def on_start(training, learner):
+    def on_start(training, setup):
         seen["training"] = training
 
     def callback(local, _):
@@ -157,7 +158,7 @@ for ranks, rows in (
     (comm, batch),
     (communicator.Communicator(None), {name: np.concatenate(comm.gather(x)) for name, x in batch.items()}),
 ):
-    learner = AlgorithmSetup(
+    setup = AlgorithmSetup(
         TRPOSettings,
         {"timesteps_per_batch": 40, "vf_iters": 0, "cg_damping": 1.0},
         {"comm": ranks},
@@ -168,15 +169,16 @@ for ranks, rows in (
         None,
     )
     update, pd, before = (
-        trpo_mpi.TRPOUpdate(learner),
-        learner.pi.pdtype.pdfromflat(learner.pi.forward(rows["x"])[0]),
-        flat(learner.pi),
+        trpo_mpi.TRPOUpdate(setup),
+        setup.pi.pdtype.pdfromflat(setup.pi.forward(rows["x"])[0]),
+        flat(setup.pi),
     )
+    no_value = np.zeros(len(rows["x"]), np.float32)
+    actions, flatparam = pd.sample(rows["noise"]).numpy(), pd.flatparam().numpy()
     stats = update.step(
-        rows | {"ac": pd.sample(rows["noise"]).numpy(), "flatparam": pd.flatparam().numpy()},
-        np.ones(len(rows["x"]), bool),
+        Batch(rows["x"], actions, flatparam, no_value, rows["atarg"], no_value), np.ones(len(rows["x"]), bool)
     )
-    steps.append(flat(learner.pi) - before)
+    steps.append(flat(setup.pi) - before)
 results["trpo_union_differs_by"] = float(np.linalg.norm(steps[0] - steps[1]) / np.linalg.norm(steps[1]))
 results["trpo_halvings"] = stats["linesearch_halvings"]
 

@@ -17,6 +17,7 @@ from baselines_ppo.policy_registry import load_policy
 from common.errors import UserError
 from common.policies.files import FORMAT
 from common.rollouts.processor import SegmentProcessor
+from common.rollouts.segment import network_inputs
 from common.storage.array_files import save_arrays
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -190,10 +191,10 @@ def test_what_the_actor_kept_makes_the_first_ratio_one(monkeypatch):
 
     class Recorder(pposgd_simple.PPOUpdate):
         def __call__(self, seg, rng, progress):
-            bounds.append(exact_networks.cnn(self.pi, seg["all_x"][:64]))
-            updates.append(
-                (self, {name: seg[name].copy() for name in ("flatparam", "vpred")}, self.evaluate.outputs(seg["all_x"]))
-            )
+            inputs = network_inputs(seg)
+            bounds.append(exact_networks.cnn(self.pi, inputs[:64]))
+            recorded = {"flatparam": seg["flatparam"].reshape(64, -1), "vpred": seg["vpred"].copy()}
+            updates.append((self, recorded, self.processor.outputs(inputs)))
             return super().__call__(seg, rng, progress)
 
     monkeypatch.setattr(pposgd_simple, "PPOUpdate", Recorder)
@@ -215,7 +216,7 @@ def test_what_the_actor_kept_makes_the_first_ratio_one(monkeypatch):
             exact_networks.assert_within(acted, exact)
             exact_networks.assert_within(compiled, exact)
     kl, clipfrac = (
-        updates[-1][0].minibatch_terms[:, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac")
+        updates[-1][0].minibatch_losses[:, pposgd_simple.LOSS_NAMES.index(name)] for name in ("loss_kl", "clipfrac")
     )
     # a KL of three actions is a sum of p (log p - log q), of logarithms near log(1 / 3), each rounded a few times; the steps move it to 1e-4
     assert abs(kl[0]) < 2 * ulps(4, np.log(3)) < kl[-1] / 5 and clipfrac[0] == 0

@@ -9,6 +9,7 @@ from small_envs import FarAway, Ragged
 from tolerance import gamma, ulps
 
 from baselines_ppo import MlpPolicy, pposgd_simple
+from common.rollouts.segment import network_inputs
 from common.vec_env.in_process import InProcessVectorEnv
 
 
@@ -19,11 +20,11 @@ class Recorder(pposgd_simple.PPOUpdate):
 
     def __call__(self, seg, rng, progress):
         Recorder.last = self
-        batch = self._batch(seg, seg["valid"].reshape(-1))
+        batch = self.make_batch(seg, seg["valid"].reshape(-1))
         pdtype = self.pi.pdtype
-        flat = self.evaluate.outputs(seg["all_x"])[0][: len(batch["x"])]
-        new, old = pdtype.pdfromflat(flat), pdtype.pdfromflat(seg["flatparam"])
-        self.ratios = np.exp((new.logp(batch["ac"]) - old.logp(batch["ac"])).numpy())
+        flat = self.processor.outputs(network_inputs(seg))[0][: len(batch.x)]
+        new, old = pdtype.pdfromflat(flat), pdtype.pdfromflat(batch.flatparam)
+        self.ratios = np.exp((new.logp(batch.ac) - old.logp(batch.ac)).numpy())
         self.batch = batch
         return super().__call__(seg, rng, progress)
 
@@ -43,20 +44,20 @@ def train(env, init_logstd=0.0, **kwargs):
 def test_ratio_is_one_and_kl_zero_on_the_first_minibatch(recorder, init_logstd):
     train(gym.make("Pendulum-v1"), init_logstd)
     kl, clipfrac = (
-        recorder.last.minibatch_terms[0, pposgd_simple.TERMS.index(name)] for name in ("loss_kl", "clipfrac")
+        recorder.last.minibatch_losses[0, pposgd_simple.LOSS_NAMES.index(name)] for name in ("loss_kl", "clipfrac")
     )
     assert (recorder.last.ratios == 1).all()  # one compiled function, of one shape, gave both: to the bit
     # the minibatch's graph is another one: its means may be off by their error, which makes a KL of half its square in deviations;
     # a filter that learned between acting and optimising makes 0.01 at a deviation of exp(-5)
-    error = exact_networks.mlp(recorder.last.evaluate.oldpi, recorder.last.batch["x"], prepared=True)[0].error
+    error = exact_networks.mlp(recorder.last.processor.oldpi, recorder.last.batch.x, prepared=True)[0].error
     assert abs(kl) < np.square(2 * error / np.exp(init_logstd)).sum(axis=1).max() / 2 < 1e-3 and clipfrac == 0
 
 
 def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
     pi = train(gym.make("Pendulum-v1"))
     batch = recorder.last.batch
-    new = pi.pdtype.pdfromflat(pi.forward(batch["x"])[0])
-    old_mean, old_logstd = np.split(batch["flatparam"].astype(np.float64), 2, axis=1)
+    new = pi.pdtype.pdfromflat(pi.forward(batch.x)[0])
+    old_mean, old_logstd = np.split(batch.flatparam.astype(np.float64), 2, axis=1)
     mean, logstd = new.mean.numpy().astype(np.float64), new.logstd.numpy().astype(np.float64)
     # by definition: the mean over old samples of log p_old - log p_new, on a grid of quantiles
     quantiles = (np.arange(4000) + 0.5) / 4000
@@ -64,9 +65,9 @@ def test_logged_kl_is_kl_from_the_old_policy_to_the_new(recorder):
     kl = (
         scipy.stats.norm.logpdf(x, old_mean, np.exp(old_logstd)) - scipy.stats.norm.logpdf(x, mean, np.exp(logstd))
     ).mean()
-    terms = recorder.last.descent.evaluate(batch, np.full(256, 1 / 256, np.float32), [0.2, 1.0])
+    terms = recorder.last.optimizer.evaluate(batch.arrays(), np.full(256, 1 / 256, np.float32), [0.2, 1.0])
     # the grid leaves out the outermost 1/8000 on each side, whose part of the second moment is 1e-3; float32's part is below that
-    assert terms[pposgd_simple.TERMS.index("loss_kl")] == pytest.approx(kl, rel=5e-3)
+    assert terms[pposgd_simple.LOSS_NAMES.index("loss_kl")] == pytest.approx(kl, rel=5e-3)
 
 
 @pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode))
@@ -74,7 +75,8 @@ def test_every_compiled_function_is_traced_once_in_twenty_iterations(recorder, m
     env = gym.vector.SyncVectorEnv([Ragged] * 2, autoreset_mode=mode)
     train(env, timesteps_per_actorbatch=64, optim_batchsize=16, max_iters=20)
     last = recorder.last
-    functions = [last.descent._sweep, last.descent._evaluate, last.evaluate._outputs, last.evaluate._copy]
+    optimizer, processor = last.optimizer, last.processor
+    functions = [optimizer.strategy.compiled_graph, optimizer._evaluate, processor._outputs, processor._copy]
     assert [function.experimental_get_tracing_count() for function in functions] == [1, 1, 1, 1]
 
 
@@ -85,7 +87,7 @@ def test_the_filter_has_seen_every_segment_but_the_one_that_it_acts_on(uncompile
         counts.append(local["pi"].ob_rms.count)
         if local["seg"] is not None:
             obs.append(local["seg"]["ob"][:, 0])
-            x.append(local["seg"]["x"])
+            x.append(local["seg"]["x"][:, 0])
 
     pi = train(InProcessVectorEnv([FarAway()]), callback=callback)
     assert counts == [0, 256, 512, 768]  # before each of three iterations, and after the last
@@ -140,8 +142,4 @@ def test_time_limits_bootstrap_and_deaths_do_not():
 def test_learn_takes_a_time_limit_for_a_death_only_where_it_is_told_to(recorder, uncompiled_here, bootstrap):
     train(Once(died=False), timesteps_per_actorbatch=8, optim_batchsize=8, bootstrap_time_limits=bootstrap, max_iters=1)
     # reward 0, one step: A + V is gamma V(final) or 0, to the rounding of a float32 sum of numbers below 1
-    assert (
-        (np.abs(recorder.last.batch["ret"]) > 1e-4).all()
-        if bootstrap
-        else np.abs(recorder.last.batch["ret"]).max() < 1e-6
-    )
+    assert (np.abs(recorder.last.batch.ret) > 1e-4).all() if bootstrap else np.abs(recorder.last.batch.ret).max() < 1e-6

@@ -11,7 +11,7 @@ from tolerance import LIBM, gamma, ulps
 from baselines_ppo import MlpPolicy
 from baselines_ppo.config.settings import PPOSettings, VPGSettings
 from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapt_kl_coefficient, policy_gradient, probability_ratio
-from baselines_ppo.pposgd_simple import TERMS, AdaptiveKLCoefficient, ppo_losses
+from baselines_ppo.pposgd_simple import LOSS_NAMES, AdaptiveKLCoefficient, ppo_losses
 from baselines_ppo.vpg import vpg_losses
 from common.distributions import make_pdtype
 
@@ -162,7 +162,7 @@ def test_the_loss_is_equation_9_by_hand():
         "loss_ent": ENT,
         "clipfrac": 0.5,
     }
-    assert dict(zip(TERMS, terms.numpy())) == pytest.approx(by_hand, rel=0, abs=BY_HAND)
+    assert dict(zip(LOSS_NAMES, terms.numpy())) == pytest.approx(by_hand, rel=0, abs=BY_HAND)
     assert float(loss) == pytest.approx(SURR + 0.5 * VF - 0.1 * ENT, rel=0, abs=BY_HAND)
 
 

@@ -134,13 +134,13 @@ def test_every_option_trains_together_with_the_others():
 
 def test_recomputed_advantages_leave_what_was_before_the_update_as_it_was(monkeypatch):
     """V is clipped around the value of the policy that acted, in all epochs, and the log's explained variance is of that value."""
-    batches, swept = [], MinibatchOptimizer.sweep
+    batches, run_minibatches = [], MinibatchOptimizer.run_minibatches
 
-    def sweep(self, batch, *args):
+    def record(self, batch, *args):
         batches.append(batch)
-        return swept(self, batch, *args)
+        return run_minibatches(self, batch, *args)
 
-    monkeypatch.setattr(MinibatchOptimizer, "sweep", sweep)
+    monkeypatch.setattr(MinibatchOptimizer, "run_minibatches", record)
     logs = {}
     for recompute in (True, False):
         batches.clear()

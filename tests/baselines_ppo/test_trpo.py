@@ -12,6 +12,7 @@ from baselines_ppo import MlpPolicy, UserError, trpo_mpi
 from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import TRPOSettings
 from common.mpi_adam import get_flat
+from common.rollouts.segment import Batch
 from common.training.stopping import StopCriteria
 
 OBS, BOX, DISCRETE = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3)
@@ -27,7 +28,7 @@ class Still(gym.Env):
 
 
 def update_for(space, **settings):
-    learner = AlgorithmSetup(
+    setup = AlgorithmSetup(
         TRPOSettings,
         {"timesteps_per_batch": 64, "vf_batchsize": 16} | settings,
         {},
@@ -37,21 +38,15 @@ def update_for(space, **settings):
         0,
         None,
     )
-    return trpo_mpi.TRPOUpdate(learner)
+    return trpo_mpi.TRPOUpdate(setup)
 
 
 def batch_for(pi, space, rng, n=64):
     x = rng.standard_normal((n, 3)).astype(np.float32)
     flat, vpred = pi.forward(x)
     ac = rng.integers(0, 3, n).astype(np.int32) if space is DISCRETE else pi.pdtype.pdfromflat(flat).sample().numpy()
-    return {
-        "x": x,
-        "ac": ac,
-        "flatparam": flat.numpy(),
-        "vpred": vpred.numpy(),
-        "atarg": rng.standard_normal(n).astype(np.float32),
-        "ret": rng.standard_normal(n).astype(np.float32),
-    }
+    atarg, ret = (rng.standard_normal(n).astype(np.float32) for _ in range(2))
+    return Batch(x, ac, flat.numpy(), vpred.numpy(), atarg, ret)
 
 
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
@@ -60,7 +55,7 @@ def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
     update = update_for(space)
     batch = batch_for(update.pi, space, rng)
     with tf.GradientTape() as tape:
-        flat = update.pi.forward(batch["x"])[0]
+        flat = update.pi.forward(batch.x)[0]
     jacobian = np.concatenate(
         [j.numpy().reshape(64, flat.shape[1], -1) for j in tape.jacobian(flat, update.variables)], axis=2
     ).astype(np.float64)
@@ -81,7 +76,9 @@ def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
         v = rng.standard_normal(len(fisher)).astype(np.float32)
         error = gamma(64 + 6 * 2 * (5 + LIBM)) * np.linalg.norm(size @ np.abs(v))
         assert error < 0.01 * np.linalg.norm(fisher @ v)
-        np.testing.assert_allclose(update._product(*tensors, tf.constant(v)).numpy(), fisher @ v, rtol=0, atol=error)
+        np.testing.assert_allclose(
+            update._fisher_product(*tensors, tf.constant(v)).numpy(), fisher @ v, rtol=0, atol=error
+        )
 
 
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
@@ -91,17 +88,17 @@ def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, 
     batch = batch_for(update.pi, space, np.random.default_rng(2))
     stats = update.step(batch, np.ones(64, bool))
     assert stats["linesearch_halvings"] < trpo_mpi.MAX_HALVINGS
-    pdtype, flat = update.pi.pdtype, update.pi.forward(batch["x"])[0]
-    old, new = (pdtype.pdfromflat(tf.cast(f, tf.float64)) for f in (batch["flatparam"], flat))
+    pdtype, flat = update.pi.pdtype, update.pi.forward(batch.x)[0]
+    old, new = (pdtype.pdfromflat(tf.cast(f, tf.float64)) for f in (batch.flatparam, flat))
     kl = old.kl(new).numpy().mean()
-    surr = (np.exp((new.logp(batch["ac"]) - old.logp(batch["ac"])).numpy()) * batch["atarg"]).mean()
+    surr = (np.exp((new.logp(batch.ac) - old.logp(batch.ac)).numpy()) * batch.atarg).mean()
     # the limit itself, but for the rounding of logarithms up to 2, of a term's own size and of the sum of 64; and not for want of moving
     assert max_kl / 8 < kl <= max_kl * (1 + gamma(64 + LIBM)) + ulps(LIBM, 2)
-    assert surr > batch["atarg"].mean()
+    assert surr > batch.atarg.mean()
     # a mean of 64 ratios times advantages, of which each has the rounding of logarithms up to 8: 1e-5, where the least improvement is 0.005
-    error = (gamma(64) + ulps(LIBM, 8)) * np.abs(batch["atarg"]).mean() * 2
+    error = (gamma(64) + ulps(LIBM, 8)) * np.abs(batch.atarg).mean() * 2
     assert (
-        stats["improvement"] == pytest.approx(surr - batch["atarg"].mean(), rel=0, abs=error)
+        stats["improvement"] == pytest.approx(surr - batch.atarg.mean(), rel=0, abs=error)
         and error < stats["improvement"] / 20
     )
 
@@ -109,11 +106,11 @@ def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, 
 def test_where_no_step_is_good_none_is_made(monkeypatch):
     update = update_for(BOX)
     batch = batch_for(update.pi, BOX, np.random.default_rng(2))
-    batch["atarg"] = np.zeros(64, np.float32)
+    batch.atarg = np.zeros(64, np.float32)
     before = get_flat(update.variables).numpy()
     stats = update.step(batch, np.ones(64, bool))
     # two graphs give the means, of deviation 1, and half the square of what they differ by is the KL; a step would make 0.005 or more
-    error = exact_networks.mlp(update.pi, batch["x"])[0].error
+    error = exact_networks.mlp(update.pi, batch.x)[0].error
     assert (
         stats["linesearch_halvings"] == trpo_mpi.MAX_HALVINGS
         and abs(stats["loss_kl"]) <= np.square(2 * error).sum(axis=1).max() / 2 < 1e-6
@@ -124,8 +121,8 @@ def test_where_no_step_is_good_none_is_made(monkeypatch):
 def test_a_step_that_is_too_long_is_halved(monkeypatch):
     update = update_for(BOX, max_kl=0.01, cg_iters=1, cg_damping=0.0)
     batch = batch_for(update.pi, BOX, np.random.default_rng(4))
-    product = update._product_graph
-    update._product = tf.function(
+    product = update._fisher_product_graph
+    update._fisher_product = tf.function(
         lambda *args: product(*args) / 16
     )  # a model of the KL that is 16 times too small: steps 4 times too long
     stats = update.step(batch, np.ones(64, bool))
@@ -136,8 +133,8 @@ def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
     updates, log = [], Rows()
 
     class Recorder(trpo_mpi.TRPOUpdate):
-        def __init__(self, learner):
-            super().__init__(learner)
+        def __init__(self, setup):
+            super().__init__(setup)
             updates.append(self)
 
     monkeypatch.setattr(trpo_mpi, "TRPOUpdate", Recorder)
@@ -146,10 +143,10 @@ def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
     update = updates[0]
     functions = [
         update._gradient,
-        update._product,
+        update._fisher_product,
         update._objective,
-        update.value_fit.descent._sweep,
-        update.evaluate._outputs,
+        update.value_fit.optimizer.strategy.compiled_graph,
+        update.processor._outputs,
     ]
     assert [function.experimental_get_tracing_count() for function in functions] == [1] * 5
     assert rows[-1]["EpRewMean"] > 60 > rows[0]["EpRewMean"]

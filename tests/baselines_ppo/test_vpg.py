@@ -66,7 +66,7 @@ def test_a_batch_of_whole_episodes_cuts_none(lengths, horizon):
 
 
 def test_an_episode_that_never_ends_is_refused(monkeypatch):
-    monkeypatch.setattr("common.rollouts.collector.LONGEST", 100)
+    monkeypatch.setattr("common.rollouts.collector.MAX_EPISODE_STEPS", 100)
     with pytest.raises(UserError, match="TimeLimit"):
         whole_segment([[10**9]], 16)
 
@@ -140,8 +140,8 @@ def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
     updates, log = [], Rows()
 
     class Recorder(vpg.VPGUpdate):
-        def __init__(self, learner):
-            super().__init__(learner)
+        def __init__(self, setup):
+            super().__init__(setup)
             updates.append(self)
 
     monkeypatch.setattr(vpg, "VPGUpdate", Recorder)
@@ -155,7 +155,7 @@ def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
         **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings,
     )
     # segments of 128 to 2 * (64 + 89) rows, and more of them simulated: padded to 128, 256 or 512
-    assert updates[0].descent._sweep.experimental_get_tracing_count() <= 3
+    assert updates[0].optimizer.strategy.compiled_graph.experimental_get_tracing_count() <= 3
     assert len(log.rows) == 20 and all(np.isfinite(row["loss_pol_surr"]) for row in log.rows)
 
 

@@ -98,7 +98,7 @@ def test_a_disabled_step_changes_nothing_even_with_a_gradient_of_nan(compiled):
 def test_each_variable_has_the_step_size_that_its_factor_makes(compiled):
     """Adam keeps nothing that crosses from one parameter to another, so every variable moves as it would alone."""
     var_list, grads, factors = variables(), gradients(20), (1.0, 0.25, 3.0)
-    start, adam = get_flat(var_list).numpy(), MpiAdam(var_list, epsilon=1e-5, factors=factors, comm=Communicator(None))
+    start, adam = get_flat(var_list).numpy(), MpiAdam(var_list, epsilon=1e-5, lr_multipliers=factors, comm=Communicator(None))
     apply = tf.function(adam.apply, jit_compile=True) if compiled else adam.apply
     for grad in grads:
         apply(tf.constant(grad), tf.constant(1e-3))

@@ -254,7 +254,7 @@ def test_trpo_names_what_is_not_finite_before_its_step_and_leaves_the_segment(po
     assert str(error).startswith(says)
     (path,) = (tmp_path / "post-mortem").iterdir()
     arrays, said = load_arrays(path, FORMAT)
-    assert said["minibatch"] == "the whole segment" and set(said["terms"]) == set(trpo_mpi.TERMS)
+    assert said["minibatch"] == "the whole segment" and set(said["terms"]) == set(trpo_mpi.TERM_NAMES)
     assert len(arrays["minibatch/x"]) == 64 and arrays["minibatch/weights"].sum() == 1  # powers of two: exact
     pi = policy.load(path)
     error = mlp(pi, arrays["minibatch/x"], prepared=True)[0].error.max()  # each of two graphs' logits

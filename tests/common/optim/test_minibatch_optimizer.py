@@ -28,8 +28,8 @@ def swept(parts, xla):
     indices = np.stack([rng.permutation(ROWS)[:BATCH] for _ in range(2)]).astype(np.int32)
     weights = np.array([[0.2] * 5, [0.25] * 4 + [0.0]], np.float32)  # the last row of the second is padding
     w = tf.Variable([0.5, -1.0, 2.0])
-    descent = MinibatchOptimizer(squared_error(w), ("loss", "weight"), MpiAdam([w]), xla=xla, parts=parts)
-    return w, descent.sweep(batch, indices, weights, 1e-2, [], 3), (batch, indices, weights)
+    optimizer = MinibatchOptimizer(squared_error(w), ("loss", "weight"), MpiAdam([w]), xla=xla, num_microbatches=parts)
+    return w, optimizer.run_minibatches(batch, indices, weights, 1e-2, [], 3), (batch, indices, weights)
 
 
 @pytest.mark.parametrize("xla", [False, True])

@@ -27,7 +27,8 @@ from tolerance import ulps
 from common.errors import EnvError, UserError
 from common.policies.observation_encoder import ObservationEncoder
 from common.rollouts.advantages import add_vtarg_and_adv
-from common.rollouts.collector import Collector, add_values, traj_segment_generator
+from common.rollouts.collector import Collector, traj_segment_generator
+from common.rollouts.segment import add_values
 from common.vec_env.adapter import VectorEnvAdapter
 
 KINDS = ["env", "in_process", "monitored", *MODES]
@@ -303,7 +304,7 @@ def test_a_horizon_that_cannot_be_shared_out_is_refused(horizon):
 
 def test_a_segment_of_nothing_but_resets_is_refused_before_the_first_step():
     env, _ = passed_as(AutoresetMode.NEXT_STEP)
-    with pytest.raises(UserError, match="nothing but resets .*give at least 6 steps"):
+    with pytest.raises(UserError, match="consist of resets only.*use at least 6 steps"):
         Collector(env, ScriptedPolicy(ScriptedEnv), 3)
     Collector(env, ScriptedPolicy(ScriptedEnv), 6)
 

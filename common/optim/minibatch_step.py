@@ -1,0 +1,142 @@
+"""Gradient and Adam step of one minibatch, and the interface of the two ways to run a sequence of them."""
+
+from __future__ import annotations
+
+import abc
+import copy
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from common.compilation import Compiled, Shared
+from common.diagnostics.minibatch_bisect import MinibatchLabel
+from common.mpi_adam import MpiAdam, clip_by_norm
+from common.runtime.partition import even_splits
+
+Tensors = dict[str, tf.Tensor]  # of a batch or a minibatch: {name: [N, ...] or [B, ...]}
+# (minibatch, weights [B], scalars [S]) -> (loss, terms [L])
+Losses = Callable[[Tensors, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+
+
+class MinibatchStep:
+    """Adam on the gradient of a loss over one minibatch. Arguments are those of `MinibatchOptimizer`."""
+
+    def __init__(
+        self,
+        losses: Losses,
+        names: Sequence[str],
+        adam: MpiAdam,
+        max_grad_norm: float | None,
+        xla: bool,
+        num_microbatches: int,
+        shared: Shared | None,
+    ):
+        self.losses = losses
+        self.names = tuple(names)
+        self.adam = adam
+        self.max_grad_norm = max_grad_norm
+        self.xla = xla
+        self.num_microbatches = num_microbatches
+        self.shared = shared
+
+    def compiled(self, graph: Callable) -> Compiled:
+        """Compile the function `graph(step, *tensors)` with this step; other trainings use the result too, if `shared` is given."""
+        return Compiled(self._bound(graph), self.xla, None if self.shared is None else self._shared(graph))
+
+    def _bound(self, graph: Callable) -> Callable:
+        """The function (*tensors) that calls `graph` with this step."""
+        return lambda *tensors: graph(self, *tensors)
+
+    def _shared(self, graph: Callable) -> Shared:
+        """The description by which trainings share `graph`: called with variables, it gets a step over these variables."""
+        adam, shared = self.adam, self.shared
+        count = len(shared.variables)
+        optimised = [next(i for i, x in enumerate(shared.variables) if x is variable) for variable in adam.var_list]
+
+        def over(variables: list[tf.Variable]) -> Callable:
+            step = copy.copy(self)
+            step.losses = shared.over(variables[:count])
+            step.adam = adam.over([variables[i] for i in optimised], *variables[count:])
+            return step._bound(graph)
+
+        lr_multipliers = None if adam.lr_multipliers is None else tuple(adam.lr_multipliers.tolist())
+        key = (
+            (graph.__module__, graph.__qualname__),
+            (self.names, self.max_grad_norm, self.num_microbatches, tuple(optimised)),
+            (adam.beta1, adam.beta2, adam.epsilon, lr_multipliers),
+        )
+        return shared.then(key, [*shared.variables, adam.m, adam.v, adam.t], over)
+
+    def gradient(
+        self, batch: Tensors, indices: tf.Tensor, weights: tf.Tensor, scalars: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Gradient and loss terms of one minibatch on this rank. Both are sums over samples, so those of microbatches add up.
+
+        Args:
+            batch: {name: [N, ...]}.
+            indices: [B] int32, the samples of the minibatch.
+            weights: [B] float32.
+            scalars: [S], passed to the losses.
+
+        Returns:
+            (gradient [P], terms [L]).
+        """
+        bounds = even_splits(indices.shape[0], self.num_microbatches)
+        results = [
+            self._microbatch_gradient(batch, indices[start:end], weights[start:end], scalars)
+            for start, end in zip(bounds, bounds[1:])
+            if end > start
+        ]
+        return tuple(tf.add_n(summands) for summands in zip(*results))
+
+    def _microbatch_gradient(self, batch, indices, weights, scalars):
+        minibatch = {name: tf.gather(x, indices) for name, x in batch.items()}
+        variables = self.adam.var_list
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            loss, terms = self.losses(minibatch, weights, scalars)
+        grads = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return tf.concat([tf.reshape(g, [-1]) for g in grads], axis=0), terms
+
+    def apply(self, grad: tf.Tensor, stepsize: tf.Tensor, apply_update: tf.Tensor | bool = True) -> None:
+        """Clip a gradient [P] by its norm and make one Adam step; nothing if `apply_update` is False."""
+        if self.max_grad_norm is not None:
+            grad, _ = clip_by_norm(grad, self.max_grad_norm)
+        self.adam.apply(grad, stepsize, apply_update)
+
+
+class SweepStrategy(abc.ABC):
+    """A way to run a sequence of minibatches over all ranks.
+
+    Args:
+        step: the `MinibatchStep`.
+    """
+
+    def __init__(self, step: MinibatchStep):
+        self.step = step
+        self.adam = step.adam
+        self.comm = step.adam.comm
+
+    @abc.abstractmethod
+    def compile(self, batch: dict[str, np.ndarray], batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+        """Compile before the first sweep, for a batch with the shapes of `batch`. No parameter changes; no other rank takes part.
+
+        Args:
+            batch, max_minibatches: as in `run`.
+            batch_size: B.
+            scalars: [S], any values.
+        """
+
+    @abc.abstractmethod
+    def run(
+        self,
+        batch: dict[str, np.ndarray],
+        indices: np.ndarray,
+        weights: np.ndarray,
+        stepsize: tf.Tensor,
+        scalars: tf.Tensor,
+        max_minibatches: int,
+        label: MinibatchLabel,
+    ) -> np.ndarray:
+        """Run the minibatches: `MinibatchOptimizer.run_minibatches`, with `stepsize` and `scalars` as tensors."""
