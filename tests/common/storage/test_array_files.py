@@ -206,10 +206,10 @@ def test_matching_arrays_pass_the_check():
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ({}, "lacks ['b', 'w']"),
+        ({}, "missing arrays ['b', 'w']"),
         ({"w": np.zeros(2), "b": np.zeros(1), "x": np.zeros(1)}, "unexpected arrays ['x']"),
-        ({"w": np.zeros(3), "b": np.zeros(1)}, "w is float64 (3,), here it is float64 (2,)"),
-        ({"w": np.zeros(2, np.float32), "b": np.zeros(1)}, "w is float32 (2,), here it is float64 (2,)"),
+        ({"w": np.zeros(3), "b": np.zeros(1)}, "w is float64 (3,), expected float64 (2,)"),
+        ({"w": np.zeros(2, np.float32), "b": np.zeros(1)}, "w is float32 (2,), expected float64 (2,)"),
     ],
 )
 def test_another_model_is_refused_with_what_differs(arrays, says):
