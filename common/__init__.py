@@ -1,4 +1,4 @@
-"""What every policy-gradient method needs: distributions, running statistics, MPI, Adam, rollouts, environments, files.
+"""The parts that all policy-gradient methods share: distributions, MPI, Adam, rollouts, environments, files.
 
 Does not import `baselines_ppo`.
 """

@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 
 class Ranks(Protocol):
-    """What a heartbeat reads of the `Communicator` of all ranks."""
+    """The attributes of a `Communicator` that a heartbeat reads."""
 
     rank: int
     size: int

@@ -1,4 +1,4 @@
-"""What MPI launchers tell the processes that they start, through environment variables. Needs no MPI library."""
+"""Reads the environment variables that MPI launchers set for the processes they start. Needs no MPI library."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Python stacks of all threads, on stderr and in a file, when this process dies of a signal.
+"""Writes the Python stacks of all threads to stderr and to a file when a fatal signal kills this process.
 
 After SIGSEGV, SIGBUS, SIGFPE, SIGILL or SIGABRT no Python code runs. `faulthandler` writes the stacks, but to one file
 descriptor only. That is a pipe here; a shell at its other end forwards them to stderr and to the file.
@@ -21,8 +21,8 @@ from typing import Protocol
 
 from common.runtime.helper_shell import HelperShell, duplicate_stderr
 
-# $1: the line before the stacks. $2: the file, or nothing. The file is written first, and stderr by a process of its
-# own, because nobody may read stderr. Signals to the job are ignored: the shell ends when the pipe is closed.
+# $1: the line before the stacks. $2: the file, or nothing. The file is written first, and stderr by a second
+# process, because nobody may read stderr. Signals to the job are ignored: the shell ends when the pipe is closed.
 FORWARD_SCRIPT = r"""
 trap '' HUP INT QUIT PIPE TERM USR1 USR2
 IFS= read -r line || [ -n "$line" ] || exit 0
@@ -90,14 +90,18 @@ class CrashStacks:
         Args:
             comm: the communicator of all ranks.
             directory: a run's `ranks` directory, which need not exist; `<rank>.stacks` in it is replaced when the
-                process dies. None for no file.
+                process is killed. None for no file.
             hint: what to do after a crash.
 
         Returns:
             A function () that restores the previous destination.
         """
         file = os.path.abspath(Path(directory) / f"{comm.rank}.stacks") if directory else ""
-        parts = [f"{comm.label()} died of a signal", f"its stacks follow{f', and are in {file}' if file else ''}", hint]
+        parts = [
+            f"{comm.label()} was killed by a signal",
+            f"its stacks follow{f', and are in {file}' if file else ''}",
+            hint,
+        ]
         target = "; ".join(filter(None, parts)), file
         with self._lock:
             if not self.enable() or file and any(file == other for _, other in self._targets):

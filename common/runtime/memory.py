@@ -1,4 +1,4 @@
-"""How much memory this process may use, and the check of a request against it.
+"""Finds how much memory this process may use, and checks requests against it.
 
 A container's limit (Linux control groups, versions 1 and 2) counts as well as the machine's memory and the process's
 own limit. The request is compared with the limit, not with the memory that happens to be free now.

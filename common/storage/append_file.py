@@ -42,7 +42,7 @@ class FileInUseError(UserError):
 class AppendOnlyFile:
     """A text file that grows by complete lines.
 
-    A line reaches the operating system when it is written. If there is no space for all of it, nothing of it remains.
+    A line reaches the operating system when it is written. If the disk has no space for all of it, the file is unchanged.
     The file has one writer, because lines of two would be mixed.
 
     Args:

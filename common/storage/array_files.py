@@ -110,7 +110,7 @@ def _read(path: Path) -> bytes:
     try:
         status = path.stat()
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-            raise UserError(f"cannot read {path}: it is a device or a pipe; give a regular file")
+            raise UserError(f"cannot read {path}: it is a device or a pipe; use a regular file")
         check_memory(LOAD_MEMORY_FACTOR * status.st_size, f"{path} ({status.st_size:,} bytes)")
         return path.read_bytes()
     except UserError as error:
@@ -129,7 +129,7 @@ def _check_format(path: Path, metadata: Any, formats: Sequence[str]) -> None:
     expected = " or a ".join(map(repr, formats))
     if shown.strip("'").startswith(tuple(formats)):
         raise UnreadableFileError(f"{path} is a {shown}, not a {expected}; another version of this package wrote it")
-    raise UserError(f"{path} is a {shown}, not a {expected}; give a file of that format")
+    raise UserError(f"{path} is a {shown}, not a {expected}; use a file of that format")
 
 
 def _read_header(data: bytes) -> dict[str, str]:

@@ -20,7 +20,7 @@ TEMP_PATTERN = re.compile(r"\..+\.\d+\.part(\.gif)?")  # matches the names that 
 def temp_path(path: Path, suffix: str = ".part") -> Path:
     """Return a temporary path in the directory of `path`: unique among processes, threads and calls, and not too long.
 
-    What a killed writer leaves under such a name in a run directory is deleted by `common.runs.run_directory`.
+    `common.runs.run_directory` deletes the files with such names that a killed writer has left in a run directory.
     """
     return path.with_name(f".{path.name[:50]}.{os.getpid()}.{secrets.randbits(40)}{suffix}")
 

@@ -33,7 +33,7 @@ def to_json(value: Any, name: str, allow_number_keys: bool = False) -> Any:
     try:
         return _to_json(value, name, allow_number_keys)
     except RecursionError as error:
-        raise UserError(f"{name} is nested too deeply, or contains itself; give a flat value") from error
+        raise UserError(f"{name} is nested too deeply, or contains itself; use a flat value") from error
 
 
 def _to_json(value: Any, name: str, allow_number_keys: bool) -> Any:

@@ -59,9 +59,9 @@ def file_path(path: object, name: str = "path") -> Path:
     """
     found = user_path(path, name)
     if found.is_dir() or os.fsdecode(path).endswith(os.sep):
-        raise UserError(f"{name} {found} is a directory; give a file in it")
+        raise UserError(f"{name} {found} is a directory; name a file in it")
     if found.exists() and not found.is_file():  # an atomic write would replace the device
-        raise UserError(f"{name} {found} is a device or a pipe; give a regular file")
+        raise UserError(f"{name} {found} is a device or a pipe; name a regular file")
     make_directory(found.parent)
     return found
 

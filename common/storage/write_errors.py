@@ -33,7 +33,7 @@ class WriteError(OSError):
 
     @property
     def hint(self) -> str:
-        """What to do about it."""
+        """The fix, such as "free some disk space"."""
         return ERRNO_HINTS.get(self.errno, "fix the cause")
 
 

@@ -230,7 +230,7 @@ def test_a_rank_that_is_killed_ends_the_job_and_its_last_phase_is_on_disk(tmp_pa
     assert len(last) == 4
 
 
-STACKS = r"rank {0} on host {1} died of a signal; its stacks follow, and are in {2}.*\nFatal Python error: Segmentation fault\n(.|\n)* in crash\n"
+STACKS = r"rank {0} on host {1} was killed by a signal; its stacks follow, and are in {2}.*\nFatal Python error: Segmentation fault\n(.|\n)* in crash\n"
 
 DIED = {
     1: (-signal.SIGSEGV,),

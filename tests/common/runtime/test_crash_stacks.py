@@ -1,4 +1,4 @@
-"""Stacks of a process that dies of a signal reach stderr and a file, whatever is redirected or missing; where it lives, nothing is left."""
+"""The stacks of a process that is killed by a signal reach stderr and a file. A process that ends normally leaves nothing."""
 
 import os
 import re
@@ -22,23 +22,26 @@ PRELUDE = """if True:
     def crash():
         ctypes.string_at(0)
 """
-HEAD = "rank 0 on host .* died of a signal; its stacks follow"
+HEAD = "rank 0 on host .* was killed by a signal; its stacks follow"
 
 
-def ended(folder, code, *flags, script='exec "$0" "$@"'):
-    """(status, stderr, {name: text} of the files in ranks/) of Python that runs some lines after `PRELUDE`; no shell of its own is left."""
-    words = [
+def run_code(directory, code, *flags, script='exec "$0" "$@"'):
+    """Run lines of Python after `PRELUDE`; return (status, stderr, {name: text} of the files in ranks/).
+
+    Also checks that no process of it is left.
+    """
+    argv = [
         sys.executable,
         *flags,
         "-c",
         PRELUDE + "".join(f"    {line}\n" for line in code.splitlines()),
-        str(folder),
+        str(directory),
     ]
     done = subprocess.run(
-        ["sh", "-c", script, *words], capture_output=True, text=True, env=jobs.support_path(), cwd=jobs.ROOT, timeout=60
+        ["sh", "-c", script, *argv], capture_output=True, text=True, env=jobs.support_path(), cwd=jobs.ROOT, timeout=60
     )
-    jobs.wait_gone(folder)
-    return done.returncode, done.stderr, {path.name: path.read_text() for path in folder.glob("ranks/*")}
+    jobs.wait_gone(directory)
+    return done.returncode, done.stderr, {path.name: path.read_text() for path in directory.glob("ranks/*")}
 
 
 @pytest.mark.parametrize(
@@ -51,13 +54,13 @@ def ended(folder, code, *flags, script='exec "$0" "$@"'):
         ("SIGILL", "Illegal instruction"),
     ],
 )
-def test_whatever_the_signal_the_stacks_are_on_stderr_and_in_the_file(name, what, tmp_path):
-    code = f"def dies():\n    os.kill(os.getpid(), signal.{name})\nstacks.push_target(me, ranks, 'go on')\ndies()"
-    status, said, files = ended(tmp_path, code)
+def test_stacks_of_any_fatal_signal_are_on_stderr_and_in_the_file(name, what, tmp_path):
+    code = f"def dies():\n    os.kill(os.getpid(), signal.{name})\nstacks.push_target(me, ranks, 'hint')\ndies()"
+    status, stderr, files = run_code(tmp_path, code)
     assert status == -signal.Signals[name] and [*files] == ["0.stacks"]
-    for text in (said, files["0.stacks"]):
+    for text in (stderr, files["0.stacks"]):
         assert re.match(
-            rf"{HEAD}, and are in {re.escape(str(tmp_path))}/ranks/0\.stacks; go on.*\nFatal Python error: {what}\n(.|\n)* in dies\n",
+            rf"{HEAD}, and are in {re.escape(str(tmp_path))}/ranks/0\.stacks; hint.*\nFatal Python error: {what}\n(.|\n)* in dies\n",
             text,
         ), text
 
@@ -75,13 +78,13 @@ CRASHES = "stacks.push_target(me, ranks)\ncrash()"
             None,
             "labelled",
             True,
-            id="stderr held back",
+            id="stderr suppressed",
         ),
         pytest.param(CRASHES, [], 'exec "$0" "$@" 2>&-', "", True, id="stderr closed"),
         pytest.param(CRASHES, [], 'exec "$0" "$@" <&- >&- 2>&-', "", True, id="all closed"),
         pytest.param("sys.stderr = None\n" + CRASHES, [], None, "labelled", True, id="stderr none"),
         pytest.param("os.environ['PATH'] = '/nowhere'\n" + CRASHES, [], None, "bare", False, id="no shell"),
-        pytest.param("faulthandler.enable()\n" + CRASHES, [], None, "bare", False, id="somebody's own"),
+        pytest.param("faulthandler.enable()\n" + CRASHES, [], None, "bare", False, id="existing handler"),
         pytest.param(
             "stacks.enable(replace=True)\n" + CRASHES,
             ["-X", "faulthandler"],
@@ -90,22 +93,22 @@ CRASHES = "stacks.push_target(me, ranks)\ncrash()"
             True,
             id="the interpreter's option",
         ),
-        pytest.param("stacks.push_target(me, ranks)()\ncrash()", [], None, "bare", False, id="ended"),
+        pytest.param("stacks.push_target(me, ranks)()\ncrash()", [], None, "bare", False, id="removed"),
         pytest.param(
-            "end = stacks.push_target(me, ranks + '/..')\nstacks.keep(me, ranks)\nend()\ncrash()",
+            "pop = stacks.push_target(me, ranks + '/..')\nstacks.push_target(me, ranks)\npop()\ncrash()",
             [],
             None,
             "labelled",
             True,
-            id="two at once, one has ended",
+            id="two targets, first removed",
         ),
         pytest.param(
-            "stacks.push_target(me, ranks)\nstacks.keep(me)()\ncrash()",
+            "stacks.push_target(me, ranks)\nstacks.push_target(me)()\ncrash()",
             [],
             None,
             "labelled",
             True,
-            id="two at once, the newer has ended",
+            id="two targets, second removed",
         ),
         pytest.param(
             "stacks.push_target(me, ranks)\natexit.register(crash)", [], None, "labelled", True, id="at the end"
@@ -123,25 +126,25 @@ CRASHES = "stacks.push_target(me, ranks)\ncrash()"
         ),
     ],
 )
-def test_they_come_as_far_as_there_is_a_way(code, flags, script, on_stderr, in_file, tmp_path):
-    status, said, files = ended(tmp_path, code, *flags, script=script or 'exec "$0" "$@"')
+def test_stacks_reach_stderr_and_the_file_where_these_exist(code, flags, script, on_stderr, in_file, tmp_path):
+    status, stderr, files = run_code(tmp_path, code, *flags, script=script or 'exec "$0" "$@"')
     assert status == -signal.SIGSEGV
-    for text, labelled in ((said, on_stderr == "labelled"), *((text, True) for text in files.values())):
+    for text, labelled in ((stderr, on_stderr == "labelled"), *((text, True) for text in files.values())):
         assert (
             not on_stderr
-            and text is said
+            and text is stderr
             or re.search(r"^Fatal Python error: Segmentation fault$(.|\n)* in crash$", text, re.M)
         ), text
         assert bool(re.match(HEAD, text)) == labelled, text
     assert [*files] == ["0.stacks"] * in_file
 
 
-def test_a_handler_of_another_language_is_left_alone(tmp_path):
+def test_a_handler_of_another_language_is_not_replaced(tmp_path):
     code = (
-        "ended = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: os._exit(7))\nctypes.CDLL(None).signal(signal.SIGSEGV, ended)\n"
+        "handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(lambda number: os._exit(7))\nctypes.CDLL(None).signal(signal.SIGSEGV, handler)\n"
         + CRASHES
     )
-    assert ended(tmp_path, code) == (7, "", {})
+    assert run_code(tmp_path, code) == (7, "", {})
 
 
 @pytest.mark.parametrize(
@@ -152,58 +155,58 @@ def test_a_handler_of_another_language_is_left_alone(tmp_path):
         "stacks.push_target(me, ranks)()\nassert subprocess.run(['pgrep', '-P', str(os.getpid()), 'sh']).returncode == 1",
     ],
 )
-def test_a_good_end_leaves_neither_a_file_nor_a_process_nor_a_word(code, tmp_path):
-    assert ended(tmp_path, code, "-W", "error") == (0, "", {})
+def test_a_process_that_ends_normally_leaves_no_file_no_process_and_no_output(code, tmp_path):
+    assert run_code(tmp_path, code, "-W", "error") == (0, "", {})
 
 
 def test_a_process_that_is_killed_leaves_no_file(tmp_path):
-    assert ended(tmp_path, "stacks.push_target(me, ranks)\nos.kill(os.getpid(), signal.SIGKILL)") == (
+    assert run_code(tmp_path, "stacks.push_target(me, ranks)\nos.kill(os.getpid(), signal.SIGKILL)") == (
         -signal.SIGKILL,
         "",
         {},
     )
 
 
-def test_stacks_of_an_earlier_process_stay_until_there_are_newer_ones_and_a_copy_of_the_folder_stays_what_it_is(
+def test_a_crash_replaces_an_older_file_but_not_its_hard_link_in_a_copy_of_the_directory(
     tmp_path,
 ):
     (tmp_path / "ranks").mkdir()
     for name in ("ranks/0.stacks", "ranks/1.stacks"):
         (tmp_path / name).write_text("older\n")
     os.link(tmp_path / "ranks/0.stacks", tmp_path / "copy")
-    assert ended(tmp_path, "stacks.push_target(me, ranks)")[2] == {"0.stacks": "older\n", "1.stacks": "older\n"}
-    files = ended(tmp_path, CRASHES)[2]
+    assert run_code(tmp_path, "stacks.push_target(me, ranks)")[2] == {"0.stacks": "older\n", "1.stacks": "older\n"}
+    files = run_code(tmp_path, CRASHES)[2]
     assert re.match(HEAD, files["0.stacks"]) and files["1.stacks"] == (tmp_path / "copy").read_text() == "older\n"
 
 
-def test_a_folder_that_is_gone_is_not_made_again(tmp_path):
+def test_a_deleted_run_directory_is_not_created_again(tmp_path):
     code = f"me.rank = 3\nstacks.push_target(me, {str(tmp_path / 'gone' / 'ranks')!r})\ncrash()"
-    assert re.search(" in crash\n", ended(tmp_path, code)[1])
+    assert re.search(" in crash\n", run_code(tmp_path, code)[1])
     assert not (tmp_path / "gone").exists()
 
 
-def test_signals_to_the_job_leave_them_a_way(tmp_path):
+def test_signals_to_the_job_do_not_end_the_shell(tmp_path):
     code = """stacks.push_target(me, ranks)
-pid = stacks.shell.process.pid
+pid = stacks._shell.process.pid
 while not int(open(f"/proc/{pid}/status").read().partition("SigIgn:")[2].split()[0], 16) >> signal.SIGTERM - 1 & 1:
-    pass  # it has only just been started
+    pass  # the shell has not executed trap yet
 for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP):
     os.kill(pid, number)
 crash()"""
-    assert re.search(" in crash\n", ended(tmp_path, code)[2]["0.stacks"])
+    assert re.search(" in crash\n", run_code(tmp_path, code)[2]["0.stacks"])
 
 
-def test_a_pipe_that_nobody_reads_does_not_keep_them_from_the_file(tmp_path):
+def test_a_full_stderr_pipe_does_not_delay_the_file(tmp_path):
     fill = "os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
-    reading, writing = os.pipe()
+    read_end, write_end = os.pipe()
     code = PRELUDE + "".join(
         f"    {line}\n"
         for line in (fill + "stacks.push_target(me, ranks)\nprint(end='', flush=True)\ncrash()").splitlines()
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, tmp_path], stderr=writing, env=jobs.support_path(), cwd=jobs.ROOT
+        [sys.executable, "-c", code, tmp_path], stderr=write_end, env=jobs.support_path(), cwd=jobs.ROOT
     )
-    os.close(writing)
+    os.close(write_end)
     try:
         assert process.wait(30) == -signal.SIGSEGV
         deadline = time.monotonic() + 10
@@ -211,7 +214,7 @@ def test_a_pipe_that_nobody_reads_does_not_keep_them_from_the_file(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
-        os.close(reading)
+        os.close(read_end)
     jobs.wait_gone(tmp_path)
 
 

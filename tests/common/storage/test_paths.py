@@ -75,10 +75,10 @@ def test_a_file_to_be_written_gets_its_folder_and_nothing_else_is_left(home):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (".", "--video {path} is a directory; give a file in it"),
-        ("there", "--video {path} is a directory; give a file in it"),
-        ("new/", "--video {path} is a directory; give a file in it"),
-        ("/dev/null", "--video {path} is a device or a pipe; give a regular file"),
+        (".", "--video {path} is a directory; name a file in it"),
+        ("there", "--video {path} is a directory; name a file in it"),
+        ("new/", "--video {path} is a directory; name a file in it"),
+        ("/dev/null", "--video {path} is a device or a pipe; name a regular file"),
         ("file/a", "cannot write to --video {path}: Not a directory; choose another place"),
         ("file/a/b", "cannot write to --video {path}: Not a directory; choose another place"),
         ("/proc/nobody/a", "cannot write to --video {path}: No such file or directory; choose another place"),
