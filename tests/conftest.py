@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent / "support"))
 if os.environ.get("TEST_PERTURB_PRODUCTS"):
     import perturbed_products
 
-    perturbed_products.install_if_asked()
+    perturbed_products.install_if_requested()
 
 
 # where the faults of docs/reliability.md are injected
@@ -29,10 +29,12 @@ FAULTS = (
             "baselines_ppo/train/test_session",
             "baselines_ppo/train/test_signals",
             "common/distributed/test_exit_guard",
-            "common/distributed/test_heartbeat",
+            "common/distributed/test_watchdog",
             "common/runtime/test_crash_stacks",
             "common/runtime/test_thread_pool",
+            "common/runs/test_unreadable_files",
             "common/storage/test_array_files",
+            "common/storage/test_atomic",
             "common/vec_env/test_subproc",
         )
     ),

@@ -38,7 +38,7 @@ def of_this_process():
         sys.path.insert(0, str(ROOT / "tests" / "support"))
         import perturbed_products
 
-        perturbed_products.install_if_asked()
+        perturbed_products.install_if_requested()
     rng = np.random.default_rng(0)
     a, b, image, kernel = (
         rng.standard_normal(shape, np.float32) for shape in ((64, 200), (200, 64), (4, 20, 20, 8), (3, 3, 8, 16))

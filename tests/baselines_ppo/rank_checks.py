@@ -33,7 +33,7 @@ from common.runs.run_directory import RunDirectory  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
-perturbed_products.install_if_asked()
+perturbed_products.install_if_requested()
 comm, FOLDER = communicator.world(), Path(sys.argv[1])
 results = {"size": comm.size}
 # Adam divides a gradient by its own size, and so makes a whole step out of the rounding of one that is nearly 0. With an epsilon of 1 a step is off by no

@@ -1,4 +1,4 @@
-"""Streams of randomness: a function of their path, and no two alike."""
+"""Random streams are a function of their path, and no two coincide."""
 
 import itertools
 
@@ -38,11 +38,13 @@ def test_the_same_path_gives_the_same_stream(seed):
     np.testing.assert_array_equal(first, second)
 
 
-def test_environment_seeds_are_what_reset_takes_and_differ_by_rank_env_and_epoch():
+def test_environment_seeds_are_valid_and_differ_by_rank_env_and_epoch():
     seeds = [seed for rank in range(4) for epoch in range(4) for seed in seeding.environment_seeds(1, rank, 4, epoch)]
     assert all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds)
-    assert len(set(seeds)) == 64  # this seed's; by chance two would coincide once in a million
+    assert (
+        len(set(seeds)) == 64
+    )  # for this seed; two of 64 random seeds coincide with a probability of one in a million
 
 
-def test_an_environments_seed_does_not_depend_on_how_many_stand_beside_it():
+def test_an_environments_seed_does_not_depend_on_the_number_of_environments():
     assert seeding.environment_seeds(1, 0, 2, 5) == seeding.environment_seeds(1, 0, 8, 5)[:2]

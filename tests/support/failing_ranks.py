@@ -1,4 +1,4 @@
-"""An environment that goes wrong on one rank at one step: `--env failing_ranks:FailsOnOneRank-v0 --env-kwargs '{"fault": "hang", ...}'`."""
+"""An environment that fails on one rank at one step: `--env failing_ranks:FailsOnOneRank-v0 --env-kwargs '{"fault": ...}'`."""
 
 import ctypes
 import os
@@ -14,23 +14,23 @@ from common.errors import SIGNAL_DEBOUNCE_SECONDS
 
 
 def rank():
-    """This process's rank, as MPICH's launcher tells it."""
+    """Return this process's rank as set by MPICH's launcher."""
     return int(os.environ.get("PMI_RANK", 0))
 
 
 def hang():
-    """Never return, as a simulator does that waits for a server."""
+    """Never return, like a simulator that waits for a server."""
     while True:
         time.sleep(3600)
 
 
 def hang_with_the_lock():
-    """Never return, nor let any other thread of Python run."""
+    """Never return, and hold Python's global lock, so that no other Python thread runs."""
     ctypes.PyDLL(None).sleep(3600)
 
 
 def crash():
-    """A segmentation fault, as a simulator in C has it."""
+    """Cause a segmentation fault, like a simulator in C."""
     ctypes.string_at(0)
 
 
@@ -39,7 +39,7 @@ def break_down():
 
 
 def flip():
-    """Another lowest bit of the first weight of the policy that acts: the collector's, which is some calls further out."""
+    """Flip the lowest bit of the first weight of the acting policy, found in the collector's frame."""
     frame = sys._getframe()
     while not hasattr(frame.f_locals.get("self"), "pi"):
         frame = frame.f_back
@@ -50,7 +50,7 @@ def flip():
 
 
 def interrupt_twice():
-    """Ctrl-C, and again when the first has not ended it soon."""
+    """Send SIGINT twice, as a user does when the first one takes too long."""
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(SIGNAL_DEBOUNCE_SECONDS + 0.1)
     os.kill(os.getpid(), signal.SIGINT)
@@ -76,7 +76,10 @@ FAULTS = {
 
 
 class FailsOnOneRank(gym.Env):
-    """`fault` happens at step `at` of `bad_rank`'s environment, or where its name says; elsewhere it is a walk on a line with episodes of 20."""
+    """A walk on a line with episodes of 20 steps.
+
+    `fault` happens at step `at` of `bad_rank`'s environment, or in the method that its name contains.
+    """
 
     observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32), gym.spaces.Discrete(2)
 

@@ -1,7 +1,7 @@
-"""Runs of the command line whose own file operations go wrong: the n-th that matches is refused, or the process dies there, at once or half way.
+"""Runs the command line with injected file faults: the n-th matching operation is refused, or the process is killed there.
 
-`run` forks them from a server that has imported TensorFlow and not started it, so that one costs a second less than a process of its own. As a
-script, under mpirun: `python file_faults.py JSON WORDS`, JSON being [rank, fault].
+`run` forks the process from a server that has imported TensorFlow but not started it, which saves a second compared with
+a new process. As a script, under mpirun: `python file_faults.py JSON ARGV`, where JSON is [rank, fault].
 """
 
 import errno
@@ -33,26 +33,28 @@ PRELOAD = [
 
 
 def path_of(file):
-    """The path of a descriptor, or of what has one."""
+    """Return the path of a file given by its path or its descriptor."""
     return os.readlink(f"/proc/self/fd/{file}") if isinstance(file, int) else os.fspath(file)
 
 
 def inject(operation, pattern, count, action):
-    """Let the `count`-th operation of this process go wrong whose path has the regular expression `pattern` in it.
+    """Make one file operation of this process fail: the `count`-th one whose path matches `pattern`.
 
     Args:
         operation: open (to write), write, fsync, rename (the old name), remove, truncate or mkdir.
-        action: "kill"; "half": leave half of the data, then kill (write and fsync); the name of an errno, with which it is refused; "all files": open
-            files until no more can be, and go on; other words: a command, run before it goes on.
+        pattern: a regular expression.
+        action: "kill"; "half": write half of the data, then kill (write and fsync); the name of an errno: refuse the
+            operation with it; "all files": use up all file descriptors, then continue; otherwise a shell command that
+            is run before the operation.
     """
-    left = count
+    remaining = count
 
     def reached(name, file):
-        nonlocal left
-        if name != operation or left == 0 or not re.search(pattern, str(path_of(file))):
+        nonlocal remaining
+        if name != operation or remaining == 0 or not re.search(pattern, str(path_of(file))):
             return False
-        left -= 1
-        return left == 0
+        remaining -= 1
+        return remaining == 0
 
     def act():
         if action in ("kill", "half"):
@@ -75,54 +77,54 @@ def inject(operation, pattern, count, action):
         if name and reached(name, args[0]):
             act()
 
-    def write(file, data, whole=os.write):
+    def write(file, data, original=os.write):
         if reached("write", file):
             if action == "half":
-                whole(file, data[: len(data) // 2])
+                original(file, data[: len(data) // 2])
             act()
-        return whole(file, data)
+        return original(file, data)
 
-    def fsync(file, whole=os.fsync):
+    def fsync(file, original=os.fsync):
         if reached("fsync", file):
             if action == "half":
                 os.ftruncate(file, os.fstat(file).st_size // 2)
             act()
-        return whole(file)
+        return original(file)
 
     sys.addaudithook(hook)
     os.write, os.fsync = write, fsync
 
 
-def child(words, fault, prepare, folder):
-    """What a forked process does."""
+def child(argv, fault, prepare, directory):
+    """Run the command line in a forked process."""
     for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiling is most of a short run
+        os.dup2(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # most of a short run is compiling
     if prepare is not None:
         prepare()
     if fault is not None:
         inject(*fault)
     from baselines_ppo.__main__ import main
 
-    sys.exit(main(words))
+    sys.exit(main(argv))
 
 
-def run(words, folder, fault=None, prepare=None, kill_after=None):
-    """Run the command line in a process of its own.
+def run(argv, directory, fault=None, prepare=None, kill_after=None):
+    """Run the command line in a child process.
 
     Args:
-        words: of the command line.
-        folder: for what it says.
+        argv: of the command line.
+        directory: for the files of its stdout and stderr.
         fault: arguments of `inject`, or None.
         prepare: function of a module, called first.
-        kill_after: seconds until it is killed; None: it is waited for.
+        kill_after: seconds until it is killed; None waits for its end.
 
     Returns:
         `returncode` (negative: the signal that ended it), `stdout`, `stderr`.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
-    process = context.Process(target=child, args=([str(word) for word in words], fault, prepare, folder))
+    process = context.Process(target=child, args=([str(word) for word in argv], fault, prepare, directory))
     process.start()
     if kill_after is not None:
         time.sleep(kill_after)
@@ -131,10 +133,10 @@ def run(words, folder, fault=None, prepare=None, kill_after=None):
     if process.is_alive():
         process.kill()
         raise AssertionError(
-            f"still running after 120 s: {(folder / 'stdout').read_text()}{(folder / 'stderr').read_text()}"
+            f"still running after 120 s: {(directory / 'stdout').read_text()}{(directory / 'stderr').read_text()}"
         )
     return SimpleNamespace(
-        returncode=process.exitcode, **{name: (folder / name).read_text() for name in ("stdout", "stderr")}
+        returncode=process.exitcode, **{name: (directory / name).read_text() for name in ("stdout", "stderr")}
     )
 
 

@@ -1,4 +1,4 @@
-"""Running the command line and jobs of several ranks as a user would, bounded in time."""
+"""Runs the command line and MPI jobs in child processes, with time limits."""
 
 import os
 import shutil
@@ -15,34 +15,34 @@ RUN_UNCOMPILED = str(ROOT / "tests" / "support" / "run_uncompiled.py")
 
 
 def mpirun():
-    """The mpirun beside this python, or the one on PATH."""
-    beside = Path(sys.executable).with_name("mpirun")
-    return str(beside) if beside.exists() else shutil.which("mpirun")
+    """Return the mpirun in the directory of this Python, or the one on PATH."""
+    own = Path(sys.executable).with_name("mpirun")
+    return str(own) if own.exists() else shutil.which("mpirun")
 
 
-def command(ranks, *words):
-    """The words of a python command, under mpirun if there is more than one rank."""
+def command(ranks, *argv):
+    """Return the argv of a Python command, under mpirun if there is more than one rank."""
     launcher = [mpirun(), "-n", str(ranks)] if ranks > 1 else []
-    return [*launcher, sys.executable, *map(str, words)]
+    return [*launcher, sys.executable, *map(str, argv)]
 
 
-def run(ranks, *words, timeout=240, **kwargs):
-    """A finished `subprocess.CompletedProcess` of `python WORDS` on `ranks` ranks."""
+def run(ranks, *argv, timeout=240, **kwargs):
+    """Run `python ARGV` on `ranks` ranks and return the `subprocess.CompletedProcess`."""
     return subprocess.run(
-        command(ranks, *words), capture_output=True, text=True, timeout=timeout, cwd=kwargs.pop("cwd", ROOT), **kwargs
+        command(ranks, *argv), capture_output=True, text=True, timeout=timeout, cwd=kwargs.pop("cwd", ROOT), **kwargs
     )
 
 
-def main_here(*words):
-    """The exit status of the command line in this process, whose environment variables stay what they are."""
+def main_here(*argv):
+    """Run the command line in this process, restore the environment variables and return the exit status."""
     from baselines_ppo.__main__ import main
 
     with mock.patch.dict(os.environ):
-        return main([str(word) for word in words])
+        return main([str(word) for word in argv])
 
 
 def processes_naming(text):
-    """Process ids whose command line holds `text`, this process apart."""
+    """Return the ids of other processes whose command line contains `text`."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
@@ -50,13 +50,13 @@ def processes_naming(text):
                 if text.encode() in (entry / "cmdline").read_bytes():
                     found.append(int(entry.name))
             except OSError:
-                continue  # it has ended meanwhile
+                continue  # it has ended
     return found
 
 
-def kill_when(ranks, words, run_dir, condition, timeout=240):
-    """Start a run and kill -9 all its processes as soon as `condition()` holds."""
-    process = subprocess.Popen(command(ranks, *words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+def kill_when(ranks, argv, run_dir, condition, timeout=240):
+    """Start a run and kill -9 all its processes as soon as `condition()` is true."""
+    process = subprocess.Popen(command(ranks, *argv), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     deadline = time.monotonic() + timeout
     while not condition():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -72,12 +72,12 @@ def kill_when(ranks, words, run_dir, condition, timeout=240):
 
 
 def support_path():
-    """The environment in which a child finds the environments of tests/support."""
+    """Return environment variables with which a child can import from tests/support."""
     return os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "tests" / "support"), str(ROOT)))}
 
 
 def wait_gone(run_dir, seconds=10):
-    """Returns when no process names the run's folder any more; AssertionError if one still does."""
+    """Wait until no process has the run directory in its command line; AssertionError after `seconds`."""
     deadline = time.monotonic() + seconds
     while left := processes_naming(str(run_dir)):
         assert time.monotonic() < deadline, left

@@ -1,11 +1,11 @@
-"""A script of one's own, without TensorFlow, whose ranks come together again and again: rank `sys.argv[2]` leaves in the way of `sys.argv[1]`."""
+"""A user's script without TensorFlow: rank `sys.argv[2]` leaves between two collectives, as `sys.argv[1]` says."""
 
 import sys
 import time
 
 from common.distributed import communicator
 
-WAYS = {
+EXITS = {
     "raises": lambda: int("no number"),
     "exits": lambda: sys.exit(3),
     "just ends": lambda: sys.exit(),
@@ -17,7 +17,7 @@ if __name__ == "__main__":
     for turn in range(4):
         comm.gather(turn)
         if turn == 2 and comm.rank == int(sys.argv[2]):
-            WAYS[sys.argv[1]]()
+            EXITS[sys.argv[1]]()
     if comm.rank == 0:
-        time.sleep(1.2)  # the others are done, and wait for nothing
-        print("all was done")
+        time.sleep(1.2)  # the other ranks have finished
+        print("all finished")

@@ -1,4 +1,4 @@
-"""A system that has nothing of what POSIX alone has, as far as that can be had here: to be imported before anything else."""
+"""Simulates a system without POSIX features, as far as possible. Must be imported before anything else."""
 
 import builtins
 import faulthandler
@@ -57,26 +57,26 @@ for name in FUNCTIONS:
 vars(faulthandler).pop("register", None)
 os.supports_dir_fd, os.supports_follow_symlinks = set(), set()
 
-opened, fsync = os.open, os.fsync
+original_open = os.open
 
 
-def open_no_folder(path, flags, mode=0o777, *, dir_fd=None):
-    """`os.open` as Windows has it."""
+def open_no_directory(path, flags, mode=0o777, *, dir_fd=None):
+    """Replace `os.open` with the behaviour of Windows."""
     if dir_fd is not None:
         raise NotImplementedError("dir_fd unavailable on this platform")
     if os.path.isdir(path):
         raise PermissionError(13, "Permission denied", str(path))
     if isinstance(path, (str, os.PathLike)) and str(path).startswith("/proc"):
         raise FileNotFoundError(2, "No such file or directory", str(path))
-    return opened(path, flags, mode)
+    return original_open(path, flags, mode)
 
 
 def open_no_proc(file, *args, **kwargs):
-    """`open` where there is no /proc."""
+    """Replace `open` with that of a system without /proc."""
     if isinstance(file, (str, os.PathLike)) and str(file).startswith("/proc"):
         raise FileNotFoundError(2, "No such file or directory", str(file))
     return io_open(file, *args, **kwargs)
 
 
-io_open, os.open = io.open, open_no_folder
+io_open, os.open = io.open, open_no_directory
 builtins.open = io.open = open_no_proc

@@ -1,8 +1,9 @@
-"""A test double for the products of a processor that nobody here has: each result of a matrix product or convolution of a network is moved by one ulp
-(relative 2**-23), up or down by a hash of its bits, its place, the result's size and a seed.
+"""Simulates the rounding of another processor: moves each result of a network's matrix products and convolutions by one ulp.
 
-The same operands of the same shapes give the same bits, as on any real machine, so that what is promised to the bit still holds; the same row in a batch
-of another size does not, as on some real ones. What other processes compute is not touched, but for those that call `install_if_asked` themselves.
+The direction (relative 2**-23, up or down) is a hash of the result's bits, its position, the array's size and a seed. The
+same operands of the same shapes give the same bits, as on any real machine, so bit-exact guarantees still hold. The same
+row in a batch of another size gives other bits, as on some real machines. Other processes are unaffected unless they
+call `install_if_requested`.
 """
 
 import os
@@ -16,14 +17,14 @@ VARIABLE = "TEST_PERTURB_PRODUCTS"
 ULP = np.float32(2.0**-23)
 
 
-def install_if_asked():
-    """Perturb the products of this process's networks, if the environment variable holds a seed."""
+def install_if_requested():
+    """Perturb the products of this process's networks if the environment variable contains a seed."""
     if os.environ.get(VARIABLE):
         install(int(os.environ[VARIABLE]))
 
 
 def install(seed):
-    """Perturb NumPy's products of the acting network, and TensorFlow's of `tf.matmul` and `tf.nn.conv2d`, in this process from now on."""
+    """Perturb, in this process from now on, the acting network's NumPy products and `tf.matmul` and `tf.nn.conv2d`."""
     seed = (seed * 2_654_435_761) & 0x7FFFFFFF
 
     def perturbed_array(y):

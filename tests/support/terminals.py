@@ -1,4 +1,4 @@
-"""Terminals without anybody before them: what is written on one, and what would be seen there."""
+"""Pseudo-terminals: runs commands on them and renders their output."""
 
 import contextlib
 import fcntl
@@ -13,23 +13,23 @@ CONTROL = re.compile(r"\x1b\[\??(\d*)([A-Za-z])|(\r)|(\n)")
 
 
 def opened(columns=100, lines=30):
-    """(our end, the other) of a new terminal of that size."""
+    """Return (our end, the command's end) of a new terminal of that size."""
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (lines, columns))
     return ours, theirs
 
 
 def read(descriptor):
-    """All that is written on a terminal until its other end is closed, as text."""
+    """Return all that is written on a terminal until its other end is closed."""
     parts = []
-    with contextlib.suppress(OSError):  # which is how the end shows
+    with contextlib.suppress(OSError):  # raised at the end
         while part := os.read(descriptor, 1 << 16):
             parts.append(part)
     return b"".join(parts).decode()
 
 
 def seen(text):
-    """The lines on the screen after a text with moves up, erasures and colours has been written on it."""
+    """Return the visible lines after text with cursor movements, erasures and colours has been written."""
     lines, y, x = [""], 0, 0
     for part in re.split(r"(\x1b\[\??\d*[A-Za-z]|\r|\n)", text):
         control = CONTROL.fullmatch(part)
@@ -49,22 +49,22 @@ def seen(text):
 
 
 class Terminal:
-    """A command that runs on a terminal of its own, in its foreground.
+    """A command that runs in the foreground of a new terminal.
 
     Args:
-        words: the command.
-        kwargs: for `subprocess.Popen`; "stdout" makes it another than the terminal.
+        argv: the command.
+        kwargs: arguments of `subprocess.Popen`; `stdout` replaces the terminal.
     """
 
-    def __init__(self, words, **kwargs):
-        def become_its_own():
+    def __init__(self, argv, **kwargs):
+        def become_foreground():
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored if the tests run in the background
 
         self.ours, theirs = opened()
         streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs} | kwargs
         streams["env"] = streams.get("env", os.environ) | {"TERM": "xterm"}
-        self.process = subprocess.Popen(words, start_new_session=True, preexec_fn=become_its_own, **streams)
+        self.process = subprocess.Popen(argv, start_new_session=True, preexec_fn=become_foreground, **streams)
         os.close(theirs)
         self.text = ""
         self.reader = threading.Thread(target=self._read)
@@ -74,11 +74,11 @@ class Terminal:
         self.text = read(self.ours)
 
     def type(self, keys):
-        """Press keys; "\\x03" is Ctrl-C."""
+        """Send keys; "\\x03" is Ctrl-C."""
         os.write(self.ours, keys.encode())
 
     def end(self, timeout):
-        """The exit status of the command when it has ended; one that does not is killed."""
+        """Wait for the command and return its exit status; kill it after `timeout` seconds."""
         try:
             return self.process.wait(timeout)
         finally:

@@ -1,4 +1,4 @@
-"""A rank that leaves a job of several ends it, in a script of one's own as well, and nothing that is said can hold that up."""
+"""A rank that leaves an MPI job ends it, in a user's script, too, and a blocked stderr does not prevent that."""
 
 import os
 import re
@@ -13,7 +13,7 @@ SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
 
 
 @pytest.mark.parametrize(
-    "way, leaver, said",
+    "how, leaver, message",
     [
         ("raises", 2, r"rank 2 on host \S+: ValueError: invalid literal for int\(\) with base 10: 'no number'"),
         ("exits", 2, r"rank 0 on host \S+: waits for rank 2 on host \S+, which has ended"),
@@ -22,39 +22,39 @@ SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
         ),
     ],
 )
-def test_a_rank_that_leaves_ends_the_job_with_its_name(way, leaver, said):
+def test_a_rank_that_leaves_ends_the_job_and_is_named(how, leaver, message):
     began = time.monotonic()
-    done = jobs.run(4, SCRIPT, way, leaver, timeout=60, env=jobs.support_path())
+    done = jobs.run(4, SCRIPT, how, leaver, timeout=60, env=jobs.support_path())
     assert (
         done.returncode != 0 and time.monotonic() - began < 20
     )  # 3 s of it since the rank left: PEER_EXIT_GRACE, and ABORT_STAGGER_PER_RANK if rank 1 reports it
     lines = [line for line in done.stderr.splitlines() if line.startswith("rank ")]
-    assert len(lines) == 1 and re.search(f"^{said}", lines[0]), done.stderr
-    assert ("Traceback" in done.stderr) == (way == "raises")
+    assert len(lines) == 1 and re.search(f"^{message}", lines[0]), done.stderr
+    assert ("Traceback" in done.stderr) == (how == "raises")
 
 
-def test_ranks_that_end_at_different_times_end_well():
+def test_ranks_that_end_at_different_times_end_normally():
     done = jobs.run(4, SCRIPT, "stays", 0, timeout=60, env=jobs.support_path())
-    assert (done.returncode, done.stdout) == (0, "all was done\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "all finished\n"), done.stderr
 
 
-SAYS_MUCH = """if True:
+LONG_REASON = """if True:
     import time
     from common.distributed import communicator
     comm = communicator.world()
     comm.gather(None)
     if comm.rank == 1:
-        comm.exit_reason = "much " * 200_000  # what an exception says can be of any length
+        comm.exit_reason = "much " * 200_000  # an exception's text can have any length
     else:
-        time.sleep(2)  # rank 1 no longer looks for others that leave
+        time.sleep(2)  # rank 1 no longer polls for exit notices
         comm.gather(None)
 """
 
 
-def test_last_words_of_any_length_are_whole_though_nobody_has_asked_for_them_yet():
+def test_an_exit_reason_of_any_length_arrives_intact_before_it_is_received():
     done = jobs.run(
-        2, "-c", SAYS_MUCH, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"}
-    )  # memory that is freed is written over
+        2, "-c", LONG_REASON, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"}
+    )  # overwrites freed memory
     assert re.search(
         r"^rank 0 on host \S+: waits for rank 1 on host \S+, which has ended: (much )+", done.stderr, re.M
     ), done.stderr
@@ -64,13 +64,13 @@ def test_last_words_of_any_length_are_whole_though_nobody_has_asked_for_them_yet
 ENDS_LATER = """if True:
     import atexit, sys, time
 
-    def finalise():  # as mpi4py does, which says nothing of an error
+    def finalise():  # like mpi4py's own hook
         from mpi4py import MPI
         until = time.monotonic() + 1
         while time.monotonic() < until:
-            MPI.COMM_WORLD.iprobe(tag=1)  # whatever else has come is taken in, too
+            MPI.COMM_WORLD.iprobe(tag=1)  # lets MPI receive other messages
         MPI.Finalize()
-        print("good end\\n", end="", flush=True)
+        print("ended normally\\n", end="", flush=True)
 
     if sys.argv[1] == "itself":
         atexit.register(finalise)
@@ -85,14 +85,14 @@ ENDS_LATER = """if True:
 
 
 @pytest.mark.parametrize("how", ["itself", "in the script"])
-def test_mpi_ends_well_whenever_ranks_end(how):
+def test_mpi_finalises_normally_whenever_ranks_end(how):
     done = jobs.run(3, "-c", ENDS_LATER, how, timeout=60, env=jobs.support_path())
-    assert (done.returncode, done.stdout) == (0, "good end\n" * 3), done.stderr
+    assert (done.returncode, done.stdout) == (0, "ended normally\n" * 3), done.stderr
 
 
-def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
+def test_a_full_stderr_pipe_does_not_keep_a_rank_from_ending():
     fill = "import os; os.set_blocking(2, False)\ntry:\n    while True: os.write(2, b'x' * 1024)\nexcept BlockingIOError: os.set_blocking(2, True)\n"
-    reading, writing = os.pipe()
+    read_end, write_end = os.pipe()
     process = subprocess.Popen(
         [
             sys.executable,
@@ -100,12 +100,12 @@ def test_a_pipe_that_nobody_reads_does_not_keep_a_rank_from_ending():
             fill
             + "from common.distributed.communicator import Communicator; Communicator(None).report_and_abort('stuck', 3, immediately=True)",
         ],
-        stderr=writing,
+        stderr=write_end,
         env=jobs.support_path(),
     )
     try:
         assert process.wait(30) == 3
     finally:
         process.kill()
-        os.close(reading)
-        os.close(writing)
+        os.close(read_end)
+        os.close(write_end)

@@ -1,4 +1,4 @@
-"""What only POSIX has is missing: a policy is trained, loaded, played, plotted and exported all the same, and a run that cannot go on says so."""
+"""Without POSIX features a policy is trained, loaded, played, plotted and exported; a resume is refused with the reason."""
 
 import errno
 import json
@@ -35,7 +35,7 @@ print(json.dumps([statuses, sorted(os.listdir("run/checkpoints")), os.path.exist
 """
 
 
-def test_all_works_without_what_only_posix_has_but_to_go_on_which_says_so(tmp_path):
+def test_everything_but_resume_works_without_posix_features(tmp_path):
     code = CODE.format(support=str(jobs.ROOT / "tests/support"))
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -46,27 +46,27 @@ def test_all_works_without_what_only_posix_has_but_to_go_on_which_says_so(tmp_pa
         env=jobs.support_path() | {"TF_CPP_MIN_LOG_LEVEL": "3"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    statuses, checkpoints, exported, of_the_cli = json.loads(done.stdout.splitlines()[-1])
+    statuses, checkpoints, exported, cli_files = json.loads(done.stdout.splitlines()[-1])
     assert (
         statuses == [0, 0, 2]
         and checkpoints == ["ckpt-00000002.safetensors", "ckpt-00000003-forced.safetensors"]
         and exported
     )
-    assert {"policy", "progress.csv", "ranks"} <= {*of_the_cli}
-    said = [line for line in done.stderr.splitlines() if line.startswith(("baselines_ppo: ", "run.py: "))]
-    for folder, line in zip(("run", "cli", "cli"), said[:-1], strict=True):
+    assert {"policy", "progress.csv", "ranks"} <= {*cli_files}
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("baselines_ppo: ", "run.py: "))]
+    for directory, line in zip(("run", "cli", "cli"), lines[:-1], strict=True):
         assert (
             line
-            == f"baselines_ppo: run directory {folder} cannot be locked (this system has no flock()); make sure that no other run uses it"
+            == f"baselines_ppo: run directory {directory} cannot be locked (this system has no flock()); make sure that no other run uses it"
         )
-    assert said[-1] == (
+    assert lines[-1] == (
         "run.py: error: to go on with the run in cli, its logs must be cut back, for which this system lacks what Linux and macOS have; "
         "start a new run from its policy with --load-path"
     )
 
 
 @pytest.mark.parametrize("missing", ["fcntl", "resource"])
-def test_each_alone_may_be_missing(missing, tmp_path, monkeypatch):
+def test_each_module_may_be_missing_alone(missing, tmp_path, monkeypatch):
     for module in (os_features, memory):
         monkeypatch.setattr(module, missing, None, raising=False)
     with open(tmp_path / "file", "wb") as file:
@@ -82,5 +82,5 @@ def test_each_alone_may_be_missing(missing, tmp_path, monkeypatch):
             assert memory.memory_limit() is None
 
 
-def test_signals_are_those_that_there_are():
+def test_only_signals_that_the_system_has_are_returned():
     assert os_features.signals("SIGINT", "SIGNEVER", "SIGTERM") == [2, 15]

@@ -1,4 +1,4 @@
-"""TensorFlow is imported without Keras, which still loads when it is asked for; what is held back is told after all where something fails."""
+"""TensorFlow is imported without Keras, which loads on first use, and suppressed messages are printed on an error."""
 
 import os
 import subprocess
@@ -18,13 +18,13 @@ assert tf.keras.layers.Dense(3)(tf.ones([2, 4])).shape == (2, 3)
 """
 
 
-def test_keras_loads_when_it_is_first_used_and_not_before():
+def test_keras_is_loaded_on_first_use_only():
     finished = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=jobs.ROOT, timeout=120)
     assert finished.returncode == 0, finished.stderr[-1000:]
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs a file in memory")
-def test_chatter_is_held_back_and_told_after_a_failure_with_no_disk_to_put_it_on(capfd, monkeypatch, tmp_path):
+def test_suppressed_output_is_printed_on_an_error_even_without_disk_space(capfd, monkeypatch, tmp_path):
     with monkeypatch.context() as patched:
         patched.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
         with stderr_on_error_only():

@@ -1,4 +1,4 @@
-"""Values as JSON has them: what is kept comes back as it was, and what is not is named."""
+"""Values converted to JSON are read back unchanged, and values that JSON cannot represent are named."""
 
 import enum
 import json
@@ -16,7 +16,7 @@ class Level(enum.IntEnum):
 
 
 @pytest.mark.parametrize(
-    "x, found",
+    "value, expected",
     [
         (np.float32(1.5), 1.5),
         (np.int8(-3), -3),
@@ -33,19 +33,20 @@ class Level(enum.IntEnum):
     ],
     ids=str,
 )
-def test_numpys_numbers_and_arrays_are_pythons(x, found):
-    got = to_json(x, "x")
-    assert got == found and type(got) is type(found) and json.loads(json.dumps(got)) == found
+def test_numpy_values_become_python_values(value, expected):
+    converted = to_json(value, "x")
+    assert converted == expected and type(converted) is type(expected)
+    assert json.loads(json.dumps(converted)) == expected
 
 
-def test_tensors_and_variables_are_numbers_too():
+def test_tensors_and_variables_become_numbers():
     import tensorflow as tf
 
     assert to_json({"a": tf.constant(2.0), "b": tf.Variable([1, 2])}, "x") == {"a": 2.0, "b": [1, 2]}
 
 
 @pytest.mark.parametrize(
-    "x, parts",
+    "value, parts",
     [
         (lambda: 1, ["x=", "function"]),
         ({1, 2}, ["set"]),
@@ -57,26 +58,26 @@ def test_tensors_and_variables_are_numbers_too():
     ],
     ids=["function", "set", "bytes", "object", "key", "array", "complex"],
 )
-def test_what_json_has_no_form_for_is_named_in_one_line(x, parts):
+def test_a_value_that_json_cannot_represent_is_named_in_one_line(value, parts):
     with pytest.raises(UserError) as error:
-        to_json(x, "x")
+        to_json(value, "x")
     assert "\n" not in str(error.value) and all(part in str(error.value) for part in parts)
 
 
-def test_what_holds_itself_is_refused():
+def test_a_value_that_contains_itself_is_refused():
     loop = []
     loop.append(loop)
     with pytest.raises(UserError, match="contains itself"):
         to_json(loop, "x")
 
 
-def test_numbers_as_keys_of_metadata_become_text_before_the_hash_is_made(tmp_path):
+def test_number_keys_of_metadata_become_text_before_the_hash_is_computed(tmp_path):
     save_arrays(tmp_path / "x", {"a": np.zeros(1)}, {"format": "f", "k": {10: 1, 2: np.float32(0.5), np.int64(3): 4}})
     assert load_arrays(tmp_path / "x", "f")[1]["k"] == {"10": 1, "2": 0.5, "3": 4}
 
 
-def test_an_environments_arguments_are_kept_only_if_they_come_back_meaning_the_same():
-    kept, lost = split_storable(
+def test_only_environment_arguments_that_survive_json_are_stored():
+    stored, lost = split_storable(
         {
             "size": np.int64(3),
             "name": "a",
@@ -94,8 +95,8 @@ def test_an_environments_arguments_are_kept_only_if_they_come_back_meaning_the_s
         }
     )
     assert (
-        kept == {"size": 3, "name": "a", "shape": [2, 3], "nested": {"a": [1, None, True]}, "weight": 0.5}
-        and json.loads(json.dumps(kept)) == kept
+        stored == {"size": 3, "name": "a", "shape": [2, 3], "nested": {"a": [1, None, True]}, "weight": 0.5}
+        and json.loads(json.dumps(stored)) == stored
     )
     assert lost == {
         "reward_fn": "function",

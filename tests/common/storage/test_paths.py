@@ -1,4 +1,4 @@
-"""Paths as users give them: home, what no path can be, and files that are tried before there is anything to write."""
+"""Paths that users give: home directories, invalid paths, and files that are tested before they are written."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
-from common.storage.atomic import temp_path
 from common.storage.paths import user_path, writable_file
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """The user's home; the current folder is beside it."""
+    """The user's home directory; the current directory is next to it."""
     (tmp_path / "home").mkdir()
     (tmp_path / "here").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -21,25 +20,25 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("given", ["~/a/b", b"~/a/b", Path("~/a/b"), "~//a/b/"])
-def test_a_tilde_is_home_however_the_path_is_given(given, home):
+def test_a_tilde_is_expanded_in_paths_of_any_type(given, home):
     assert user_path(given) == home / "a/b" == user_path(user_path(given))
 
 
-def test_the_home_of_another_user_is_theirs_and_is_asked_of_the_system(home):
+def test_another_users_home_is_looked_up_in_the_system(home):
     assert user_path("~root/a") == Path("/root/a")
 
 
 @pytest.mark.parametrize("given", ["a/b", "./a", "/a/b", "a/~/b", "$HOME/a", "C:\\a"])
-def test_any_other_path_stays_what_it_is(given):
+def test_other_paths_are_unchanged(given):
     assert user_path(given) == Path(given)
 
 
-def test_a_folder_that_is_called_tilde_can_be_named(home):
+def test_a_directory_named_tilde_can_be_given(home):
     assert user_path("./~/a") == user_path(user_path("./~/a")) == home.parent / "here/~/a"
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         ("", "invalid run_dir='': must name a file or a directory"),
         (b"", "must name a file or a directory"),
@@ -50,21 +49,20 @@ def test_a_folder_that_is_called_tilde_can_be_named(home):
         ("~nobody-has-this-name/a", "the home directory of '~nobody-has-this-name' is unknown"),
     ],
 )
-def test_what_can_be_no_path_is_refused_in_one_line(given, says):
+def test_an_invalid_path_is_refused_in_one_line(given, message):
     with pytest.raises(UserError) as error:
         user_path(given, "run_dir")
-    assert says in str(error.value) and "run_dir" in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "run_dir" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_where_nobody_knows_a_home_a_tilde_is_refused(monkeypatch):
-    monkeypatch.setattr(
-        os.path, "expanduser", lambda path: path
-    )  # as for a user whom neither HOME nor the system's list has
+def test_a_tilde_is_refused_if_the_home_is_unknown(monkeypatch):
+    # as for a user without HOME and without an entry in the system's list
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with pytest.raises(UserError, match="the home directory of '~' is unknown; give the full path"):
         user_path("~/a")
 
 
-def test_a_file_to_be_written_gets_its_folder_and_nothing_else_is_left(home):
+def test_only_the_directory_of_a_file_to_be_written_is_created(home):
     assert writable_file("~/a/b/file.gif") == home / "a/b/file.gif"
     assert [path.name for path in home.rglob("*")] == ["a", "b"]
     (home / "a/b/file.gif").write_text("before")
@@ -73,7 +71,7 @@ def test_a_file_to_be_written_gets_its_folder_and_nothing_else_is_left(home):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("given", "message"),
     [
         (".", "--video {path} is a directory; name a file in it"),
         ("there", "--video {path} is a directory; name a file in it"),
@@ -84,15 +82,10 @@ def test_a_file_to_be_written_gets_its_folder_and_nothing_else_is_left(home):
         ("/proc/nobody/a", "cannot write to --video {path}: No such file or directory; choose another place"),
     ],
 )
-def test_what_cannot_be_written_is_refused_in_one_line(given, says, home):
+def test_a_path_that_cannot_be_written_is_refused_in_one_line(given, message, home):
     Path("file").touch()
     Path("there").mkdir()
     with pytest.raises(UserError) as error:
         writable_file(given, "--video")
-    assert str(error.value) in (says.format(path=given), says.format(path=given.rstrip("/")))
+    assert str(error.value) in (message.format(path=given), message.format(path=given.rstrip("/")))
     assert sorted(path.name for path in Path().iterdir()) == ["file", "there"]
-
-
-def test_writers_of_one_file_write_beside_each_other_whatever_its_name():
-    names = {temp_path(Path("x" * 250)).name for _ in range(100)}
-    assert len(names) == 100 and max(map(len, names)) < 120
