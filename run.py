@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The command line: `python run.py --env Hopper-v4`, `mpirun -n 8 python run.py --env Hopper-v4`, `python run.py --help`."""
+"""The command line from a clone: `python run.py --env Hopper-v4`, `mpirun -n 8 python run.py --env Hopper-v4`."""
 
 import sys
 

@@ -1,20 +1,36 @@
-"""Proximal policy optimisation for TensorFlow 2: `learn`, `MlpPolicy`, `CnnPolicy`, `load_policy`.
+"""PPO, TRPO, A2C and REINFORCE for TensorFlow 2: `learn`, `MlpPolicy`, `CnnPolicy`, `load_policy`.
 
-Names are imported when they are first used, so that settings and the command line's help need no TensorFlow.
+Names are imported at their first use (PEP 562), so that settings and the help of the command line need no TensorFlow.
 """
 
+from __future__ import annotations
+
 import importlib
+from typing import TYPE_CHECKING, Any
 
 import common
+
+if TYPE_CHECKING:
+    from baselines_ppo import cnn_policy, mlp_policy, pposgd_simple, trpo_mpi, vpg
+    from baselines_ppo.cnn_policy import CnnPolicy
+    from baselines_ppo.config.settings import PPOSettings, TRPOSettings, VPGSettings
+    from baselines_ppo.export import export_litert, export_saved_model
+    from baselines_ppo.mlp_policy import MlpPolicy
+    from baselines_ppo.policy_registry import load_policy
+    from baselines_ppo.pposgd_simple import learn
+    from common.errors import Interrupted, StopTraining, UserError
+    from common.policies.base import Policy
+    from common.training.callbacks import Callback
 
 __version__ = "0.1.0"
 
 if getattr(common, "OWNER", None) != "baselines_ppo":
     raise ImportError(
-        f"the package `common` at {getattr(common, '__file__', None)} is not baselines_ppo's and hides it; rename it, "
-        "or put baselines_ppo's folder before it on sys.path"
+        f"the package `common` at {getattr(common, '__file__', None)} is not part of baselines_ppo and hides its package of "
+        "that name; rename it, or put the directory of baselines_ppo before it on sys.path"
     )
 
+# public name -> module that defines it
 _HOMES = {
     "learn": "baselines_ppo.pposgd_simple",
     "MlpPolicy": "baselines_ppo.mlp_policy",
@@ -32,19 +48,38 @@ _HOMES = {
     "Interrupted": "common.errors",
 }
 _MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")
-__all__ = sorted((*_HOMES, *_MODULES))
+_TENSORFLOW_FREE = ("baselines_ppo.config.settings", "common.training.callbacks", "common.errors")
+__all__ = [
+    "Callback",
+    "CnnPolicy",
+    "Interrupted",
+    "MlpPolicy",
+    "PPOSettings",
+    "Policy",
+    "StopTraining",
+    "TRPOSettings",
+    "UserError",
+    "VPGSettings",
+    "cnn_policy",
+    "export_litert",
+    "export_saved_model",
+    "learn",
+    "load_policy",
+    "mlp_policy",
+    "pposgd_simple",
+    "trpo_mpi",
+    "vpg",
+]
 
 
-_NEED_NO_TENSORFLOW = ("baselines_ppo.config.settings", "common.training.callbacks", "common.errors")
-
-
-def __getattr__(name):
-    if name in _MODULES or _HOMES.get(name, _NEED_NO_TENSORFLOW[0]) not in _NEED_NO_TENSORFLOW:
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use."""
+    if name not in _HOMES and name not in _MODULES:
+        raise AttributeError(f"module 'baselines_ppo' has no attribute {name!r}")
+    home = _HOMES.get(name, f"baselines_ppo.{name}")
+    if home not in _TENSORFLOW_FREE:
         from common.runtime.tf_import import import_tensorflow_quietly
 
         import_tensorflow_quietly()
-    if name in _MODULES:
-        return importlib.import_module(f"baselines_ppo.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'baselines_ppo' has no attribute {name!r}")
+    module = importlib.import_module(home)
+    return module if name in _MODULES else getattr(module, name)

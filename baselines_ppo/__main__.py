@@ -1,48 +1,55 @@
-"""`python -m baselines_ppo`, `baselines-ppo` and `run.py`."""
+"""The command line: `python -m baselines_ppo`, `baselines-ppo` and `run.py`."""
+
+from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
-from baselines_ppo.cli.parser import parse, print_error
-from common.errors import UserError
+from baselines_ppo.cli.errors import PROGRAM, run_command
+from baselines_ppo.cli.parser import parse
 from common.runtime.crash_stacks import stacks
 
 
-def one_run(path):
-    """`path`, or the newest run in it where it is a folder of runs, which is said."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train or play, as the command line asks; return the exit status.
+
+    Args:
+        argv: arguments of the command line; those of this process if None.
+
+    Returns:
+        0 for success, 1 for a failed run, 2 for invalid arguments or settings, 128 + n after signal n.
+    """
+    if argv is None:
+        stacks.enable(replace=True)
+    # before NumPy is imported: acting multiplies vectors, for which more threads only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    return run_command(lambda: _train_or_play(sys.argv[1:] if argv is None else argv), PROGRAM)
+
+
+def _train_or_play(argv: Sequence[str]) -> int:
+    explicit, args = parse(argv)
+    # only here are Gymnasium, MPI and TensorFlow imported, so that --help is fast
+    if args.play or args.video:
+        from baselines_ppo.play.command import play
+
+        if args.load_path:
+            args.load_path = select_run(args.load_path)
+        return play(explicit, args)
+    from baselines_ppo.train.runner import run
+
+    return run(explicit, args)
+
+
+def select_run(path: str) -> str:
+    """Return `path`, or the latest run in it if it is a directory of runs; the choice is printed."""
     from common.policies.files import locate
 
     _, run = locate(path)
     if run is None:
         return path
-    print(f"{path} holds runs; the newest with a policy is {run.name}", file=sys.stderr, flush=True)
+    print(f"{path} contains several runs; the latest with a policy is {run.name}", file=sys.stderr, flush=True)
     return str(run)
-
-
-def main(argv=None):
-    """Train or play as the command line says; returns the exit status. 2 is a mistake in what was asked for."""
-    if argv is None:
-        stacks.enable(replace=True)
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # before NumPy reads it: acting multiplies vectors, and more threads only wait for each other
-    try:
-        typed, args = parse(sys.argv[1:] if argv is None else argv)
-        if args.play or args.video:
-            from baselines_ppo.play.command import play
-
-            if args.load_path:
-                args.load_path = one_run(args.load_path)
-            return play(typed, args)
-    except UserError as error:
-        print_error(error)
-        return 2
-    except KeyboardInterrupt:
-        print_error("interrupted")
-        return 130
-    from baselines_ppo.train.runner import run
-
-    return run(typed, args)
 
 
 if __name__ == "__main__":

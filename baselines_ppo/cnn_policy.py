@@ -6,7 +6,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.config.settings import OLDER_CNN
+from baselines_ppo.config.policy_settings import OLDER_CNN
 from common import seeding
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from baselines_ppo.cnn_policy import CnnPolicy
-from baselines_ppo.config.settings import POLICY_CLASS_NAMES
+from baselines_ppo.config.policy_settings import POLICY_CLASS_NAMES
 from baselines_ppo.mlp_policy import MlpPolicy
 from common.errors import UserError
 from common.policies.base import Policy

@@ -1,62 +1,36 @@
-"""Completion for shells: shtab's script for `run.py`, made to serve what people type."""
+"""Shell completion: the script that shtab makes of the parser of run.py."""
+
+from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 
-BASH = r"""
-complete -o bashdefault -o default -F _shtab_run_py run.py baselines-ppo
-
-# behind a launcher and Python: `python run.py`, `python -m baselines_ppo`, `mpirun -n 8 python run.py`; else files
-_baselines_ppo_behind() {
-  local at before words
-  for ((at = 1; at < COMP_CWORD; at++)); do
-    before=${COMP_WORDS[at - 1]}
-    case ${COMP_WORDS[at]} in
-      run.py | */run.py | baselines-ppo) ;;
-      baselines_ppo) [[ $before == -m ]] || continue ;;
-      *) continue ;;
-    esac
-    words=("${COMP_WORDS[@]:at}")
-    local COMP_WORDS=("${words[@]}") COMP_CWORD=$((COMP_CWORD - at))
-    _shtab_run_py
-    return
-  done
-}
-for _baselines_ppo_name in python python3 mpirun mpiexec srun; do
-  complete -p "$_baselines_ppo_name" &> /dev/null || complete -o bashdefault -o default -F _baselines_ppo_behind "$_baselines_ppo_name"
-done
-unset _baselines_ppo_name
-"""
+SHELLS = ("bash", "zsh", "tcsh")
+PROGRAM = "run.py"
+COMMAND = "baselines-ppo"  # the installed command, which gets the same completion
 
 
-def script(parser, shell):
-    """The completion script of run.py's parser for a shell: bash, zsh or tcsh."""
-    import shtab
+def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
+    """Return the completion script of the parser of run.py for a shell."""
+    import shtab  # loaded here because it doubles the time of --help
 
     text = shtab.complete(parser, shell)
     if shell == "bash":
-        return text + BASH
-    return text.replace("#compdef run.py", "#compdef run.py baselines-ppo").replace(
-        "-N run.py", "-N run.py baselines-ppo"
+        return f"{text}\ncomplete -o bashdefault -o default -F _shtab_run_py {PROGRAM} {COMMAND}\n"
+    return text.replace(f"#compdef {PROGRAM}", f"#compdef {PROGRAM} {COMMAND}").replace(
+        f"-N {PROGRAM}", f"-N {PROGRAM} {COMMAND}"
     )
 
 
-def add_to(group, parser):
-    """Give a parser `--print-completion`, and tell the shells which of its options name files and folders."""
+def mark_paths(actions: Mapping[str, argparse.Action], files: tuple[str, ...], directories: tuple[str, ...]) -> None:
+    """Make shtab complete options with the names of files or directories.
+
+    Args:
+        actions: {option: its argparse action}.
+        files, directories: options.
+    """
     import shtab
 
-    class PrintCompletion(argparse.Action):
-        """Prints the script, and ends."""
-
-        def __call__(self, parser_, namespace, shell, option_string=None):
-            print(script(parser, shell))
-            parser.exit()
-
-    group.add_argument(
-        "--print-completion",
-        action=PrintCompletion,
-        choices=shtab.SUPPORTED_SHELLS,
-        help="print a completion script for a shell, and end",
-    )
-    for action in parser._actions:
-        if action.dest in ("run_dir", "load_path", "save_policy", "video", "config"):
-            action.complete = shtab.DIRECTORY if action.dest == "run_dir" else shtab.FILE
+    for names, completer in ((files, shtab.FILE), (directories, shtab.DIRECTORY)):
+        for name in names:
+            actions[name].complete = completer  # type: ignore[attr-defined]

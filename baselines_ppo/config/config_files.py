@@ -1,141 +1,140 @@
-"""Files of settings: a run's own config.json, or a JSON object of settings by name. What they hold is checked as if it were typed."""
+"""Files of settings for `--config`: a run's config.json, or a JSON object of settings. Values are checked like typed ones."""
 
-import argparse
-import functools
+from __future__ import annotations
+
 import json
-from dataclasses import fields
-from typing import get_args
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
 
-from baselines_ppo.cli.parser import POLICY_DEFAULTS, POLICY_SETTINGS, RunSettings, build_parser, setting_names
+from baselines_ppo.config.converters import convert_setting
+from baselines_ppo.config.policy_settings import POLICIES, values_before
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import STOP_SETTINGS, fill_missing_settings, to_total_counts
-from baselines_ppo.config.settings import ALGORITHMS, OLDER_CNN
+from baselines_ppo.config.registry import POLICY_SETTINGS, RUN_LOCAL_SETTINGS, SETTINGS, STOP_SETTINGS
+from baselines_ppo.config.resolved_config import fill_missing_settings, to_total_counts
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.storage.json_files import read_json
-from common.validation import check_int
+from common.validation import check_choice, check_int
 
 CONFIG_FORMAT = "baselines_ppo.config"
-LEARN_FORMAT = "baselines_ppo.learn"  # of a run of learn() in Python, whose environment and policy nobody else has
+LEARN_FORMAT = "baselines_ppo.learn"  # a run of learn() in Python, whose environment and policy the command line lacks
 PYTHON_RUN_HINT = (
-    "is learn()'s, from Python, whose environment and policy the command line does not have; start it again from there"
+    "was started by learn() in Python; the command line cannot continue it. Start it again from your script"
 )
-OWN = ("run_dir", "save_policy", "quiet", "log_interval")  # a run's own, which no other takes over with its settings
-TEXTS = (
-    {one.name for one in fields(RunSettings) if str in (one.type, *get_args(one.type))}
-    | {one.name for cls in ALGORITHMS.values() for one in fields(cls) if one.type is str}
-    | {"kind", "init", "channels"}
-)
-NAMES = {
-    one.name for one in fields(RunSettings) if str in get_args(one.type)
-}  # settings that may be left out, and cannot be "none"
+RESTORE_HINT = "restore the config.json that the run wrote"
 
 
-def load_overrides(path, typed, ranks):
-    """What was typed, over the settings in a file: `--config`.
+def load_overrides(
+    path: str | PathLike, explicit: Mapping[str, Any], ranks: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Combine the settings in a file for `--config` with explicit settings, which have precedence.
 
-    A run's own `config.json` gives its settings exactly, on as many ranks and where neither preset, algorithm nor `batch` is typed; else it gives what
-    was typed for that run, to be resolved anew. Any other file is a JSON object of settings by name.
+    A run's config.json gives that run's exact settings if the number of ranks is the same and neither `preset`, `alg` nor
+    `batch` is explicit. Otherwise it gives the explicit settings of that run, to be resolved again. Any other file is a
+    JSON object of settings by name.
+
+    Args:
+        path: of the file.
+        explicit: {setting: value} that the user gave besides.
+        ranks: number of ranks of the new run.
 
     Returns:
-        (settings as if they were typed, what a new `config.json` shall say was typed).
+        (settings to resolve, settings that the new config.json stores as explicit), both by name.
 
     Raises:
-        UserError: if the file cannot be read, is of a run from Python, or holds a name or a value that is no setting's.
+        UserError: if the file cannot be read, is of a run from Python, or has an unknown setting or an invalid value.
     """
     source = f"--config {path}"
     config = read_json(path, source)
     if config.get("format") == LEARN_FORMAT:
-        raise UserError(f"{source}: its run {PYTHON_RUN_HINT}")
+        raise UserError(f"{source}: the run {PYTHON_RUN_HINT}")
     if config.get("format") == CONFIG_FORMAT:
-        checked_config(config, source)
-        before = {name: value for name, value in config["typed"].items() if name not in OWN}
-        given = before = checked(before, source)
-        if config["ranks"] == ranks and not {"preset", "alg", "batch"} & typed.keys():
+        check_config(config, source)
+        stored = given = validate_values(_without_local(config["typed"]), source)
+        if config["ranks"] == ranks and not {"preset", "alg", "batch"} & explicit.keys():
             given = exact_settings_of_run(config["settings"], ranks, source)
-            if "stagger" not in before and (typed.get("bootstrap_time_limits") is False or typed.get("whole_episodes")):
-                given.pop("stagger", None)  # its preset's, which is left out where what is typed now forbids it
+            conflict = explicit.get("bootstrap_time_limits") is False or explicit.get("whole_episodes")
+            if "stagger" not in stored and conflict:
+                given.pop("stagger", None)  # given by its preset, not by its user
     else:
-        given = {name.replace("-", "_"): value for name, value in config.items()}
-        given = before = checked(
-            {name: value for name, value in given.items() if name not in ("policy_settings", *OWN)}, source
-        )
-    left_out = {
-        *(STOP_SETTINGS if any(limit in typed for limit in STOP_SETTINGS) else ()),
-        *(POLICY_SETTINGS if "policy" in typed else ()),
+        named = {name.replace("-", "_"): value for name, value in config.items()}
+        stored = given = validate_values(_without_local(named), source)
+    replaced = {
+        *(STOP_SETTINGS if any(name in explicit for name in STOP_SETTINGS) else ()),
+        *(POLICY_SETTINGS if "policy" in explicit else ()),
     }
-    return tuple(
-        {name: value for name, value in one.items() if name not in left_out} | typed for one in (given, before)
-    )
+
+    def override(settings: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in settings.items() if name not in replaced} | dict(explicit)
+
+    return override(given), override(stored)
 
 
-def exact_settings_of_run(settings, ranks, source):
-    """A run's settings, of its `config.json`, as they would be typed on as many ranks."""
-    given = checked(
-        {
-            name: value
-            for name, value in (settings | settings.get("policy_settings", {})).items()
-            if name not in ("policy_settings", *OWN)
-        },
-        source,
-    )
-    if given.get("policy") == "cnn":
-        given = OLDER_CNN | given
-    if preset := PRESETS.get(
-        given.get("preset")
-    ):  # a policy's setting that did not exist when the run was started is not as the preset has it now
-        given = {name: POLICY_DEFAULTS[name] for name in preset.policy.get(given.get("policy"), ())} | given
-    return (
-        to_total_counts(fill_missing_settings(given), ranks)
-        if {"alg", "batch"} <= given.keys()
-        else given | {"batch": "per-rank"}
-    )
+def _without_local(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a run may take over from another one."""
+    omitted = ("policy_settings", *RUN_LOCAL_SETTINGS)
+    return {name: value for name, value in settings.items() if name not in omitted}
 
 
-def checked_config(config, source):
-    """Raises UserError unless the parts of a run's `config.json` are there, and of their types."""
-    for name in ("typed", "settings"):
-        if not isinstance(config.get(name), dict):
+def exact_settings_of_run(settings: Mapping[str, Any], ranks: int, source: str) -> dict[str, Any]:
+    """Convert a run's resolved settings (per-rank counts) back to the form of the command line (total counts).
+
+    Args:
+        settings: of its config.json.
+        ranks: number of its ranks.
+        source: how an error names the file.
+    """
+    given = validate_values(_without_local(dict(settings) | settings.get("policy_settings", {})), source)
+    policy = given.get("policy")
+    if policy in POLICIES:
+        given = values_before(POLICIES[policy]) | given
+    if preset := PRESETS.get(given.get("preset", "")):
+        # a policy setting that did not exist when the run was started must not take the current preset's value
+        defaults = {name: SETTINGS[name].defaults[policy] for name in preset.policy.get(policy, ())}
+        given = defaults | given
+    if {"alg", "batch"} <= given.keys():
+        return to_total_counts(fill_missing_settings(given), ranks)
+    return given | {"batch": "per-rank"}
+
+
+def check_config(config: Mapping[str, Any], source: str) -> None:
+    """Raise UserError unless the parts of a run's config.json exist and have their types."""
+    parts = {name: config.get(name) for name in ("typed", "settings")}
+    if isinstance(parts["settings"], dict):
+        parts["policy_settings"] = parts["settings"].get("policy_settings", {})
+    for name, value in parts.items():
+        if not isinstance(value, dict):
             raise UserError(
-                f"{source} is no whole config.json: {name} is {safe_repr(config.get(name))}; put back the one that the run wrote"
+                f"{source} is not a valid config.json: {name} is {safe_repr(value)}, not a JSON object; {RESTORE_HINT}"
             )
-    if not isinstance(config["settings"].get("policy_settings", {}), dict):
-        raise UserError(
-            f"{source} is no whole config.json: policy_settings is {safe_repr(config['settings']['policy_settings'])}; "
-            "put back the one that the run wrote"
-        )
     try:
         check_int("ranks", config.get("ranks"), 1)
     except UserError as error:
-        raise UserError(f"{source} is no whole config.json: {error}") from error
+        raise UserError(f"{source} is not a valid config.json: {error}; {RESTORE_HINT}") from error
 
 
-@functools.cache
-def options():
-    """{name: the command line's option}."""
-    return {action.dest: action for action in build_parser()._actions}
-
-
-def checked(given, source):
-    """Settings {name: value} from a file, each of the type that the command line would have made of it.
+def validate_values(given: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Return settings from a file, each with the type that the command line would give it.
 
     Raises:
         UserError: naming the first that is unknown or of another type.
     """
-    parsers, known, found = options(), setting_names(), {}
+    found = {}
     for name, value in given.items():
-        if name not in known:
-            raise UserError(f"{source}: {safe_repr(name)} is no setting; --help lists them")
-        if value is None and name in NAMES:
+        if name not in SETTINGS:
+            raise UserError(f"{source}: unknown setting {safe_repr(name)}; --help lists all settings")
+        setting = SETTINGS[name]
+        if value is None and setting.optional and setting.type is str:
             continue  # not given
-        if name in TEXTS and not isinstance(value, str):
-            raise UserError(f"{source}: {name}: {safe_repr(value)} is not text")
+        if setting.type is str and not isinstance(value, str):
+            raise UserError(f"{source}: invalid {name}={safe_repr(value)}: must be text")
         try:
-            found[name] = parsers[name].type(json.dumps(value) if isinstance(value, (dict, list)) else str(value))
-        except (argparse.ArgumentTypeError, RecursionError) as error:
-            raise UserError(f"{source}: {name}: {str(error) or type(error).__name__}") from error
-        if parsers[name].choices and found[name] not in parsers[name].choices:
-            raise UserError(
-                f"{source}: {name}={safe_repr(found[name])} cannot be; choose one of {', '.join(parsers[name].choices)}"
-            )
+            text = json.dumps(value) if isinstance(value, dict | list) else str(value)
+            found[name] = convert_setting(setting, text)
+            if setting.info.choices and found[name] is not None:
+                check_choice(name, found[name], setting.info.choices)
+        except (UserError, RecursionError) as error:
+            reason = str(error) or type(error).__name__
+            raise UserError(f"{source}: {reason if f'{name}=' in reason else f'{name}: {reason}'}") from error
     return found

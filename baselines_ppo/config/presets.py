@@ -1,58 +1,72 @@
-"""Presets: settings as sets, chosen by the kind of environment. Counts are totals over all ranks unless a preset says `per_rank`.
+"""Presets: named sets of settings, chosen by algorithm and kind of environment. Imports no TensorFlow.
 
-Imports no TensorFlow.
+Counts are totals over all ranks unless a preset has `per_rank`.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A set of settings.
+    """A named set of settings.
 
     Attributes:
-        doc: what it is for, and where it is from.
-        alg: the algorithm that it is for.
-        num_timesteps: default length of a run.
-        num_envs: environments; in all, or per rank.
-        learn: fields of the algorithm's settings that differ from their defaults; batch and minibatch in all, or per rank.
-        policy: keyword arguments of the policy, by kind of policy.
-        per_rank: counts are per rank, as Baselines means them.
-        stagger: first episodes end early (`RunSettings.stagger`), where the algorithm's settings allow it.
-        checkpoint_every: iterations between checkpoints, which cut all episodes: many episodes long, whatever the segment.
+        doc: purpose and source.
+        num_timesteps: default length of a run, in environment steps over all ranks.
+        num_envs: number of environments, in total, or per rank if `per_rank`.
+        learn: fields of the algorithm's settings that differ from their defaults.
+        policy: keyword arguments of the policy, by the policy's name.
+        per_rank: counts are per rank, as in Baselines.
+        alg: algorithm that the preset is for.
+        stagger: end first episodes early (`RunSettings.stagger`), if the algorithm's settings allow it.
+        checkpoint_every: iterations between checkpoints. A checkpoint truncates all episodes, so the interval is many
+            episodes long for any rollout length.
     """
 
     doc: str
     num_timesteps: int
     num_envs: int = 1
-    learn: dict = field(default_factory=dict)
-    policy: dict = field(default_factory=dict)
+    learn: dict[str, Any] = field(default_factory=dict)
+    policy: dict[str, dict[str, Any]] = field(default_factory=dict)
     per_rank: bool = False
     alg: str = "ppo"
     stagger: bool = False
     checkpoint_every: int = 25
 
+    @property
+    def batch(self) -> str:
+        """The value of the setting `batch`."""
+        return "per-rank" if self.per_rank else "total"
 
-# Departures from 2017 on MuJoCo, each with its reason and, where one is known, its effect on the final policy by the screening of 64 runs on HalfCheetah,
-# Walker2d, Ant and Hopper (benchmarks/results/returns.md): a regression's, in thousands of return, standard error 0.24:
-# none of these is told apart from nothing by itself. "Left out": what the preset loses without it alone, in the same units, eight pairs of runs, standard
-# error 0.28 to 0.39. All of them together: that page.
+    def values(self) -> dict[str, Any]:
+        """Return {setting: value} of everything that the preset gives."""
+        names = ("alg", "num_timesteps", "num_envs", "stagger", "batch", "checkpoint_every")
+        of_policies = self.policy.get("cnn", {}) | self.policy.get("mlp", {})
+        return {name: getattr(self, name) for name in names} | self.learn | of_policies
+
+
+# Changes from the settings of 2017 for MuJoCo. The effect on the return of the final policy, in thousands, is from a
+# regression over 64 runs on HalfCheetah, Walker2d, Ant and Hopper (benchmarks/results/returns.md; standard error 0.24).
+# No single effect is significant. "left out": loss of return if the preset lacks only this change, from eight pairs of
+# runs (standard error 0.28 to 0.39). benchmarks/results/returns.md has the effect of all changes together.
 MUJOCO = {
-    "schedule": "linear",  # the last steps settle; Baselines' run_mujoco has it, too; left out 0.33
-    "lam": 0.9,  # returns are scaled and V is soon good: less variance for a little more bias; +0.38 over 0.95
+    "schedule": "linear",  # small steps at the end; also in Baselines' run_mujoco; left out 0.33
+    "lam": 0.9,  # less variance for a little more bias, because scaled returns make V accurate early; +0.38 over 0.95
     "optim_batchsize": 128,  # +0.31 over 64
-    "scale_returns": True,  # one step size for tasks of any reward scale: Engstrom et al. 2020; left out 0.72
+    "scale_returns": True,  # one learning rate for rewards of any scale (Engstrom et al. 2020); left out 0.72
     "vf_coef": 0.5,
 }
-# orthogonal weights (left out 0.05), a small last layer and a first log std below 0: Andrychowicz et al. 2020, section 3.2
+# Orthogonal weights (left out 0.05), a small last layer and an initial log std below 0: Andrychowicz et al. 2020, section 3.2.
 ORTHOGONAL = {"init": "orthogonal"}
-# a first log std of -1: +0.20 over -0.5, and HalfCheetah 6,233 for 5,140, Walker2d 4,727 for 3,319, Ant 4,957 for 4,584, Hopper 3,267 for 2,605 (seeds 402
-# and 403); 1e-4 (left out 0.11): observations of MuJoCo are in units of their own, and a foot's or a finger's may be small ones
+# init_logstd -1: +0.20 over -0.5. Returns with -1 and -0.5 (seeds 402 and 403): HalfCheetah 6,233 and 5,140, Walker2d 4,727
+# and 3,319, Ant 4,957 and 4,584, Hopper 3,267 and 2,605. ob_min_std 1e-4 (left out 0.11): observations of MuJoCo have
+# different units, and some of them vary little.
 CONTINUOUS = ORTHOGONAL | {"init_logstd": -1.0, "ob_min_std": 1e-4}
 
-PRESETS = {
+PRESETS: dict[str, Preset] = {
     "ppo1": Preset(
-        "Baselines' run_mujoco: the 2017 settings, step size decayed linearly, counts per rank",
+        "Baselines' run_mujoco: the settings of 2017, linear learning rate, counts per rank",
         1_000_000,
         1,
         {"schedule": "linear"},
@@ -60,16 +74,16 @@ PRESETS = {
         per_rank=True,
     ),
     "paper": Preset(
-        "the MuJoCo experiments of Schulman et al. 2017: as ppo1, but the step size stays constant",
+        "the MuJoCo experiments of Schulman et al. 2017: like ppo1, but with a constant learning rate",
         1_000_000,
         1,
         per_rank=True,
     ),
-    # Eight environments beside one: HalfCheetah 6,927 and 3,740, Walker2d 4,739 and 4,271 (seed 100). Their first episodes end early, each at another step,
-    # so that a segment holds all parts of an episode: +0.33. A checkpoint cuts all episodes, and an environment of eight makes 256 steps an iteration: 100
-    # iterations are 25 whole episodes of a thousand.
+    # Return with eight environments and with one (seed 100): HalfCheetah 6,927 and 3,740, Walker2d 4,739 and 4,271.
+    # stagger: +0.33, because each rollout then holds all parts of an episode. checkpoint_every: each of eight environments
+    # makes 256 steps per iteration, so 100 iterations are 25 episodes of 1,000 steps.
     "mujoco": Preset(
-        "MuJoCo's continuous control, and any environment of no other kind",
+        "continuous control with MuJoCo, and environments of any other kind",
         1_000_000,
         8,
         MUJOCO,
@@ -78,7 +92,7 @@ PRESETS = {
         checkpoint_every=100,
     ),
     "humanoid": Preset(
-        "Humanoid and its like, many joints: as mujoco, with longer segments and more steps",
+        "Humanoid and tasks with many joints: like mujoco, with longer rollouts and more steps",
         10_000_000,
         8,
         MUJOCO | {"timesteps_per_actorbatch": 4096},
@@ -86,8 +100,9 @@ PRESETS = {
         stagger=True,
         checkpoint_every=100,
     ),
-    # no observation filter: classic control's observations are bounded and small, and a filter that follows the policy to the goal leaves
-    # the start states far out. Pendulum, deterministic, seeds 1, 101, 102: -222, -172, -163 without it, -256, -214, -231 with it.
+    # No observation normalization: observations of classic control are small and bounded, and statistics that follow the
+    # policy to the goal move the initial states far from 0. Deterministic return on Pendulum (seeds 1, 101, 102): -222,
+    # -172, -163 without normalization; -256, -214, -231 with it.
     "classic": Preset(
         "classic control, toy text and Box2D",
         100_000,
@@ -103,7 +118,7 @@ PRESETS = {
         {"mlp": ORTHOGONAL | {"normalise_ob": False}, "cnn": ORTHOGONAL},
     ),
     "atari": Preset(
-        "Atari: the paper's table 5, in all 8 environments of 128 steps, step size and clip range annealed",
+        "Atari: table 5 of the paper, with 8 environments of 128 steps in total, learning rate and clip range linear",
         10_000_000,
         8,
         {
@@ -120,10 +135,11 @@ PRESETS = {
         },
         {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL},
     ),
-    # Baselines' run_mujoco has 1024 steps and lambda 0.98. Hopper, a million steps, last 100 episodes: seed 100 1,616 with its settings, 2,067 with
-    # lambda 0.95, 2,713 with 2048 steps too; seeds 100 to 102 with both 2,111 on average, 2,293 with orthogonal weights and less noise at first.
+    # Baselines' run_mujoco has 1024 steps and lambda 0.98. Return on Hopper after a million steps (last 100 episodes, seed
+    # 100): 1,616 with these, 2,067 with lambda 0.95, 2,713 also with 2048 steps. Mean of seeds 100 to 102 with both: 2,111;
+    # also with orthogonal weights and less initial noise: 2,293.
     "trpo": Preset(
-        "Baselines' run_mujoco for TRPO, with longer segments, a shorter lambda and another start",
+        "Baselines' run_mujoco for TRPO, with longer rollouts, a smaller lambda and other initial weights",
         1_000_000,
         1,
         {"timesteps_per_batch": 2048, "lam": 0.95, "cg_damping": 0.1, "vf_stepsize": 1e-3, "vf_iters": 5},
@@ -131,14 +147,14 @@ PRESETS = {
         alg="trpo",
     ),
     "reinforce": Preset(
-        "REINFORCE: whole episodes, returns to go, a learned baseline fitted apart",
+        "REINFORCE: whole episodes, reward to go, a learned baseline that is fitted separately",
         300_000,
         1,
         {"schedule": "linear"},
         alg="vpg",
     ),
     "a2c": Preset(
-        "advantage actor-critic: short segments of many environments, one gradient step each",
+        "advantage actor-critic: short rollouts of many environments, one gradient step for each rollout",
         300_000,
         8,
         {
@@ -158,19 +174,20 @@ PRESETS = {
     ),
 }
 
-# algorithm -> its preset where the kind of environment does not decide
-BY_ALGORITHM = {"trpo": "trpo", "vpg": "reinforce"}
+# algorithm -> its preset, if the kind of environment does not decide
+PRESET_OF_ALGORITHM = {"trpo": "trpo", "vpg": "reinforce"}
 
 
-def default_preset(alg, kind, env_id):
-    """The preset's name for an algorithm and a kind of environment (`common.envs.factory.kind_of`)."""
-    if alg in BY_ALGORITHM:
-        return BY_ALGORITHM[alg]
+def default_preset(alg: str, kind: str, env_id: str) -> str:
+    """Return the name of the preset for an algorithm and an environment.
+
+    Args:
+        alg: name of the algorithm.
+        kind: kind of the environment (`common.envs.factory.env_family`).
+        env_id: Gymnasium id of the environment.
+    """
+    if alg in PRESET_OF_ALGORITHM:
+        return PRESET_OF_ALGORITHM[alg]
     if kind == "mujoco" and env_id.startswith("Humanoid"):
         return "humanoid"
     return kind if kind in PRESETS else "mujoco"
-
-
-def split_over_ranks(total, ranks, multiple=1):
-    """One rank's part of a total: at least `multiple`, and a multiple of it."""
-    return max(total // ranks // multiple, 1) * multiple

@@ -7,8 +7,10 @@ import subprocess
 import sys
 
 from baselines_ppo.cli.command_lines import play_command, report_command, resume_command
+from baselines_ppo.config.combinations import describe_length, stagger_conflict, unused_settings
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import RESUME_FREE, how_far, stagger_conflict, unused_settings
+from baselines_ppo.config.registry import RESUME_FREE
+from baselines_ppo.config.resolved_config import ResolvedConfig
 from baselines_ppo.config.settings import ALGORITHMS
 from common.distributed.launcher import subprocess_env
 from common.errors import UserError
@@ -45,6 +47,7 @@ def print_run_header(settings, typed, comm, previous, checkpoint, skipped_checkp
     """Say what is about to happen, in a few lines."""
     from baselines_ppo.experiment.callbacks import interval_warnings
 
+    resolved = ResolvedConfig.from_dict(settings, typed)
     ranks = f"{comm.size} ranks" if comm.size > 1 else "1 rank"
     steps, rows = ALGORITHMS[settings["alg"]].counts()
     how = f"{settings['alg']} ({settings['objective']})" if "objective" in settings else settings["alg"]
@@ -64,11 +67,11 @@ def print_run_header(settings, typed, comm, previous, checkpoint, skipped_checkp
         PRESETS[settings["preset"]].stagger
         and not settings["stagger"]
         and "stagger" not in typed
-        and (why := stagger_conflict(settings))
+        and (why := stagger_conflict(resolved.algorithm))
     ):
         print(f"preset {settings['preset']} would end first episodes early (--stagger); not with {why[0]}: {why[1]}")
-    for name, what in unused_settings(settings, typed):
-        print(f"{name} changes nothing here: it takes {what}")
+    for name, what in unused_settings(resolved):
+        print(f"{name} has no effect here: it requires {what}")
     for line in interval_warnings(settings, comm.size):
         print(line)
     if settings[steps] == 1 and settings.get("standardise_adv", True) and not settings.get("whole_episodes"):
@@ -94,7 +97,7 @@ def print_run_header(settings, typed, comm, previous, checkpoint, skipped_checkp
                 f"resume: other versions than before of {', '.join(sorted(changed))}: the result may differ in its last bits"
             )
     if "num_timesteps" in typed or checkpoint:
-        for line in how_far(settings, comm.size, checkpoint and checkpoint[1]["counters"]):
+        for line in describe_length(resolved, comm.size, checkpoint and checkpoint[1]["counters"]):
             print(line)
 
 

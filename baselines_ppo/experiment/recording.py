@@ -9,10 +9,11 @@ from dataclasses import asdict, fields
 
 import gymnasium as gym
 
-from baselines_ppo.cli.parser import RunSettings
 from baselines_ppo.config.config_files import LEARN_FORMAT
-from baselines_ppo.config.resolve import STOP_SETTINGS
-from baselines_ppo.config.settings import ALGORITHMS, POLICY_CLASS_NAMES
+from baselines_ppo.config.policy_settings import POLICY_CLASS_NAMES
+from baselines_ppo.config.registry import STOP_SETTINGS
+from baselines_ppo.config.run_settings import RunSettings
+from baselines_ppo.config.settings import ALGORITHMS
 from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.experiment.outputs import in_words, outputs, save_policy, versions
 from common.envs.monitor import Monitor, find_monitor

@@ -4,7 +4,8 @@ The policy's weights and observation filter are taken over; Adam, return scale, 
 a run that is killed before its first checkpoint starts again from the same numbers, whatever has become of the file.
 """
 
-from baselines_ppo.config.settings import POLICY_CLASS_NAMES
+from baselines_ppo.config.policy_settings import POLICY_CLASS_NAMES
+from baselines_ppo.config.registry import INIT_ONLY_SETTINGS
 from baselines_ppo.experiment.outputs import environment_of
 from common.errors import UserError
 from common.hints import USE_CNN, USE_MLP
@@ -12,7 +13,6 @@ from common.policies.files import build_policy, check_spaces, find_policy, read_
 from common.storage.write_errors import raises_write_error
 
 COPY = "start/policy.safetensors"  # in the run's folder
-INIT_ONLY_SETTINGS = ("init", "init_logstd")  # settings of a policy whose part the loaded weights take
 HINTS = {"mlp": USE_MLP, "cnn": USE_CNN}
 CLASS_HINTS = {POLICY_CLASS_NAMES[name]: hint for name, hint in HINTS.items()}
 

@@ -6,7 +6,8 @@
 import re
 import tempfile
 
-from baselines_ppo.cli.parser import Parser, a_path, print_error
+from baselines_ppo.cli.errors import run_command
+from baselines_ppo.cli.options import Parser, path_arg
 from baselines_ppo.export.targets import OTHER_PLACE, require_vacant
 from common.errors import UserError
 from common.runtime.cpu import usable_cpu_count
@@ -118,8 +119,8 @@ def loading_snippet(pi, path, form):
 def build_parser():
     """The parser of `python -m baselines_ppo.export`."""
     parser = Parser(prog=PROG, description="Write a trained policy for programs that do not have this package.")
-    parser.add_argument("run", metavar="RUN", type=a_path, help="a run folder, a checkpoint, a policy folder or file")
-    parser.add_argument("out", metavar="OUT", type=a_path, help="what to write; must not exist, or be empty")
+    parser.add_argument("run", metavar="RUN", type=path_arg, help="a run folder, a checkpoint, a policy folder or file")
+    parser.add_argument("out", metavar="OUT", type=path_arg, help="what to write; must not exist, or be empty")
     parser.add_argument(
         "--format", choices=("savedmodel", "tflite"), help="default: tflite if OUT ends in .tflite, else savedmodel"
     )
@@ -146,12 +147,4 @@ def export(argv):
 
 def main(argv=None):
     """Returns the exit status; 2 is a mistake in what was asked for."""
-    try:
-        export(argv)
-    except UserError as error:
-        print_error(error, PROG)
-        return 2
-    except KeyboardInterrupt:
-        print_error("interrupted", PROG)
-        return 130
-    return 0
+    return run_command(lambda: export(argv), PROG)

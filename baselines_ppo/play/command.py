@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines_ppo.cli.parser import print_error
+from baselines_ppo.cli.errors import print_error
 from common import seeding
 from common.distributed.launcher import launcher_world_size
 from common.envs.monitor import find_monitor

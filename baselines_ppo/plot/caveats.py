@@ -2,15 +2,10 @@
 
 import json
 
-from baselines_ppo.config.resolve import RESUME_FREE
+from baselines_ppo.config.registry import NON_IDENTITY_SETTINGS
 from baselines_ppo.report.summary import completed_fraction, done, last
 
 COMPLETE_FRACTION = 0.9  # of a length is as good as the whole
-NON_IDENTITY_SETTINGS = {
-    "env_workers",
-    "env_threads",
-    *RESUME_FREE,
-}  # settings by which a run does not become another one
 SHOWN = 3  # runs that are named
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from baselines_ppo.cli.parser import Parser, a_path, count, print_error
+from baselines_ppo.cli.errors import run_command
+from baselines_ppo.cli.options import Parser, int_arg, path_arg
 from baselines_ppo.plot.grouping import LEVEL, compare, grouped, load
 from common.errors import UserError
 from common.formatting import format_number
@@ -179,7 +180,6 @@ def parser():
     """The command line's."""
     made = Parser(
         prog="baselines_ppo.plot",
-        allow_abbrev=False,
         description="Compare runs: curves, final returns, and which differences are more than "
         "chance. Reads run folders, Baselines' and Stable-Baselines3's log folders, and single Monitor or progress files.",
     )
@@ -187,7 +187,7 @@ def parser():
         "paths",
         nargs="+",
         metavar="PATH",
-        type=a_path,
+        type=path_arg,
         help="a run folder, a folder that holds some at any depth, or one file",
     )
     made.add_argument(
@@ -198,10 +198,10 @@ def parser():
     )
     made.add_argument("--x", choices=("steps", "time", "episodes"), default="steps", help="the horizontal axis [steps]")
     made.add_argument(
-        "--out", type=a_path, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]"
+        "--out", type=path_arg, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]"
     )
-    made.add_argument("--window", type=count, default=100, help="episodes of the running mean [100]")
-    made.add_argument("--final", type=count, default=100, help="episodes that a final return is the mean of [100]")
+    made.add_argument("--window", type=int_arg, default=100, help="episodes of the running mean [100]")
+    made.add_argument("--final", type=int_arg, default=100, help="episodes that a final return is the mean of [100]")
     made.add_argument("--title", help="over the figure")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return made
@@ -209,24 +209,22 @@ def parser():
 
 def main(argv=None):
     """`python -m baselines_ppo.plot`: returns the exit status; 2 is a mistake in what was asked for."""
-    try:
-        args = parser().parse_args(argv)
-        for name in ("window", "final"):
-            if getattr(args, name) < 1:
-                raise UserError(f"--{name} {getattr(args, name)}; give at least 1 episode")
-        if args.out.suffix.lower() not in SUFFIXES:
-            raise UserError(f"--out {args.out}: a figure is one of {', '.join(SUFFIXES)}; name it so")
-        writable_file(args.out, "--out")
-        environments, notes = load(args.paths)
-        groups = grouped(environments, args.group)
-        found = compare(groups, args.final)
-        notes += draw(groups, args.out, args.x, args.window, args.title)
-    except UserError as error:
-        print_error(error, "baselines_ppo.plot")
-        return 2
-    except KeyboardInterrupt:
-        print_error("interrupted", "baselines_ppo.plot")
-        return 130
+    return run_command(lambda: plot(argv), "baselines_ppo.plot")
+
+
+def plot(argv):
+    """Draw the figure, and print the comparison."""
+    args = parser().parse_args(argv)
+    for name in ("window", "final"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name} {getattr(args, name)}; give at least 1 episode")
+    if args.out.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--out {args.out}: a figure is one of {', '.join(SUFFIXES)}; name it so")
+    writable_file(args.out, "--out")
+    environments, notes = load(args.paths)
+    groups = grouped(environments, args.group)
+    found = compare(groups, args.final)
+    notes += draw(groups, args.out, args.x, args.window, args.title)
     notes += [
         f"{run.path}: without Monitor files returns are the means of its progress.csv"
         for several in groups.values()
@@ -241,4 +239,3 @@ def main(argv=None):
             print(note, file=sys.stderr)
         show(found, sys.stdout)
         print(f"figure: {args.out}")
-    return 0

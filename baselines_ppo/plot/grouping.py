@@ -7,16 +7,13 @@ import re
 
 import numpy as np
 
-from baselines_ppo.config.resolve import RESUME_FREE, STOP_SETTINGS
+from baselines_ppo.config.registry import NOT_GROUPABLE, STRUCTURAL
 from baselines_ppo.plot.caveats import caveats
 from common.errors import UserError
 from common.formatting import format_number
 from common.runs.results import find_runs
 from common.runtime.tf_import import without_warnings
 
-# what tells no two curves apart: the seed, what is written and shown, and how the steps are shared out over cores
-NOT_GROUPABLE = ({"seed", "env", "env_workers", "env_threads"} | set(RESUME_FREE)) - set(STOP_SETTINGS)
-STRUCTURAL = ("preset", "alg", "ranks")  # what other settings follow from
 LEVEL = 0.05  # of every interval and test
 
 

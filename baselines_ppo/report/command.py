@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-from baselines_ppo.cli.parser import Parser, a_path, print_error
+from baselines_ppo.cli.errors import run_command
+from baselines_ppo.cli.options import Parser, path_arg
 from baselines_ppo.report.figures import RC_PARAMS, curve_figure, data_uri, panels, themed_svgs
 from baselines_ppo.report.summary import (
     commands,
@@ -30,6 +31,8 @@ from common.runs.results import PROGRESS, Run
 from common.storage.atomic import atomic_write
 from common.storage.paths import writable_file
 from common.storage.write_errors import user_error_on_os_error
+
+PROG = "baselines_ppo.report"
 
 
 def template_context(run):
@@ -135,30 +138,23 @@ def to_tensorboard(folder, gif, shape, steps):
 
 def main(argv=None):
     """`python -m baselines_ppo.report`: returns the exit status; 2 is a mistake in what was asked for."""
-    parser = Parser(
-        prog="baselines_ppo.report",
-        allow_abbrev=False,
-        description="Draw curve.png and report.html of a run into its folder.",
-    )
-    parser.add_argument("run", metavar="RUN", type=a_path, help="the run's folder; it may be under way")
+    return run_command(lambda: report(argv), PROG)
+
+
+def report(argv):
+    """Draw the report of a run."""
+    parser = Parser(prog=PROG, description="Draw curve.png and report.html of a run into its folder.")
+    parser.add_argument("run", metavar="RUN", type=path_arg, help="the run's folder; it may be under way")
     parser.add_argument(
         "--film",
         action="store_true",
         help="film an episode of its policy, too: film.gif, on the page and in TensorBoard",
     )
-    try:
-        args = parser.parse_args(argv)
-        run = Run(args.run)
-        if not args.run.is_dir() or not (run.config or run.monitors or run.progress):
-            raise UserError(f"{args.run}: no run there; give a folder with config.json, {PROGRESS} or *.monitor.csv")
-        writable_file(args.run / "report.html", "report")
-        if args.film and (warning := make_film(run)):
-            print(f"baselines_ppo.report: {warning}", file=sys.stderr)
-        draw(run)
-    except UserError as error:
-        print_error(error, "baselines_ppo.report")
-        return 2
-    except KeyboardInterrupt:
-        print_error("interrupted", "baselines_ppo.report")
-        return 130
-    return 0
+    args = parser.parse_args(argv)
+    run = Run(args.run)
+    if not args.run.is_dir() or not (run.config or run.monitors or run.progress):
+        raise UserError(f"{args.run}: no run there; give a folder with config.json, {PROGRESS} or *.monitor.csv")
+    writable_file(args.run / "report.html", "report")
+    if args.film and (warning := make_film(run)):
+        print(f"{PROG}: {warning}", file=sys.stderr)
+    draw(run)

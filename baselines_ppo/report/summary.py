@@ -2,15 +2,14 @@
 
 import json
 import shlex
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from baselines_ppo.cli.command_lines import TOOL, play_command, report_command, resume_command
-from baselines_ppo.cli.parser import GROUPS, POLICY_SETTINGS, RunSettings, algorithm_fields
 from baselines_ppo.config.config_files import LEARN_FORMAT
-from baselines_ppo.config.resolve import STOP_SETTINGS
+from baselines_ppo.config.registry import SETTINGS, SETTINGS_BY_GROUP, STOP_SETTINGS
+from baselines_ppo.config.setting_fields import GROUPS
 from baselines_ppo.report.figures import WINDOW
 from common.formatting import format_duration, format_number
 from common.runs.results import read_progress
@@ -138,24 +137,19 @@ def evaluation_rows(evaluations, most=10):
 
 def setting_groups(run):
     """[(concern, rows)]: every setting with its value and meaning, as `--help` groups them."""
-    docs = (
-        {one.name: one.metadata["doc"] for one in fields(RunSettings)}
-        | {name: doc for name, (_, doc) in POLICY_SETTINGS.items()}
-        | {name: next(iter(algorithms.values())).metadata["doc"] for name, algorithms in algorithm_fields().items()}
-    )
     typed, left = (
         run.config.get("typed") or {},
         {name: value for name, value in run.settings.items() if name != "ranks"},
     )
     found = []
-    for concern, names in (GROUPS | {"policy": tuple(POLICY_SETTINGS)}).items():
-        found.append((concern, [(name, left.pop(name)) for name in names if name in left]))
+    for group, title in GROUPS.items():
+        found.append((title, [(one.name, left.pop(one.name)) for one in SETTINGS_BY_GROUP[group] if one.name in left]))
     found.append(("more", [*left.items()]))
     return [
         (
             concern,
             [
-                {"name": name, "value": in_words(value), "doc": docs.get(name, ""), "typed": name in typed}
+                {"name": name, "value": in_words(value), "doc": SETTINGS[name].info.doc if name in SETTINGS else "", "typed": name in typed}
                 for name, value in rows
             ],
         )

@@ -8,10 +8,11 @@ import shlex
 import sys
 import time
 
-from baselines_ppo.cli.parser import print_error
+from baselines_ppo.cli.errors import run_command
 from baselines_ppo.config.config_files import load_overrides
+from baselines_ppo.config.registry import MACHINE_SETTINGS, NOT_SWEEPABLE
 from baselines_ppo.experiment.directory import runs_folder
-from baselines_ppo.sweep.cli import TAKEN, parse
+from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.directory import SweepFolder, extend_values
 from baselines_ppo.sweep.display import SweepDisplay, SweepStatus
 from baselines_ppo.sweep.plan import PROG, differing, number_of_runs, plan
@@ -29,15 +30,13 @@ def main(argv=None, program=PROGRAM):
     Args:
         program: the words of run.py's command line.
     """
-    try:
+
+    def command_():
         sweep = Sweep(*parse(sys.argv[1:] if argv is None else argv), program)
         return sweep.print_commands() if sweep.dry_run else sweep.run()
-    except UserError as error:
-        print_error(error, PROG)
-        return 2
-    except KeyboardInterrupt:  # before its first run, or after its last: in between it is a signal to them
-        print_error("interrupted", PROG)
-        return 130
+
+    # a KeyboardInterrupt comes before the first run or after the last; between them it is a signal to the runs
+    return run_command(command_, PROG)
 
 
 class Sweep:
@@ -170,8 +169,7 @@ def with_config(path, values, ranks):
     if path is None:
         return values
     found, _ = load_overrides(path, {name: typed[0] for name, typed in values.items()}, ranks)
-    of_another_share = {"env_threads", "env_workers"}  # of the cores
-    return {name: [value] for name, value in found.items() if name not in (*TAKEN, *of_another_share)} | values
+    return {name: [value] for name, value in found.items() if name not in (*NOT_SWEEPABLE, *MACHINE_SETTINGS)} | values
 
 
 def default_folder(values):

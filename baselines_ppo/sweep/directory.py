@@ -5,8 +5,9 @@ import os
 import time
 from dataclasses import dataclass
 
-from baselines_ppo.config.resolve import STOP_SETTINGS
-from baselines_ppo.sweep.plan import PROG, flag_of, format_value
+from baselines_ppo.cli.command_lines import format_value
+from baselines_ppo.config.registry import STOP_SETTINGS, flag_of
+from baselines_ppo.sweep.plan import PROG
 from common.errors import UserError
 from common.runs import results
 from common.runs.run_directory import read_config

@@ -5,7 +5,7 @@ import statistics
 import sys
 import time
 
-from baselines_ppo.sweep.plan import format_value
+from baselines_ppo.cli.command_lines import format_value
 from common.formatting import format_duration, format_number
 
 REFRESH_SECONDS = 2.0  # seconds between looks at the logs of the runs under way

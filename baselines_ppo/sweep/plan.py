@@ -6,7 +6,10 @@ import math
 import re
 from dataclasses import dataclass
 
-from baselines_ppo.config.resolve import STOP_SETTINGS, check_flag_combinations, resolve_for_env
+from baselines_ppo.cli.command_lines import format_value
+from baselines_ppo.config.combinations import check_flag_combinations
+from baselines_ppo.config.registry import MACHINE_SETTINGS, STOP_SETTINGS
+from baselines_ppo.experiment.setup import resolve_for_env
 from common.errors import UserError
 
 PROG = "baselines_ppo.sweep"
@@ -21,7 +24,7 @@ class Run:
     Attributes:
         name: of its folder.
         typed: {setting: value}, what the sweep's line says of it.
-        settings: what that comes to (`baselines_ppo.config.resolve.resolve_for_env`).
+        settings: what that comes to (`baselines_ppo.experiment.setup.resolve_for_env`).
     """
 
     name: str
@@ -36,7 +39,7 @@ class Run:
     @property
     def typed_with_cores(self):
         """What is typed for it. By itself a run of several environments would take all cores, which it shares with other runs."""
-        cores = {name: self.settings[name] for name in ("env_workers", "env_threads") if self.settings["num_envs"] > 1}
+        cores = {name: self.settings[name] for name in MACHINE_SETTINGS if self.settings["num_envs"] > 1}
         return cores | self.typed
 
 
@@ -100,27 +103,3 @@ def named(typed_runs, shown, names):
             )
         found[name] = typed
     return found
-
-
-# ---- text
-
-
-def format_value(value):
-    """A setting's value as it is typed."""
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value) if isinstance(value, dict) else str(value)
-
-
-def flag_of(name):
-    """A setting's flag."""
-    return f"--{name.replace('_', '-')}"
-
-
-def to_argv(typed):
-    """{setting: value} as the words of a command line."""
-    words = []
-    for name, value in typed.items():
-        flag, text = flag_of(name), format_value(value)
-        words += [f"{flag}={text}"] if text.startswith("-") else [flag, text]  # argparse takes -1e-05 for a flag
-    return words

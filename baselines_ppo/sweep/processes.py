@@ -13,7 +13,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-from baselines_ppo.sweep.plan import to_argv
+from baselines_ppo.cli.command_lines import to_argv
 from common.distributed.launcher import subprocess_env
 from common.errors import SIGNAL_DEBOUNCE_SECONDS, UserError
 from common.runtime import os_features

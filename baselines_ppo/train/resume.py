@@ -4,10 +4,18 @@ import contextlib
 import sys
 import time
 
-from baselines_ppo.cli.parser import RunSettings
-from baselines_ppo.config.config_files import CONFIG_FORMAT, LEARN_FORMAT, PYTHON_RUN_HINT, checked, checked_config
-from baselines_ppo.config.resolve import check_policy_names, check_run_settings, fill_missing_settings, limits_of
-from baselines_ppo.config.settings import ALGORITHMS, OLDER_CNN
+from baselines_ppo.config.config_files import (
+    CONFIG_FORMAT,
+    LEARN_FORMAT,
+    PYTHON_RUN_HINT,
+    check_config,
+    validate_values,
+)
+from baselines_ppo.config.policy_settings import OLDER_CNN
+from baselines_ppo.config.resolve import check_run_settings, limits_of
+from baselines_ppo.config.resolved_config import check_policy_names, fill_missing_settings
+from baselines_ppo.config.run_settings import RunSettings
+from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.files import room_for
@@ -45,7 +53,7 @@ def load_previous_run(path, comm, allow_missing):
     if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
         raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
     source = f"--resume: {path}/config.json"
-    checked_config(config, source)
+    check_config(config, source)
     settings, policy_settings = dict(config["settings"]), config["settings"].get("policy_settings")
     settings.pop("policy_settings", None)
     if not isinstance(policy_settings, dict):
@@ -53,16 +61,16 @@ def load_previous_run(path, comm, allow_missing):
             f"{source}: policy_settings={safe_repr(policy_settings)} is no whole config.json's; put back the one that the run wrote"
         )
     # a name that is not given is None here: settings are all there
-    found = {name: None for name in settings} | checked(settings, source)
+    found = {name: None for name in settings} | validate_values(settings, source)
     if missing := [name for name in ("env", "alg", "policy", "preset", "batch") if found.get(name) is None]:
         raise UserError(f"{source}: {missing[0]} is missing; put back the config.json that the run wrote")
     versions = config.get("versions")
     return {
         "ranks": config["ranks"],
-        "typed": checked(config["typed"], source),
+        "typed": validate_values(config["typed"], source),
         "versions": versions if isinstance(versions, dict) else {},
         "settings": fill_missing_settings(found)
-        | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | checked(policy_settings, source)},
+        | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | validate_values(policy_settings, source)},
     }
 
 

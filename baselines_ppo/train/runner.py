@@ -14,20 +14,13 @@ import traceback
 from dataclasses import fields
 from pathlib import Path
 
-from baselines_ppo.cli.command_lines import report_command
-from baselines_ppo.cli.parser import RunSettings, print_error
+from baselines_ppo.cli.command_lines import report_command, to_argv
+from baselines_ppo.cli.errors import print_error
+from baselines_ppo.config.combinations import check_flag_combinations
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
-from baselines_ppo.config.resolve import (
-    STOP_SETTINGS,
-    assign_cores,
-    build_probe_policy,
-    check_flag_combinations,
-    check_ranks,
-    drop_unchanged_load_path,
-    merge_resume_overrides,
-    resolve_for_env,
-    resumed_settings,
-)
+from baselines_ppo.config.registry import STOP_SETTINGS
+from baselines_ppo.config.resolve import check_ranks, drop_unchanged_load_path, merge_resume_overrides, resumed_settings
+from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.settings import ALGORITHMS
 from baselines_ppo.experiment.directory import acquire_run_directory, rewind_to_checkpoint, runs_folder
 from baselines_ppo.experiment.outputs import (
@@ -38,9 +31,9 @@ from baselines_ppo.experiment.outputs import (
     save_policy,
     versions,
 )
+from baselines_ppo.experiment.setup import assign_cores_to, resolve_for_env
 from baselines_ppo.experiment.warm_start import COPY, load_initial_policy, save_initial_copy
-from baselines_ppo.sweep.plan import to_argv
-from baselines_ppo.train.preflight import check_resources
+from baselines_ppo.train.preflight import build_probe_policy, check_resources
 from baselines_ppo.train.resume import check_settings, load_previous_run
 from baselines_ppo.train.session import Job, close
 from common.diagnostics.replica_check import ReplicaDivergenceError
@@ -139,7 +132,7 @@ def train(typed, args, job):
     else:
         settings = resumed_settings(typed_now, previous["settings"], comm.size, typed_now["run_dir"])
         check_settings(settings, typed_now["run_dir"])
-        settings = assign_cores(settings, cores)
+        settings = assign_cores_to(settings, cores)
     if args.print_config:
         if comm.rank == 0:
             print(

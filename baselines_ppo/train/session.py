@@ -7,7 +7,7 @@ import sys
 import time
 
 from baselines_ppo.cli.command_lines import resume_command
-from baselines_ppo.cli.parser import format_error
+from baselines_ppo.cli.errors import format_error
 from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, print_stderr_bounded
 from common.distributed.heartbeat import Heartbeat
 from common.distributed.watchdog import Watchdog

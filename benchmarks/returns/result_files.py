@@ -6,7 +6,6 @@ A line belongs to a training job if their keys are equal, and satisfies it if it
 import contextlib
 import fcntl
 import functools
-import inspect
 import json
 import os
 import threading
@@ -15,17 +14,18 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, parse
-from baselines_ppo.config.resolve import resolve_for_env
+from baselines_ppo.cli.parser import parse
+from baselines_ppo.config.policy_settings import POLICIES
+from baselines_ppo.config.registry import NOT_GROUPABLE
+from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.settings import ALGORITHMS
-from baselines_ppo.plot.grouping import NOT_GROUPABLE
+from baselines_ppo.experiment.setup import resolve_for_env
 from benchmarks import paths
 from common.errors import UserError
-from common.runtime.tf_import import import_tensorflow
 
 Line = dict[str, Any]  # one JSON line of a result file
 Key = tuple[str, str, str, int, int]  # benchmark, setting, environment, seed, steps
-IRRELEVANT_SETTINGS = NOT_GROUPABLE | {"preset"}  # a preset is compared by the settings that it stands for
+IRRELEVANT_SETTINGS = {*NOT_GROUPABLE, "preset"}  # a preset is compared by the settings that it stands for
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,7 @@ def same_settings(recorded: dict[str, Any], current: dict[str, Any]) -> bool:
 
 def policy_defaults(policy: str) -> dict[str, Any]:
     """{name: default} of the settings of a policy, 'mlp' or 'cnn'."""
-    import_tensorflow(threads=1)
-    from baselines_ppo.policy_registry import policy_class
-
-    parameters = inspect.signature(policy_class(policy)).parameters
-    return {name: parameters[name].default for name in POLICY_SETTINGS if name in parameters}
+    return {field.name: field.default for field in fields(POLICIES[policy])}
 
 
 class ResultFile:

@@ -21,8 +21,9 @@ from baselines_ppo import CnnPolicy, MlpPolicy  # noqa: E402
 from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.cli.parser import parse  # noqa: E402
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides  # noqa: E402
-from baselines_ppo.config.resolve import assign_cores, resolve_for_env, resumed_settings  # noqa: E402
+from baselines_ppo.config.resolve import resumed_settings  # noqa: E402
 from baselines_ppo.config.settings import PPOSettings  # noqa: E402
+from baselines_ppo.experiment.setup import assign_cores_to, resolve_for_env  # noqa: E402
 from baselines_ppo.play.command import env_named_in  # noqa: E402
 from baselines_ppo.policy_registry import load_policy, policy_class  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
@@ -196,11 +197,11 @@ class Target:
         before = load_previous_run(path.parent, Communicator(None), allow_missing=False)
         settings = resumed_settings({}, before["settings"], 1, path.parent)
         check_settings(settings, path.parent)
-        settings = assign_cores(settings, 1)
+        settings = assign_cores_to(settings, 1)
         self.example(settings)
 
     def example(self, settings):
-        """As `resolve.build_probe_policy`, where the network is a small one."""
+        """As `preflight.build_probe_policy`, where the network is a small one."""
         env = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
         env.close()
         cls, own, spaces = (

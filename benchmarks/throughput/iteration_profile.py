@@ -129,8 +129,8 @@ def main():
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.config.presets import PRESETS
-    from baselines_ppo.config.resolve import resolve_for_env
     from baselines_ppo.config.settings import ALGORITHMS
+    from baselines_ppo.experiment.setup import resolve_for_env
     from baselines_ppo.train import runner
     from common.runtime.cpu import usable_cpu_count
 

@@ -12,7 +12,8 @@ import pytest
 from doc_pages import BLOCKS, PAGES, blocks, commands, edits, inline_commands, strangers
 
 from baselines_ppo.cli.parser import parse
-from baselines_ppo.config.resolve import STOP_SETTINGS, resolve_for_env
+from baselines_ppo.config.registry import STOP_SETTINGS
+from baselines_ppo.experiment.setup import resolve_for_env
 
 BASH = [block for block in BLOCKS if block.language == "bash" and not block.changed]
 RUN = [block for block in BASH if block.not_run is None and commands(block)]

@@ -1,17 +1,15 @@
 """The documentation is true: its Python runs, its tables are the code's, its links and names lead somewhere. `test_doc_commands.py` has its commands."""
 
-import inspect
 import re
-from dataclasses import fields
 
 import jobs
 import pytest
 from doc_pages import BLOCKS, PAGES, anchors, blocks, defined_in, names_of_code, put_in, relative_links, rows
 
-from baselines_ppo.cli.parser import POLICY_SETTINGS, RunSettings, algorithm_fields, build_parser, setting_names
-from baselines_ppo.config.presets import PRESETS, Preset
+from baselines_ppo.cli.parser import build_parser
+from baselines_ppo.config.registry import SETTINGS
 
-SETTINGS = jobs.ROOT / "docs" / "settings.md"
+SETTINGS_PAGE = jobs.ROOT / "docs" / "settings.md"
 
 named_by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 
@@ -58,68 +56,36 @@ def same(one):
 
 def default_in_code(name):
     """Every different default, in the order of the algorithms."""
-    run = {one.name: one.default for one in fields(RunSettings)}
-    if name in run:
-        return [run[name]]
-    if name in POLICY_SETTINGS:
-        from baselines_ppo import CnnPolicy, MlpPolicy
-
-        return list(
-            {
-                inspect.signature(cls).parameters[name].default: None
-                for cls in (MlpPolicy, CnnPolicy)
-                if name in inspect.signature(cls).parameters
-            }
-        )
-    defaults = [one.default for one in algorithm_fields()[name].values()]
-    return defaults[:1] if len(set(defaults)) == 1 else defaults
+    return list(SETTINGS[name].distinct_defaults.values())
 
 
 def presets_in_code(name):
     """{preset: its value} where that is not the default."""
-    found = {}
-    for preset, one in PRESETS.items():
-        own = {
-            "num_timesteps": one.num_timesteps,
-            "num_envs": one.num_envs,
-            "alg": one.alg,
-            "checkpoint_every": one.checkpoint_every,
-            "stagger": one.stagger,
-            "batch": "per-rank" if one.per_rank else "total",
-        }
-        own |= one.learn | one.policy.get("cnn", {}) | one.policy.get("mlp", {})
-        base = {"num_envs": 1, "alg": "ppo", "batch": "total", "checkpoint_every": 25, "stagger": False}.get(name)
-        if base is None and name in algorithm_fields():
-            base = algorithm_fields()[name][one.alg].default if one.alg in algorithm_fields()[name] else None
-        elif base is None and name in POLICY_SETTINGS:
-            base = default_in_code(name)[0]
-        if name in own and own[name] != base:
-            found[preset] = same(own[name])
-    return found
+    return {preset: same(one) for preset, one in SETTINGS[name].presets().items()}
 
 
 @pytest.fixture(scope="module")
 def settings_rows():
-    return {row["setting"].strip("`"): row for row in rows(SETTINGS, "setting")}
+    return {row["setting"].strip("`"): row for row in rows(SETTINGS_PAGE, "setting")}
 
 
 def test_every_setting_has_a_row_with_meaning_unit_and_advice(settings_rows):
-    assert settings_rows.keys() == setting_names()
+    assert settings_rows.keys() == SETTINGS.keys()
     assert all(row[column] for row in settings_rows.values() for column in ("meaning", "unit", "what to do with it"))
 
 
 def test_every_flag_that_is_no_setting_has_a_row():
     flags = {
         name
-        for action in build_parser()._actions
-        if action.dest not in setting_names()
+        for action in build_parser().actions.values()
+        if action.dest not in SETTINGS
         for name in action.option_strings
         if name.startswith("--")
     }
-    assert {row["flag"].strip("`") for row in rows(SETTINGS, "flag")} == flags
+    assert {row["flag"].strip("`") for row in rows(SETTINGS_PAGE, "flag")} == flags
 
 
-@pytest.mark.parametrize("name", sorted(setting_names()))
+@pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_the_tables_default_and_presets_are_the_codes(settings_rows, name):
     row = settings_rows[name]
     assert [value(text) for text in re.findall(r"`([^`]+)`", row["default"])] == [
@@ -129,14 +95,6 @@ def test_the_tables_default_and_presets_are_the_codes(settings_rows, name):
         part.strip().replace("`", "").split(" ", 1) for part in row["presets with another"].split(";") if part.strip()
     )
     assert {preset: value(text) for preset, text in found.items()} == presets_in_code(name)
-
-
-def test_the_bases_that_presets_are_compared_with_are_the_codes():
-    assert [
-        (one.name, one.default)
-        for one in fields(Preset)
-        if one.name in ("num_envs", "alg", "per_rank", "stagger", "checkpoint_every")
-    ] == [("num_envs", 1), ("per_rank", False), ("alg", "ppo"), ("stagger", False), ("checkpoint_every", 25)]
 
 
 # ---- the table of returns

@@ -14,9 +14,9 @@ from baselines_ppo.__main__ import main
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import build_probe_policy, resolve_for_env
 from baselines_ppo.experiment.directory import rewind_to_checkpoint
-from baselines_ppo.train.preflight import check_resources
+from baselines_ppo.experiment.setup import resolve_for_env
+from baselines_ppo.train.preflight import build_probe_policy, check_resources
 from common.errors import UserError
 from common.runs.log_files import RunLogFiles
 from common.runs.run_directory import RunDirectory
@@ -76,25 +76,25 @@ SETTINGS = {
     "10^9 workers": ({"env_workers": 10**9}, ["env_workers="]),
     "10^9 threads": ({"env_threads": 10**9}, ["env_threads="]),
     "10^12 episodes": ({"eval_episodes": 10**12}, ["eval_episodes="]),
-    "an int beyond 63 bits": ({"seed": 2**63}, ["seed", "whole number"]),
-    "an int beyond floats": ({"optim_epochs": 10**400}, ["optim_epochs", "whole number"]),
+    "an int beyond 63 bits": ({"seed": 2**63}, ["seed", "an integer"]),
+    "an int beyond floats": ({"optim_epochs": 10**400}, ["optim_epochs", "an integer"]),
     "an int of 5,000 digits": ('{"seed": 1' + "0" * 5000 + "}", ["read"]),
-    "an infinite int": ({"optim_epochs": float("inf")}, ["optim_epochs", "whole number"]),
+    "an infinite int": ({"optim_epochs": float("inf")}, ["optim_epochs", "an integer"]),
     "NaN for an int": ({"seed": float("nan")}, ["seed"]),
     "NaN": ({"gamma": float("nan")}, ["gamma=nan"]),
     "a NaN of the run's": ({"reward_scale": float("nan")}, ["reward_scale=nan"]),
     "infinity": ({"optim_stepsize": float("inf")}, ["optim_stepsize=inf"]),
     "an int below 0": ({"num_envs": -1}, ["num_envs=-1"]),
-    "a fraction of an int": ({"optim_epochs": 2.5}, ["optim_epochs: '2.5' is not a whole number"]),
-    "true for an int": ({"optim_epochs": True}, ["optim_epochs: 'True' is not a whole number"]),
+    "a fraction of an int": ({"optim_epochs": 2.5}, ["optim_epochs: invalid '2.5': must be an integer"]),
+    "true for an int": ({"optim_epochs": True}, ["optim_epochs: invalid 'True': must be an integer"]),
     "true for a number": ({"gamma": True}, ["gamma"]),
     "a list for an int": ({"hid_size": [8]}, ["hid_size"]),
     "an object for an int": ({"hid_size": {"a": 8}}, ["hid_size"]),
-    "a list for text": ({"env": ["Pendulum-v1"]}, ["env: ['Pendulum-v1'] is not text"]),
-    "an int for a name": ({"init": 1}, ["init: 1 is not text"]),
+    "a list for text": ({"env": ["Pendulum-v1"]}, ["invalid env=['Pendulum-v1']: must be text"]),
+    "an int for a name": ({"init": 1}, ["invalid init=1: must be text"]),
     "an unknown name": ({"init": "zeros\n"}, ["init='zeros\\n'", "orthogonal"]),
-    "an unknown key": ({"__class__": 1}, ["'__class__' is no setting"]),
-    "a key of much text": ({"x\n" * 10**4: 1}, ["is no setting"]),
+    "an unknown key": ({"__class__": 1}, ["unknown setting '__class__'"]),
+    "a key of much text": ({"x\n" * 10**4: 1}, ["unknown setting"]),
     "deep JSON": ('{"env_kwargs":' + "[" * 10**5, ["nested too deeply"]),
     "deep arguments": ('{"env": "Pendulum-v1", "env_kwargs":' + '{"a":' * 900 + "1" + "}" * 901, []),
     "not UTF-8": (b"\xff\xfe{}", ["cannot read"]),
@@ -105,9 +105,9 @@ SETTINGS = {
     "no environment's name": ({"env": "\0"}, ["unknown environment"]),
     "arguments that are not its own": ({"env_kwargs": {"gravity": []}}, ["cannot make Pendulum-v1", "gravity"]),
     "a log std of 10^300": ({"init_logstd": 1e300}, ["init_logstd=1e+300"]),
-    "another version's format": (config_of(format="baselines_ppo.config.2"), ["no setting"]),
-    "another version's setting": (config_of(settings=BASE | {"dropout": 1}), ["'dropout' is no setting"]),
-    "a list for the algorithm": (config_of(settings=BASE | {"alg": ["ppo"]}), ["alg: ['ppo'] is not text"]),
+    "another version's format": (config_of(format="baselines_ppo.config.2"), ["unknown setting"]),
+    "another version's setting": (config_of(settings=BASE | {"dropout": 1}), ["unknown setting 'dropout'"]),
+    "a list for the algorithm": (config_of(settings=BASE | {"alg": ["ppo"]}), ["invalid alg=['ppo']: must be text"]),
     "ranks of text": (config_of(ranks="1"), ["ranks='1'"]),
     "true for ranks": (config_of(ranks=True), ["ranks=True"]),
     "settings that are a list": (config_of(settings=[]), ["settings is []"]),
@@ -246,14 +246,14 @@ def test_a_checkpoint_that_cannot_be_is_refused_before_a_log_is_cut(case, run, c
     "change, parts",
     [
         (lambda c: c["settings"].update(timesteps_per_actorbatch=10**13), ["10000000000000", "memory"]),
-        (lambda c: c["settings"].update(num_envs="one"), ["num_envs", "whole number"]),
+        (lambda c: c["settings"].update(num_envs="one"), ["num_envs", "an integer"]),
         (lambda c: c["settings"].update(gamma=float("nan")), ["gamma=nan"]),
         (lambda c: c["settings"].update(num_envs=None), ["num_envs=None"]),
-        (lambda c: c["settings"].update(gamma=2.0), ["config.json: gamma=2.0"]),
-        (lambda c: c["settings"].update(env=3), ["env: 3 is not text"]),
+        (lambda c: c["settings"].update(gamma=2.0), ["config.json: invalid gamma=2.0"]),
+        (lambda c: c["settings"].update(env=3), ["invalid env=3: must be text"]),
         (lambda c: c["settings"].pop("alg"), ["alg is missing"]),
         (lambda c: c["settings"].update(policy_settings=[1]), ["policy_settings"]),
-        (lambda c: c["settings"].update(dropout=1), ["'dropout' is no setting"]),
+        (lambda c: c["settings"].update(dropout=1), ["unknown setting 'dropout'"]),
         (lambda c: c["settings"]["policy_settings"].update(hid_size=10**9), ["hid_size=1000000000"]),
         (lambda c: c["settings"]["policy_settings"].update(kind="large"), ["kind is not a setting of the mlp policy"]),
         (lambda c: c["settings"]["policy_settings"].update(hid_size=9), ["another model"]),

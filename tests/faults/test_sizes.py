@@ -88,7 +88,8 @@ def test_a_segment_of_one_step_and_a_batch_of_one_row_train(learn, settings, unc
 )
 def test_a_policy_that_cannot_learn_of_one_step_is_said_to(typed, said, capsys):
     typed = {"env": "CartPole-v1", "batch": "per-rank", "num_envs": 1, "max_iters": 1} | typed
-    print_run_header(resolve(typed, 1, "classic", "CartPole-v1", False), typed, Communicator(None), None, None, {})
+    settings = resolve(typed, 1, "classic", "CartPole-v1", False).to_dict()
+    print_run_header(settings, typed, Communicator(None), None, None, {})
     assert ("the policy learns nothing" in capsys.readouterr().out) == said
 
 

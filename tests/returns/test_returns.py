@@ -9,7 +9,7 @@ from reference_bounds import FALSE_ALARMS, prediction_bound, read, values_of
 from return_tasks import TASKS, score, settings_of
 from scipy.stats import spearmanr
 
-from baselines_ppo.config.settings import ALLOWED
+from baselines_ppo.config.setting_fields import RANGES, Range
 
 REFERENCES = read()
 SEEDS = (0, 1, 2)
@@ -82,7 +82,7 @@ def with_settings(name, **settings):
 
 
 def with_a_negative_bonus(monkeypatch):
-    monkeypatch.setitem(ALLOWED, "from 0", (lambda x: True, ""))
+    monkeypatch.setitem(RANGES, "nonnegative", Range(lambda x: True, ""))
     with_settings("bandit", entcoeff=-TASKS["bandit"].settings["entcoeff"])(monkeypatch)
 
 

@@ -11,7 +11,7 @@ from jobs import ROOT
 from small_policies import uncompiled
 
 from baselines_ppo import CnnPolicy, MlpPolicy, learn
-from baselines_ppo.cli.parser import format_error
+from baselines_ppo.cli.errors import format_error
 from common import hints
 from common.diagnostics.nonfinite import explain_nonfinite
 from common.distributed.communicator import Communicator

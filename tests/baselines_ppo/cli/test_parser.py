@@ -9,7 +9,7 @@ import jobs
 import pytest
 
 from baselines_ppo import __version__
-from baselines_ppo.config.resolve import check_flag_combinations
+from baselines_ppo.config.combinations import check_flag_combinations
 
 SUPPORT = str(jobs.ROOT / "tests" / "support")
 
@@ -40,7 +40,7 @@ def assert_refused(finished, *parts, status=2):
         (["--env", "CartPole-v1", "--num-envs", "-1"], ["num_envs=-1"]),
         (["--env", "CartPole-v1", "--seed", "-1"], ["seed=-1"]),
         (["--env", "CartPole-v1", "--gamma", "1.5"], ["gamma=1.5"]),
-        (["--env", "CartPole-v1", "--num-timesteps", "many"], ["'many'", "whole number"]),
+        (["--env", "CartPole-v1", "--num-timesteps", "many"], ["'many'", "an integer"]),
         (["--env", "CartPole-v1", "--env-kwargs", "[1]"], ["JSON object"]),
         (["--env", "CartPole-v1", "--env-kwargs", '{"rank": 3}'], ["cannot make CartPole-v1", "'rank': 3"]),
         (
@@ -57,7 +57,7 @@ def assert_refused(finished, *parts, status=2):
             ["baseline='none'", "standardise_adv"],
         ),
         (["--env", "CartPole-v1", "--env-threads", "0"], ["env_threads=0"]),
-        (["--env", "CartPole-v1", "--film", "--report", "false"], ["--film with --report false"]),
+        (["--env", "CartPole-v1", "--film", "--report", "false"], ["--film needs --report"]),
         (["--env", "CartPole-v1", "--preset", "mujoco", "--ob-clip", "0"], ["ob_clip=0", "greater than 0"]),
         (["--env", "CartPole-v1", "--policy", "cnn", "--hid-size", "8"], ["hid-size", "cnn"]),
         (["--env", "CartPole-v1", "--max-seconds", "5", "--schedule", "linear"], ["linear", "--num-timesteps"]),
@@ -65,8 +65,8 @@ def assert_refused(finished, *parts, status=2):
         (["--resume"], ["--run-dir"]),
         (["--resume", "--run-dir", "/nonexistent"], ["/nonexistent", "no run"]),
         (["--play"], ["--load-path"]),
-        (["--env", "CartPole-v1", "--json"], ["--json is for --play"]),
-        (["--env", "CartPole-v1", "--load-path", "run", "--deterministic"], ["--deterministic is for --play"]),
+        (["--env", "CartPole-v1", "--json"], ["--json needs --play"]),
+        (["--env", "CartPole-v1", "--load-path", "run", "--deterministic"], ["--deterministic needs --play"]),
         (["--env", "CartPole-v1", "--video", "a.gif"], ["--load-path", "--film"]),
         (["--env", "CartPole-v1", "--eval-episodes", "5"], ["--eval-episodes", "--eval-every"]),
         (["--play", "--load-path", "/nonexistent"], ["/nonexistent"]),
@@ -155,7 +155,7 @@ def test_help_needs_no_tensorflow_gymnasium_or_mpi():
     assert finished.returncode == 0, finished.stderr
     assert "--clip-param" in finished.stdout
     assert (
-        finished.stdout.index("--env ID") < finished.stdout.index("what to run:")
+        finished.stdout.index("--env ID") < finished.stdout.index("Environment and algorithm:")
         and len(finished.stdout.partition("\n\n")[0].splitlines()) == 4
     )
 

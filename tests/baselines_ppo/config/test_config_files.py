@@ -1,5 +1,6 @@
 """Settings from the command line, from files, and printed: --config, --print-config, `none`, bare flags, the help."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -11,21 +12,17 @@ import jobs
 import pytest
 
 from baselines_ppo import CnnPolicy, MlpPolicy
-from baselines_ppo.cli.parser import (
-    GROUPS,
-    POLICY_DEFAULTS,
-    POLICY_SETTINGS,
-    algorithm_fields,
-    build_parser,
-    parse,
-    setting_names,
-)
+from baselines_ppo.cli.command_lines import to_argv
+from baselines_ppo.cli.parser import build_parser, parse
+from baselines_ppo.config.combinations import unused_settings
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
+from baselines_ppo.config.policy_settings import POLICIES, MlpPolicySettings
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.resolve import resolve_for_env, resumed_settings, unused_settings
+from baselines_ppo.config.resolve import resumed_settings
+from baselines_ppo.config.resolved_config import ResolvedConfig
 from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.experiment.outputs import print_run_header
-from baselines_ppo.sweep.plan import to_argv
+from baselines_ppo.experiment.setup import resolve_for_env
 from baselines_ppo.train.runner import cores_of_a_rank, default_folder
 from common.distributed.communicator import Communicator
 from common.errors import UserError
@@ -98,17 +95,17 @@ def test_no_folder_is_made_for_what_is_no_run(words, status, tmp_path, monkeypat
     [
         (
             ("--bootstrap-time-limits", "false"),
-            "bootstrap_time_limits=False cannot be: an episode that is ended early would count as a death; give --stagger false",
+            "bootstrap_time_limits=False: an episode that is ended early would count as terminated; set --stagger false",
         ),
         (
             ("--preset", "reinforce"),
-            "whole_episodes=True cannot be: an episode that is ended early is not whole; give --stagger false",
+            "whole_episodes=True: an episode that is ended early is not whole; set --stagger false",
         ),
     ],
 )
 def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
     assert resolved(*words)["stagger"] is False and resolved("--stagger", "true")["stagger"] is True
-    with pytest.raises(UserError, match=f"^--stagger with {why}$"):
+    with pytest.raises(UserError, match=f"^invalid --stagger with {why}$"):
         resolved(*words, "--stagger", "true")
 
 
@@ -132,10 +129,10 @@ def test_first_episodes_are_not_ended_early_where_that_would_count(words, why):
 )
 def test_a_run_says_which_of_what_was_typed_changes_nothing(words, names, capsys):
     typed, _ = parse(["--env", "CartPole-v1", *words])
-    assert [name for name, _ in unused_settings(resolve_for_env(typed, 1, 2), typed)] == names
+    assert [name for name, _ in unused_settings(ResolvedConfig.from_dict(resolve_for_env(typed, 1, 2), typed))] == names
     print_run_header(resolve_for_env(typed, 1, 2), typed, Communicator(None), None, None, {})
     assert [
-        line.split()[0] for line in capsys.readouterr().out.splitlines() if " changes nothing here: it takes " in line
+        line.split()[0] for line in capsys.readouterr().out.splitlines() if " has no effect here: it requires " in line
     ] == names
 
 
@@ -148,7 +145,7 @@ def test_a_run_says_which_of_what_was_typed_changes_nothing(words, names, capsys
         (
             ("--bootstrap-time-limits", "false"),
             "preset mujoco would end first episodes early (--stagger); not with bootstrap_time_limits=False: "
-            "an episode that is ended early would count as a death\n",
+            "an episode that is ended early would count as terminated\n",
         ),
     ],
 )
@@ -171,7 +168,7 @@ def test_a_preset_that_ends_first_episodes_early_does_not_where_that_would_count
     assert PRESETS["mujoco"].stagger and resolved("--preset", "mujoco")["stagger"] is True
     assert resolved("--preset", "mujoco", "--stagger", "false")["stagger"] is False
     assert resolved("--preset", "mujoco", "--bootstrap-time-limits", "false")["stagger"] is False
-    with pytest.raises(UserError, match="give --stagger false"):
+    with pytest.raises(UserError, match="set --stagger false"):
         resolved("--preset", "mujoco", "--bootstrap-time-limits", "false", "--stagger", "true")
 
 
@@ -220,23 +217,20 @@ def test_the_config_of_a_run_has_no_policy_setting_that_did_not_exist_then_thoug
     given, _ = load_overrides(path, {}, 1)
     defaults = {"init_logstd": 0.0, "ob_min_std": 0.1}
     assert not {*defaults.items()} & {*settings["policy_settings"].items()}
-    assert resolve_for_env(given, 1, 2)["policy_settings"] == of_policy | defaults
-    assert resolve_for_env(load_overrides(path, {"init_logstd": -2.0}, 1)[0], 1, 2)[
-        "policy_settings"
-    ] == of_policy | defaults | {"init_logstd": -2.0}
+    expected = dataclasses.asdict(MlpPolicySettings(**of_policy, **defaults))
+    assert resolve_for_env(given, 1, 2)["policy_settings"] == expected
+    given_now, _ = load_overrides(path, {"init_logstd": -2.0}, 1)
+    assert resolve_for_env(given_now, 1, 2)["policy_settings"] == expected | {"init_logstd": -2.0}
     again, _ = parse(to_argv(given))  # as a sweep's trainings are told
     assert resolve_for_env(again, 1, 2) == resolve_for_env(given, 1, 2)
 
 
-def test_the_policies_defaults_are_those_of_their_classes():
-    for name, value in POLICY_DEFAULTS.items():
-        of_classes = [
-            inspect.signature(cls).parameters[name].default
-            for cls in (MlpPolicy, CnnPolicy)
-            if name in inspect.signature(cls).parameters
-        ]
-        assert of_classes and set(of_classes) == {value}
-    assert POLICY_DEFAULTS.keys() == POLICY_SETTINGS.keys()
+@pytest.mark.parametrize("policy", POLICIES)
+def test_arguments_of_the_policies_have_the_defaults_of_their_settings(policy):
+    parameters = inspect.signature({"mlp": MlpPolicy, "cnn": CnnPolicy}[policy]).parameters
+    defaults = {one.name: one.default for one in dataclasses.fields(POLICIES[policy])}
+    assert {name: parameters[name].default for name in defaults} == defaults
+    assert parameters.keys() == {"name", "ob_space", "ac_space", *defaults}
 
 
 def test_the_config_of_a_run_on_other_ranks_is_shared_out_anew(tmp_path):
@@ -342,7 +336,7 @@ def test_a_presets_early_ends_are_left_out_of_a_config_too_and_typed_ones_refuse
         is False
     )
     path = written(tmp_path, config_of(resolve_for_env(typed | {"stagger": True}, 2, 2), 2, typed | {"stagger": True}))
-    with pytest.raises(UserError, match="give --stagger false"):
+    with pytest.raises(UserError, match="set --stagger false"):
         resolve_for_env(load_overrides(path, {"bootstrap_time_limits": False}, ranks)[0], ranks, 2)
 
 
@@ -372,10 +366,10 @@ def test_a_plain_object_of_settings_is_read_with_hyphens_or_underscores(tmp_path
     [
         ("not json", ["cannot read"]),
         ("[1]", ["must contain a JSON object"]),
-        ('{"clip_parm": 1}', ["clip_parm", "no setting"]),
-        ('{"optim_epochs": "many"}', ["optim_epochs", "whole number"]),
+        ('{"clip_parm": 1}', ["clip_parm", "unknown setting"]),
+        ('{"optim_epochs": "many"}', ["optim_epochs", "an integer"]),
         ('{"preset": "best"}', ["preset", "best", "mujoco"]),
-        ('{"format": "baselines_ppo.config"}', ["no whole config.json"]),
+        ('{"format": "baselines_ppo.config"}', ["not a valid config.json"]),
     ],
 )
 def test_a_config_that_cannot_be_used_is_refused_naming_why(content, parts, tmp_path):
@@ -397,17 +391,10 @@ def test_print_config_is_json_and_needs_no_tensorflow():
     assert printed["settings"]["clip_param"] == 0.1 and printed["typed"] == {"env": "CartPole-v1", "clip_param": 0.1}
 
 
-def test_every_setting_stands_in_one_group_of_the_help():
-    grouped = [name for names in GROUPS.values() for name in names]
-    assert len(grouped) == len(set(grouped))
-    policy = {action.dest for action in build_parser()._actions} & setting_names() - set(grouped)
-    assert set(grouped) | policy == setting_names() and not policy & algorithm_fields().keys()
-
-
 def test_help_gives_each_presets_own_value():
     text = " ".join(build_parser().format_help().split())
-    assert "epsilon of the clipped surrogate [0.2; atari: 0.1]" in text
-    assert "trpo, reinforce: 1; mujoco, humanoid, atari, a2c: 8; classic: 4]" in text
+    assert "epsilon of the clipped surrogate [default: 0.2; 0.1 with preset atari]" in text
+    assert "split over the ranks; 8 with preset mujoco, humanoid, atari, a2c; 4 with preset classic]" in text
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -16,11 +16,12 @@ import pytest
 from rich.console import Console
 
 from baselines_ppo.cli import parser as cli
+from baselines_ppo.cli.command_lines import to_argv
 from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.command import main
 from baselines_ppo.sweep.directory import SweepFolder, last_row
 from baselines_ppo.sweep.display import SweepDisplay, SweepStatus, mean_and_deviation
-from baselines_ppo.sweep.plan import Run, combinations, plan, to_argv
+from baselines_ppo.sweep.plan import Run, combinations, plan
 from baselines_ppo.sweep.processes import launcher
 
 # a run that trains nothing: it writes what a sweep reads, waits while `.hold` is there, and fails where `.fail-NAME` is
@@ -172,16 +173,16 @@ def test_ranks_are_started_by_the_mpirun_beside_this_python():
             ["CartPole-v1-algtrpo-seed0", "--clip-param"],
         ),
         (["--env", "CartPole-v1", "--preset", "classic", "best"], ["'best'", "mujoco"]),
-        (["--env", "CartPole-v1", "--seed", "many"], ["'many'", "whole number"]),
-        (["--env", "CartPole-v1", "--seed", "4-0"], ["'4-0'", "smaller"]),
+        (["--env", "CartPole-v1", "--seed", "many"], ["'many'", "an integer"]),
+        (["--env", "CartPole-v1", "--seed", "4-0"], ["'4-0'", "LOW at most HIGH"]),
         (["--env", "CartPole-v1", "--seed", "0-99999999999"], ["0-99999999999", "10,000"]),
         (["--env", "CartPole-v1", "--seed", "0-999", "--hid-size", "1-100"], ["100,000 runs", "10,000"]),
         (["--env", "CartPole-v1", "--clip-param", "0-4"], ["'0-4'", "number"]),
         (["--env", "CartPole-v1", "--seed", "0-2", "1"], ["--seed", "1 twice"]),
         (["--env", "CartPole-v1", "--seed"], ["--seed"]),
-        (["--env", "CartPole-v1", "--jobs", "0"], ["--jobs 0", "at least 1"]),
+        (["--env", "CartPole-v1", "--jobs", "0"], ["--jobs=0", "at least 1"]),
         (["--env", "CartPole-v1", "--jobs", "two"], ["--jobs", "'two'"]),
-        (["--env", "CartPole-v1", "--ranks", "-1"], ["--ranks -1", "at least 1"]),
+        (["--env", "CartPole-v1", "--ranks", "-1"], ["--ranks=-1", "at least 1"]),
         (["--env", "CartPole-v1", "--log-path", "x"], ["--run-dir", "--sweep-dir"]),
         (["--env", "CartPole-v1", "--config", "/nonexistent"], ["/nonexistent"]),
         (["--env", "CartPole-v1", "--sweep-dir", "/proc/nowhere"], ["/proc/nowhere"]),

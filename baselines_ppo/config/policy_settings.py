@@ -1,0 +1,97 @@
+"""Settings of the policies of this package: the keyword arguments of `MlpPolicy` and `CnnPolicy`. Imports no TensorFlow."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from baselines_ppo.config.setting_fields import SettingsBase, setting, setting_info, setting_like
+
+MAX_LAYERS = 1000
+MAX_MIN_STD = 1e30
+MAX_LOGSTD = 80  # exp(80), and its inverse, are within float32
+
+
+@dataclass(frozen=True)
+class MlpPolicySettings(SettingsBase):
+    """Settings of `MlpPolicy`."""
+
+    hid_size: int = setting(64, "mlp: width of the hidden layers", group="policy", allowed="count")
+    num_hid_layers: int = setting(
+        2, "mlp: number of hidden layers", group="policy", allowed="nonnegative", upper=MAX_LAYERS
+    )
+    gaussian_fixed_var: bool = setting(
+        True, "mlp: one log standard deviation for all observations; false: an output of the network", group="policy"
+    )
+    vf_hid_size: int | None = setting(
+        None,
+        "mlp: width of the value function's hidden layers",
+        group="policy",
+        allowed="count",
+        unset="as hid_size",
+    )
+    init: str = setting("normc", "initial weights", group="policy", choices=("normc", "orthogonal"), init_only=True)
+    init_logstd: float = setting(
+        0.0,
+        "initial log standard deviation of a Gaussian policy",
+        group="policy",
+        allowed="finite",
+        lower=-MAX_LOGSTD,
+        upper=MAX_LOGSTD,
+        init_only=True,
+    )
+    shared_trunk: bool = setting(
+        False, "mlp: the value function reads the last hidden layer of the policy", group="policy"
+    )
+    normalise_ob: bool = setting(
+        True,
+        "mlp: normalise observations by their running mean and standard deviation",
+        group="policy",
+        aliases=("normalize_ob",),
+    )
+    ob_clip: float = setting(
+        5.0, "mlp: clip normalised observations to plus or minus this", group="policy", allowed="positive"
+    )
+    ob_min_std: float = setting(
+        0.1,
+        "mlp: lower bound of the standard deviation by which observations are divided",
+        group="policy",
+        allowed="nonnegative",
+        upper=MAX_MIN_STD,
+    )
+
+
+@dataclass(frozen=True)
+class CnnPolicySettings(SettingsBase):
+    """Settings of `CnnPolicy`."""
+
+    kind: str = setting(
+        "large",
+        "cnn: large (Nature's network) or small (A3C's network)",
+        group="policy",
+        choices=("large", "small"),
+    )
+    init: str = setting_like(MlpPolicySettings, "init", "normc")
+    init_logstd: float = setting_like(MlpPolicySettings, "init_logstd", 0.0)
+    channels: str | None = setting(
+        None,
+        "cnn: axis of an image that holds the channels: first, last, or smaller (the one with fewer entries)",
+        group="policy",
+        choices=("first", "last", "smaller"),
+        unset="detected if only one axis is possible",
+        before="smaller",
+    )
+
+
+POLICIES: dict[str, type[MlpPolicySettings] | type[CnnPolicySettings]] = {
+    "mlp": MlpPolicySettings,
+    "cnn": CnnPolicySettings,
+}
+# names of the classes, which import TensorFlow; `baselines_ppo.policy_registry` has the classes themselves
+POLICY_CLASS_NAMES = {"mlp": "MlpPolicy", "cnn": "CnnPolicy"}
+
+
+def values_before(settings_class: type) -> dict[str, Any]:
+    """Return {name: value} of the settings that files written before them do not have, where that is not the default."""
+    return {one.name: value for one in fields(settings_class) if (value := setting_info(one).before) is not None}
+
+
+OLDER_CNN = values_before(CnnPolicySettings)

@@ -1,0 +1,64 @@
+"""The config of a run for an environment: resolved settings, and workers and threads for the cores of a rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium as gym
+
+from baselines_ppo.config.resolve import resolve
+from baselines_ppo.config.resolved_config import ResolvedConfig
+from common.envs.factory import kind_of, make_env
+from common.policies.observation_encoder import is_image
+
+
+def resolve_config(
+    explicit: Mapping[str, Any], ranks: int, cores: int, stored: Mapping[str, Any] | None = None
+) -> ResolvedConfig:
+    """Resolve the settings of a run, after inspecting its environment.
+
+    Args:
+        explicit: {setting: value} of the settings that the user gave, with `env` among them.
+        ranks: number of ranks.
+        cores: cores of one rank.
+        stored: what config.json stores as explicit; `explicit` if None.
+
+    Raises:
+        UserError: for an unknown environment and for invalid settings.
+    """
+    gym.logger.min_level = gym.logger.ERROR
+    env_id = explicit["env"]
+    kind = kind_of(env_id)
+    image = kind == "atari"
+    if kind not in ("mujoco", "atari"):  # Box2D has an environment with images
+        probe = make_env(env_id, env_kwargs=explicit.get("env_kwargs"))
+        image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
+        probe.close()
+    return assign_cores(resolve(explicit, ranks, kind, env_id, image, stored), cores)
+
+
+def assign_cores(config: ResolvedConfig, cores: int) -> ResolvedConfig:
+    """Choose the worker processes and threads that step a rank's environments, unless they are given.
+
+    Args:
+        config: of the run.
+        cores: cores of one rank.
+    """
+    kind, spare = kind_of(config.run.env), min(cores, config.run.num_envs)
+    workers, threads = config.run.env_workers, config.run.env_threads
+    if workers is None:  # the Atari emulator holds the GIL
+        workers = spare if kind == "atari" and spare > 1 else 0
+    if threads is None:  # MuJoCo releases the GIL; other environments do not, or may not be thread-safe
+        threads = spare if kind == "mujoco" and not workers else 1
+    return config.with_run(env_workers=workers, env_threads=threads)
+
+
+def resolve_for_env(explicit, ranks, cores):
+    """`resolve_config` as a dict, until its callers pass the config on."""
+    return resolve_config(explicit, ranks, cores).to_dict()
+
+
+def assign_cores_to(settings, cores):
+    """`assign_cores` of a dict."""
+    return assign_cores(ResolvedConfig.from_dict(settings), cores).to_dict()
