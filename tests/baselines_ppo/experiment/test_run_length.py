@@ -25,12 +25,12 @@ WORDS = (
     "--report",
     "false",
 )
-LEFT = "^resume: nothing is left to do: the run has had {}, and {}; give more$"
+LEFT = "^resume: nothing is left to do: the run has had {}, and {}; raise it to continue$"
 
 
 def test_steps_that_are_rounded_up_and_a_resume_that_has_nothing_to_do_are_said(tmp_path, cli_here, uncompiled_here):
     said = cli_here(*WORDS, "--num-timesteps", "100", "--run-dir", tmp_path).stdout
-    assert "--num-timesteps 100 becomes 128 steps: iterations are whole, of 64 each\n" in said
+    assert "--num-timesteps 100 becomes 128 steps: the run has whole iterations of 64 steps\n" in said
     for limit, value, had in (
         ("--num-timesteps", "120", "128 steps"),
         ("--max-iters", "2", "2 iterations"),

@@ -139,5 +139,5 @@ def test_a_folder_of_runs_is_its_newest_run_that_has_a_policy(trained, tmp_path,
     assert locate(runs) == (runs / "a" / "policy" / "policy.safetensors", runs / "a")
     assert locate(runs / "b") == (find_policy(runs / "b"), None)
     done = cli_here("--play", "--load-path", runs, "--eval-episodes", "1", "--json")
-    assert done.returncode == 0 and f"{runs} holds runs; the newest with a policy is a\n" in done.stderr
+    assert done.returncode == 0 and f"{runs} contains several runs; the latest with a policy is a\n" in done.stderr
     assert json.loads(done.stdout)["policy"] == str(runs / "a" / "policy" / "policy.safetensors")
