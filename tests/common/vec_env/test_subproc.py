@@ -164,13 +164,13 @@ def test_what_cannot_be_made_there_is_told_here():
 
 SCRIPT = """
 import gymnasium as gym
-from common.vec_env.subproc import WorkerVectorEnv
+from common.vec_env.subproc import SubprocVectorEnv
 from common.errors import UserError
 {guard}
     def make(k):
         return gym.make("CartPole-v1")
     try:
-        WorkerVectorEnv(make, 4, 2)
+        SubprocVectorEnv(make, 4, 2)
     except UserError as error:
         print(error)
 """
