@@ -1,4 +1,4 @@
-"""Messages of `learn` speak of its arguments, those of the command line of its flags."""
+"""Messages of `learn` name its arguments, and messages of the command line name its flags."""
 
 import ast
 import re
@@ -27,7 +27,7 @@ IMAGES = gym.spaces.Box(0, 255, (20, 20, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """The folder of a policy with 8 units."""
+    """The directory of an MLP with 8 units and of a CNN."""
     path = tmp_path_factory.mktemp("trained") / "policy.safetensors"
     space = gym.spaces.Box(-1, 1, (1,))
     MlpPolicy("pi", Faulty.observation_space, space, hid_size=8).save(path)
@@ -37,40 +37,40 @@ def trained(tmp_path_factory):
     return path.parent
 
 
-def held(tmp_path):
-    """A folder that a run has, and that run's hold of it."""
+def locked(tmp_path):
+    """A directory that another run has locked, and that run's `RunDirectory`."""
     folder = RunDirectory(tmp_path / "held")
     folder.acquire()
     return {"run_dir": folder.path, "held": folder}
 
 
-def in_a_folder(name, text, tmp_path):
-    """A folder with a file."""
+def directory_with(name, text, tmp_path):
+    """A directory with one file."""
     path = tmp_path / name.replace("/", "-") / name
     path.parent.mkdir(parents=True)
     path.write_text(text)
     return path.parents[name.count("/")]
 
 
-# what is asked of learn -> (options; what it says; what the command line says in its place)
-ASKED = {
+# invalid arguments of learn -> (arguments, hint of learn, hint of the command line)
+INVALID = {
     "a folder with a run": (
-        lambda path, _: {"run_dir": in_a_folder("config.json", "{}", path)},
+        lambda path, _: {"run_dir": directory_with("config.json", "{}", path)},
         "choose another run_dir",
         "or choose another --run-dir",
     ),
     "a folder with rows": (
-        lambda path, _: {"run_dir": in_a_folder("progress.csv", "a\n", path)},
+        lambda path, _: {"run_dir": directory_with("progress.csv", "a\n", path)},
         "choose another run_dir",
         "choose another --run-dir",
     ),
     "a folder in use": (
-        lambda path, _: held(path),
+        lambda path, _: locked(path),
         "another running process; choose another run_dir",
         "another running process; choose another --run-dir",
     ),
     "a file": (
-        lambda path, _: {"run_dir": in_a_folder("x", "", path) / "x"},
+        lambda path, _: {"run_dir": directory_with("x", "", path) / "x"},
         "choose another run_dir",
         "choose another --run-dir",
     ),
@@ -94,11 +94,9 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED)
-def test_what_learn_refuses_is_said_by_its_arguments_and_by_flags_on_the_command_line(
-    asked, tmp_path, trained, uncompiled_here
-):
-    options, here, there = ASKED[asked]
+@pytest.mark.parametrize("case", INVALID)
+def test_learn_names_arguments_and_the_command_line_names_flags(case, tmp_path, trained, uncompiled_here):
+    options, here, there = INVALID[case]
     found = {"policy_fn": lambda *args: uncompiled(*args, hid_size=4)} | SHORT | options(tmp_path, trained)
     hold = found.pop("held", None)
     with pytest.raises(UserError) as caught:
@@ -110,13 +108,13 @@ def test_what_learn_refuses_is_said_by_its_arguments_and_by_flags_on_the_command
         assert there in format_error(caught.value) and here not in format_error(caught.value)
 
 
-def test_small_images_lead_to_the_other_policy():
+def test_images_too_small_for_a_cnn_suggest_the_mlp():
     with pytest.raises(UserError, match="or use MlpPolicy$"):
         CnnPolicy("pi", IMAGES, gym.spaces.Discrete(2))
 
 
 @pytest.mark.parametrize("fault", ["raises_in_step", "raises_in_reset", "ob_nan", "rew_inf", "ob_text"])
-def test_a_fault_of_an_environment_says_how_learn_goes_on(fault, uncompiled_here):
+def test_an_env_error_has_the_hint_of_learn(fault, uncompiled_here):
     with pytest.raises(EnvError) as caught:
         learn(Faulty(fault, at=5), uncompiled, **SHORT)
     assert not FLAGS.search(str(caught.value))
@@ -124,7 +122,7 @@ def test_a_fault_of_an_environment_says_how_learn_goes_on(fault, uncompiled_here
         assert format_error(caught.value).endswith("resume with --resume")
 
 
-def test_rewards_that_are_too_large_are_scaled_by_learns_own_means():
+def test_large_rewards_have_the_hint_of_learn():
     why, fix = explain_nonfinite({"ret": np.float32([np.inf])}, 1.0)
     assert (
         "scale_returns=True" in fix
@@ -133,7 +131,7 @@ def test_rewards_that_are_too_large_are_scaled_by_learns_own_means():
     )
 
 
-def test_a_stall_is_told_in_the_words_of_whoever_started_the_watch():
+def test_the_watchdog_words_its_hint_for_its_caller():
     comm = Communicator(None)
     for phase in ("start", "collect"):
         hint = recovery_hint([{"phase": phase}])
@@ -141,16 +139,16 @@ def test_a_stall_is_told_in_the_words_of_whoever_started_the_watch():
         assert "--stall-timeout" in Watchdog(comm, Heartbeat(comm), translate=hints.in_flags).translate(hint)
 
 
-def test_every_advice_has_its_words_for_the_command_line():
+def test_every_hint_has_a_wording_for_the_command_line():
     words = {value for name, value in vars(hints).items() if name.isupper() and isinstance(value, str)}
     assert words == hints.IN_FLAGS.keys()
     for here, there in hints.IN_FLAGS.items():
         assert not FLAGS.search(here) and FLAGS.search(there) and hints.in_flags(f"x; {here}, y") == f"x; {there}, y"
 
 
-def test_nothing_below_the_command_line_speaks_of_its_flags():
+def test_nothing_below_the_command_line_names_its_flags():
     for path in sorted((ROOT / "common").rglob("*.py")):
-        if path.name in ("hints.py", "results.py"):  # its words; and those of plot's files
+        if path.name in ("hints.py", "results.py"):  # the wordings themselves, and messages of plot
             continue
         tree = ast.parse(path.read_text())
         own = [
