@@ -29,27 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train_or_play(argv: Sequence[str]) -> int:
     explicit, args = parse(argv)
-    # only here are Gymnasium, MPI and TensorFlow imported, so that --help is fast
+    # gate: Gymnasium, MPI and TensorFlow are imported below, so that --help is fast
     if args.play or args.video:
         from baselines_ppo.play.command import play
 
-        if args.load_path:
-            args.load_path = select_run(args.load_path)
         return play(explicit, args)
     from baselines_ppo.train.runner import run
 
     return run(explicit, args)
-
-
-def select_run(path: str) -> str:
-    """Return `path`, or the latest run in it if it is a directory of runs; the choice is printed."""
-    from common.policies.files import locate
-
-    _, run = locate(path)
-    if run is None:
-        return path
-    print(f"{path} contains several runs; the latest with a policy is {run.name}", file=sys.stderr, flush=True)
-    return str(run)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from common.envs.monitor import find_monitor
 from common.envs.rendering import display_named, has_display
 from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
-from common.policies.files import check_spaces, find_policy
+from common.policies.files import check_spaces, find_policy, locate
 from common.rollouts.collector import MAX_EPISODE_STEPS
 from common.runs.run_directory import read_config
 from common.runtime.memory import check_memory
@@ -193,12 +193,22 @@ def choose_output(episodes, args):
     return window, (folder if folder.is_dir() else Path()) / "play.gif"
 
 
+def select_run(path: str) -> str:
+    """Return `path`, or the latest run in it if it is a directory of runs; the choice is printed."""
+    _, run = locate(path)
+    if run is None:
+        return path
+    print(f"{path} contains several runs; the latest with a policy is {run.name}", file=sys.stderr, flush=True)
+    return str(run)
+
+
 def play(typed, args):
     """`run.py --play`: returns the exit status; raises UserError for what cannot be played."""
     if launcher_world_size()[0] > 1:
         raise UserError(f"--play runs on one rank, mpirun started {launcher_world_size()[0]}; leave mpirun out")
     if not args.load_path:
         raise UserError("--play needs --load-path, a run folder or a policy file")
+    args.load_path = select_run(args.load_path)
     episodes, seed = typed.get("eval_episodes", MAX_SHOWN_EPISODES), typed.get("seed", 0)
     if episodes < 1:
         raise UserError(f"eval_episodes={episodes}; give at least 1")

@@ -1,6 +1,8 @@
 """The documentation is true: its Python runs, its tables are the code's, its links and names lead somewhere. `test_doc_commands.py` has its commands."""
 
 import re
+import subprocess
+import sys
 
 import jobs
 import pytest
@@ -67,6 +69,13 @@ def presets_in_code(name):
 @pytest.fixture(scope="module")
 def settings_rows():
     return {row["setting"].strip("`"): row for row in rows(SETTINGS_PAGE, "setting")}
+
+
+def test_the_tables_of_settings_are_generated_from_the_code():
+    done = subprocess.run(
+        [sys.executable, jobs.ROOT / ".ci" / "settings_page.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_setting_has_a_row_with_meaning_unit_and_advice(settings_rows):
