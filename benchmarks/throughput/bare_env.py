@@ -1,6 +1,6 @@
-"""The environment alone: what a core can step when nothing learns. A process of its own, started by measurements.py.
+"""Steps per second of an environment alone, without learning, on one or more processes. Started by measurements.py.
 
-Imports neither TensorFlow nor anything of ours; prints one JSON object, {"steps_per_second": summed over the processes}.
+Imports neither TensorFlow nor this project; prints one JSON object, {"steps_per_second": sum over the processes}.
 """
 
 import os
@@ -12,18 +12,18 @@ import json  # noqa: E402
 import multiprocessing  # noqa: E402
 import time  # noqa: E402
 
-ACTIONS = 1 << 14  # drawn beforehand, used over and over
-WARM_UP = 1000  # steps before the clock starts
-GLANCE = 50  # steps between looks at the clock
+ACTIONS = 1 << 14  # drawn in advance and reused
+WARM_UP = 1000  # steps before the measurement
+CLOCK_INTERVAL = 50  # steps between readings of the clock
 
 
-def step_for(env_id, seed, seconds, start, results):
-    """Step one environment with Gaussian actions for `seconds` from when all processes are ready; puts steps per second.
+def measure(env_id: str, seed: int, seconds: float, start, results) -> None:
+    """Step one environment with Gaussian actions and put its steps per second into `results`.
 
     Args:
-        env_id: a Gymnasium id.
+        env_id: Gymnasium id.
         seed: of the actions and of the environment.
-        seconds: how long.
+        seconds: duration, from the moment when all processes are ready.
         start: barrier of all processes.
         results: queue.
     """
@@ -32,12 +32,11 @@ def step_for(env_id, seed, seconds, start, results):
 
     gym.logger.min_level = gym.logger.ERROR
     env = gym.make(env_id, disable_env_checker=True)
-    actions = list(
-        np.random.default_rng(seed).standard_normal((ACTIONS, *env.action_space.shape)).astype(env.action_space.dtype)
-    )
+    rng = np.random.default_rng(seed)
+    actions = list(rng.standard_normal((ACTIONS, *env.action_space.shape)).astype(env.action_space.dtype))
     env.reset(seed=seed)
 
-    def run(count, offset):
+    def run(count: int, offset: int) -> None:
         for i in range(offset, offset + count):
             _, _, terminated, truncated, _ = env.step(actions[i % ACTIONS])
             if terminated or truncated:
@@ -47,12 +46,12 @@ def step_for(env_id, seed, seconds, start, results):
     start.wait()
     steps, began = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - began) < seconds:
-        run(GLANCE, steps)
-        steps += GLANCE
+        run(CLOCK_INTERVAL, steps)
+        steps += CLOCK_INTERVAL
     results.put(steps / elapsed)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("env_id")
     parser.add_argument("--processes", type=int, default=1)
@@ -61,7 +60,7 @@ def main():
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(args.processes), context.Queue()
     processes = [
-        context.Process(target=step_for, args=(args.env_id, seed, args.seconds, start, results))
+        context.Process(target=measure, args=(args.env_id, seed, args.seconds, start, results))
         for seed in range(args.processes)
     ]
     for process in processes:
@@ -69,7 +68,7 @@ def main():
     for process in processes:
         process.join()
         if process.exitcode:
-            raise SystemExit(f"a process ended with {process.exitcode}")
+            raise SystemExit(f"a process ended with status {process.exitcode}")
     print(json.dumps({"steps_per_second": sum(results.get() for _ in processes)}))
 
 

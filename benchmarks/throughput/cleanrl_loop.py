@@ -1,8 +1,11 @@
-"""PPO as CleanRL's `ppo_continuous_action` arranges it, in PyTorch: a peer for the throughput benchmark, for CleanRL has no package.
+"""PPO in PyTorch with the structure and settings of CleanRL's `ppo_continuous_action`, for the throughput benchmark.
 
-Our own wording of its structure and settings: wrappers of Gymnasium around every environment, a `SyncVectorEnv`, policy and value called
-once a step, ten epochs of 32 minibatches with the clipped value loss, gradients to norm 0.5, step size decayed linearly. Nothing is logged.
+This is our implementation, because CleanRL has no package. Each environment has Gymnasium's wrappers; a `SyncVectorEnv` steps them.
+Policy and value function are called once per step. An update has ten epochs of 32 minibatches with the clipped value loss and gradients
+clipped to norm 0.5. The learning rate decays linearly. Nothing is logged.
 """
+
+from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
@@ -13,8 +16,8 @@ GAMMA, LAM, CLIP, VF_COEF, MAX_GRAD_NORM, STEPSIZE = 0.99, 0.95, 0.2, 0.5, 0.5, 
 EPOCHS, MINIBATCHES = 10, 32
 
 
-def make_env(env_id):
-    """One environment in CleanRL's wrappers."""
+def make_env(env_id: str) -> gym.Env:
+    """One environment with CleanRL's wrappers."""
     env = gym.wrappers.FlattenObservation(gym.make(env_id, disable_env_checker=True))
     env = gym.wrappers.ClipAction(gym.wrappers.RecordEpisodeStatistics(env))
     env = gym.wrappers.NormalizeObservation(env)
@@ -23,8 +26,8 @@ def make_env(env_id):
     return gym.wrappers.TransformReward(env, lambda rew: np.clip(rew, -10, 10))
 
 
-def mlp(inputs, outputs, last_scale):
-    """Two layers of 64 tanh, orthogonal weights."""
+def mlp(inputs: int, outputs: int, last_scale: float) -> nn.Sequential:
+    """Two hidden layers of 64 tanh units with orthogonal weights."""
     layers = []
     for size, width, scale in ((inputs, 64, 2**0.5), (64, 64, 2**0.5), (64, outputs, last_scale)):
         layer = nn.Linear(size, width)
@@ -35,17 +38,15 @@ def mlp(inputs, outputs, last_scale):
 
 
 class Agent(nn.Module):
-    """A Gaussian policy with a free log std, and a value function of its own."""
+    """A Gaussian policy with a state-independent log std, and a separate value function."""
 
-    def __init__(self, ob_dim, ac_dim):
+    def __init__(self, ob_dim: int, ac_dim: int) -> None:
         super().__init__()
-        self.mean, self.value, self.logstd = (
-            mlp(ob_dim, ac_dim, 0.01),
-            mlp(ob_dim, 1, 1.0),
-            nn.Parameter(torch.zeros(1, ac_dim)),
-        )
+        self.mean = mlp(ob_dim, ac_dim, 0.01)
+        self.value = mlp(ob_dim, 1, 1.0)
+        self.logstd = nn.Parameter(torch.zeros(1, ac_dim))
 
-    def forward(self, ob, ac=None):
+    def forward(self, ob: torch.Tensor, ac: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
         """(ac, logp, entropy, vpred) of observations [N, ...]; `ac` is sampled if not given."""
         mean = self.mean(ob)
         pd = torch.distributions.Normal(mean, self.logstd.expand_as(mean).exp())
@@ -53,8 +54,10 @@ class Agent(nn.Module):
         return ac, pd.log_prob(ac).sum(1), pd.entropy().sum(1), self.value(ob).flatten()
 
 
-def advantages(rew, vpred, done, next_vpred, next_done):
-    """GAE over [T, N]; `done[t]` says that the episode ended before step t."""
+def advantages(
+    rew: torch.Tensor, vpred: torch.Tensor, done: torch.Tensor, next_vpred: torch.Tensor, next_done: torch.Tensor
+) -> torch.Tensor:
+    """GAE over [T, N]; `done[t]`: the episode ended before step t."""
     adv, last = torch.zeros_like(rew), 0.0
     for t in reversed(range(len(rew))):
         alive = 1.0 - (next_done if t == len(rew) - 1 else done[t + 1])
@@ -63,8 +66,8 @@ def advantages(rew, vpred, done, next_vpred, next_done):
     return adv
 
 
-def optimise(agent, adam, batch):
-    """Ten epochs of minibatches; `batch` holds ob, ac, logp, vpred, adv, ret, each [N, ...]."""
+def optimise(agent: Agent, adam: torch.optim.Adam, batch: dict[str, torch.Tensor]) -> None:
+    """Ten epochs of minibatches; `batch` has ob, ac, logp, vpred, adv, ret, each [N, ...]."""
     size = len(batch["ob"])
     for _ in range(EPOCHS):
         for rows in torch.randperm(size).split(size // MINIBATCHES):
@@ -72,7 +75,7 @@ def optimise(agent, adam, batch):
             _, logp, entropy, vpred = agent(part["ob"], part["ac"])
             log_ratio = logp - part["logp"]
             ratio = log_ratio.exp()
-            with torch.no_grad():  # its diagnostics cost time, too
+            with torch.no_grad():  # CleanRL's diagnostics, which take time
                 ((ratio - 1) - log_ratio).mean().item()
                 ((ratio - 1).abs() > CLIP).float().mean().item()
             adv = (part["adv"] - part["adv"].mean()) / (part["adv"].std() + 1e-8)
@@ -85,8 +88,8 @@ def optimise(agent, adam, batch):
             adam.step()
 
 
-def train(env_id, num_envs, num_steps, iterations, on_update):
-    """Train for `iterations` updates of `num_steps` steps of `num_envs` environments; calls `on_update(timesteps)` after each."""
+def train(env_id: str, num_envs: int, num_steps: int, iterations: int, on_update: Callable[[int], None]) -> None:
+    """Train for `iterations` updates of `num_steps` steps of `num_envs` environments; call `on_update(timesteps)` after each."""
     envs = gym.vector.SyncVectorEnv(
         [lambda: make_env(env_id)] * num_envs, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP
     )

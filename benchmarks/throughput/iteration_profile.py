@@ -1,7 +1,7 @@
-"""Where one iteration of ours goes, by part: the command line in this process, with a clock around each step of it.
+"""Profile of one training iteration: runs the command line in this process with a timer around each part.
 
-Started by measurements.py; prints one JSON object, {part: seconds an iteration}. A part that begins with two spaces lies inside the one
-above that does not.
+Started by measurements.py; prints one JSON object, {part: seconds per iteration}. A part that begins with two spaces is contained in the
+last one before it that does not.
 """
 
 import argparse
@@ -10,11 +10,14 @@ import os
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
-SKIPPED, MEASURED = 3, 25  # iterations; as many as there are from one checkpoint to the next, so one is among them
+SKIPPED = 3  # iterations, which compile
+MEASURED = 25  # iterations; the default interval of checkpoints, so one of them is included
 
-# Part, and the clocks whose difference it is: the first less the others.
+# Part, and the timers that it is computed from: the first minus the others.
 PARTS = (
     ("collect", "collect"),
     ("  environment, inside the Monitor", "environment"),
@@ -24,30 +27,47 @@ PARTS = (
     ("advantages", "advantages"),
     ("optimise", "optimise"),
     ("  the compiled sweep", "sweep"),
-    ("  terms over the whole segment", "terms"),
+    ("  losses over the whole segment", "terms"),
     ("  TRPO's step", "step"),
     ("  planning minibatches, standardising", "optimise", "sweep", "terms", "step"),
     ("finish", "finish"),
-    ("  log: CSV, JSON, TensorBoard, screen", "log"),
+    ("  log: CSV, JSON, TensorBoard, console", "log"),
     ("  checkpoint", "checkpoint"),
-    ("  statistics, observation filter, drift check", "finish", "log", "checkpoint"),
-    ("agreement of ranks, minibatch generator", "total", "collect", "evaluate", "advantages", "optimise", "finish"),
+    ("  statistics, observation normalization, replica check", "finish", "log", "checkpoint"),
+    (
+        "synchronization of ranks, minibatch generator",
+        "total",
+        "collect",
+        "evaluate",
+        "advantages",
+        "optimise",
+        "finish",
+    ),
     ("all", "total"),
 )
 
 
-class Clocks:
-    """Seconds spent in named places since the last `start`."""
+class Timers:
+    """Seconds spent in named functions since the last `start`.
 
-    def __init__(self):
-        self.seconds, self.began = defaultdict(float), time.perf_counter()
+    Attributes:
+        seconds: {name: seconds}.
+        began: time of the last `start`.
+        result: {name: seconds} of the measured iterations, with their "total".
+    """
 
-    def start(self):
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.began = time.perf_counter()
+        self.result: dict[str, float] = {}
+
+    def start(self) -> None:
+        """Reset all timers."""
         self.seconds.clear()
         self.began = time.perf_counter()
 
-    def around(self, name, function):
-        """`function`, with its time counted under `name`."""
+    def wrap(self, name: str, function: Callable) -> Callable:
+        """`function`, with its time added to `name`."""
         now, seconds = time.perf_counter, self.seconds
 
         @wraps(function)
@@ -60,13 +80,13 @@ class Clocks:
 
         return timed
 
-    def attach(self, name, owner, attribute):
-        """Count the time of a class's or module's function under `name`."""
-        setattr(owner, attribute, self.around(name, getattr(owner, attribute)))
+    def attach(self, name: str, owner: Any, attribute: str) -> None:
+        """Add the time of a function of a class or module to `name`."""
+        setattr(owner, attribute, self.wrap(name, getattr(owner, attribute)))
 
 
-def attach_all(clocks):
-    """Put clocks around the steps of an iteration; TensorFlow must have been imported as run.py does it."""
+def attach_all(timers: Timers) -> None:
+    """Time the parts of an iteration; TensorFlow must have been imported as in run.py."""
     from baselines_ppo import pposgd_simple, trpo_mpi
     from common.loggers import logger
     from common.optim import minibatch_optimizer
@@ -75,58 +95,58 @@ def attach_all(clocks):
     from common.training import loop as training
     from common.vec_env import subproc
 
-    clocks.attach("collect", training.TrainingLoop, "collect")
-    clocks.attach("evaluate", processor.SegmentProcessor, "__call__")
+    timers.attach("collect", training.TrainingLoop, "collect")
+    timers.attach("evaluate", processor.SegmentProcessor, "__call__")
     for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
-        clocks.attach("advantages", module, "add_vtarg_and_adv")
-        clocks.attach("optimise", getattr(module, update), "__call__")
-    clocks.attach("step", trpo_mpi.TRPOUpdate, "step")
-    clocks.attach("sweep", minibatch_optimizer.MinibatchOptimizer, "sweep")
-    clocks.attach("terms", minibatch_optimizer.MinibatchOptimizer, "evaluate")
-    clocks.attach("finish", training.TrainingLoop, "finish")
-    clocks.attach("log", logger.Logger, "write")
-    clocks.attach("checkpoint", training.TrainingLoop, "_checkpoint")
+        timers.attach("advantages", module, "add_vtarg_and_adv")
+        timers.attach("optimise", getattr(module, update), "__call__")
+    timers.attach("step", trpo_mpi.TRPOUpdate, "step")
+    timers.attach("sweep", minibatch_optimizer.MinibatchOptimizer, "sweep")
+    timers.attach("terms", minibatch_optimizer.MinibatchOptimizer, "evaluate")
+    timers.attach("finish", training.TrainingLoop, "finish")
+    timers.attach("log", logger.Logger, "write")
+    timers.attach("checkpoint", training.TrainingLoop, "_checkpoint")
     prepare = segments.Collector.__init__
 
     @wraps(prepare)
-    def prepare_with_clocks(collector, env, pi, *args, **kwargs):
+    def prepare_with_timers(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
         if isinstance(
             collector.adapter.env, subproc.SubprocVectorEnv
-        ):  # the environments' time is the wait for their processes
-            clocks.attach("environment", collector.adapter.env, "step_into")
+        ):  # the time of the environments is the wait for their processes
+            timers.attach("environment", collector.adapter.env, "step_into")
         else:
             for monitor in collector.monitors:
-                clocks.attach("environment", monitor.env, "step")
-                clocks.attach("environment", monitor.env, "reset")
+                timers.attach("environment", monitor.env, "step")
+                timers.attach("environment", monitor.env, "reset")
         actor = pi.actor
-        pi.actor = lambda num_envs, noise: clocks.around("act", actor(num_envs, noise))
+        pi.actor = lambda num_envs, noise: timers.wrap("act", actor(num_envs, noise))
 
-    segments.Collector.__init__ = prepare_with_clocks
-    _count_iterations(clocks, training.TrainingLoop)
+    segments.Collector.__init__ = prepare_with_timers
+    _count_iterations(timers, training.TrainingLoop)
 
 
-def _count_iterations(clocks, training_class):
-    """Start the clocks afresh after the iterations that compile, and stop them with the last."""
+def _count_iterations(timers: Timers, training_class: type) -> None:
+    """Reset the timers after the iterations that compile, and store the result after the last."""
     finish = training_class.finish
 
     @wraps(finish)
     def finish_and_count(training, *args, **kwargs):
         finish(training, *args, **kwargs)
         if training.iters_so_far == SKIPPED:
-            clocks.start()
+            timers.start()
         elif training.iters_so_far == SKIPPED + MEASURED:
-            clocks.result = dict(clocks.seconds) | {"total": time.perf_counter() - clocks.began}
+            timers.result = dict(timers.seconds) | {"total": time.perf_counter() - timers.began}
 
     training_class.finish = finish_and_count
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("env_id")
     parser.add_argument("preset")
-    args, more = parser.parse_known_args()  # what else there is, run.py reads
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as run.py has it, before NumPy reads it
+    args, more = parser.parse_known_args()  # run.py parses the rest
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in run.py; NumPy reads it when it is imported
     from baselines_ppo.__main__ import main as run
     from baselines_ppo.config.presets import PRESETS
     from baselines_ppo.config.settings import ALGORITHMS
@@ -136,33 +156,19 @@ def main():
 
     resolved = resolve_for_env({"env": args.env_id, "preset": args.preset}, 1, usable_cpu_count())
     runner.start_tensorflow(resolved["policy"], usable_cpu_count())
-    clocks = Clocks()
-    attach_all(clocks)
+    timers = Timers()
+    attach_all(timers)
     preset = PRESETS[args.preset]
     settings = ALGORITHMS[preset.alg](**preset.learn)
     steps = getattr(settings, settings.counts()[0])
-    with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
-        status = run(
-            [
-                "--env",
-                args.env_id,
-                "--preset",
-                args.preset,
-                "--num-timesteps",
-                str((SKIPPED + MEASURED) * steps),
-                "--run-dir",
-                f"{folder}/run",
-                *more,
-            ]
-        )
+    with tempfile.TemporaryDirectory(prefix="throughput-") as directory:
+        argv = ["--env", args.env_id, "--preset", args.preset, "--run-dir", f"{directory}/run"]
+        status = run([*argv, "--num-timesteps", str((SKIPPED + MEASURED) * steps), *more])
     if status:
         raise SystemExit(status)
-    found = defaultdict(float, clocks.result)
-    print(
-        json.dumps(
-            {part: (found[first] - sum(found[name] for name in less)) / MEASURED for part, first, *less in PARTS}
-        )
-    )
+    found = defaultdict(float, timers.result)
+    parts = {part: (found[first] - sum(found[name] for name in others)) / MEASURED for part, first, *others in PARTS}
+    print(json.dumps(parts))
 
 
 if __name__ == "__main__":

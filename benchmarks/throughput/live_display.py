@@ -1,4 +1,4 @@
-"""What the live view of a terminal costs: processor time of its redrawing, which it does once a second, and of a row of the log.
+"""CPU time of the live display in a terminal: of one redraw, which happens once per second, and of one log row.
 
 python -m benchmarks.throughput.live_display
 """
@@ -9,8 +9,9 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
-from common.loggers.live_display import LiveDisplay, screen  # noqa: E402
+from common.loggers.live_display import LiveDisplay, screen
 
 ROW = {
     "EpLenMean": 210.0,
@@ -22,24 +23,24 @@ ROW = {
 }
 
 
-def drain(reader):
-    """Read what a terminal would show, until it is closed."""
+def drain(reader: int) -> None:
+    """Read the output to the terminal until it is closed."""
     with contextlib.suppress(OSError):
         while os.read(reader, 1 << 16):
             pass
 
 
-def seconds_of(function, times):
-    """Processor time of a call, the mean of as many."""
+def mean_cpu_seconds(function: Callable[[], object], times: int) -> float:
+    """Mean CPU time of one call."""
     began = time.process_time()
     for _ in range(times):
         function()
     return (time.process_time() - began) / times
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=500, help="iterations behind the curve on the screen [500]")
+    parser.add_argument("--rows", type=int, default=500, help="iterations in the displayed curve [500]")
     args = parser.parse_args()
     reader, terminal = os.openpty()
     with os.fdopen(terminal, "w") as stream:
@@ -48,12 +49,10 @@ def main():
         assert isinstance(view, LiveDisplay)
         for i in range(args.rows):
             view.write(ROW | {"EpRewMean": float(i)}, 2048 * i)
-        redraw, row = (
-            seconds_of(view.live.refresh, 50),
-            seconds_of(lambda: view.write(ROW | {"EpRewMean": 0.0}, 0), 1000),
-        )
+        redraw = mean_cpu_seconds(view.live.refresh, 50)
+        row = mean_cpu_seconds(lambda: view.write(ROW | {"EpRewMean": 0.0}, 0), 1000)
         view.close()
-    print(f"redrawn once a second: {redraw * 1e3:.1f} ms, {redraw:.2%} of a core; a row of the log: {row * 1e6:.1f} us")
+    print(f"one redraw per second: {redraw * 1e3:.1f} ms, {redraw:.2%} of a core; one log row: {row * 1e6:.1f} us")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Who is measured, and how: every measurement is one fresh process, and gives figures {"steps_per_second": ..., ...}."""
+"""The measurements that compare.py takes. Each one is a fresh process and returns metrics {"steps_per_second": ..., ...}."""
 
 import csv
 import json
@@ -7,135 +7,149 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.paths import ROOT
 
-POLL = 0.01  # seconds between looks for the first row of progress.csv
+POLL_INTERVAL = 0.01  # seconds between checks for the first row of progress.csv
+Metrics = dict[str, Any]
 
 
-class Failed(Exception):
-    """A measured process failed; the message has its last lines."""
+class MeasurementError(Exception):
+    """A measured process failed; the message ends with its error output."""
 
 
-def steady(history, skip):
-    """Figures of a training once it is under way.
+class MeasurementTimeout(Exception):
+    """A measured process exceeded its time limit."""
+
+
+def steady_state(history: Sequence[tuple[float, float]], skip: int) -> Metrics:
+    """Metrics of a training after its start-up.
 
     Args:
-        history: [(timesteps, seconds since training began)], one an update.
-        skip: updates at the start that are left out: they compile, or warm up.
+        history: [(timesteps, seconds since training began)], one per update.
+        skip: number of first updates to exclude, which compile or warm up.
 
     Returns:
-        `steps_per_second` of the others; `compile`, the seconds that the first `skip` took more than `skip` of the others.
+        `steps_per_second` of the remaining updates; `compile`, the seconds by which the first `skip` updates exceed `skip`
+        average ones.
 
     Raises:
-        Failed: if there are no others.
+        MeasurementError: if no updates remain.
     """
     if len(history) <= skip:
-        raise Failed(f"only {len(history)} updates, of which {skip} are to be left out")
+        raise MeasurementError(f"only {len(history)} updates, of which {skip} are excluded")
     (steps, seconds), (last_steps, last_seconds) = history[skip - 1], history[-1]
-    an_update = (last_seconds - seconds) / (len(history) - skip)
+    seconds_per_update = (last_seconds - seconds) / (len(history) - skip)
     return {
         "steps_per_second": (last_steps - steps) / (last_seconds - seconds),
-        "compile": max(seconds - skip * an_update, 0.0),
+        "compile": max(seconds - skip * seconds_per_update, 0.0),
     }
 
 
-class GivenUp(Exception):
-    """A measured process took longer than it was given."""
-
-
-def run_child(argv, seconds=None):
-    """The JSON object that a Python process prints last.
+def run_child(argv: Sequence[Any], seconds: float | None = None) -> Any:
+    """The JSON value in the last line that a Python process prints.
 
     Raises:
-        Failed: if it fails.
-        GivenUp: if it takes longer than `seconds`.
+        MeasurementError: if it fails.
+        MeasurementTimeout: if it takes longer than `seconds`.
     """
+    command = [str(argument) for argument in argv]
     try:
-        done = subprocess.run([str(word) for word in argv], capture_output=True, text=True, timeout=seconds, cwd=ROOT)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, cwd=ROOT)
     except subprocess.TimeoutExpired as error:
-        raise GivenUp(f"given up after {seconds:.0f} s") from error
+        raise MeasurementTimeout(f"stopped after {seconds:.0f} s") from error
     if done.returncode:
-        raise Failed(_tail(argv, done.returncode, done.stderr))
+        raise MeasurementError(_failure(command, done.returncode, done.stderr))
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _tail(argv, status, text):
-    lines = "\n".join(text.strip().splitlines()[-12:])
-    return f"{' '.join(str(word) for word in argv)} ended with status {status}:\n{lines}"
+def _failure(command: Sequence[str], status: int, output: str) -> str:
+    lines = "\n".join(output.strip().splitlines()[-12:])
+    return f"{' '.join(command)} ended with status {status}:\n{lines}"
 
 
-def environment_alone(env_id, processes, seconds):
-    """Gaussian actions drawn beforehand, no learner: steps per second summed over `processes` that start together."""
-    return run_child(
-        [sys.executable, "-m", "benchmarks.throughput.bare_env", env_id, "--processes", processes, "--seconds", seconds]
-    )
+def measure_bare_env(env_id: str, processes: int, seconds: float) -> Metrics:
+    """Steps per second without learning, summed over `processes` that start at the same time."""
+    module = "benchmarks.throughput.bare_env"
+    return run_child([sys.executable, "-m", module, env_id, "--processes", processes, "--seconds", seconds])
 
 
-def peer(python, library, env_id, num_envs, threads, iterations, skip, seconds=None):
-    """Figures of a peer's training (`other_libraries.py`), by the interpreter `python`; GivenUp after `seconds`."""
-    argv = [
-        python,
-        "-m",
-        "benchmarks.throughput.other_libraries",
-        library,
-        env_id,
-        "--num-envs",
-        num_envs,
-        "--threads",
-        threads,
-        "--iterations",
-        iterations,
-    ]
-    return steady(run_child(argv, seconds)["history"], skip)
+def measure_library(
+    python: str,
+    library: str,
+    env_id: str,
+    num_envs: int,
+    threads: int,
+    iterations: int,
+    skip: int,
+    seconds: float | None = None,
+) -> Metrics:
+    """Metrics of a training by another library (other_libraries.py).
+
+    Args:
+        python: interpreter that has the library.
+        library: 'sb3', 'sbx' or 'cleanrl'.
+        env_id: Gymnasium id.
+        num_envs: environments.
+        threads: of PyTorch or JAX.
+        iterations: updates.
+        skip: updates excluded from the steady state.
+        seconds: time limit.
+
+    Raises:
+        MeasurementError: if it fails.
+        MeasurementTimeout: if it takes longer than `seconds`.
+    """
+    argv = [python, "-m", "benchmarks.throughput.other_libraries", library, env_id, "--num-envs", num_envs]
+    argv += ["--threads", threads, "--iterations", iterations]
+    return steady_state(run_child(argv, seconds)["history"], skip)
 
 
-def profile(env_id, preset):
-    """{part: seconds an iteration} of one of our trainings (`iteration_profile.py`)."""
+def profile_iteration(env_id: str, preset: str) -> dict[str, float]:
+    """{part: seconds per iteration} of a training by this package (iteration_profile.py)."""
     return run_child([sys.executable, "-m", "benchmarks.throughput.iteration_profile", env_id, preset])
 
 
-def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None, words=()):
-    """Figures of the command line as a user types it, with everything on that is on by default.
+def measure_training(
+    env_id: str,
+    preset: str,
+    ranks: int,
+    iterations: int,
+    steps: int,
+    skip: int,
+    num_envs: int | None = None,
+    arguments: Sequence[str] = (),
+) -> Metrics:
+    """Metrics of a training by the command line, with all default outputs.
 
     Args:
-        env_id: a Gymnasium id.
-        preset: a name of `baselines_ppo.config.presets`.
-        ranks: 1 runs without mpirun.
+        env_id: Gymnasium id.
+        preset: name in `baselines_ppo.config.presets`.
+        ranks: MPI processes; 1 runs without mpirun.
         iterations: updates.
-        steps: of an update, over all ranks.
-        skip: updates left out of the steady state.
-        num_envs: of a rank; the preset's if None.
-        words: further arguments.
+        steps: per update, over all ranks.
+        skip: updates excluded from the steady state.
+        num_envs: per rank; None: that of the preset.
+        arguments: further arguments.
 
     Returns:
-        as `steady`, and `first_update`: seconds from the command to the first row of `progress.csv`.
+        the metrics of `steady_state`, and `first_update`: seconds from the command to the first row of `progress.csv`.
 
     Raises:
-        Failed: if the command fails.
+        MeasurementError: if the command fails.
     """
-    with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
-        run_dir, output = Path(folder) / "run", Path(folder) / "output.txt"
-        launcher = [mpirun(), "-n", str(ranks)] if ranks > 1 else []
-        argv = [
-            *launcher,
-            sys.executable,
-            str(ROOT / "run.py"),
-            "--env",
-            env_id,
-            "--preset",
-            preset,
-            "--num-timesteps",
-            str(iterations * steps),
-            "--run-dir",
-            str(run_dir),
-            *(["--num-envs", str(num_envs)] if num_envs else []),
-            *words,
-        ]
+    with tempfile.TemporaryDirectory(prefix="throughput-") as directory:
+        run_dir, output = Path(directory) / "run", Path(directory) / "output.txt"
+        command = [mpirun(), "-n", str(ranks)] if ranks > 1 else []
+        command += [sys.executable, str(ROOT / "run.py"), "--env", env_id, "--preset", preset]
+        command += ["--num-timesteps", str(iterations * steps), "--run-dir", str(run_dir)]
+        command += [*(["--num-envs", str(num_envs)] if num_envs else []), *arguments]
         began = time.perf_counter()
         with output.open("w") as stream:
-            process = subprocess.Popen(argv, stdout=stream, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
             try:
                 first_update = _wait_for_row(process, run_dir / "progress.csv", began)
                 status = process.wait()
@@ -144,34 +158,34 @@ def ours(env_id, preset, ranks, iterations, steps, skip, num_envs=None, words=()
                     process.terminate()
                     process.wait()
         if status or first_update is None:
-            raise Failed(_tail(argv, status, output.read_text()))
+            raise MeasurementError(_failure(command, status, output.read_text()))
         with (run_dir / "progress.csv").open() as file:
             history = [(float(row["TimestepsSoFar"]), float(row["TimeElapsed"])) for row in csv.DictReader(file)]
-        return steady(history, skip) | {"first_update": first_update}
+        return steady_state(history, skip) | {"first_update": first_update}
 
 
-def _wait_for_row(process, path, began):
-    """Seconds until `path` holds a header and a row; None if the process ends before."""
+def _wait_for_row(process: subprocess.Popen, path: Path, began: float) -> float | None:
+    """Seconds until `path` has a header and a row; None if the process ends before."""
     while process.poll() is None:
         if path.exists() and path.read_text().count("\n") >= 2:
             return time.perf_counter() - began
-        time.sleep(POLL)
+        time.sleep(POLL_INTERVAL)
     return None
 
 
-def mpirun():
-    """The mpirun beside this interpreter, which is the one that mpi4py was installed with; else the one on the path."""
-    beside = Path(sys.executable).with_name("mpirun")
-    return str(beside) if beside.exists() else shutil.which("mpirun") or "mpirun"
+def mpirun() -> str:
+    """The mpirun next to this interpreter, which belongs to its mpi4py; otherwise the one on the PATH."""
+    adjacent = Path(sys.executable).with_name("mpirun")
+    return str(adjacent) if adjacent.exists() else shutil.which("mpirun") or "mpirun"
 
 
-def missing_packages(python, modules):
-    """Those of `modules` that the interpreter `python` does not have."""
-    code = f"import importlib.util, json; print(json.dumps([one for one in {modules!r} if importlib.util.find_spec(one) is None]))"
+def missing_packages(python: str, modules: Sequence[str]) -> list[str]:
+    """The modules that the interpreter `python` does not have."""
+    code = f"import importlib.util, json; print(json.dumps([m for m in {modules!r} if importlib.util.find_spec(m) is None]))"
     return run_child([python, "-c", code])
 
 
-def versions(python, packages):
+def installed_versions(python: str, packages: Sequence[str]) -> dict[str, str | None]:
     """{package: installed version or None} of the interpreter `python`."""
     code = (
         "import importlib.metadata as m, json, platform\nfound = {'python': platform.python_version()}\n"

@@ -1,30 +1,34 @@
-"""The peers, at our settings: Stable-Baselines3, SBX, and a loop with CleanRL's settings. A process of its own, started by measurements.py.
+"""Trainings by Stable-Baselines3, SBX and a loop with CleanRL's settings, with our settings. Started by measurements.py.
 
-Prints one JSON object: {"history": [[timesteps, seconds since training began], one an update]}.
+Prints one JSON object: {"history": [[timesteps, seconds since training began], ...]}, one entry per update.
 """
 
 import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 
 MUJOCO = {"batch_size": 64, "n_epochs": 10, "learning_rate": 3e-4, "clip_range": 0.2, "ent_coef": 0.0}
 ATARI = {"batch_size": 256, "n_epochs": 4, "learning_rate": 2.5e-4, "clip_range": 0.1, "ent_coef": 0.01, "vf_coef": 0.5}
-ATARI_STEPS = 128  # of each environment, an update
-SAMPLES = 2048  # an update, over all environments
+ATARI_STEPS = 128  # per environment and update
+SAMPLES = 2048  # per update, over all environments
 
 
-def limit_threads(threads):
-    """Before PyTorch and JAX are imported: `threads` each. JAX sizes its pool by NPROC, and Eigen's matrices use it unless told not to."""
+def limit_threads(threads: int) -> None:
+    """Limit PyTorch and JAX to `threads` each; call it before they are imported.
+
+    JAX sizes its thread pool by NPROC, and Eigen uses that pool for matrix products unless XLA_FLAGS disables it.
+    """
     os.environ["OMP_NUM_THREADS"] = os.environ["NPROC"] = str(threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
 
 
-def import_sbx():
-    """SBX's PPO.
+def import_sbx() -> type:
+    """SBX's PPO class.
 
-    SBX asks for tfp-nightly, we for tensorflow-probability: both install the same folder, and where the released one came last it
+    SBX requires tfp-nightly, this project tensorflow-probability. Both install the same directory. If the release was installed last, it
     looks for a name that JAX 0.7 moved.
     """
     import jax
@@ -36,15 +40,17 @@ def import_sbx():
     return PPO
 
 
-def run_stable_baselines(library, env_id, num_envs, iterations, on_update):
-    """Train by Stable-Baselines3 or SBX, which have one interface.
+def run_stable_baselines(
+    library: str, env_id: str, num_envs: int, iterations: int, on_update: Callable[[int], None]
+) -> None:
+    """Train with Stable-Baselines3 or SBX, which have the same interface.
 
     Args:
         library: 'sb3' or 'sbx'.
-        env_id: a Gymnasium id; an Atari game gets SB3's own wrappers, four frames and its CnnPolicy.
-        num_envs: environments, one after the other in this process, as is SB3's default and sooner done than one process each.
+        env_id: Gymnasium id; an Atari game gets SB3's wrappers, four frames and its CnnPolicy.
+        num_envs: environments, stepped in this process: SB3's default, and faster here than one process for each.
         iterations: updates.
-        on_update: function (timesteps), called after each.
+        on_update: function (timesteps), called after each update.
     """
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
@@ -52,16 +58,16 @@ def run_stable_baselines(library, env_id, num_envs, iterations, on_update):
     from stable_baselines3.common.vec_env import VecFrameStack
 
     class Clock(BaseCallback):
-        """An update ends where the next rollout starts, or the training does."""
+        """Reports an update when the next rollout starts or the training ends."""
 
-        def _on_step(self):
+        def _on_step(self) -> bool:
             return True
 
-        def _on_rollout_start(self):
+        def _on_rollout_start(self) -> None:
             if self.num_timesteps:
                 on_update(self.num_timesteps)
 
-        def _on_training_end(self):
+        def _on_training_end(self) -> None:
             on_update(self.num_timesteps)
 
     algorithm = {"sb3": lambda: PPO, "sbx": import_sbx}[library]()
@@ -70,22 +76,20 @@ def run_stable_baselines(library, env_id, num_envs, iterations, on_update):
         policy, settings = "CnnPolicy", ATARI | {"n_steps": ATARI_STEPS}
     else:
         env = make_vec_env(env_id, num_envs, env_kwargs={"disable_env_checker": True})
-        policy, settings = (
-            "MlpPolicy",
-            MUJOCO | {"n_steps": SAMPLES // num_envs},
-        )  # its MlpPolicy has two layers of 64 tanh, as ours
+        # SB3's MlpPolicy has two layers of 64 tanh units, as ours
+        policy, settings = "MlpPolicy", MUJOCO | {"n_steps": SAMPLES // num_envs}
     model = algorithm(policy, env, gamma=0.99, gae_lambda=0.95, seed=0, device="cpu", **settings)
     model.learn(iterations * settings["n_steps"] * num_envs, callback=Clock())
 
 
-def run_cleanrl(env_id, num_envs, iterations, on_update):
-    """Train by our loop with CleanRL's settings; arguments as above."""
+def run_cleanrl(env_id: str, num_envs: int, iterations: int, on_update: Callable[[int], None]) -> None:
+    """Train with our loop with CleanRL's settings; arguments as in `run_stable_baselines`."""
     from benchmarks.throughput.cleanrl_loop import train
 
     train(env_id, num_envs, SAMPLES // num_envs, iterations, on_update)
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("library", choices=("sb3", "sbx", "cleanrl"))
     parser.add_argument("env_id")
@@ -103,9 +107,10 @@ def main():
         import ale_py
 
         gym.register_envs(ale_py)
-    history, began = [], time.perf_counter()
+    history: list[tuple[int, float]] = []
+    began = time.perf_counter()
 
-    def on_update(timesteps):
+    def on_update(timesteps: int) -> None:
         history.append((timesteps, time.perf_counter() - began))
 
     if args.library == "cleanrl":

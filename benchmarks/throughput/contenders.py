@@ -1,0 +1,172 @@
+"""Contenders of compare.py: what is measured on each task, and the required ratios."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+
+from benchmarks.throughput.measurements import (
+    MeasurementTimeout,
+    Metrics,
+    measure_bare_env,
+    measure_library,
+    measure_training,
+)
+from benchmarks.throughput.report import Load, Requirement
+
+Measure = Callable[[], Metrics]
+SEGMENT = 2048  # steps per update: of PPO1 per rank, of the other libraries in all
+ATARI, ATARI_SEGMENT = "PongNoFrameskip-v4", 1024
+MIN_BARE_RATIO = {("Hopper-v4", 1): 0.75, ("HalfCheetah-v4", 1): 0.50, ("Hopper-v4", 2): 0.65}  # (environment, ranks)
+MIN_LIBRARY_RATIO = {("sb3", 1): 3.3, ("sbx", 1): 2.0, ("sb3", 2): 4.5, ("sbx", 2): 2.8}  # Hopper-v4: (library, ranks)
+MIN_ATARI_RATIO = 1.3
+MIN_ALGORITHM_RATIO = 0.7  # TRPO and adaptive KL, to the environment alone
+MAX_FIRST_UPDATE = 8.0  # seconds
+LIBRARIES = {"sb3": "Stable-Baselines3", "sbx": "SBX", "cleanrl": "CleanRL's settings"}
+MAX_SLOWDOWN = 3.0  # a configuration of a library is abandoned at this multiple of the fastest one's time
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Duration and number of measurements.
+
+    Attributes:
+        rounds: measurements of each contender.
+        seconds: of the environment alone.
+        iterations: updates of a MuJoCo training of this package.
+        skip: of them, updates that are excluded; the rest includes two checkpoints at the default interval of 25.
+        atari_iterations: updates on Atari, of this package and SB3.
+        library_iterations: updates of another library.
+        search_iterations: updates of one trial in the search for its best configuration.
+        library_skip: updates excluded from the last three.
+    """
+
+    rounds: int = 3
+    seconds: float = 8.0
+    iterations: int = 55
+    skip: int = 5
+    atari_iterations: int = 20
+    library_iterations: int = 15
+    search_iterations: int = 6
+    library_skip: int = 2
+
+
+QUICK = Lengths(
+    rounds=1, seconds=1.0, iterations=6, skip=2, atari_iterations=3, library_iterations=3, search_iterations=3
+)
+
+
+def measure_with_load(name: str, measure: Measure) -> Metrics:
+    """Take one measurement, add `others` (cores used by other processes) and print it."""
+    load = Load()
+    metrics = measure()
+    metrics["others"] = load.other_cores()
+    keys = [key for key in ("first_update", "compile") if key in metrics]
+    extra = "".join(f", {key.replace('_', ' ')} {metrics[key]:.1f} s" for key in keys)
+    print(f"    {name}: {metrics['steps_per_second']:,.0f} steps/s{extra}", flush=True)
+    return metrics
+
+
+def run_rounds(title: str, contenders: dict[str, Measure], rounds: int) -> list[dict[str, Metrics]]:
+    """Measure all contenders in turn, round after round; returns {name: metrics} for each round."""
+    found = []
+    for number in range(rounds):
+        print(f"{title}, round {number + 1} of {rounds}", flush=True)
+        found.append({name: measure_with_load(name, measure) for name, measure in contenders.items()})
+    return found
+
+
+def best_configuration(
+    python: str, library: str, env_id: str, env_counts: Sequence[int], lengths: Lengths, iterations: int
+) -> tuple[str, Measure]:
+    """Find the fastest configuration of a library on this machine by one short trial of each.
+
+    Args:
+        python: interpreter that has the library.
+        library: key of `LIBRARIES`.
+        env_id: Gymnasium id.
+        env_counts: numbers of environments to try, each with 1 and 2 threads.
+        lengths: of the trials.
+        iterations: of the measurement that is returned.
+
+    Returns:
+        (name, measurement).
+    """
+    print(f"{LIBRARIES[library]} on {env_id}: searching for its best configuration", flush=True)
+    speeds: dict[tuple[int, int], float] = {}
+    limit: float | None = None
+    for threads, num_envs in product((1, 2), env_counts):
+        name, began = f"{num_envs} env, {threads} threads", time.perf_counter()
+        configuration = python, library, env_id, num_envs, threads
+        trial = partial(measure_library, *configuration, lengths.search_iterations, lengths.library_skip, limit)
+        try:
+            speeds[num_envs, threads] = measure_with_load(name, trial)["steps_per_second"]
+        except MeasurementTimeout as error:
+            print(f"    {name}: {error}", flush=True)
+        # All trials have equally many steps. On busy cores a second PyTorch thread can make a trial fifty times slower.
+        limit = min(limit or math.inf, MAX_SLOWDOWN * (time.perf_counter() - began))
+    num_envs, threads = max(speeds, key=lambda key: speeds[key])
+    return (
+        f"{LIBRARIES[library]}, {num_envs} env, {threads} threads",
+        partial(measure_library, python, library, env_id, num_envs, threads, iterations, lengths.library_skip),
+    )
+
+
+def mujoco_contenders(
+    env_id: str, lengths: Lengths, library_python: str | None, algorithms: bool
+) -> tuple[dict[str, Measure], list[Requirement]]:
+    """Contenders and requirements of one MuJoCo task.
+
+    Args:
+        env_id: Gymnasium id.
+        lengths: of the measurements.
+        library_python: interpreter of the other libraries; None: do not measure them.
+        algorithms: on Hopper-v4, also measure TRPO and the adaptive KL penalty.
+
+    Returns:
+        ({name: measurement} in the order of each round, requirements).
+    """
+    contenders: dict[str, Measure] = {}
+    requirements: list[Requirement] = []
+    training = lengths.iterations, SEGMENT, lengths.skip
+    for ranks in (1, 2) if (env_id, 2) in MIN_BARE_RATIO else (1,):
+        bare = f"environment alone, {ranks} process{'es' * (ranks > 1)}"
+        ours = f"ours, {ranks} rank{'s' * (ranks > 1)}"
+        contenders[bare] = partial(measure_bare_env, env_id, ranks, lengths.seconds)
+        contenders[ours] = partial(
+            measure_training, env_id, "ppo1", ranks, lengths.iterations, SEGMENT * ranks, lengths.skip
+        )
+        requirements.append(Requirement(ours, bare, MIN_BARE_RATIO.get((env_id, ranks), 0.0)))
+        if ranks == 1:
+            requirements.append(Requirement(ours, metric="first_update", maximum=MAX_FIRST_UPDATE))
+    if algorithms and env_id == "Hopper-v4":
+        objective = ("--objective", "adaptive_kl")
+        contenders["ours, TRPO"] = partial(measure_training, env_id, "trpo", 1, *training)
+        contenders["ours, adaptive KL"] = partial(measure_training, env_id, "ppo1", 1, *training, arguments=objective)
+        for name in ("ours, TRPO", "ours, adaptive KL"):
+            requirements.append(Requirement(name, "environment alone, 1 process", MIN_ALGORITHM_RATIO))
+    if library_python and env_id == "Hopper-v4":
+        eight = "ours, 1 rank, 8 env"
+        contenders[eight] = partial(measure_training, env_id, "ppo1", 1, *training, 8)
+        for library in LIBRARIES:
+            name, measure = best_configuration(
+                library_python, library, env_id, (1, 8), lengths, lengths.library_iterations
+            )
+            contenders[name] = measure
+            for ours, ranks in (("ours, 1 rank", 1), (eight, 1), ("ours, 2 ranks", 2)):
+                requirements.append(Requirement(ours, name, MIN_LIBRARY_RATIO.get((library, ranks), 0.0)))
+    return contenders, requirements
+
+
+def atari_contenders(lengths: Lengths, library_python: str) -> tuple[dict[str, Measure], list[Requirement]]:
+    """Contenders and requirements on Atari: preset `atari` and SB3 with its settings.
+
+    Both use 8 environments of 128 steps and 4 epochs of minibatches of 256.
+    """
+    ours = "ours, 1 rank, preset atari"
+    iterations = lengths.atari_iterations
+    name, measure = best_configuration(library_python, "sb3", ATARI, (8,), lengths, iterations)
+    train = partial(measure_training, ATARI, "atari", 1, iterations, ATARI_SEGMENT, lengths.library_skip)
+    return {ours: train, name: measure}, [Requirement(ours, name, MIN_ATARI_RATIO)]
