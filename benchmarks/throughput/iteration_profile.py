@@ -5,13 +5,14 @@ last one before it that does not.
 """
 
 import argparse
+import functools
+import importlib
 import json
 import os
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 SKIPPED = 3  # iterations, which compile
@@ -47,6 +48,29 @@ PARTS = (
 )
 
 
+# Timer, module and function. tests/benchmarks/test_iteration_profile.py checks that each exists.
+TIMED = (
+    ("collect", "common.training.loop", "TrainingLoop.collect"),
+    ("evaluate", "common.rollouts.processor", "SegmentProcessor.__call__"),
+    ("advantages", "baselines_ppo.pposgd_simple", "add_vtarg_and_adv"),
+    ("advantages", "baselines_ppo.trpo_mpi", "add_vtarg_and_adv"),
+    ("optimise", "baselines_ppo.pposgd_simple", "PPOUpdate.__call__"),
+    ("optimise", "baselines_ppo.trpo_mpi", "TRPOUpdate.__call__"),
+    ("step", "baselines_ppo.trpo_mpi", "TRPOUpdate.step"),
+    ("sweep", "common.optim.minibatch_optimizer", "MinibatchOptimizer.run_minibatches"),
+    ("terms", "common.optim.minibatch_optimizer", "MinibatchOptimizer.evaluate"),
+    ("finish", "common.training.loop", "TrainingLoop.finish"),
+    ("log", "common.loggers.logger", "Logger.write"),
+    ("checkpoint", "common.training.loop", "TrainingLoop._checkpoint"),
+)
+
+
+def find_owner(module: str, path: str) -> tuple[Any, str]:
+    """The class or module that has a function, and the function's name."""
+    *owners, name = path.split(".")
+    return functools.reduce(getattr, owners, importlib.import_module(module)), name
+
+
 class Timers:
     """Seconds spent in named functions since the last `start`.
 
@@ -70,7 +94,7 @@ class Timers:
         """`function`, with its time added to `name`."""
         now, seconds = time.perf_counter, self.seconds
 
-        @wraps(function)
+        @functools.wraps(function)
         def timed(*args, **kwargs):
             began = now()
             try:
@@ -87,33 +111,18 @@ class Timers:
 
 def attach_all(timers: Timers) -> None:
     """Time the parts of an iteration; TensorFlow must have been imported as in run.py."""
-    from baselines_ppo import pposgd_simple, trpo_mpi
-    from common.loggers import logger
-    from common.optim import minibatch_optimizer
-    from common.rollouts import collector as segments
-    from common.rollouts import processor
-    from common.training import loop as training
-    from common.vec_env import subproc
+    from common.rollouts.collector import Collector
+    from common.training.loop import TrainingLoop
+    from common.vec_env.subproc import SubprocVectorEnv
 
-    timers.attach("collect", training.TrainingLoop, "collect")
-    timers.attach("evaluate", processor.SegmentProcessor, "__call__")
-    for module, update in ((pposgd_simple, "PPOUpdate"), (trpo_mpi, "TRPOUpdate")):
-        timers.attach("advantages", module, "add_vtarg_and_adv")
-        timers.attach("optimise", getattr(module, update), "__call__")
-    timers.attach("step", trpo_mpi.TRPOUpdate, "step")
-    timers.attach("sweep", minibatch_optimizer.MinibatchOptimizer, "sweep")
-    timers.attach("terms", minibatch_optimizer.MinibatchOptimizer, "evaluate")
-    timers.attach("finish", training.TrainingLoop, "finish")
-    timers.attach("log", logger.Logger, "write")
-    timers.attach("checkpoint", training.TrainingLoop, "_checkpoint")
-    prepare = segments.Collector.__init__
+    for name, module, path in TIMED:
+        timers.attach(name, *find_owner(module, path))
+    prepare = Collector.__init__
 
-    @wraps(prepare)
+    @functools.wraps(prepare)
     def prepare_with_timers(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
-        if isinstance(
-            collector.adapter.env, subproc.SubprocVectorEnv
-        ):  # the time of the environments is the wait for their processes
+        if isinstance(collector.adapter.env, SubprocVectorEnv):  # measured as the wait for the processes
             timers.attach("environment", collector.adapter.env, "step_into")
         else:
             for monitor in collector.monitors:
@@ -122,15 +131,15 @@ def attach_all(timers: Timers) -> None:
         actor = pi.actor
         pi.actor = lambda num_envs, noise: timers.wrap("act", actor(num_envs, noise))
 
-    segments.Collector.__init__ = prepare_with_timers
-    _count_iterations(timers, training.TrainingLoop)
+    Collector.__init__ = prepare_with_timers
+    _count_iterations(timers, TrainingLoop)
 
 
 def _count_iterations(timers: Timers, training_class: type) -> None:
     """Reset the timers after the iterations that compile, and store the result after the last."""
     finish = training_class.finish
 
-    @wraps(finish)
+    @functools.wraps(finish)
     def finish_and_count(training, *args, **kwargs):
         finish(training, *args, **kwargs)
         if training.iters_so_far == SKIPPED:

@@ -205,4 +205,7 @@ def test_seeds_of_the_return_tests_are_rejected(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["final_policies.py", "--seeds", "0", str(final_policies.TEST_SEEDS[0])])
     with pytest.raises(SystemExit) as end:
         final_policies.main()
-    assert end.value.code == 2 and "invalid --seeds 50: tests/returns/test_long_returns.py trains this seed" in capsys.readouterr().err
+    assert (
+        end.value.code == 2
+        and "invalid --seeds 50: tests/returns/test_long_returns.py trains this seed" in capsys.readouterr().err
+    )
