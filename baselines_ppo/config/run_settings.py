@@ -199,7 +199,7 @@ class RunSettings(SettingsBase):
             self.num_timesteps or 0, self.max_episodes or 0, self.max_iters or 0, self.max_seconds or 0
         )
         try:
-            limits.check()
+            limits.validate()
         except UserError as error:
             raise UserError(str(error).replace("max_timesteps", "num_timesteps")) from error
         return limits

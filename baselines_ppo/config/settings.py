@@ -50,7 +50,7 @@ class Settings(SettingsBase):
 
     def check_with(self, limits: StopCriteria) -> None:
         """Raise UserError if settings and limits contradict each other."""
-        limits.check()
+        limits.validate()
         schedules = {getattr(self, info.schedule) for one in fields(self) if (info := setting_info(one)).schedule}
         if "linear" in schedules and not (limits.max_timesteps or limits.max_iters):
             raise UserError(f"a linear schedule needs to know how long the run is: {LIMIT_LINEAR}")

@@ -1,12 +1,22 @@
-"""What a run calls between its iterations, on every rank: typed callbacks, and Baselines' `callback(locals, globals)`."""
+"""Callbacks of a training: the base class with the lifecycle, and Baselines' `callback(locals, globals)`.
+
+Every callback is called on every rank. If one rank's callback asks to stop, all ranks stop after the same iteration.
+"""
+
+from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
 from common import tf_util
 from common.errors import StopTraining, UserError
 from common.formatting import safe_repr
+
+if TYPE_CHECKING:
+    from common.training.loop import TrainingLoop
 
 NAMES = (
     "pi",
@@ -20,59 +30,77 @@ NAMES = (
     "tstart",
 )
 IMMEDIATE_STOP_WARNING = (
-    "a callback has returned True before the first iteration, which ends the run with an untrained policy; True stops: return None, where "
-    "Stable-Baselines 2 took True for going on"
+    "a callback returned True before the first iteration, so training stopped with an untrained policy. Here True "
+    "means stop; return None to continue (unlike Stable-Baselines 2)."
 )
 
 
 class Callback:
-    """Derive from it, and define what you need. Every method is called on every rank; what one of them decides ends the run on all."""
+    """Base class of callbacks. Override the methods that you need.
 
-    def before_iteration(self, training):
-        """Called before every iteration.
+    The order is `on_training_start`, then `before_iteration` and `after_iteration` in turn, then `on_training_end`, then
+    `close`. A callback must not change the training's arrays unless it means to change the result: one that only reads
+    leaves the training bit-identical.
+    """
+
+    def on_training_start(self, training: TrainingLoop) -> None:
+        """Called once, before the first iteration: the policy has its initial, restored or loaded weights."""
+
+    def before_iteration(self, training: TrainingLoop) -> Any:
+        """Called before every iteration, and once more after the last one.
 
         Args:
-            training: the `common.training.loop.TrainingLoop`: `pi`, `oldpi`, `rewbuffer`, `lenbuffer`, `timesteps_so_far`, `episodes_so_far`,
-                `iters_so_far`, `progress`, `comm`, and the last segment, `seg`.
+            training: the `TrainingLoop`: `pi`, `oldpi`, `rewbuffer`, `lenbuffer`, `timesteps_so_far`,
+                `episodes_so_far`, `iters_so_far`, `progress`, `comm`, and the last segment, `seg`.
 
         Returns:
-            True to end the run here, also as an array or tensor of one bool; raising `StopTraining` does the same.
+            True to stop the training here, also as an array or tensor of one bool. Raising `StopTraining` does the same.
         """
 
-    def after_iteration(self, training, stats):
+    def after_iteration(self, training: TrainingLoop, stats: Mapping[str, float]) -> Any:
         """Called after every iteration, before its checkpoint.
 
         Args:
-            training: as above.
-            stats: {name: number}, the row of `progress.csv`: the same on all ranks but for TimeElapsed.
+            training: as in `before_iteration`.
+            stats: {name: number}, the row of `progress.csv`. All ranks get equal values, except TimeElapsed.
 
         Returns:
-            as above.
+            as `before_iteration`.
         """
 
+    def on_training_end(self, training: TrainingLoop) -> None:
+        """Called once, after the last iteration and its checkpoint. Not called if the training failed."""
 
-class CallbackLocals(dict):
-    """What a callback gets for `locals()`: the names that Baselines' users read. UserError for any other."""
+    def close(self) -> None:
+        """Release what the callback holds. Called once at the end, also if the training failed."""
 
-    def __missing__(self, name):
+
+class CallbackLocals(dict[str, Any]):
+    """The `locals` of a Baselines callback: the names in `NAMES`. Any other name raises UserError."""
+
+    def __missing__(self, name: str) -> Any:
         raise UserError(
-            f"the callback reads locals[{name!r}], which is not there; there are {', '.join(NAMES)}; "
-            "take what else it needs from where learn() is called"
+            f"the callback reads locals[{name!r}], which does not exist; available are {', '.join(NAMES)}; "
+            "take anything else from the code that calls learn()"
         )
 
 
+BaselinesFunction = Callable[[dict[str, Any], dict[str, Any]], Any]
+Callbacks = Union[None, Callback, BaselinesFunction, Iterable["Callbacks"]]
+
+
 class BaselinesCallback(Callback):
-    """Baselines' `callback(locals, globals)`: before every iteration, with a dict of the names that its users read.
+    """Calls Baselines' `callback(locals, globals)` before every iteration.
 
     Args:
-        function: the callback; unlike Baselines' it may also return True to end the run.
+        function: the callback. Unlike in Baselines it may return True to stop the training.
     """
 
-    def __init__(self, function):
+    def __init__(self, function: BaselinesFunction) -> None:
         self.function = function
 
-    def before_iteration(self, training):
-        """Call the function; in it `tf_util`'s `save_state` means pi."""
+    def before_iteration(self, training: TrainingLoop) -> Any:
+        """Call the function. While it runs, `tf_util.save_state` saves the variables of pi."""
         with tf_util.standing_for_all(training.pi.get_variables()):
             answer = self.function(CallbackLocals((name, getattr(training, name)) for name in NAMES), {})
         if is_true(answer) and training.iters_so_far == 0 and training.comm.rank == 0:
@@ -80,8 +108,8 @@ class BaselinesCallback(Callback):
         return answer
 
 
-def as_callbacks(callback):
-    """A list of `Callback`s of what a user gave: None, a function, a `Callback`, or a list of those.
+def as_callbacks(callback: Callbacks) -> list[Callback]:
+    """Convert what a user passed as `callback` to a list: None, a function, a `Callback`, or a list of those.
 
     Raises:
         UserError: for anything else.
@@ -94,16 +122,17 @@ def as_callbacks(callback):
         return [callback]
     if not callable(callback) or isinstance(callback, type):
         raise UserError(
-            f"callback={callback!r} is no callback; give a function (locals, globals), a baselines_ppo.Callback, or a list of them"
+            f"invalid callback={callback!r}: must be a function (locals, globals), a baselines_ppo.Callback, or a list "
+            "of them"
         )
     return [BaselinesCallback(callback)]
 
 
-def is_true(answer):
-    """Whether a callback's answer is True: a bool, or an array or tensor of one. Baselines' callbacks return whatever they like, which goes on.
+def is_true(answer: object) -> bool:
+    """Whether a callback returned True: a bool, or an array or tensor of one bool. Anything else means "continue".
 
     Raises:
-        UserError: for an array of several bools, of which nobody knows whether it should end the run.
+        UserError: for an array of several bools, because its meaning is ambiguous.
     """
     if isinstance(answer, (bool, np.bool_)):
         return bool(answer)
@@ -111,19 +140,20 @@ def is_true(answer):
         return False
     try:
         x = np.asarray(answer)
-    except Exception:  # a class, a tensor of a graph or of another device
+    except Exception:  # a class, or a tensor of a graph or of another device
         return False
     if x.dtype != bool:
         return False
     if x.size != 1:
         raise UserError(
-            f"a callback has returned {safe_repr(answer)}, {x.size} bools; return one, such as x.all() or x.any(): True ends the run"
+            f"a callback returned {safe_repr(answer)}, an array of {x.size} bools; return one bool, such as x.all() or "
+            "x.any(): True stops the training"
         )
     return bool(x.item())
 
 
-def wants_to_stop(calls):
-    """Whether any of the functions () -> object returns True or raises `StopTraining`; all of them are called."""
+def wants_to_stop(calls: Iterable[Callable[[], Any]]) -> bool:
+    """Call every function; return whether any of them returned True or raised `StopTraining`."""
     stop = False
     for call in calls:
         try:

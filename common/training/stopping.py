@@ -1,4 +1,6 @@
-"""How long a run goes on, and how far it has come."""
+"""When a training stops, and which fraction of it is done."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
@@ -8,16 +10,16 @@ from common.validation import INT64_MAX, check_int_argument, check_number
 
 @dataclass(frozen=True)
 class StopCriteria:
-    """Exactly one of the four; 0 is none.
+    """Stop criteria of a training. Exactly one of the four must be positive; 0 means "not used".
 
     Attributes:
-        max_timesteps: environment steps over all ranks.
-        max_episodes: finished episodes over all ranks.
+        max_timesteps: environment steps, summed over ranks.
+        max_episodes: finished episodes, summed over ranks.
         max_iters: iterations.
-        max_seconds: wall time, over all resumes.
+        max_seconds: wall-clock time in seconds, summed over all resumes.
 
     Raises:
-        UserError: for what is no number, or no whole number of steps, episodes or iterations. None is taken for 0.
+        UserError: for a value that is not a number, or not an integer where a count is expected. None becomes 0.
     """
 
     max_timesteps: int = 0
@@ -25,38 +27,40 @@ class StopCriteria:
     max_iters: int = 0
     max_seconds: float = 0
 
-    def __post_init__(self):
-        """Numbers of other types become Python's own, as the run's config.json holds them."""
-        for one in fields(self):
-            value = getattr(self, one.name)
+    def __post_init__(self) -> None:
+        """Convert numbers of other types (such as NumPy's) to Python's, as config.json stores them."""
+        for field in fields(self):
+            value = getattr(self, field.name)
             if value is None:
                 value = 0
-            elif one.name == "max_seconds":
-                value = check_number(one.name, value)
+            elif field.name == "max_seconds":
+                value = check_number(field.name, value)
             else:
-                value = check_int_argument(one.name, value, -INT64_MAX)
-            object.__setattr__(self, one.name, value)
+                value = check_int_argument(field.name, value, -INT64_MAX)
+            object.__setattr__(self, field.name, value)
 
-    def check(self):
-        """Raises UserError unless exactly one limit is given, and positive."""
+    def validate(self) -> None:
+        """Raise UserError unless exactly one criterion is given, and it is positive and finite."""
         given = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name)}
         if len(given) != 1:
             found = " and ".join(f"{name}={value}" for name, value in given.items()) or "none"
-            raise UserError(
-                f"a run needs exactly one limit, here it has {found}; give one of {', '.join(f.name for f in fields(self))}"
-            )
+            names = ", ".join(f.name for f in fields(self))
+            raise UserError(f"invalid training length ({found}): must be exactly one of {names}")
         ((name, value),) = given.items()
         if not 0 < value < float("inf"):
-            raise UserError(
-                f"{name}={value} is {'negative' if value < 0 else 'no number of them'}; give a positive number"
-            )
+            raise UserError(f"invalid {name}={value}: must be positive and finite")
 
-    def rounded_up(self, done, per_iteration):
-        """The steps of a run of whole iterations when it has come to `max_timesteps`; `done` are made, and an iteration is `per_iteration`."""
+    def rounded_up(self, done: int, per_iteration: int) -> int:
+        """Return the environment steps after the last iteration, because a training has whole iterations only.
+
+        Args:
+            done: steps that are done.
+            per_iteration: steps of one iteration, summed over ranks.
+        """
         return done + -(-max(0, self.max_timesteps - done) // per_iteration) * per_iteration
 
-    def progress(self, timesteps, episodes, iters, seconds):
-        """How much of the run is done, from 0; 1 or more ends it."""
+    def progress(self, timesteps: int, episodes: int, iters: int, seconds: float) -> float:
+        """Return which fraction is done, from 0. The training stops at 1 or more, which one long iteration may exceed."""
         return max(
             done / limit
             for done, limit in (
