@@ -55,7 +55,7 @@ class SweepStatus:
         """Seconds that the whole still takes, at the pace of this sitting; nan before there is one."""
         gained = rest = 0.0
         for run in self.runs:
-            weight = run.settings["num_timesteps"] or 1
+            weight = run.config.run.num_timesteps or 1
             if run.name in self.fractions:
                 fraction = 1.0 if self.states[run.name] == "done" else self.standings[run.name].fraction
                 gained += weight * max(fraction - self.fractions[run.name], 0.0)

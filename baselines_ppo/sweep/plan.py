@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.config.combinations import check_flag_combinations
 from baselines_ppo.config.registry import MACHINE_SETTINGS, STOP_SETTINGS
-from baselines_ppo.experiment.setup import resolve_for_env
+from baselines_ppo.config.resolved_config import ResolvedConfig
+from baselines_ppo.experiment.setup import resolve_config
 from common.errors import UserError
 
 PROG = "baselines_ppo.sweep"
@@ -24,23 +25,23 @@ class Run:
     Attributes:
         name: of its folder.
         typed: {setting: value}, what the sweep's line says of it.
-        settings: what that comes to (`baselines_ppo.experiment.setup.resolve_for_env`).
+        config: its resolved settings.
     """
 
     name: str
     typed: dict
-    settings: dict
+    config: ResolvedConfig
 
     @property
     def limits(self):
         """{limit: value}: how long it is to be."""
-        return {name: self.settings[name] for name in STOP_SETTINGS if self.settings[name]}
+        return {name: getattr(self.config.run, name) for name in STOP_SETTINGS if getattr(self.config.run, name)}
 
     @property
     def typed_with_cores(self):
         """What is typed for it. By itself a run of several environments would take all cores, which it shares with other runs."""
-        cores = {name: self.settings[name] for name in MACHINE_SETTINGS if self.settings["num_envs"] > 1}
-        return cores | self.typed
+        cores = {name: getattr(self.config.run, name) for name in MACHINE_SETTINGS}
+        return (cores if self.config.run.num_envs > 1 else {}) | self.typed
 
 
 def plan(values, ranks, cores, names=None):
@@ -59,7 +60,7 @@ def plan(values, ranks, cores, names=None):
     for name, typed in named(combinations(values), differing(values), names or {}).items():
         try:
             check_flag_combinations(typed)
-            runs.append(Run(name, typed, resolve_for_env(typed, ranks, cores)))
+            runs.append(Run(name, typed, resolve_config(typed, ranks, cores)))
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
     return runs

@@ -59,7 +59,7 @@ def environment(run, cores):
     """The environment of a run that has `cores` a rank; what is set already stays. TensorFlow gains from threads where it has convolutions only."""
     threads = {
         "OMP_NUM_THREADS": str(cores),
-        "TF_NUM_INTRAOP_THREADS": str(cores if run.settings["policy"] == "cnn" else 1),
+        "TF_NUM_INTRAOP_THREADS": str(cores if run.config.run.policy == "cnn" else 1),
     }
     return threads | subprocess_env()
 

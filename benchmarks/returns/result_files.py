@@ -19,7 +19,7 @@ from baselines_ppo.config.policy_settings import POLICIES
 from baselines_ppo.config.registry import NOT_GROUPABLE
 from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.settings import ALGORITHMS
-from baselines_ppo.experiment.setup import resolve_for_env
+from baselines_ppo.experiment.setup import resolve_config
 from benchmarks import paths
 from common.errors import UserError
 
@@ -67,8 +67,7 @@ class TrainingJob:
             UserError: if an argument is invalid.
         """
         explicit, _ = parse(["--env", self.env, "--num-timesteps", str(self.steps), *map(str, self.arguments)])
-        settings = resolve_for_env(explicit, self.ranks, cores=1)
-        settings["policy_settings"] = policy_defaults(settings["policy"]) | settings["policy_settings"]
+        settings = resolve_config(explicit, self.ranks, cores=1).to_dict()
         relevant = {name: value for name, value in settings.items() if name not in IRRELEVANT_SETTINGS}
         return json.loads(json.dumps(relevant))  # the types that a JSON line holds
 

@@ -157,22 +157,17 @@ def main() -> None:
     args, more = parser.parse_known_args()  # run.py parses the rest
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in run.py; NumPy reads it when it is imported
     from baselines_ppo.__main__ import main as run
-    from baselines_ppo.config.presets import PRESETS
-    from baselines_ppo.config.settings import ALGORITHMS
-    from baselines_ppo.experiment.setup import resolve_for_env
+    from baselines_ppo.experiment.setup import resolve_config
     from baselines_ppo.train import runner
     from common.runtime.cpu import usable_cpu_count
 
-    resolved = resolve_for_env({"env": args.env_id, "preset": args.preset}, 1, usable_cpu_count())
-    runner.start_tensorflow(resolved["policy"], usable_cpu_count())
+    resolved = resolve_config({"env": args.env_id, "preset": args.preset}, 1, usable_cpu_count())
+    runner.start_tensorflow(resolved.run.policy, usable_cpu_count())
     timers = Timers()
     attach_all(timers)
-    preset = PRESETS[args.preset]
-    settings = ALGORITHMS[preset.alg](**preset.learn)
-    steps = getattr(settings, settings.counts()[0])
     with tempfile.TemporaryDirectory(prefix="throughput-") as directory:
         argv = ["--env", args.env_id, "--preset", args.preset, "--run-dir", f"{directory}/run"]
-        status = run([*argv, "--num-timesteps", str((SKIPPED + MEASURED) * steps), *more])
+        status = run([*argv, "--num-timesteps", str((SKIPPED + MEASURED) * resolved.rollout_steps), *more])
     if status:
         raise SystemExit(status)
     found = defaultdict(float, timers.result)

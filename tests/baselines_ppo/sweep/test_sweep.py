@@ -17,6 +17,7 @@ from rich.console import Console
 
 from baselines_ppo.cli import parser as cli
 from baselines_ppo.cli.command_lines import to_argv
+from baselines_ppo.experiment.setup import resolve_config
 from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.command import main
 from baselines_ppo.sweep.directory import SweepFolder, last_row
@@ -274,9 +275,9 @@ def test_a_failed_run_is_reported_and_the_others_go_on(fake, tmp_path, capsys):
 def test_a_run_that_somebody_took_further_is_not_done(fake, tmp_path):
     folder = tmp_path / "sweep"
     assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
-    run = Run("CartPole-v1-seed0", {}, {"num_timesteps": 512, "max_episodes": 0, "max_iters": 0, "max_seconds": 0})
+    run = Run("CartPole-v1-seed0", {}, resolve_config({"env": "CartPole-v1", "num_timesteps": 512}, 1, 1))
     assert SweepFolder(folder).figures(run)["steps"] == 512
-    assert SweepFolder(folder).figures(replace(run, settings=run.settings | {"num_timesteps": 1024})) is None
+    assert SweepFolder(folder).figures(replace(run, config=run.config.with_run(num_timesteps=1024))) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
