@@ -8,6 +8,7 @@ import math
 import numbers
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from common.errors import UserError
 from common.formatting import safe_repr
@@ -15,7 +16,7 @@ from common.formatting import safe_repr
 INT64_MAX = 2**63 - 1  # counts are stored as int64
 
 
-def check_int(name: str, value: object, low: int = 0, high: int = INT64_MAX) -> int:
+def check_int(name: str, value: Any, low: int = 0, high: int = INT64_MAX) -> int:
     """Return `value` as an int.
 
     Raises:
@@ -30,18 +31,19 @@ def check_int(name: str, value: object, low: int = 0, high: int = INT64_MAX) -> 
     raise UserError(f"invalid {name}={safe_repr(value)}: must be {allowed}")
 
 
-def check_int_argument(name: str, value: object, low: int = 0, high: int = INT64_MAX) -> int:
+def check_int_argument(name: str, value: Any, low: int = 0, high: int = INT64_MAX) -> int:
     """Return a function's argument as an int, like `check_int`, but also accept an integral float such as 1e6.
 
     Files written by this package contain ints only and are checked by `check_int`.
     """
     if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
         with contextlib.suppress(OverflowError, ValueError):  # infinity, NaN
-            value = int(value) if int(value) == value else value
+            integral: Any = value
+            value = int(integral) if int(integral) == integral else value
     return check_int(name, value, low, high)
 
 
-def check_float(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
+def check_float(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Return `value` as a float.
 
     Raises:
@@ -57,13 +59,13 @@ def check_float(name: str, value: object, low: float = -math.inf, high: float = 
     raise UserError(f"invalid {name}={safe_repr(value)}: must be {allowed or 'a number'}")
 
 
-def check_number(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
+def check_number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Return `value` as a float, like `check_float`, but leave an int an int."""
     checked = check_float(name, value, low, high)
     return value if type(value) is int else checked
 
 
-def check_greater(name: str, value: object, low: float, high: float = math.inf) -> float:
+def check_greater(name: str, value: Any, low: float, high: float = math.inf) -> float:
     """Return `value` as a float.
 
     Raises:
@@ -75,7 +77,7 @@ def check_greater(name: str, value: object, low: float, high: float = math.inf) 
     return checked
 
 
-def check_bool(name: str, value: object) -> bool:
+def check_bool(name: str, value: Any) -> bool:
     """Return `value` as a bool.
 
     Raises:
@@ -87,7 +89,7 @@ def check_bool(name: str, value: object) -> bool:
     return bool(value)
 
 
-def check_choice(name: str, value: object, choices: Iterable[str]) -> str:
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """Return `value`.
 
     Raises:

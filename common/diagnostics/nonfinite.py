@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def is_finite(x: np.ndarray) -> bool:
     return x.dtype.kind != "f" or bool(np.isfinite(x).all())
 
 
-def first_nonfinite_value(x: np.ndarray) -> np.floating:
+def first_nonfinite_value(x: np.ndarray) -> Any:
     """Return the first NaN or infinity of an array that is not finite."""
     return x[~np.isfinite(x)][0]
 
@@ -46,7 +47,7 @@ def first_nonfinite_step(
     last_ob: np.ndarray | None = None,
     final_obs: Sequence[tuple[int, int, np.ndarray]] = (),
     failed: bool = False,
-) -> tuple[str, int, int, np.floating] | None:
+) -> tuple[str, int, int, Any] | None:
     """Find the first NaN or infinity, in time, that a segment contains.
 
     Args:
@@ -74,7 +75,7 @@ def first_nonfinite_step(
     return name, t, k, value
 
 
-def _first_in(name: str, values: np.ndarray, first_step: int, order: int) -> list[tuple]:
+def _first_in(name: str, values: np.ndarray, first_step: int, order: int) -> list[tuple[int, int, str, int, Any]]:
     """Return [(step, order within the step, name, k, value)] of the first non-finite value of [T, K, ...]; or []."""
     if is_finite(values):
         return []

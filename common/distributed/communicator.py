@@ -136,16 +136,17 @@ class Communicator:
 
     def run_on_root(self, function: Callable[[], T]) -> T:
         """Call `function` on rank 0 and return its result on all ranks; a UserError is raised on all of them."""
-        result = error = None
+        result: Any = None
+        error: str | None = None
         if self.rank == 0:
             try:
                 result = function()
             except UserError as caught:
                 error = str(caught)
-        result, error = self.broadcast((result, error))
-        if error:
-            raise UserError(error)
-        return result
+        received: tuple[T, str | None] = self.broadcast((result, error))
+        if received[1]:
+            raise UserError(received[1])
+        return received[0]
 
     def broadcast_array(self, x: np.ndarray) -> np.ndarray:
         """Overwrite the C-contiguous array `x` with rank 0's, in place, and return it."""
@@ -179,7 +180,8 @@ class Communicator:
     def mean(self, x: np.ndarray | float) -> np.ndarray:
         """Return the element-wise mean over ranks, in an array's own precision (float64 for a number)."""
         x = np.asarray(x, dtype=None if isinstance(x, np.ndarray) else np.float64)
-        return self.sum_array(x) / x.dtype.type(self.size)
+        mean: np.ndarray = self.sum_array(x) / x.dtype.type(self.size)
+        return mean
 
     def minimum(self, value: float) -> float:
         """Return the minimum over ranks of a number, on all ranks."""

@@ -35,7 +35,7 @@ class Ranks(Protocol):
     collective_count: int
 
 
-def read_heartbeats(directory: str | os.PathLike) -> dict[int, Record]:
+def read_heartbeats(directory: str | os.PathLike[str]) -> dict[int, Record]:
     """Return {rank: record} of a run's `ranks` directory, without files that are not valid records."""
     records = {}
     for path in Path(directory).glob("*.json"):
@@ -73,9 +73,9 @@ class Heartbeat:
         ended: set by `close`.
     """
 
-    def __init__(self, comm: Ranks, directory: str | os.PathLike | None = None):
+    def __init__(self, comm: Ranks, directory: str | os.PathLike[str] | None = None):
         self.comm = comm
-        self.directory: str | os.PathLike | None = None
+        self.directory: str | os.PathLike[str] | None = None
         self.main_thread = threading.get_ident()
         self.step = 0
         self.current_phase = ("start", 0)
@@ -90,7 +90,7 @@ class Heartbeat:
         if directory is not None:
             self.open_file(directory)
 
-    def open_file(self, directory: str | os.PathLike) -> None:
+    def open_file(self, directory: str | os.PathLike[str]) -> None:
         """Write the record to a run's `ranks` directory from now on.
 
         Raises:
@@ -119,7 +119,7 @@ class Heartbeat:
     def _write_and_read(self) -> None:
         while not self.ended.wait(POLL_INTERVAL):
             self.write()
-            if self.comm.in_collective:
+            if self.comm.in_collective and self.directory is not None:
                 self.peer_records = read_heartbeats(self.directory)
 
     def set_phase(self, name: str, iteration: int | None = None) -> None:

@@ -48,7 +48,6 @@ class LockWatchdog:
     def __init__(self, label: str):
         self._message = f"{label}: no progress, and Python's global lock is held; its stacks follow"
         self._shell: HelperShell | None = None
-        self._stderr: int | None = None
         self._armed_at = 0.0
         self._interval = math.inf
         self._closed = False
@@ -73,13 +72,13 @@ class LockWatchdog:
         self._interval = timeout / 2
 
     def _start(self) -> None:
-        self._stderr = duplicate_stderr()
-        arguments = [str(os.getpid()), self._message]
+        stderr = duplicate_stderr()
         try:
-            self._shell = HelperShell("lock watchdog", SCRIPT, arguments, self._stderr)
+            self._shell = HelperShell("lock watchdog", SCRIPT, [str(os.getpid()), self._message], stderr)
         except OSError:  # no shell, or no more processes
             self._closed = True
-            os.close(self._stderr)
+        finally:
+            os.close(stderr)
 
     def close(self) -> None:
         """Stop the timer and the shell."""
@@ -88,4 +87,3 @@ class LockWatchdog:
             faulthandler.cancel_dump_traceback_later()
             self._shell.close()
             self._shell = None
-            os.close(self._stderr)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from common.distributed.exit_guard import print_stderr_bounded
 from common.distributed.heartbeat import POLL_INTERVAL, Record
@@ -41,7 +41,7 @@ def format_record(record: Record) -> str:
     return f"{record['phase']}, iteration {record['iteration']}{step}{waiting}"
 
 
-def progress_key(record: Record) -> tuple:
+def progress_key(record: Record) -> tuple[Any, ...]:
     """Return the part of a record that changes as long as its rank makes progress."""
     return tuple(record[name] for name in ("phase", "iteration", "step", "collectives"))
 

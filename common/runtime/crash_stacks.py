@@ -83,7 +83,7 @@ class CrashStacks:
             return self._stderr is not None
 
     def push_target(
-        self, comm: Rank, directory: str | os.PathLike | None = None, hint: str | None = None
+        self, comm: Rank, directory: str | os.PathLike[str] | None = None, hint: str | None = None
     ) -> Callable[[], None]:
         """Write stacks to stderr, after a line that names this rank, and to a file from now on.
 
@@ -119,6 +119,7 @@ class CrashStacks:
     def _renew(self, at_exit: bool = False) -> None:
         """Start a shell for the last target; at exit, write to stderr only, so that the shell ends before the process."""
         previous, self._shell = self._shell, None
+        assert self._stderr is not None, "enable() must have succeeded"
         if self._targets and not at_exit:
             with contextlib.suppress(OSError):
                 self._shell = HelperShell("crash stacks", FORWARD_SCRIPT, list(self._targets[-1]), self._stderr)

@@ -68,6 +68,7 @@ def duplicate_stderr() -> int:
     It leads to /dev/null if the process has none.
     """
     for stream in (sys.stderr, sys.__stderr__):  # in a notebook, sys.stderr has no descriptor
-        with contextlib.suppress(AttributeError, OSError, ValueError):
-            return os.dup(stream.fileno())
+        if stream is not None:
+            with contextlib.suppress(AttributeError, OSError, ValueError):
+                return os.dup(stream.fileno())
     return os.open(os.devnull, os.O_WRONLY)

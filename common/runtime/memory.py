@@ -13,7 +13,7 @@ from common.errors import UserError
 try:
     import resource
 except ImportError:  # Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 UNLIMITED = 1 << 60  # bytes; version 1 has no word for "no limit", only a huge number
 CGROUP_ROOT = Path("/sys/fs/cgroup")

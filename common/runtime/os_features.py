@@ -11,16 +11,16 @@ import errno
 import os
 import signal
 import time
-from typing import IO
+from typing import IO, Any
 
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 try:
     import resource
 except ImportError:  # Windows
-    resource = None
+    resource = None  # type: ignore[assignment]
 
 CAN_OPEN_DIRECTORIES = hasattr(os, "O_DIRECTORY")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # flag of `os.open` that refuses symbolic links
@@ -31,7 +31,7 @@ NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file syst
 yield_core = getattr(os, "sched_yield", None) or (lambda: time.sleep(0))  # lets another process run
 
 
-def lock(file: IO, shared: bool = False) -> None:
+def lock(file: IO[Any], shared: bool = False) -> None:
     """Lock an open file until it is closed, without waiting.
 
     Raises:
@@ -43,7 +43,7 @@ def lock(file: IO, shared: bool = False) -> None:
     fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
-def unlock(file: IO) -> None:
+def unlock(file: IO[Any]) -> None:
     """Release a lock. Closing the file releases it only once every process that inherited the file has closed it."""
     if fcntl is not None:
         with contextlib.suppress(OSError):  # a file system without locks

@@ -18,6 +18,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from types import CodeType, ModuleType
+from typing import IO, Any
 
 LOG_LEVEL_VARIABLE = "TF_CPP_MIN_LOG_LEVEL"  # read once by TensorFlow
 STARTUP_MESSAGE = re.compile(
@@ -61,7 +62,7 @@ def stderr_on_error_only(suppressed: re.Pattern[bytes] | None = None) -> Iterato
             os.write(2, b"".join(line for line in file if not suppressed.match(line)))
 
 
-def _memory_file():
+def _memory_file() -> IO[bytes]:
     """Return an anonymous file in memory, which works when /tmp is full, or a temporary file where there is none."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("stderr"), "w+b")
@@ -78,7 +79,7 @@ def skip_keras_import() -> Iterator[None]:
     """
     skipped = "keras" not in sys.modules
     if skipped:
-        sys.modules["keras"] = None
+        sys.modules["keras"] = None  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -142,7 +143,7 @@ def with_docstrings(*packages: str) -> Iterator[None]:
 
 
 @functools.cache
-def import_tfd() -> ModuleType:
+def import_tfd() -> Any:
     """Import `tensorflow_probability.distributions`: one or two seconds and 60 MB that Gaussian policies do not need."""
     with without_warnings(), with_docstrings("tensorflow_probability", "tf_keras"):
         import tensorflow_probability as tfp
@@ -193,7 +194,7 @@ def import_tensorflow_quietly() -> None:
             del os.environ[LOG_LEVEL_VARIABLE]
 
 
-def import_tensorflow(threads: int, onednn: bool = False, operations: int = 1) -> ModuleType:
+def import_tensorflow(threads: int, onednn: bool = False, operations: int = 1) -> Any:
     """Import TensorFlow with a number of threads and without its start-up messages.
 
     Must be called before anything else imports TensorFlow.

@@ -15,11 +15,13 @@ class Blocking(Protocol):
 blocked_on: dict[int, Blocking] = {}
 
 
-def describe_location(thread_id: int) -> str:
+def describe_location(thread_id: int | None) -> str:
     """Return where a thread is: "at FILE:LINE in FUNCTION()", or the location of what it is blocked on.
 
     Returns "" for a thread that has ended.
     """
+    if thread_id is None:  # not started
+        return ""
     blocking = blocked_on.get(thread_id)
     if blocking is not None:
         return blocking.describe_location()

@@ -32,11 +32,11 @@ class NamedThreadPool:
             thread.start()
         weakref.finalize(self, shutdown, self.threads)
 
-    def submit_all(self, functions: Sequence[Callable[[], Any]]) -> list[Future]:
+    def submit_all(self, functions: Sequence[Callable[[], Any]]) -> list[Future[Any]]:
         """Run one function in each thread and return their futures."""
         return [thread.submit(function) for thread, function in zip(self.threads, functions)]
 
-    def gather(self, futures: list[Future]) -> list[Any]:
+    def gather(self, futures: list[Future[Any]]) -> list[Any]:
         """Return the functions' results, in order; raise what one of them raised without waiting for a hanging one."""
         caller = threading.get_ident()
         blocked_on[caller] = self
@@ -64,12 +64,12 @@ class DaemonWorker(threading.Thread):
 
     def __init__(self, name: str):
         super().__init__(name=name, daemon=True)
-        self.tasks: queue.SimpleQueue = queue.SimpleQueue()
+        self.tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.busy = False
 
-    def submit(self, function: Callable[[], Any]) -> Future:
+    def submit(self, function: Callable[[], Any]) -> Future[Any]:
         """Run a function and return its future."""
-        future: Future = Future()
+        future: Future[Any] = Future()
         self.busy = True
         self.tasks.put((future, function))
         return future

@@ -1,5 +1,7 @@
 """Text files that grow by complete lines: one writer, and readers that ignore a line in progress."""
 
+from __future__ import annotations
+
 import gc
 import os
 import stat
@@ -13,7 +15,9 @@ from common.storage.paths import make_directory, user_path
 from common.storage.write_errors import raises_write_error
 
 LOCK_TIMEOUT = 10.0  # seconds; other ranks and worker processes of a killed run need some time to exit
-_open_files = weakref.WeakValueDictionary()  # (device, inode) -> the `AppendOnlyFile` of this process
+_open_files: weakref.WeakValueDictionary[tuple[int, int], AppendOnlyFile] = (
+    weakref.WeakValueDictionary()
+)  # (device, inode) -> the `AppendOnlyFile` of this process
 
 
 def complete_lines(content: AnyStr) -> AnyStr:
@@ -30,7 +34,7 @@ class FileInUseError(UserError):
         here: whether the writer is in this process.
     """
 
-    def __init__(self, path: os.PathLike, here: bool):
+    def __init__(self, path: os.PathLike[str], here: bool):
         super().__init__(
             f"{path} already has a writer (another environment, log or process); give each writer its own file, "
             "or close the other one first"
@@ -53,7 +57,7 @@ class AppendOnlyFile:
         WriteError: if it cannot be opened; also raised by `write`.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike[str]):
         self.path = user_path(path)
         with raises_write_error(self.path):
             make_directory(self.path.parent)

@@ -50,7 +50,7 @@ def _digest(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> st
     return digest.hexdigest()
 
 
-def save_arrays(path: str | os.PathLike, arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
+def save_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, Any]) -> None:
     """Write named arrays and metadata to one file.
 
     Args:
@@ -74,7 +74,7 @@ def save_arrays(path: str | os.PathLike, arrays: Mapping[str, Any], metadata: Ma
     atomic_write(path, save(arrays, metadata={METADATA_KEY: header}))
 
 
-def load_arrays(path: str | os.PathLike, *formats: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def load_arrays(path: str | os.PathLike[str], *formats: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the arrays and the metadata of a file written by `save_arrays`.
 
     Args:
@@ -139,10 +139,13 @@ def _read_header(data: bytes) -> dict[str, str]:
     (length,) = struct.unpack("<Q", data[:8])
     if length > min(MAX_HEADER_BYTES, len(data) - 8):
         raise ValueError("header longer than the file")
-    return json.loads(data[8 : 8 + length])["__metadata__"]
+    metadata: dict[str, str] = json.loads(data[8 : 8 + length])["__metadata__"]
+    return metadata
 
 
-def check_arrays(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
+def check_arrays(
+    path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
+) -> None:
     """Raise UserError unless loaded `arrays` have the names, shapes and dtypes of `expected`."""
     missing = sorted(expected.keys() - arrays.keys())
     extra = sorted(arrays.keys() - expected.keys())

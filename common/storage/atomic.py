@@ -25,7 +25,7 @@ def temp_path(path: Path, suffix: str = ".part") -> Path:
     return path.with_name(f".{path.name[:50]}.{os.getpid()}.{secrets.randbits(40)}{suffix}")
 
 
-def fsync_path(path: str | os.PathLike) -> None:
+def fsync_path(path: str | os.PathLike[str]) -> None:
     """Flush a file, or a directory's entries (such as a rename in it), to disk. Does nothing on Windows."""
     if os_features.CAN_OPEN_DIRECTORIES:
         descriptor = os.open(path, os.O_RDONLY)
@@ -35,7 +35,7 @@ def fsync_path(path: str | os.PathLike) -> None:
             os.close(descriptor)
 
 
-def atomic_write(path: str | os.PathLike, data: bytes) -> None:
+def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to the file `path` atomically.
 
     Raises:

@@ -6,8 +6,9 @@ import contextlib
 import errno
 import os
 import weakref
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, OTHER_SWEEP_DIR
@@ -32,7 +33,7 @@ class DirectoryLock:
         OSError: if the directory cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike, owner: str = "run"):
+    def __init__(self, path: str | os.PathLike[str], owner: str = "run"):
         self.path = Path(path)
         self.warning: str | None = None
         self._file = self._open()
@@ -46,13 +47,13 @@ class DirectoryLock:
                 f"{owner} directory {path} cannot be locked ({error.strerror}); make sure that no other {owner} uses it"
             )
         self._status = os.stat(self.path)
-        self._close_directory = lambda: None
+        self._close_directory: Callable[[], Any] = lambda: None
         if os_features.CAN_OPEN_DIRECTORIES:
             descriptor = os.open(self.path, os.O_RDONLY)  # held open, so that its inode number is not reused
             self._status = os.fstat(descriptor)
             self._close_directory = weakref.finalize(self, os.close, descriptor)
 
-    def _open(self) -> IO:
+    def _open(self) -> IO[Any]:
         def open_without_links(path: str, flags: int) -> int:
             return os.open(path, flags | os_features.NO_FOLLOW, 0o666)
 
@@ -85,7 +86,7 @@ class DirectoryLock:
         self._close_directory()
 
 
-def is_locked(path: str | os.PathLike) -> bool:
+def is_locked(path: str | os.PathLike[str]) -> bool:
     """Return whether a running process has locked a directory; False where there are no locks.
 
     Raises:

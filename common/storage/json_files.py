@@ -2,6 +2,7 @@
 
 import json
 from os import PathLike
+from typing import Any
 
 from common.errors import UserError
 from common.formatting import safe_repr
@@ -10,7 +11,7 @@ from common.storage.text_files import decode_text
 MAX_JSON_BYTES = 1 << 20  # a run's config.json has about 5,000
 
 
-def read_json(path: str | PathLike, source: object = None) -> dict:
+def read_json(path: str | PathLike[str], source: object = None) -> dict[str, Any]:
     """Return the JSON object in a file of settings.
 
     Args:

@@ -65,7 +65,8 @@ def _key_to_json(key: Any, name: str, allow_number_keys: bool) -> str:
         return str.__str__(key)
     key = key.item() if isinstance(key, np.generic) else key
     if allow_number_keys and (key is None or isinstance(key, (bool, int, float))):
-        return next(iter(json.loads(json.dumps({key: None}))))
+        text: str = next(iter(json.loads(json.dumps({key: None}))))
+        return text
     raise UserError(f"{name} has the key {safe_repr(key)}: JSON keys must be text; use str({safe_repr(key)})")
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 from common.errors import UserError
 from common.formatting import safe_repr
@@ -10,7 +11,7 @@ from common.storage.atomic import temp_path
 from common.storage.write_errors import user_error_on_os_error
 
 
-def user_path(path: object, name: str = "path") -> Path:
+def user_path(path: Any, name: str = "path") -> Path:
     """Return a path given by a user, with `~` and `~user` expanded to home directories.
 
     A shell does not expand them after a flag's `=`, in Python or in a file of settings.
@@ -50,7 +51,7 @@ def user_path(path: object, name: str = "path") -> Path:
     return found.absolute() if found.parts and found.parts[0].startswith("~") else found
 
 
-def file_path(path: object, name: str = "path") -> Path:
+def file_path(path: Any, name: str = "path") -> Path:
     """Return the path of a file that will be written, like `user_path`, and create its directory.
 
     Raises:
@@ -66,7 +67,7 @@ def file_path(path: object, name: str = "path") -> Path:
     return found
 
 
-def writable_file(path: object, name: str = "path") -> Path:
+def writable_file(path: Any, name: str = "path") -> Path:
     """Return the path of a file that will be written, like `file_path`, after testing now that it can be.
 
     The test matters because the file's content may take hours to compute.

@@ -34,11 +34,11 @@ class WriteError(OSError):
     @property
     def hint(self) -> str:
         """The fix, such as "free some disk space"."""
-        return ERRNO_HINTS.get(self.errno, "fix the cause")
+        return ERRNO_HINTS.get(self.errno or 0, "fix the cause")
 
 
 @contextlib.contextmanager
-def raises_write_error(path: str | os.PathLike) -> Iterator[None]:
+def raises_write_error(path: str | os.PathLike[str]) -> Iterator[None]:
     """Context manager for writing `path`: an OSError in it becomes a `WriteError` that names the file."""
     try:
         yield

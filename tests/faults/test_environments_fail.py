@@ -15,7 +15,6 @@ from small_policies import uncompiled
 
 from baselines_ppo import learn, load_policy
 from baselines_ppo.play.command import evaluate
-from common.diagnostics.nonfinite import first_nonfinite_step
 from common.errors import EnvError
 from common.rollouts.collector import Collector
 from common.vec_env.in_process import InProcessVectorEnv
@@ -173,20 +172,6 @@ def test_what_can_be_cast_and_episodes_of_one_step_are_collected(fault):
         assert seg["ep_lens"] == [10, 10, 6] + [2] * 7
     else:
         assert seg["ep_lens"] == [10] * 4 and seg["truncated"].sum() == 4 and not seg["terminated"].any()
-
-
-def test_the_first_in_time_is_blamed():
-    ob, ac, rew = np.zeros((5, 2, 3)), np.zeros((5, 2, 1)), np.zeros((5, 2))
-    assert first_nonfinite_step(ob, ac, rew) is None
-    ac[2, 1] = np.nan
-    assert first_nonfinite_step(ob, ac, rew) is None  # no environment has minded: the losses will
-    assert first_nonfinite_step(ob, ac, rew, failed=True)[:3] == ("action", 2, 1)
-    rew[2, 1] = np.nan
-    assert first_nonfinite_step(ob, ac, rew)[:3] == ("action", 2, 1)
-    ob[2, 1] = np.nan  # what the policy saw
-    assert first_nonfinite_step(ob, ac, rew)[:3] == ("observation", 1, 1)
-    ob[0, 0] = np.inf
-    assert first_nonfinite_step(ob, ac, rew)[:3] == ("observation", -1, 0)
 
 
 def words(fault, folder, *more, **kwargs):
