@@ -190,7 +190,7 @@ class AlgorithmSetup(Generic[S]):
             limits=self.limits,
             seed=self.seed,
             comm=self.comm,
-            parts=checkpointables,
+            checkpointables=checkpointables,
             callback=self.callback,
             compile_ahead=(self.processor.compile, *update.compile_ahead()),
             whole_episodes=getattr(self.settings, "whole_episodes", False),

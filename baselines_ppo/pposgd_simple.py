@@ -97,7 +97,7 @@ def learn(
             losses = update(
                 seg, training.minibatch_rng(), training.progress
             )  # K epochs of minibatches of the surrogate L
-            training.finish(seg, losses)  # statistics, log, checkpoint
+            training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 
 

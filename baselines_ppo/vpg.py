@@ -79,7 +79,7 @@ def learn(
             setup.processor(seg)  # V(s_t)
             add_advantages(seg, setup.settings, setup.comm)  # returns minus the baseline
             losses = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
-            training.finish(seg, losses)  # statistics, log, checkpoint
+            training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 
 

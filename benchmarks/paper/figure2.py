@@ -60,7 +60,7 @@ def interpolate(env_id: str, iteration: int, objective: str, seed: int) -> dict[
         add_vtarg_and_adv(seg, settings.gamma, settings.lam)
         batch = update.make_batch(seg, seg["valid"].reshape(-1))
         old = get_flat(setup.pi.get_trainable_variables()).numpy()
-        training.finish(seg, update(seg, training.minibatch_rng(), training.progress))
+        training.end_iteration(seg, update(seg, training.minibatch_rng(), training.progress))
     new, pdtype = get_flat(setup.pi.get_trainable_variables()).numpy(), setup.pi.pdtype
     found = {name: [] for name in ("a", "KL", "unclipped", "clipped ratio", "clip")}
     for a in np.linspace(-0.5, 2, 51):

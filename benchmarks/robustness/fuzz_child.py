@@ -36,6 +36,7 @@ from common.errors import UserError  # noqa: E402
 from common.policies.files import read_policy  # noqa: E402
 from common.runs.log_files import RunLogFiles  # noqa: E402
 from common.runs.run_directory import RunDirectory  # noqa: E402
+from common.training.checkpointing import save_checkpoint  # noqa: E402
 from common.training.state import validate_checkpoint  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
@@ -111,7 +112,7 @@ class Target:
         self.training.iters_so_far = 2
         self.training.rewbuffer.extend([-1.5, 2.0])
         self.training.lenbuffer.extend([200, 200])
-        self.training._checkpoint()
+        save_checkpoint(self.training)
         self.settings = resolve_for_env(parse(ARGV)[0], 1, 1) | {"policy_settings": setup.pi.settings()}
         self.run_folder.write_config(
             {

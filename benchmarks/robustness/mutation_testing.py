@@ -35,7 +35,7 @@ MUTATIONS = {
             "self.oldpi.forward(tf.constant(all_x[:samples]))[0].numpy().reshape(",
         ),
     ],
-    "normaliser not updated": [("common/training/loop.py", 'self.pi.ob_rms.update(seg["ob"][valid])', "pass")],
+    "normaliser not updated": [("common/training/loop.py", 'self.pi.ob_rms.update(seg["ob"][seg["valid"]])', "pass")],
     "time limit treated as death": [
         ("common/rollouts/collector.py", "if not has_terminated and self.bootstrap_time_limits:", "if False:")
     ],

@@ -59,9 +59,9 @@ TIMED = (
     ("step", "baselines_ppo.trpo_mpi", "TRPOUpdate.step"),
     ("sweep", "common.optim.minibatch_optimizer", "MinibatchOptimizer.run_minibatches"),
     ("terms", "common.optim.minibatch_optimizer", "MinibatchOptimizer.evaluate"),
-    ("finish", "common.training.loop", "TrainingLoop.finish"),
+    ("finish", "common.training.loop", "TrainingLoop.end_iteration"),
     ("log", "common.loggers.logger", "Logger.write"),
-    ("checkpoint", "common.training.loop", "TrainingLoop._checkpoint"),
+    ("checkpoint", "common.training.loop", "save_checkpoint"),
 )
 
 

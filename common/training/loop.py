@@ -1,92 +1,111 @@
-"""The loop that every algorithm shares: limits, callbacks, statistics, logs, checkpoints and resume. It knows no loss.
+"""The training loop that every algorithm shares: stop criteria, callbacks, statistics, logs and checkpoints.
 
-An algorithm writes its own steps between `collect` and `finish`:
+It knows no loss. An algorithm writes its own steps between `collect` and `end_iteration`:
 
     with training:
         for iteration in training.iterations():
             seg = training.collect()
             ...
-            training.finish(seg, {"loss_...": ...})
+            training.end_iteration(seg, {"loss_...": ...})
 """
+
+from __future__ import annotations
 
 import contextlib
 import functools
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common import seeding
-from common.diagnostics.crash_dump import write_crash_dump
-from common.diagnostics.nonfinite import first_nonfinite_array
 from common.diagnostics.replica_check import check_synced
+from common.distributed.communicator import Communicator
 from common.distributed.heartbeat import Heartbeat
 from common.errors import EnvError, NonFiniteError, UserError
-from common.rollouts.advantages import explained_variance
 from common.rollouts.collector import Collector
-from common.rollouts.segment import drop_env_axis
-from common.running_mean_std import RunningMeanStd
+from common.rollouts.segment import Segment, drop_env_axis
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import NamedThreadPool
 from common.storage.write_errors import raises_write_error
-from common.training.callbacks import as_callbacks, wants_to_stop
-from common.training.state import episode_buffer_arrays, restore_arrays, state_arrays
+from common.training.callbacks import Callback, Callbacks, as_callbacks, wants_to_stop
+from common.training.checkpointing import dump_crash, rescue_state, restore_state, save_checkpoint
+from common.training.state import Checkpointable, check_state_finite, state_arrays
+from common.training.statistics import log_row, segment_statistics
+from common.training.stopping import StopCriteria
+
+if TYPE_CHECKING:
+    from common.loggers.logger import Logger
+    from common.policies.base import Policy
+    from common.runs.run_directory import RunDirectory
 
 
 class TrainingLoop:
-    """One run of one algorithm on all ranks.
+    """The training of one algorithm, on all ranks.
 
     Args:
-        env: an `Env` or `VectorEnv`, this rank's.
+        env: this rank's `gymnasium.Env` or `VectorEnv`.
         pi, oldpi: the policies.
         horizon: steps of a segment of this rank.
-        limits: a checked `StopCriteria`.
-        seed: the run's seed, the same on all ranks.
+        limits: validated stop criteria.
+        seed: the run's seed, equal on all ranks.
         comm: the ranks.
-        parts: {name: object with `state()` and `restore(state)`}: what else a checkpoint must hold.
-        callback: a `Callback`, Baselines' `callback(locals, globals)`, or a list of them (`common.training.callbacks`).
-        compile_ahead: functions () -> None that compile what the iterations will call; they run beside the first segment's collection.
-        whole_episodes: every segment starts with new episodes and ends with whole ones (`Collector`).
-        bootstrap_time_limits: what a time limit cuts off is worth V of the last observation, rather than nothing (`Collector`).
-        env_threads: threads that step this rank's environments (`Collector`).
-        logger: rank 0's `Logger`, or None.
-        folder: a `RunDirectory`, or None for no checkpoints.
-        heartbeat: this rank's `Heartbeat`, or None.
-        checkpoint_every: iterations between checkpoints. At each, every environment is cut and reset with a seed of its own,
-            so that a resumed run and an undisturbed one go on from the same place.
+        checkpointables: {name: object}, what a checkpoint holds in addition to the policy.
+        callback: a `Callback`, Baselines' `callback(locals, globals)`, or a list of them.
+        compile_ahead: functions that compile what the iterations call. They run while the first segment is collected.
+        whole_episodes: every segment starts with new episodes and ends with complete ones (see `Collector`).
+        bootstrap_time_limits: bootstrap the value of the last observation when a time limit truncates an episode.
+        env_threads: threads that step this rank's environments.
+        logger: rank 0's logger; None for no log.
+        folder: the run directory; None for no checkpoints.
+        heartbeat: this rank's heartbeat; None for none.
+        checkpoint_every: iterations between checkpoints. Each checkpoint truncates all running episodes and resets every
+            environment with a new seed, so that a resumed run and an uninterrupted one continue from the same state.
 
     Attributes:
-        timesteps_so_far, episodes_so_far, iters_so_far: over all ranks.
+        timesteps_so_far, episodes_so_far, iters_so_far: summed over ranks.
         rewbuffer, lenbuffer: returns and lengths of the last 100 episodes of all ranks.
-        progress: how much of the run is done, 0 to 1.
+        seg: the last segment; None before the first iteration.
+        stop_requested: why the training stops: a signal's number, "callback", or None.
     """
 
     def __init__(
         self,
-        env,
-        pi,
-        oldpi,
+        env: Any,
+        pi: Policy,
+        oldpi: Policy,
         *,
-        horizon,
-        limits,
-        seed,
-        comm,
-        parts,
-        callback=None,
-        compile_ahead=(),
-        whole_episodes=False,
-        bootstrap_time_limits=True,
-        env_threads=1,
-        logger=None,
-        folder=None,
-        heartbeat=None,
-        checkpoint_every=25,
-    ):
+        horizon: int,
+        limits: StopCriteria,
+        seed: int,
+        comm: Communicator,
+        checkpointables: Mapping[str, Checkpointable],
+        callback: Callbacks = None,
+        compile_ahead: Sequence[Callable[[], None]] = (),
+        whole_episodes: bool = False,
+        bootstrap_time_limits: bool = True,
+        env_threads: int = 1,
+        logger: Logger | None = None,
+        folder: RunDirectory | None = None,
+        heartbeat: Heartbeat | None = None,
+        checkpoint_every: int = 25,
+    ) -> None:
         if checkpoint_every < 1:
-            raise UserError(f"checkpoint_every={checkpoint_every}; give at least 1 iteration")
-        self.pi, self.oldpi, self.limits, self.seed, self.comm = pi, oldpi, limits, seed, comm
-        self.parts, self.callbacks, self.logger = parts, as_callbacks(callback), logger
-        self.compile_ahead, self.folder, self.checkpoint_every = compile_ahead, folder, checkpoint_every
+            raise UserError(f"invalid checkpoint_every={checkpoint_every}: must be at least 1 iteration")
+        self.pi, self.oldpi = pi, oldpi
+        self.limits = limits
+        self.seed = seed
+        self.comm = comm
+        self.checkpointables = checkpointables
+        self.callbacks: list[Callback] = as_callbacks(callback)
+        self.logger = logger
+        self.compile_ahead = compile_ahead
+        self.folder = folder
+        self.checkpoint_every = checkpoint_every
         self.heartbeat = heartbeat or Heartbeat(comm)
         self.collector = Collector(
             env,
@@ -98,263 +117,173 @@ class TrainingLoop:
             heartbeat=self.heartbeat,
         )
         self.timesteps_so_far = self.episodes_so_far = self.iters_so_far = 0
-        self.rewbuffer, self.lenbuffer = deque(maxlen=100), deque(maxlen=100)
-        self.tstart, self.elapsed_before = time.time(), 0.0
-        self.seg, self.stop_requested = None, None
-        self.under_way, self.opened = (
-            {},
-            contextlib.ExitStack(),
-        )  # the iteration's segment, for a post-mortem; what ends with the training
-        self.whole, self.saved = (
-            False,
-            None,
-        )  # whether all stands as an iteration has left it; the iterations that the newest checkpoint has
+        self.rewbuffer: deque[float] = deque(maxlen=100)
+        self.lenbuffer: deque[int] = deque(maxlen=100)
+        self.tstart, self.elapsed_before, self.synced_elapsed = time.time(), 0.0, 0.0
+        self.seg: Segment | None = None
+        self.stop_requested: Any = None
+        self.current_segment: Mapping[str, Any] = {}  # of the running iteration, for the crash dump
+        self.exit_stack = contextlib.ExitStack()
+        self.is_between_iterations = False  # the state is that which the last iteration left
+        self.last_checkpoint_iter: int | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> TrainingLoop:
         self.comm.exit_reason = None
         if self.folder is None:
             stacks.enable()
         else:
-            self.opened.callback(stacks.push_target(self.comm, self.folder.path / "ranks"))
+            self.exit_stack.callback(stacks.push_target(self.comm, self.folder.path / "ranks"))
+        for callback in self.callbacks:
+            self.exit_stack.callback(callback.close)
         return self
 
-    def __exit__(self, kind, error, trace):
-        """Let what goes wrong say in which iteration; of a number that is not finite, leave a post-mortem."""
-        self.opened.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close callbacks; add the iteration to an error; write a crash dump for a non-finite number."""
+        self.exit_stack.close()
         if error is not None:
-            self.comm.exit_reason = f"{kind.__name__}: {error}"
+            self.comm.exit_reason = f"{type(error).__name__}: {error}"
         if isinstance(error, (EnvError, NonFiniteError)):
             error.add_context(iteration=self.iters_so_far)
         if isinstance(error, NonFiniteError) and self.folder is not None:
             if self.comm.rank == 0 or not error.on_all_ranks:
-                error.add_context(dump_path=self._post_mortem(error))
+                error.add_context(dump_path=dump_crash(self, error))
             if error.on_all_ranks:
-                self.comm.barrier()  # a rank that is first to give up would end the job before rank 0 has written
+                self.comm.barrier()  # the first rank that fails would abort the job before rank 0 has written the dump
                 error.add_context(dump_path=self.comm.broadcast(error.dump_path))
 
-    def _post_mortem(self, error):
-        """Write it; returns where it is, in words."""
-        then = {f"{name}/{key}": x for name, part in self._state_parts() for key, x in part.state().items()}
-        pi, seg = (
-            (self.oldpi, self.under_way) if error.on_all_ranks else (self.pi, {})
-        )  # else it happened to this rank while it acted
-        try:
-            return write_crash_dump(
-                self.folder.path, error.iteration, error, pi.state(), then, seg, self.pi.description(), self.comm.rank
-            )
-        except Exception as failure:  # which must not hide what it is about
-            return f"no post-mortem could be written ({type(failure).__name__}: {failure})"
-
-    def _state_parts(self):
-        return {"pi": self.pi, **self.parts}.items()
-
     @property
-    def elapsed(self):
-        """Seconds of training, over all resumes."""
+    def elapsed(self) -> float:
+        """Seconds of training, summed over all resumes."""
         return self.elapsed_before + time.time() - self.tstart
 
     @property
-    def progress(self):
-        """How much of the run is done, from 0 to 1, by what all ranks agree on: never by this rank's own clock."""
-        return min(
-            self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.synced_elapsed),
-            1.0,
-        )
+    def progress(self) -> float:
+        """Fraction of the training that is done, from 0 to 1. Equal on all ranks: time is rank 0's."""
+        done = self.limits.progress(self.timesteps_so_far, self.episodes_so_far, self.iters_so_far, self.synced_elapsed)
+        return min(done, 1.0)
 
-    def request_stop(self, reason):
-        """Finish the iteration under way on all ranks, write a checkpoint and end; safe in a signal handler."""
+    def request_stop(self, reason: Any) -> None:
+        """Stop on all ranks after the current iteration and its checkpoint. Safe in a signal handler."""
         self.stop_requested = reason
 
-    def iterations(self):
-        """Yields the number of each iteration, from where the run stands, until a limit, a callback or a signal ends it."""
+    def iterations(self) -> Iterator[int]:
+        """Yield the number of each iteration until a stop criterion, a callback or a signal stops the training."""
         self.synced_elapsed = self.elapsed
+        self.heartbeat.set_phase("callbacks", self.iters_so_far)
+        for callback in self.callbacks:
+            callback.on_training_start(self)
         self._reset_envs()
         while self._should_continue():
             yield self.iters_so_far
         if self.folder is not None and self.iters_so_far and self.iters_so_far % self.checkpoint_every:
-            self._checkpoint(forced=True)
+            save_checkpoint(self, forced=True)
+        self.heartbeat.set_phase("callbacks", self.iters_so_far)
+        for callback in self.callbacks:
+            callback.on_training_end(self)
 
-    def _should_continue(self):
-        """Whether all ranks run another iteration: the one place where they agree on it."""
+    def _should_continue(self) -> bool:
+        """Agree with all ranks on whether there is another iteration. No other place decides this."""
         self.heartbeat.set_phase("callbacks", self.iters_so_far)
         self._run_callbacks(callback.before_iteration for callback in self.callbacks)
         votes = self.comm.gather((self.stop_requested, self.elapsed))
         self.synced_elapsed = votes[0][1]
         agreed = next((vote for vote, _ in votes if vote), None)
-        goes_on = agreed is None and self.progress < 1
-        if not goes_on:  # else a signal that has come since this rank voted is for the next time
+        should_continue = agreed is None and self.progress < 1
+        if not should_continue:  # otherwise a signal that came after this rank's vote counts in the next one
             self.stop_requested = agreed
-        return goes_on
+        return should_continue
 
-    def _run_callbacks(self, methods, *args):
-        """Call all callbacks; if one wants to stop, this rank votes for it."""
+    def _run_callbacks(self, methods: Iterable[Callable[..., Any]], *args: Any) -> None:
+        """Call a method of every callback; if one wants to stop, this rank votes for it."""
         if wants_to_stop([functools.partial(method, self, *args) for method in methods]):
             self.stop_requested = self.stop_requested or "callback"
 
-    def collect(self):
-        """This rank's next segment (`Collector.collect`), acted by pi as it stands."""
+    def collect(self) -> Segment:
+        """Return this rank's next segment (see `Collector.collect`), collected with the current pi."""
         rng = seeding.generator(self.seed, seeding.ACTIONS, self.comm.rank, self.iters_so_far)
         self.heartbeat.set_phase("collect", self.iters_so_far)
         if self.collector.whole_episodes:
             self._reset_envs()
         seg = self._collect(rng)
         self.heartbeat.set_phase("update", self.iters_so_far)
-        self.whole = False
-        self.check_synced()  # before an update in which rank 0 gives all ranks its parameters, and nobody would ever know who acted by others
+        self.is_between_iterations = False
+        # before the update: it broadcasts rank 0's parameters and would hide that another rank acted with different ones
+        self.check_synced()
         return seg
 
-    def _collect(self, rng):
+    def _collect(self, rng: np.random.Generator) -> Segment:
         if not self.compile_ahead:
-            self.under_way = self.collector.collect(rng)
-            return self.under_way
-        compiling = NamedThreadPool(
-            [f"compilation {i}" for i in range(len(self.compile_ahead))]
-        )  # XLA does without Python's lock, on cores that would idle
-        under_way, self.compile_ahead = compiling.submit_all(self.compile_ahead), ()
+            self.current_segment = seg = self.collector.collect(rng)
+            return seg
+        # XLA releases Python's lock, and uses cores that would be idle
+        pool = NamedThreadPool([f"compilation {i}" for i in range(len(self.compile_ahead))])
+        compilations = pool.submit_all(self.compile_ahead)
+        self.compile_ahead = ()
         seg = self.collector.collect(rng)
         self.heartbeat.set_phase("compile", self.iters_so_far)
-        compiling.gather(under_way)
-        self.under_way = seg
+        pool.gather(compilations)
+        self.current_segment = seg
         return seg
 
-    def minibatch_rng(self):
-        """The generator that shuffles this iteration's minibatches on this rank."""
+    def minibatch_rng(self) -> np.random.Generator:
+        """Return the generator that shuffles this iteration's minibatches on this rank."""
         return seeding.generator(self.seed, seeding.MINIBATCHES, self.comm.rank, self.iters_so_far)
 
-    def finish(self, seg, terms):
-        """End an iteration: statistics over ranks, the observation filter, a row of the log, and a checkpoint if it is due.
+    def end_iteration(self, seg: Segment, metrics: Mapping[str, float]) -> None:
+        """End an iteration: observation statistics, counters, the log's row, callbacks, and a checkpoint if one is due.
 
         Args:
             seg: the segment, with `vpred` and `tdlamret`.
-            terms: {name: number}, what the algorithm has to say, the same on all ranks.
+            metrics: {column: number} of the algorithm, equal on all ranks.
 
         Raises:
-            NotFinite: on all ranks, for a term, a parameter or a statistic that is not finite; nothing of it has been logged or saved.
+            NonFiniteError: on all ranks, for a metric, parameter or statistic that is not finite. Nothing of this
+                iteration has been logged or saved then.
         """
-        if bad := [name for name, value in terms.items() if not np.isfinite(value)]:
-            raise NonFiniteError(f"{bad[0]} is {terms[bad[0]]} after the last minibatch")
+        if bad := [name for name, value in metrics.items() if not np.isfinite(value)]:
+            raise NonFiniteError(f"{bad[0]} is {metrics[bad[0]]} after the last minibatch")
         self.heartbeat.set_phase("statistics", self.iters_so_far)
-        valid = seg["valid"]
-        if self.pi.ob_rms is not None:
-            self.pi.ob_rms.update(
-                seg["ob"][valid]
-            )  # only now: the policy that acted must be the one that was optimised
+        if self.pi.ob_rms is not None:  # only now: the policy that is optimised must be the one that acted
+            self.pi.ob_rms.update(seg["ob"][seg["valid"]])
         self.check_synced()
-        self.check_finite(
-            self.iters_so_far,
-            everything=self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0,
-        )
-        own = (
-            seg["ep_rets"],
-            seg["ep_lens"],
-            seg["steps"],
-            explained_variance(seg["vpred"][valid], seg["tdlamret"][valid]),
-        )
-        everyone = self.comm.gather(own)
-        for ep_rets, ep_lens, steps, _ in everyone:
-            self.rewbuffer.extend(ep_rets)
-            self.lenbuffer.extend(ep_lens)
-            self.episodes_so_far += len(ep_rets)
-            self.timesteps_so_far += steps
+        checkpoint_due = self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0
+        check_state_finite(self.pi, self.checkpointables, self.iters_so_far, everything=checkpoint_due)
+        by_rank = self.comm.gather(segment_statistics(seg))
+        for rank in by_rank:
+            self.rewbuffer.extend(rank.ep_rets)
+            self.lenbuffer.extend(rank.ep_lens)
+            self.episodes_so_far += len(rank.ep_rets)
+            self.timesteps_so_far += rank.steps
         self.iters_so_far += 1
-        self.whole = True
+        self.is_between_iterations = True
         self.seg = drop_env_axis(seg) if self.collector.adapter.squeeze else seg
-        stats = {
-            "EpLenMean": float(np.mean(self.lenbuffer)) if self.lenbuffer else float("nan"),
-            "EpRewMean": float(np.mean(self.rewbuffer)) if self.rewbuffer else float("nan"),
-            "EpThisIter": sum(len(rank[0]) for rank in everyone),
-            "EpisodesSoFar": self.episodes_so_far,
-            "TimestepsSoFar": self.timesteps_so_far,
-            "TimeElapsed": self.elapsed,
-            "ev_tdlam_before": float(np.mean([rank[3] for rank in everyone])),
-            **{name: float(value) for name, value in terms.items()},
-        }
+        stats = log_row(self, by_rank, metrics)
         if self.folder is not None:
             with raises_write_error(self.folder.path):
-                self.folder.verify_ownership()  # a row would go into a folder that has been removed, and be lost, or beside another run's
+                self.folder.verify_ownership()  # the row would be lost in a removed directory, or go into another run's
         if self.logger is not None:
             self.logger.write(stats, self.timesteps_so_far)
         self.heartbeat.set_phase("callbacks", self.iters_so_far)
         self._run_callbacks((callback.after_iteration for callback in self.callbacks), stats)
-        if self.folder is not None and self.iters_so_far % self.checkpoint_every == 0:
-            self._checkpoint()
+        if checkpoint_due:
+            save_checkpoint(self)
             self._reset_envs()
 
-    def check_finite(self, iteration, everything):
-        """Raises NotFinite for statistics of `iteration` that are not finite, as those of huge numbers are; with `everything`, before a checkpoint, also
-        for any other part of one. The same on all ranks, whose state is the same."""
-        parts = (
-            self._state_parts()
-            if everything
-            else [
-                (name, part)
-                for name, part in (("pi/ob_rms", self.pi.ob_rms), *self.parts.items())
-                if isinstance(getattr(part, "rms", part), RunningMeanStd)
-            ]
-        )
-        if bad := next(filter(None, (first_nonfinite_array(part.state(), name) for name, part in parts)), None):
-            raise NonFiniteError(
-                f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size"
-            ).add_context(iteration=iteration)
+    def check_synced(self) -> None:
+        """Raise ReplicaDivergenceError on all ranks unless all have equal states. Free of cost on a single rank."""
+        check_synced(self.comm, lambda: state_arrays(self.pi, self.checkpointables))
 
-    def check_synced(self):
-        """Raises RanksDrifted, on all ranks, unless all hold the same state. A rank alone is not looked at, and loses no time."""
-        check_synced(self.comm, self._arrays)
+    def _reset_envs(self) -> None:
+        """Reset every environment with seeds that depend on the iteration."""
+        seeds = seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far)
+        self.collector.reset(seeds)
 
-    # ---- checkpoints
+    def rescue(self) -> Path | None:
+        """After a failure, save what the last iteration left (see `rescue_state`)."""
+        return rescue_state(self)
 
-    def _reset_envs(self):
-        """Reset every environment with seeds that the iteration decides."""
-        self.collector.reset(
-            seeding.environment_seeds(self.seed, self.comm.rank, self.collector.num_envs, self.iters_so_far)
-        )
-
-    def _checkpoint(self, forced=False):
-        self.check_synced()  # first, so that all ranks find the same below: a callback may have changed what it likes since the end of the iteration
-        self.check_finite(self.iters_so_far - 1, everything=True)
-        self.heartbeat.set_phase("checkpoint", self.iters_so_far)
-        if self.logger is not None:
-            self.logger.flush()
-        logs = self.comm.gather(self.folder.log_sizes(self.comm.rank))
-        if self.comm.rank != 0:
-            return
-        arrays = self._arrays() | episode_buffer_arrays(self.rewbuffer, self.lenbuffer)
-        counters = {
-            name: getattr(self, name)
-            for name in ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed", "seed")
-        }
-        self.folder.checkpoints.save(
-            self.iters_so_far, arrays, {"counters": counters, "logs": logs, "policy": self.pi.description()}, forced
-        )
-        self.saved = self.iters_so_far
-
-    def rescue(self):
-        """When something has gone wrong: write what the last iteration has left, if it is still whole and in no checkpoint yet.
-
-        Returns:
-            The checkpoint's path; None if there is none. On several ranks there never is, for the others may not have come here.
-        """
-        if self.folder is None or self.comm.size > 1 or not self.whole or self.saved == self.iters_so_far:
-            return None
-        try:
-            self._checkpoint(forced=True)
-        except Exception:  # which must not hide what has gone wrong
-            return None
-        return self.folder.checkpoints.paths()[0]
-
-    def _arrays(self):
-        return state_arrays(self.pi, self.parts)
-
-    def restore(self, checkpoint):
-        """Go on from `RunDirectory.latest_checkpoint`'s (arrays, metadata, path), the same on all ranks.
-
-        Raises:
-            UserError: if it is another run's.
-        """
-        arrays, metadata, path = checkpoint
-        restore_arrays(path, arrays, self.pi, self.parts)
-        self.rewbuffer.extend(arrays["rewbuffer"].tolist())
-        self.lenbuffer.extend(arrays["lenbuffer"].tolist())
-        counters = metadata["counters"]
-        self.timesteps_so_far, self.episodes_so_far = counters["timesteps_so_far"], counters["episodes_so_far"]
-        self.iters_so_far, self.elapsed_before = counters["iters_so_far"], counters["elapsed"]
+    def restore(self, checkpoint: tuple[dict[str, np.ndarray], dict[str, Any], Path]) -> None:
+        """Resume from a checkpoint (see `restore_state`)."""
+        restore_state(self, checkpoint)

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from common.diagnostics.nonfinite import first_nonfinite_array
-from common.errors import UserError
+from common.errors import NonFiniteError, UserError
 from common.formatting import safe_repr
+from common.running_mean_std import RunningMeanStd
 from common.storage.array_files import check_arrays
 from common.validation import check_bool, check_float, check_int, error_prefix
 
@@ -73,6 +74,31 @@ def restore_arrays(path: Path, arrays: Arrays, pi: Any, checkpointables: Mapping
     for name, thing in checkpointables.items():
         with error_prefix(path):
             thing.restore(with_prefix(arrays, f"{name}/"))
+
+
+def check_state_finite(
+    pi: Any, checkpointables: Mapping[str, Checkpointable], iteration: int, everything: bool
+) -> None:
+    """Check that running statistics are finite. All ranks find the same, because their states are equal.
+
+    Args:
+        pi: the policy.
+        checkpointables: as for `state_arrays`.
+        iteration: the one that produced this state, for the message.
+        everything: also check all other arrays, as before a checkpoint.
+
+    Raises:
+        NonFiniteError: for the first array that is not finite.
+    """
+    parts: list[tuple[str, Any]] = [("pi", pi), *checkpointables.items()]
+    if not everything:
+        statistics = [("pi/ob_rms", pi.ob_rms), *checkpointables.items()]
+        parts = [(name, part) for name, part in statistics if isinstance(getattr(part, "rms", part), RunningMeanStd)]
+    for name, part in parts:
+        if bad := first_nonfinite_array(part.state(), name):
+            raise NonFiniteError(
+                f"{bad} at the end", "bring observations and rewards to the order of 1, or take a smaller step size"
+            ).add_context(iteration=iteration)
 
 
 def validate_checkpoint(path: Path, arrays: Arrays, metadata: dict[str, Any]) -> None:

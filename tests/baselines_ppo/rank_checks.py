@@ -64,7 +64,7 @@ def train(env=None, **kwargs):
         seen["training"] = training
 
     def callback(local, _):
-        state = [x for part in (local["pi"], *seen["training"].parts.values()) for x in part.state().values()]
+        state = [x for part in (local["pi"], *seen["training"].checkpointables.values()) for x in part.state().values()]
         digest = hashlib.sha256(b"".join(np.ascontiguousarray(x).tobytes() for x in state)).hexdigest()
         seen["digests"].append(comm.gather(digest))
         if local["seg"] is not None and seen["actions"] is None:
@@ -145,7 +145,7 @@ for name, settings in FAMILY.items():
         differ_by = apart(one, other, started[0])
     results["family"][name] = [same, differ_by]
     if name == "adaptive_kl":
-        results["beta"] = comm.gather(training.parts["penalty"].beta)
+        results["beta"] = comm.gather(training.checkpointables["penalty"].beta)
 
 # TRPO's step of n ranks is that of one rank with everybody's rows
 rng = np.random.default_rng(comm.rank)

@@ -219,7 +219,7 @@ def test_the_whole_segment_is_one_minibatch_when_none_is_asked():
 @pytest.mark.parametrize(
     "wrong, part",
     [
-        ({"max_iters": 1, "max_timesteps": 5}, "exactly one limit"),
+        ({"max_iters": 1, "max_timesteps": 5}, "must be exactly one of"),
         ({}, "none"),
         ({"max_iters": -1}, "negative"),
         ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"),

@@ -117,7 +117,7 @@ def test_a_folder_that_has_a_run_is_refused_and_one_is_made_for_none_that_cannot
     with pytest.raises(UserError, match="already contains a run; choose another run_dir"):
         train(run_dir=recorded[1])
     for wrong, part in (
-        ({"callback": 3}, "is no callback"),
+        ({"callback": 3}, "invalid callback=3: must be a function"),
         ({"logger": Rows()}, "leave logger= out"),
         ({"gamma": 2}, "gamma"),
         ({"timesteps_per_actorbatch": 10}, "optim_batchsize"),

@@ -1,4 +1,4 @@
-"""How long a run goes on."""
+"""Stop criteria of a training, and its progress."""
 
 import pytest
 
@@ -16,27 +16,27 @@ from common.training.stopping import StopCriteria
     ],
     ids=str,
 )
-def test_one_limit_passes(limits):
-    limits.check()
+def test_a_single_criterion_is_valid(limits):
+    limits.validate()
 
 
 @pytest.mark.parametrize(
-    ("limits", "says"),
+    ("limits", "expected"),
     [
-        ({}, "it has none"),
+        ({}, "(none): must be exactly one of max_timesteps"),
         ({"max_iters": 2, "max_seconds": 3}, "max_iters=2 and max_seconds=3"),
         ({"max_timesteps": 1, "max_episodes": 1, "max_iters": 1, "max_seconds": 1}, "exactly one"),
         ({"max_timesteps": -5}, "max_timesteps=-5"),
         ({"max_seconds": -0.1}, "max_seconds=-0.1"),
         ({"max_seconds": float("nan")}, "max_seconds=nan"),
-        ({"max_seconds": float("inf")}, "max_seconds=inf is no number of them"),
+        ({"max_seconds": float("inf")}, "invalid max_seconds=inf: must be positive and finite"),
     ],
     ids=str,
 )
-def test_none_several_and_negative_ones_are_refused_in_one_line(limits, says):
+def test_no_several_and_negative_criteria_are_refused_in_one_line(limits, expected):
     with pytest.raises(UserError) as error:
-        StopCriteria(**limits).check()
-    assert says in str(error.value) and "\n" not in str(error.value)
+        StopCriteria(**limits).validate()
+    assert expected in str(error.value) and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -49,11 +49,11 @@ def test_none_several_and_negative_ones_are_refused_in_one_line(limits, says):
     ],
     ids=str,
 )
-def test_progress_is_the_part_of_its_own_limit(limits, expected):
+def test_progress_is_the_fraction_of_the_given_criterion(limits, expected):
     assert limits.progress(timesteps=100, episodes=20, iters=3, seconds=4.0) == expected
 
 
-def test_progress_goes_from_0_past_1():
+def test_progress_starts_at_0_and_may_exceed_1():
     assert StopCriteria(max_iters=4).progress(0, 0, 0, 0) == 0
     assert StopCriteria(max_iters=4).progress(0, 0, 6, 0) == 1.5
 
