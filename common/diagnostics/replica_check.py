@@ -17,7 +17,7 @@ DIGEST_BYTES = 16
 
 
 class ReplicaDivergenceError(RuntimeError):
-    """The ranks hold different parameters, moments or statistics. Raised on all ranks. The command line exits with 1."""
+    """The ranks hold different parameters, moments or statistics; raised on all. The command line exits with 1."""
 
 
 def check_synced(comm: Communicator, arrays: Callable[[], Mapping[str, np.ndarray]]) -> None:

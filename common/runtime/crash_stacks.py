@@ -59,7 +59,7 @@ def signal_name(number: int) -> str:
 
 
 class CrashStacks:
-    """The destinations of this process's stacks. There is one instance, `stacks`, because signals belong to a process."""
+    """The destinations of this process's stacks. `stacks` is the only instance, because signals are per process."""
 
     def __init__(self) -> None:
         self._stderr: int | None = None  # a duplicate; None while this package does not handle the signals
@@ -117,7 +117,7 @@ class CrashStacks:
         return pop
 
     def _renew(self, at_exit: bool = False) -> None:
-        """Start a shell for the last target; at exit, write to stderr only, so that the shell ends before the process."""
+        """Start a shell for the last target. At exit, write to stderr only, so that the shell ends before Python."""
         previous, self._shell = self._shell, None
         assert self._stderr is not None, "enable() must have succeeded"
         if self._targets and not at_exit:

@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-UNLIMITED = 1 << 60  # bytes; version 1 has no word for "no limit", only a huge number
+UNLIMITED = 1 << 60  # bytes; version 1 writes "no limit" as a huge number
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 CGROUP_MEMBERSHIP = Path("/proc/self/cgroup")
 

@@ -144,7 +144,7 @@ def with_docstrings(*packages: str) -> Iterator[None]:
 
 @functools.cache
 def import_tfd() -> Any:
-    """Import `tensorflow_probability.distributions`: one or two seconds and 60 MB that Gaussian policies do not need."""
+    """Import `tensorflow_probability.distributions`: one to two seconds and 60 MB that Gaussian policies save."""
     with without_warnings(), with_docstrings("tensorflow_probability", "tf_keras"):
         import tensorflow_probability as tfp
 

@@ -1,4 +1,4 @@
-"""Daemon threads that run functions in parallel. A thread that hangs delays neither an error in another nor the exit."""
+"""Daemon threads that run functions in parallel. One that hangs delays neither another's error nor the exit."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class FileInUseError(UserError):
 class AppendOnlyFile:
     """A text file that grows by complete lines.
 
-    A line reaches the operating system when it is written. If the disk has no space for all of it, the file is unchanged.
-    The file has one writer, because lines of two would be mixed.
+    Each line is passed to the operating system when it is written. A line for which the disk is too full leaves the file
+    unchanged. There is one writer, because lines of two would be mixed.
 
     Args:
         path: the file; appended to if it exists, otherwise created together with its directory.

@@ -1,4 +1,4 @@
-"""Two hosts compute the same bits as one, and a job ends with a reason when the link between them is cut."""
+"""Two hosts train the same policy as one, and a job ends with a reason when the link between them is cut."""
 
 import itertools
 import subprocess

@@ -43,9 +43,9 @@ def inject(operation, pattern, count, action):
     Args:
         operation: open (to write), write, fsync, rename (the old name), remove, truncate or mkdir.
         pattern: a regular expression.
-        action: "kill"; "half": write half of the data, then kill (write and fsync); the name of an errno: refuse the
-            operation with it; "all files": use up all file descriptors, then continue; otherwise a shell command that
-            is run before the operation.
+        action: "kill". "half": write half of the data, then kill (write and fsync). The name of an errno: refuse the
+            operation with it. "all files": use up all file descriptors, then continue. Otherwise a shell command to
+            run before the operation.
     """
     remaining = count
 

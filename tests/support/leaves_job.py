@@ -1,4 +1,4 @@
-"""A user's script without TensorFlow: rank `sys.argv[2]` leaves between two collectives, as `sys.argv[1]` says."""
+"""A user's script without TensorFlow: rank `sys.argv[2]` leaves between two collectives in the way named `sys.argv[1]`."""
 
 import sys
 import time

@@ -1,8 +1,8 @@
 """Simulates the rounding of another processor: moves each result of a network's matrix products and convolutions by one ulp.
 
-The direction (relative 2**-23, up or down) is a hash of the result's bits, its position, the array's size and a seed. The
-same operands of the same shapes give the same bits, as on any real machine, so bit-exact guarantees still hold. The same
-row in a batch of another size gives other bits, as on some real machines. Other processes are unaffected unless they
+The direction (relative 2**-23, up or down) is a hash of the result's bits, its position, the array's size and a seed. Equal
+operands of equal shapes give bit-identical results, as on any real machine, so bit-exact guarantees still hold. The same
+row in a batch of another size gives another result, as on some real machines. Other processes are unaffected unless they
 call `install_if_requested`.
 """
 

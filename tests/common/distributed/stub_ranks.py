@@ -4,7 +4,7 @@ import threading
 
 
 class StubRanks:
-    """What heartbeats and the watchdog use of a `Communicator`.
+    """The part of a `Communicator` that heartbeats and the watchdog use.
 
     Attributes:
         reason, status: of the abort, once `aborted` is set.

@@ -1,4 +1,4 @@
-"""What the watchdog counts as a stall, what it reports, and what cannot block it."""
+"""The watchdog recognises and reports stalls, and a file system that hangs does not block it."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from common.hints import RESTART_AFTER_STALL, RESUME_AFTER_STALL
 
 
 def polls_until_abort(comm, heartbeat, timeout, most=1000):
-    """How many polls of a rank without progress it takes until the watchdog aborts the job; None if it never does."""
+    """Return after how many polls without progress the watchdog aborts the job; None if it never does."""
     checked = Watchdog(comm, heartbeat, timeout)
     return next((count for count in range(most) if checked.check() or comm.reason), None)
 

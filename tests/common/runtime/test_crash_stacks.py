@@ -1,4 +1,4 @@
-"""The stacks of a process that is killed by a signal reach stderr and a file. A process that ends normally leaves nothing."""
+"""The stacks of a process killed by a signal reach stderr and a file; one that ends normally leaves nothing."""
 
 import os
 import re

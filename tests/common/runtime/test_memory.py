@@ -1,4 +1,4 @@
-"""How much memory a process may use: the machine's, its own limit, or its control groups' limits."""
+"""The memory limit is the smallest of the machine's memory and the limits of the process and its control groups."""
 
 import pytest
 

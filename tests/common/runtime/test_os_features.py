@@ -1,4 +1,4 @@
-"""Without POSIX features a policy is trained, loaded, played, plotted and exported; a resume is refused with the reason."""
+"""Without POSIX features policies are trained, loaded, plotted and exported; a resume is refused with the reason."""
 
 import errno
 import json
