@@ -38,7 +38,7 @@ ARRAY_GROUPS = {
     "start/": "Adam's moments m and v and its steps t when a compiled sweep began",
     "then/": "everything a checkpoint contains, before the minibatch; if no minibatch is named, at the end",
     "minibatch/": "the minibatch of all ranks, in rank order, as the losses read it. The array weights has the weight "
-    "of each row in a mean. The array rows has indices t * K + k, continued from rank to rank if segments were gathered",
+    "of each row in a mean. The array rows has indices t * K + k, continued across ranks if segments were gathered",
     "acted/": "for a non-finite action: the environment's observations and actions of the segment up to that action",
     "segment/": "rank 0's segment: observations, actions, rewards, advantages and targets as collected",
 }

@@ -25,7 +25,8 @@ def check_memory(size: float, purpose: str) -> None:
     limit = memory_limit()
     if limit is not None and size > limit:
         raise UserError(
-            f"{purpose} needs {size / 1e9:,.0f} GB of memory, but at most {limit / 1e9:,.0f} GB are available; reduce it"
+            f"{purpose} needs {size / 1e9:,.0f} GB of memory, but at most {limit / 1e9:,.0f} GB are available; "
+            "reduce it"
         )
 
 

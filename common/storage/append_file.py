@@ -46,7 +46,7 @@ class FileInUseError(UserError):
 class AppendOnlyFile:
     """A text file that grows by complete lines.
 
-    Each line is passed to the operating system when it is written. A line for which the disk is too full leaves the file
+    Each line is passed to the operating system when it is written. If the disk is too full for a line, the file is
     unchanged. There is one writer, because lines of two would be mixed.
 
     Args:
