@@ -1,4 +1,4 @@
-"""The command line of run.py: one option for each setting, read into plain data. Imports no TensorFlow, Gymnasium or MPI."""
+"""The command line of run.py, with one option for each setting. Imports no TensorFlow, Gymnasium or MPI."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def _add_modes(parser: Parser) -> None:
         nargs="?",
         const="latest",
         choices=("latest", "exact", "auto"),
-        help="resume the run in --run-dir from its latest checkpoint; exact: from the latest scheduled one, bit-identical "
-        "to an uninterrupted run; auto: start the run if there is none, for job scripts [default: a new run; without a "
+        help="resume the run in --run-dir from its latest checkpoint; exact: from the latest scheduled one, "
+        "bit-identical to an uninterrupted run; auto: start the run if there is none, for job scripts [default: a new run; without a "
         "value: latest]",
     )
     parser.add_option(
@@ -67,8 +67,8 @@ def _add_modes(parser: Parser) -> None:
         group,
         "--video",
         type=path_arg,
-        help="with --play: record the first episode to this .gif file [default: no video; without a display: play.gif in "
-        "the run directory]",
+        help="with --play: record the first episode to this .gif file [default: no video; without a display: play.gif "
+        "in the run directory]",
     )
     parser.add_option(
         group, "--json", action="store_true", help="with --play: print one JSON object [default: print text]"

@@ -1,1 +1,4 @@
-"""Settings of a run: what there is, presets, how the settings of a run are resolved, and configuration files. No TensorFlow."""
+"""Settings: their declarations, presets, files, and the resolution of a run's config. No TensorFlow, no argparse.
+
+Anyone may import it; it imports only `common`.
+"""

@@ -73,9 +73,10 @@ def describe_length(config: ResolvedConfig, ranks: int, counters: Mapping[str, f
     done = [counters[name] if counters else 0 for name in COUNTER_NAMES]
     if limits.progress(*done) >= 1:
         name, count = next((name, n) for name, n in zip(STOP_SETTINGS, done, strict=True) if getattr(config.run, name))
+        limit = f"{SETTINGS[name].flag} is {getattr(config.run, name):,}"
         return [
-            f"resume: nothing is left to do: the run has had {count:,.0f} {STOP_UNITS[name]}, and {SETTINGS[name].flag} is "
-            f"{getattr(config.run, name):,}; raise it to continue"
+            f"resume: nothing is left to do: the run has had {count:,.0f} {STOP_UNITS[name]}, and {limit}; "
+            "raise it to continue"
         ]
     per_iteration = config.rollout_steps * ranks
     end = limits.rounded_up(done[0], per_iteration)

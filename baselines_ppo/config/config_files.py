@@ -1,4 +1,4 @@
-"""Files of settings for `--config`: a run's config.json, or a JSON object of settings. Values are checked like typed ones."""
+"""Files for `--config`: a run's config.json, or a JSON object of settings. Values are checked like those of flags."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def load_overrides(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Combine the settings in a file for `--config` with explicit settings, which have precedence.
 
-    A run's config.json gives that run's exact settings if the number of ranks is the same and neither `preset`, `alg` nor
-    `batch` is explicit. Otherwise it gives the explicit settings of that run, to be resolved again. Any other file is a
-    JSON object of settings by name.
+    A run's config.json gives that run's exact settings if the number of ranks is the same and neither `preset`, `alg`
+    nor `batch` is explicit. Otherwise it gives the explicit settings of that run, to be resolved again. Any other file is
+    a JSON object of settings by name.
 
     Args:
         path: of the file.

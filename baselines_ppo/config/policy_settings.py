@@ -1,4 +1,4 @@
-"""Settings of the policies of this package: the keyword arguments of `MlpPolicy` and `CnnPolicy`. Imports no TensorFlow."""
+"""Settings of the policies: the keyword arguments of `MlpPolicy` and `CnnPolicy`. Imports no TensorFlow."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -90,7 +90,7 @@ POLICY_CLASS_NAMES = {"mlp": "MlpPolicy", "cnn": "CnnPolicy"}
 
 
 def values_before(settings_class: type) -> dict[str, Any]:
-    """Return {name: value} of the settings that files written before them do not have, where that is not the default."""
+    """Return {name: value} for files older than a setting, of the settings whose value was not the default then."""
     return {one.name: value for one in fields(settings_class) if (value := setting_info(one).before) is not None}
 
 

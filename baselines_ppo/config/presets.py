@@ -57,11 +57,11 @@ MUJOCO = {
     "scale_returns": True,  # one learning rate for rewards of any scale (Engstrom et al. 2020); left out 0.72
     "vf_coef": 0.5,
 }
-# Orthogonal weights (left out 0.05), a small last layer and an initial log std below 0: Andrychowicz et al. 2020, section 3.2.
+# Orthogonal weights (left out 0.05), a small last layer and an initial log std below 0 (Andrychowicz et al. 2020, 3.2).
 ORTHOGONAL = {"init": "orthogonal"}
-# init_logstd -1: +0.20 over -0.5. Returns with -1 and -0.5 (seeds 402 and 403): HalfCheetah 6,233 and 5,140, Walker2d 4,727
-# and 3,319, Ant 4,957 and 4,584, Hopper 3,267 and 2,605. ob_min_std 1e-4 (left out 0.11): observations of MuJoCo have
-# different units, and some of them vary little.
+# init_logstd -1: +0.20 over -0.5. Returns with -1 and -0.5 (seeds 402 and 403): HalfCheetah 6,233 and 5,140, Walker2d
+# 4,727 and 3,319, Ant 4,957 and 4,584, Hopper 3,267 and 2,605. ob_min_std 1e-4 (left out 0.11): observations of MuJoCo
+# have different units, and some of them vary little.
 CONTINUOUS = ORTHOGONAL | {"init_logstd": -1.0, "ob_min_std": 1e-4}
 
 PRESETS: dict[str, Preset] = {
@@ -80,8 +80,8 @@ PRESETS: dict[str, Preset] = {
         per_rank=True,
     ),
     # Return with eight environments and with one (seed 100): HalfCheetah 6,927 and 3,740, Walker2d 4,739 and 4,271.
-    # stagger: +0.33, because each rollout then holds all parts of an episode. checkpoint_every: each of eight environments
-    # makes 256 steps per iteration, so 100 iterations are 25 episodes of 1,000 steps.
+    # stagger: +0.33, because each rollout then holds all parts of an episode. checkpoint_every: each of eight
+    # environments makes 256 steps per iteration, so 100 iterations are 25 episodes of 1,000 steps.
     "mujoco": Preset(
         "continuous control with MuJoCo, and environments of any other kind",
         1_000_000,
@@ -100,8 +100,8 @@ PRESETS: dict[str, Preset] = {
         stagger=True,
         checkpoint_every=100,
     ),
-    # No observation normalization: observations of classic control are small and bounded, and statistics that follow the
-    # policy to the goal move the initial states far from 0. Deterministic return on Pendulum (seeds 1, 101, 102): -222,
+    # No observation normalization: observations of classic control are small and bounded, and statistics that follow
+    # the policy to the goal move the initial states far from 0. Deterministic return on Pendulum (seeds 1, 101, 102): -222,
     # -172, -163 without normalization; -256, -214, -231 with it.
     "classic": Preset(
         "classic control, toy text and Box2D",
@@ -135,9 +135,9 @@ PRESETS: dict[str, Preset] = {
         },
         {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL},
     ),
-    # Baselines' run_mujoco has 1024 steps and lambda 0.98. Return on Hopper after a million steps (last 100 episodes, seed
-    # 100): 1,616 with these, 2,067 with lambda 0.95, 2,713 also with 2048 steps. Mean of seeds 100 to 102 with both: 2,111;
-    # also with orthogonal weights and less initial noise: 2,293.
+    # Baselines' run_mujoco has 1024 steps and lambda 0.98. Return on Hopper after a million steps (last 100 episodes,
+    # seed 100): 1,616 with these, 2,067 with lambda 0.95, 2,713 also with 2048 steps. Mean of seeds 100 to 102 with both:
+    # 2,111; also with orthogonal weights and less initial noise: 2,293.
     "trpo": Preset(
         "Baselines' run_mujoco for TRPO, with longer rollouts, a smaller lambda and other initial weights",
         1_000_000,

@@ -108,7 +108,7 @@ def to_total_counts(settings: Mapping[str, Any], ranks: int) -> dict[str, Any]:
 
 
 def fill_missing_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in settings that are missing from an older run's config.json with field defaults, not the current preset's values.
+    """Fill in settings that an older run's config.json lacks, with field defaults instead of the current preset's values.
 
     Machine-dependent settings (such as `env_threads`) and policy settings are not filled in.
     """

@@ -113,8 +113,8 @@ class RunSettings(SettingsBase):
     )
     stagger: bool = setting(
         False,
-        "end the first episode of each environment early, each at a different step, at the start of a run and after each "
-        "checkpoint; without it, environments with a time limit stay in lockstep",
+        "end the first episode of each environment early, each at a different step, at the start of a run and after "
+        "each checkpoint; without it, environments with a time limit stay in lockstep",
         group="parallelism",
     )
     batch: str | None = setting(

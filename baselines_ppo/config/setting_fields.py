@@ -1,7 +1,7 @@
 """Dataclass fields that describe a setting completely, and the checks that follow from the description.
 
-A setting is declared once, as a field of `RunSettings`, of an algorithm's settings or of a policy's settings. The parser,
-its help, `config.json`, sweeps, comparisons, resumes and the table in docs/settings.md are generated from the field.
+A setting is declared once, as a field of `RunSettings`, of an algorithm's settings or of a policy's settings. The
+command line and its help, `config.json`, sweeps, comparisons, resumes and docs/settings.md follow from the field.
 Modules that declare settings do not postpone annotations: `Field.type` must be the type itself.
 """
 
@@ -64,8 +64,8 @@ class SettingInfo:
         unset: what the default None stands for, in --help.
         is_path: the value is a path, in which `~` stands for the home directory.
         aliases: other names of its flag, in other libraries or in American spelling.
-        per_rank: "steps" or "samples" for the count of a rollout or a minibatch. Each rank has its own count; the command
-            line gives the total over ranks unless `batch` is per-rank.
+        per_rank: "steps" or "samples" for the count of a rollout or a minibatch. Each rank has its own count; the
+            command line gives the total over ranks unless `batch` is per-rank.
         schedule: the setting that says how this one changes during the run.
         on_resume: "free" if a resumed run may change it, "fixed" if not.
         not_swept: why a sweep cannot vary it; None if it can.

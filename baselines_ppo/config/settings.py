@@ -14,7 +14,7 @@ SCHEDULES = ("constant", "linear")
 
 @dataclass(frozen=True)
 class Settings(SettingsBase):
-    """Settings that the algorithms have in common. Counts of steps and samples are per rank, over all of its environments.
+    """Settings that the algorithms have in common. Counts of steps and samples are per rank, over all its environments.
 
     Raises:
         UserError: for a number or bool of another type that cannot be converted without loss.
@@ -209,7 +209,8 @@ class TRPOSettings(Settings):
     vf_stepsize: float = setting_like(PPOSettings, "vf_stepsize", 3e-4)
     vf_iters: int = setting(
         3,
-        "trpo, vpg: epochs of the separate value-function fit per iteration; vpg: 0 = update it together with the policy",
+        "trpo, vpg: epochs of the separate value-function fit per iteration; "
+        "vpg: 0 = update it together with the policy",
         group="trpo_vpg",
         allowed="nonnegative",
     )
@@ -255,18 +256,18 @@ class VPGSettings(Settings):
         super().check()
         if self.baseline == "none" and self.standardise_adv:
             raise UserError(
-                "invalid baseline='none' with standardise_adv=True: standardising subtracts the mean, which is a baseline; "
-                "set standardise_adv=False or baseline='mean'"
+                "invalid baseline='none' with standardise_adv=True: standardising subtracts the mean, which is a "
+                "baseline; set standardise_adv=False or baseline='mean'"
             )
         if self.baseline != "value" and self.lam != 1:
             raise UserError(
-                f"invalid baseline={self.baseline!r} with lam={self.lam}: there is no value function to bootstrap from; "
-                "set lam=1"
+                f"invalid baseline={self.baseline!r} with lam={self.lam}: there is no value function to bootstrap "
+                "from; set lam=1"
             )
         if self.baseline != "value" and not self.whole_episodes:
             raise UserError(
-                f"invalid baseline={self.baseline!r} with whole_episodes=False: without a value function, the returns of "
-                "truncated episodes are unknown; set whole_episodes=True"
+                f"invalid baseline={self.baseline!r} with whole_episodes=False: without a value function, the returns "
+                "of truncated episodes are unknown; set whole_episodes=True"
             )
         if self.baseline == "value" and not self.reward_to_go:
             raise UserError(
