@@ -13,18 +13,18 @@ from baselines_ppo.config.registry import flag_of
 TOOL = "python -m baselines_ppo"
 
 
-def resume_command(path: str | PathLike, ranks: int) -> str:
+def resume_command(path: str | PathLike[str], ranks: int) -> str:
     """Return the command that resumes the run in a directory, on the run's number of ranks."""
     launcher = f"mpirun -n {ranks} " if ranks > 1 else ""
     return f"{launcher}{TOOL} --run-dir {shlex.quote(str(path))} --resume"
 
 
-def play_command(path: str | PathLike) -> str:
+def play_command(path: str | PathLike[str]) -> str:
     """Return the command that plays the policy of a run, a checkpoint or a policy directory."""
     return f"{TOOL} --play --load-path {shlex.quote(str(path))} --deterministic"
 
 
-def report_command(path: str | PathLike) -> str:
+def report_command(path: str | PathLike[str]) -> str:
     """Return the command that draws the report of the run in a directory."""
     return f"{TOOL}.report {shlex.quote(str(path))}"
 

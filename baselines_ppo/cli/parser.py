@@ -48,8 +48,8 @@ def _add_modes(parser: Parser) -> None:
         const="latest",
         choices=("latest", "exact", "auto"),
         help="resume the run in --run-dir from its latest checkpoint; exact: from the latest scheduled one, "
-        "bit-identical to an uninterrupted run; auto: start the run if there is none, for job scripts [default: a new run; without a "
-        "value: latest]",
+        "bit-identical to an uninterrupted run; auto: start the run if there is none, for job scripts "
+        "[default: a new run; without a value: latest]",
     )
     parser.add_option(
         group,

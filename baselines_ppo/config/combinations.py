@@ -70,7 +70,7 @@ def describe_length(config: ResolvedConfig, ranks: int, counters: Mapping[str, f
         counters: of the checkpoint that the run resumes from; None for none.
     """
     limits = config.run.stop_criteria()
-    done = [counters[name] if counters else 0 for name in COUNTER_NAMES]
+    done: list[Any] = [counters[name] if counters else 0 for name in COUNTER_NAMES]
     if limits.progress(*done) >= 1:
         name, count = next((name, n) for name, n in zip(STOP_SETTINGS, done, strict=True) if getattr(config.run, name))
         limit = f"{SETTINGS[name].flag} is {getattr(config.run, name):,}"

@@ -26,13 +26,13 @@ RESTORE_HINT = "restore the config.json that the run wrote"
 
 
 def load_overrides(
-    path: str | PathLike, explicit: Mapping[str, Any], ranks: int
+    path: str | PathLike[str], explicit: Mapping[str, Any], ranks: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Combine the settings in a file for `--config` with explicit settings, which have precedence.
 
     A run's config.json gives that run's exact settings if the number of ranks is the same and neither `preset`, `alg`
-    nor `batch` is explicit. Otherwise it gives the explicit settings of that run, to be resolved again. Any other file is
-    a JSON object of settings by name.
+    nor `batch` is explicit. Otherwise it gives the explicit settings of that run, to be resolved again. Any other file
+    is a JSON object of settings by name.
 
     Args:
         path: of the file.
@@ -86,8 +86,7 @@ def exact_settings_of_run(settings: Mapping[str, Any], ranks: int, source: str) 
         source: how an error names the file.
     """
     given = validate_values(_without_local(dict(settings) | settings.get("policy_settings", {})), source)
-    policy = given.get("policy")
-    if policy in POLICIES:
+    if (policy := given.get("policy", "")) in POLICIES:
         given = values_before(POLICIES[policy]) | given
     if preset := PRESETS.get(given.get("preset", "")):
         # a policy setting that did not exist when the run was started must not take the current preset's value

@@ -33,7 +33,7 @@ def bool_arg(text: str) -> bool:
     return BOOLEANS[text.lower()]
 
 
-def json_object(text: str) -> dict:
+def json_object(text: str) -> dict[str, Any]:
     """Return a JSON object; ValueError for other text."""
     value = json.loads(text)
     if not isinstance(value, dict):

@@ -101,8 +101,8 @@ PRESETS: dict[str, Preset] = {
         checkpoint_every=100,
     ),
     # No observation normalization: observations of classic control are small and bounded, and statistics that follow
-    # the policy to the goal move the initial states far from 0. Deterministic return on Pendulum (seeds 1, 101, 102): -222,
-    # -172, -163 without normalization; -256, -214, -231 with it.
+    # the policy to the goal move the initial states far from 0. Deterministic return on Pendulum (seeds 1, 101, 102):
+    # -222, -172, -163 without normalization; -256, -214, -231 with it.
     "classic": Preset(
         "classic control, toy text and Box2D",
         100_000,
@@ -136,8 +136,8 @@ PRESETS: dict[str, Preset] = {
         {"mlp": ORTHOGONAL, "cnn": ORTHOGONAL},
     ),
     # Baselines' run_mujoco has 1024 steps and lambda 0.98. Return on Hopper after a million steps (last 100 episodes,
-    # seed 100): 1,616 with these, 2,067 with lambda 0.95, 2,713 also with 2048 steps. Mean of seeds 100 to 102 with both:
-    # 2,111; also with orthogonal weights and less initial noise: 2,293.
+    # seed 100): 1,616 with these, 2,067 with lambda 0.95, 2,713 also with 2048 steps. Mean of seeds 100 to 102 with
+    # both: 2,111; also with orthogonal weights and less initial noise: 2,293.
     "trpo": Preset(
         "Baselines' run_mujoco for TRPO, with longer rollouts, a smaller lambda and other initial weights",
         1_000_000,

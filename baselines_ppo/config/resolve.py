@@ -15,6 +15,7 @@ from baselines_ppo.config.presets import PRESETS, Preset, default_preset
 from baselines_ppo.config.registry import POLICY_SETTINGS, RESUME_FREE, SETTINGS, STOP_SETTINGS
 from baselines_ppo.config.resolved_config import ResolvedConfig, check_policy_names
 from baselines_ppo.config.run_settings import RunSettings
+from baselines_ppo.config.setting_fields import defaults_of
 from baselines_ppo.config.settings import ALGORITHMS, AlgorithmSettings, split_over_ranks
 from common.errors import UserError
 
@@ -47,8 +48,12 @@ def resolve(
     """
     name, preset = choose_preset(explicit, kind, env_id)
     policy_name = explicit.get("policy") or ("cnn" if image else "mlp")
-    run = resolve_run(explicit, name, preset, policy_name, ranks)
-    algorithm = resolve_algorithm(explicit, preset, run, ranks)
+    run = resolve_run(explicit, name, preset, policy_name)
+    num_envs = run.num_envs
+    if num_envs is None:
+        num_envs = preset.num_envs if preset.per_rank else split_over_ranks(preset.num_envs, ranks)
+        run = replace(run, num_envs=num_envs)
+    algorithm = resolve_algorithm(explicit, preset, run.batch == "total", ranks, num_envs)
     algorithm.check_with(run.stop_criteria())
     if run.stagger and (conflict := stagger_conflict(algorithm)):
         if "stagger" in explicit:
@@ -73,11 +78,9 @@ def choose_preset(explicit: Mapping[str, Any], kind: str, env_id: str) -> tuple[
     return name, preset
 
 
-def resolve_run(
-    explicit: Mapping[str, Any], preset_name: str, preset: Preset, policy_name: str, ranks: int
-) -> RunSettings:
+def resolve_run(explicit: Mapping[str, Any], preset_name: str, preset: Preset, policy_name: str) -> RunSettings:
     """Return the run's settings: explicit ones, else the preset's, else defaults; arguments as for `resolve`."""
-    values = {one.name: one.default for one in fields(RunSettings)}
+    values = defaults_of(RunSettings)
     values |= {name: value for name, value in preset.values().items() if name in values and name not in PER_RUN}
     values |= {"preset": preset_name, "policy": policy_name}
     values |= {name: value for name, value in explicit.items() if name in values}
@@ -85,15 +88,21 @@ def resolve_run(
         values["num_timesteps"] = preset.num_timesteps
     run = RunSettings(**values)
     run.check()
-    if run.num_envs is None:
-        run = replace(run, num_envs=preset.num_envs if preset.per_rank else split_over_ranks(preset.num_envs, ranks))
     return run
 
 
-def resolve_algorithm(explicit: Mapping[str, Any], preset: Preset, run: RunSettings, ranks: int) -> AlgorithmSettings:
-    """Return the algorithm's settings, counts per rank: explicit ones, else the preset's, else defaults."""
+def resolve_algorithm(
+    explicit: Mapping[str, Any], preset: Preset, is_total: bool, ranks: int, num_envs: int
+) -> AlgorithmSettings:
+    """Return the algorithm's settings, counts per rank: explicit ones, else the preset's, else defaults.
+
+    Args:
+        explicit, preset, ranks: as for `resolve`.
+        is_total: whether the counts of steps and samples are totals over ranks.
+        num_envs: environments of one rank.
+    """
     settings_class = ALGORITHMS[preset.alg]
-    names = {one.name for one in fields(settings_class)}
+    names = defaults_of(settings_class).keys()
     for name in explicit:
         owners = [alg for alg in ALGORITHMS if alg in SETTINGS[name].defaults]
         if owners and name not in names:
@@ -103,10 +112,10 @@ def resolve_algorithm(explicit: Mapping[str, Any], preset: Preset, run: RunSetti
             )
     given = settings_class(**preset.learn | {name: value for name, value in explicit.items() if name in names})
     given.check()
-    if run.batch == "total":
-        given = given.per_rank(ranks, run.num_envs)
+    if is_total:
+        given = given.per_rank(ranks, num_envs)
         given.check()
-    given.check_for(run.num_envs)
+    given.check_for(num_envs)
     return given
 
 

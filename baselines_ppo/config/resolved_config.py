@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from baselines_ppo.config.policy_settings import POLICIES, CnnPolicySettings, MlpPolicySettings, values_before
 from baselines_ppo.config.registry import POLICY_SETTINGS, SETTINGS
 from baselines_ppo.config.run_settings import RunSettings
+from baselines_ppo.config.setting_fields import defaults_of
 from baselines_ppo.config.settings import ALGORITHMS, AlgorithmSettings
 from common.errors import UserError
+from common.validation import check_int
 
 
 @dataclass(frozen=True)
@@ -39,19 +41,21 @@ class ResolvedConfig:
     @property
     def rollout_steps(self) -> int:
         """Steps of one rollout, over all environments of a rank."""
-        return getattr(self.algorithm, self.algorithm.counts()[0])
+        steps: int = getattr(self.algorithm, self.algorithm.counts()[0])
+        return steps
 
     @property
     def minibatch_samples(self) -> int | None:
         """Samples of a minibatch, per rank; None for the whole rollout."""
-        return getattr(self.algorithm, self.algorithm.counts()[1])
+        samples: int | None = getattr(self.algorithm, self.algorithm.counts()[1])
+        return samples
 
     def check(self) -> None:
         """Raise UserError for the first setting that is invalid, by itself or together with others."""
         self.run.check()
         self.algorithm.check()
         self.algorithm.check_with(self.run.stop_criteria())
-        self.algorithm.check_for(self.run.num_envs)
+        self.algorithm.check_for(check_int("num_envs", self.run.num_envs, 1))
         if not isinstance(self.policy, Mapping):
             self.policy.check()
 
@@ -85,8 +89,8 @@ class ResolvedConfig:
         check_policy_names(policy_values, values["policy"])
         algorithm_class = ALGORITHMS[values["alg"]]
         return cls(
-            RunSettings(**{one.name: values.get(one.name, one.default) for one in fields(RunSettings)}),
-            algorithm_class(**{one.name: values[one.name] for one in fields(algorithm_class)}),
+            RunSettings(**{name: values.get(name, default) for name, default in defaults_of(RunSettings).items()}),
+            algorithm_class(**{name: values[name] for name in defaults_of(algorithm_class)}),
             policy_class(**policy_values),
             dict(explicit or {}),
         )
@@ -108,10 +112,9 @@ def to_total_counts(settings: Mapping[str, Any], ranks: int) -> dict[str, Any]:
 
 
 def fill_missing_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in settings that an older run's config.json lacks, with field defaults instead of the current preset's values.
+    """Fill in settings that an older run's config.json lacks, with defaults instead of the current preset's values.
 
     Machine-dependent settings (such as `env_threads`) and policy settings are not filled in.
     """
-    run = {one.name: one.default for one in fields(RunSettings) if one.default is not None}
-    algorithm = {one.name: one.default for one in fields(ALGORITHMS[settings["alg"]])}
-    return run | algorithm | dict(settings)
+    run = {name: default for name, default in defaults_of(RunSettings).items() if default is not None}
+    return run | defaults_of(ALGORITHMS[settings["alg"]]) | dict(settings)

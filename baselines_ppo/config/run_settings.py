@@ -132,7 +132,7 @@ class RunSettings(SettingsBase):
         group="parallelism",
         choices=("auto", "gather", "average"),
     )
-    env_kwargs: dict | None = setting(
+    env_kwargs: dict[str, Any] | None = setting(
         None, "keyword arguments of gymnasium.make, as a JSON object", group="environment"
     )
     reward_scale: float = setting(

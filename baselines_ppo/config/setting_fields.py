@@ -8,8 +8,8 @@ Modules that declare settings do not postpone annotations: `Field.type` must be 
 import math
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
-from types import NoneType
-from typing import Any, NamedTuple, get_args
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, get_args, get_origin
 
 from common.errors import UserError
 from common.formatting import safe_repr
@@ -105,28 +105,36 @@ def setting(default: Any, doc: str, *, group: str, **details: Any) -> Any:
     return field(default=default, metadata={"setting": SettingInfo(doc, group, **details)})
 
 
-def setting_like(settings_class: type, name: str, default: Any) -> Any:
+def setting_like(settings_class: type["SettingsBase"], name: str, default: Any) -> Any:
     """Return a field that is described like one of another class, with its own default."""
     return field(default=default, metadata=settings_class.__dataclass_fields__[name].metadata)
 
 
-def setting_info(one: Field) -> SettingInfo:
+def setting_info(one: Field[Any]) -> SettingInfo:
     """Return the description of a field."""
-    return one.metadata["setting"]
+    info: SettingInfo = one.metadata["setting"]
+    return info
 
 
-def base_type(one: Field) -> type:
-    """Return the type of a field's values other than None."""
-    (found,) = set(get_args(one.type) or (one.type,)) - {NoneType}
+def defaults_of(settings_class: type["SettingsBase"]) -> dict[str, Any]:
+    """Return {name: default} of the settings of a dataclass."""
+    return {one.name: one.default for one in fields(settings_class)}
+
+
+def base_type(one: Field[Any]) -> type:
+    """Return the type of a field's values other than None, such as dict for `dict[str, Any] | None`."""
+    kinds = get_args(one.type) if isinstance(one.type, UnionType) else (one.type,)
+    (kind,) = (kind for kind in kinds if kind is not NoneType)
+    found: type = get_origin(kind) or kind
     return found
 
 
-def is_optional(one: Field) -> bool:
+def is_optional(one: Field[Any]) -> bool:
     """Return whether None is a value of a field."""
-    return NoneType in get_args(one.type)
+    return isinstance(one.type, UnionType) and NoneType in get_args(one.type)
 
 
-def check_field(one: Field, value: Any) -> None:
+def check_field(one: Field[Any], value: Any) -> None:
     """Raise UserError if a value is outside the range, the choices or the bounds of a field."""
     info, optional = setting_info(one), is_optional(one)
     if value is None and optional:
@@ -150,6 +158,7 @@ _CONVERTERS: dict[type, Callable[[str, Any], Any]] = {
 }
 
 
+@dataclass(frozen=True)
 class SettingsBase:
     """Base of the dataclasses of settings: numbers become Python's own, as config.json holds them.
 

@@ -180,9 +180,10 @@ class PPOSettings(Settings):
     def check(self) -> None:
         """Raise UserError for the first invalid value, and unless the two bounds of KL are given together, in order."""
         super().check()
-        if (self.kl_min is None) != (self.kl_max is None) or (self.kl_min is not None and self.kl_min > self.kl_max):
+        low, high = self.kl_min, self.kl_max
+        if (low is None) != (high is None) or (low is not None and high is not None and low > high):
             raise UserError(
-                f"invalid kl_min={self.kl_min}, kl_max={self.kl_max}: must both be given, with kl_min at most kl_max; "
+                f"invalid kl_min={low}, kl_max={high}: must both be given, with kl_min at most kl_max; "
                 "or leave both out and give kl_target"
             )
 

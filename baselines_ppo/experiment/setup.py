@@ -11,6 +11,7 @@ from baselines_ppo.config.resolve import resolve
 from baselines_ppo.config.resolved_config import ResolvedConfig
 from common.envs.factory import kind_of, make_env
 from common.policies.observation_encoder import is_image
+from common.validation import check_int
 
 
 def resolve_config(
@@ -45,7 +46,7 @@ def assign_cores(config: ResolvedConfig, cores: int) -> ResolvedConfig:
         config: of the run.
         cores: cores of one rank.
     """
-    kind, spare = kind_of(config.run.env), min(cores, config.run.num_envs)
+    kind, spare = kind_of(config.run.env), min(cores, check_int("num_envs", config.run.num_envs, 1))
     workers, threads = config.run.env_workers, config.run.env_threads
     if workers is None:  # the Atari emulator holds the GIL
         workers = spare if kind == "atari" and spare > 1 else 0

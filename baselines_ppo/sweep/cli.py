@@ -20,8 +20,8 @@ from common.validation import check_choice
 
 RANGE = re.compile(r"(\d+)-(\d+)")
 USAGE = (
-    "python -m baselines_ppo.sweep --env ID [ID ...] [--seed 0-4] [--SETTING VALUE [VALUE ...]] ... [--jobs N] [--ranks N] "
-    "[--sweep-dir DIR] [--config FILE] [--dry-run]"
+    "python -m baselines_ppo.sweep --env ID [ID ...] [--seed 0-4] [--SETTING VALUE [VALUE ...]] ... [--jobs N] "
+    "[--ranks N] [--sweep-dir DIR] [--config FILE] [--dry-run]"
 )
 
 
@@ -55,8 +55,8 @@ def sweep_parser() -> Parser:
     parser = Parser(
         prog=PROG,
         usage=USAGE,
-        description="Train many runs: all combinations of the values. All combinations with the first seed run first, then "
-        "those with the second seed, and so on.",
+        description="Train many runs: all combinations of the values. All combinations with the first seed run first, "
+        "then those with the second seed, and so on.",
         epilog="Every setting takes one value or several; integers also take ranges, such as --seed 0-4.",
     )
     own = parser.add_argument_group("Sweep")
@@ -82,8 +82,8 @@ def sweep_parser() -> Parser:
         "--config",
         metavar="FILE",
         type=path_arg,
-        help="take settings from a run's config.json, or from a JSON object of settings; explicit flags have precedence "
-        "[default: none]",
+        help="take settings from a run's config.json, or from a JSON object of settings; explicit flags have "
+        "precedence [default: none]",
     )
     for group, title in GROUPS.items():
         options = parser.add_argument_group(title)
