@@ -1,4 +1,4 @@
-"""TRPO: Fisher-vector products, the trust region, the line search, learning."""
+"""TRPO: Fisher-vector products, trust region, line search, learning."""
 
 import exact_networks
 import gymnasium as gym
@@ -18,8 +18,8 @@ from common.training.stopping import StopCriteria
 OBS, BOX, DISCRETE = gym.spaces.Box(-1, 1, (3,)), gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(3)
 
 
-class Still(gym.Env):
-    """Spaces, and nothing else."""
+class SpacesOnly(gym.Env):
+    """An environment that is never stepped."""
 
     observation_space = OBS
 
@@ -33,7 +33,7 @@ def update_for(space, **settings):
         {"timesteps_per_batch": 64, "vf_batchsize": 16} | settings,
         {},
         StopCriteria(max_iters=1),
-        Still(space),
+        SpacesOnly(space),
         lambda *args: MlpPolicy(*args, hid_size=5, normalise_ob=False),
         0,
         None,
@@ -50,7 +50,7 @@ def batch_for(pi, space, rng, n=64):
 
 
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
-def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
+def test_fisher_vector_products_equal_those_of_the_explicit_matrix(space):
     rng = np.random.default_rng(1)
     update = update_for(space)
     batch = batch_for(update.pi, space, rng)
@@ -60,17 +60,17 @@ def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
         [j.numpy().reshape(64, flat.shape[1], -1) for j in tape.jacobian(flat, update.variables)], axis=2
     ).astype(np.float64)
     flat = flat.numpy().astype(np.float64)
-    if space is DISCRETE:  # Fisher matrix of a categorical in its logits: diag(p) - p p'
+    if space is DISCRETE:  # Fisher matrix of a categorical with respect to logits: diag(p) - p p'
         p = np.exp(flat) / np.exp(flat).sum(axis=1, keepdims=True)
         inner = np.einsum("ni,ij->nij", p, np.eye(3)) - np.einsum("ni,nj->nij", p, p)
-    else:  # of a Gaussian in mean and log std: 1 / var, and 2
+    else:  # of a Gaussian with respect to mean and log std: 1 / var, and 2
         inner = np.einsum(
             "ni,ij->nij", np.concatenate([np.exp(-2 * flat[:, 2:]), np.full((64, 2), 2.0)], axis=1), np.eye(4)
         )
     fisher = np.einsum("nia,nij,njb->ab", jacobian, inner, jacobian) / 64
     tensors = update._tensors(batch, np.ones(64, bool))
-    # the Jacobian, here, and the product, there, go through two layers of 5 two and four times, the product sums 64 rows: roundings relative to |J|' |inner|
-    # |J| |v|, of the norm at least, where an entry of J cancels. A part of the matrix that is missing makes 1 or so.
+    # The Jacobian passes two layers of 5 twice, the product four times, and the product sums 64 samples. Roundings are relative to
+    # |J|' |inner| |J| |v|, and at least to its norm where an entry of J cancels. A missing part of the matrix would change about 1.
     size = np.einsum("nia,nij,njb->ab", np.abs(jacobian), np.abs(inner), np.abs(jacobian)) / 64
     for _ in range(3):
         v = rng.standard_normal(len(fisher)).astype(np.float32)
@@ -83,7 +83,7 @@ def test_fisher_vector_products_agree_with_the_explicit_matrix(space):
 
 @pytest.mark.parametrize("space", [BOX, DISCRETE], ids=["gaussian", "categorical"])
 @pytest.mark.parametrize("max_kl", [1e-4, 1e-2, 0.3])
-def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, max_kl):
+def test_step_improves_the_surrogate_within_the_trust_region(space, max_kl):
     update = update_for(space, max_kl=max_kl, cg_damping=0.1)
     batch = batch_for(update.pi, space, np.random.default_rng(2))
     stats = update.step(batch, np.ones(64, bool))
@@ -92,10 +92,10 @@ def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, 
     old, new = (pdtype.pdfromflat(tf.cast(f, tf.float64)) for f in (batch.flatparam, flat))
     kl = old.kl(new).numpy().mean()
     surr = (np.exp((new.logp(batch.ac) - old.logp(batch.ac)).numpy()) * batch.atarg).mean()
-    # the limit itself, but for the rounding of logarithms up to 2, of a term's own size and of the sum of 64; and not for want of moving
+    # the limit, up to the rounding of logarithms up to 2, of the terms and of their sum of 64; and not because the step is too short
     assert max_kl / 8 < kl <= max_kl * (1 + gamma(64 + LIBM)) + ulps(LIBM, 2)
     assert surr > batch.atarg.mean()
-    # a mean of 64 ratios times advantages, of which each has the rounding of logarithms up to 8: 1e-5, where the least improvement is 0.005
+    # a mean of 64 ratios times advantages, each with the rounding of logarithms up to 8, is off by 1e-5; improvements are at least 0.005
     error = (gamma(64) + ulps(LIBM, 8)) * np.abs(batch.atarg).mean() * 2
     assert (
         stats["improvement"] == pytest.approx(surr - batch.atarg.mean(), rel=0, abs=error)
@@ -103,13 +103,13 @@ def test_steps_improve_the_surrogate_within_the_limit_on_the_whole_batch(space, 
     )
 
 
-def test_where_no_step_is_good_none_is_made(monkeypatch):
+def test_no_step_is_made_if_none_improves():
     update = update_for(BOX)
     batch = batch_for(update.pi, BOX, np.random.default_rng(2))
     batch.atarg = np.zeros(64, np.float32)
     before = get_flat(update.variables).numpy()
     stats = update.step(batch, np.ones(64, bool))
-    # two graphs give the means, of deviation 1, and half the square of what they differ by is the KL; a step would make 0.005 or more
+    # Two graphs compute the means; with standard deviation 1, half the square of their difference is the KL. A step would cause at least 0.005.
     error = exact_networks.mlp(update.pi, batch.x)[0].error
     assert (
         stats["linesearch_halvings"] == trpo_mpi.MAX_HALVINGS
@@ -118,18 +118,17 @@ def test_where_no_step_is_good_none_is_made(monkeypatch):
     np.testing.assert_array_equal(get_flat(update.variables).numpy(), before)
 
 
-def test_a_step_that_is_too_long_is_halved(monkeypatch):
+def test_step_that_is_too_long_is_halved():
     update = update_for(BOX, max_kl=0.01, cg_iters=1, cg_damping=0.0)
     batch = batch_for(update.pi, BOX, np.random.default_rng(4))
     product = update._fisher_product_graph
-    update._fisher_product = tf.function(
-        lambda *args: product(*args) / 16
-    )  # a model of the KL that is 16 times too small: steps 4 times too long
+    # a model of the KL that is 16 times too small makes the step 4 times too long
+    update._fisher_product = tf.function(lambda *args: product(*args) / 16)
     stats = update.step(batch, np.ones(64, bool))
     assert 1 <= stats["linesearch_halvings"] < trpo_mpi.MAX_HALVINGS and 0 < stats["loss_kl"] <= 0.01
 
 
-def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
+def test_learns_and_traces_each_compiled_function_once(monkeypatch):
     updates, log = [], Rows()
 
     class Recorder(trpo_mpi.TRPOUpdate):
@@ -156,6 +155,6 @@ def test_learns_and_every_compiled_function_is_traced_once(monkeypatch):
 @pytest.mark.parametrize(
     "setting", [{"max_kl": 0.0}, {"cg_iters": 0}, {"cg_damping": -1.0}, {"vf_batchsize": 4096}, {"clip_param": 0.1}]
 )
-def test_settings_that_cannot_be_are_refused_before_the_first_step(setting):
+def test_invalid_settings_are_rejected_before_the_first_step(setting):
     with pytest.raises(UserError, match=next(iter(setting))):
-        trpo_mpi.learn(Still(BOX), MlpPolicy, max_iters=1, **setting)
+        trpo_mpi.learn(SpacesOnly(BOX), MlpPolicy, max_iters=1, **setting)

@@ -1,4 +1,4 @@
-"""REINFORCE and the actor-critic: whole episodes, returns, baselines, one step."""
+"""REINFORCE and A2C: whole episodes, returns, baselines, the step."""
 
 import gymnasium as gym
 import numpy as np
@@ -16,7 +16,7 @@ from common.vec_env.in_process import InProcessVectorEnv
 
 
 class Count(gym.Env):
-    """Episodes of given lengths, one after the other; observation: the step's number in its episode; reward likewise."""
+    """Episodes of the given lengths in turn; observation and reward are the number of the step in its episode."""
 
     observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,)), gym.spaces.Discrete(2)
 
@@ -50,14 +50,16 @@ def whole_segment(lengths, horizon):
 @pytest.mark.parametrize(
     "lengths, horizon", [([[7]], 10), ([[5]], 10), ([[30]], 10), ([[3], [11]], 8), ([[4, 9], [2], [25]], 12)]
 )
-def test_a_batch_of_whole_episodes_cuts_none(lengths, horizon):
+def test_no_episode_is_truncated_with_whole_episodes(lengths, horizon):
     seg = whole_segment(lengths, horizon)
     share, ended = horizon // len(lengths), seg["terminated"] | seg["truncated"]
     for k, own in enumerate(lengths):
         count = int(seg["valid"][:, k].sum())
-        assert seg["valid"][:count, k].all() and ended[count - 1, k]  # what counts comes first, and ends with an end
+        assert (
+            seg["valid"][:count, k].all() and ended[count - 1, k]
+        )  # valid steps come first, and the last one ends an episode
         expected, i = 0, 0
-        while expected < share:  # the episodes that it takes to fill this environment's share, whole
+        while expected < share:  # the number of episodes that fill this environment's share
             expected += own[i % len(own)]
             i += 1
         assert count == expected
@@ -65,7 +67,7 @@ def test_a_batch_of_whole_episodes_cuts_none(lengths, horizon):
     assert seg["steps"] >= seg["valid"].sum() >= horizon
 
 
-def test_an_episode_that_never_ends_is_refused(monkeypatch):
+def test_episode_that_never_ends_is_rejected(monkeypatch):
     monkeypatch.setattr("common.rollouts.collector.MAX_EPISODE_STEPS", 100)
     with pytest.raises(UserError, match="TimeLimit"):
         whole_segment([[10**9]], 16)
@@ -89,13 +91,12 @@ def test_returns_by_hand(reward_to_go, baseline, expected):
     vpg.add_advantages(seg, settings, Communicator(None))
     assert seg["adv"][:, 0] == pytest.approx(expected)
     vpg.add_advantages(seg, VPGSettings(gamma=0.5, reward_to_go=reward_to_go, baseline="mean"), Communicator(None))
-    assert seg["adv"][:, 0] == pytest.approx(
-        np.array(expected) - np.mean(expected), rel=0, abs=ulps(1, 3)
-    )  # float64, and one rounding
+    # float64, rounded once to float32
+    assert seg["adv"][:, 0] == pytest.approx(np.array(expected) - np.mean(expected), rel=0, abs=ulps(1, 3))
 
 
 @pytest.mark.parametrize("mode", list(gym.vector.AutoresetMode))
-def test_whole_returns_by_hand_in_all_autoreset_modes(mode):
+def test_episode_returns_by_hand_in_all_autoreset_modes(mode):
     env = gym.vector.SyncVectorEnv([lambda: Count([3, 2])], autoreset_mode=mode)
     collector = Collector(env, policy("pi", Count.observation_space, Count.action_space), 9, whole_episodes=True)
     collector.reset()
@@ -110,15 +111,14 @@ def test_whole_returns_by_hand_in_all_autoreset_modes(mode):
 @pytest.mark.parametrize(
     "space", [gym.spaces.Discrete(3, start=5), gym.spaces.MultiDiscrete([3, 2], start=[4, -3])], ids=str
 )
-def test_rows_behind_the_last_episode_are_none_whose_action_does_not_exist(space):
+def test_padding_samples_have_valid_actions(space):
     rows = Rows()
-    vpg.learn(
-        Identity(space), policy, timesteps_per_actorbatch=150, vf_iters=1, max_iters=2, seed=0, logger=rows
-    )  # 200 rows of 300
+    # 200 samples, padded to 300
+    vpg.learn(Identity(space), policy, timesteps_per_actorbatch=150, vf_iters=1, max_iters=2, seed=0, logger=rows)
     assert len(rows.rows) == 2 and np.isfinite([row["loss_pol_surr"] for row in rows.rows]).all()
 
 
-def test_with_a_learned_baseline_lambda_one_is_the_return_less_the_value():
+def test_with_a_value_baseline_lambda_one_is_the_return_minus_the_value():
     vpred = np.arange(5, dtype=np.float32)[:, None]
     seg = whole_segment([[3, 2]], 5) | {"vpred": vpred, "nextvpred": np.zeros(1), "final_vpred": np.zeros((5, 1))}
     vpg.add_advantages(seg, VPGSettings(gamma=0.5), Communicator(None))
@@ -136,7 +136,7 @@ def test_with_a_learned_baseline_lambda_one_is_the_return_less_the_value():
         {"whole_episodes": False, "lam": 0.9, "vf_iters": 0, "timesteps_per_actorbatch": 64},
     ],
 )
-def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
+def test_each_kind_trains_with_few_compiled_shapes(settings, monkeypatch):
     updates, log = [], Rows()
 
     class Recorder(vpg.VPGUpdate):
@@ -154,12 +154,12 @@ def test_every_kind_trains_and_shapes_stay_few(settings, monkeypatch):
         logger=log,
         **{"timesteps_per_actorbatch": 128, "vf_batchsize": 32} | settings,
     )
-    # segments of 128 to 2 * (64 + 89) rows, and more of them simulated: padded to 128, 256 or 512
+    # segments of 128 to 2 * (64 + 89) valid samples, and more invalid ones, are padded to 128, 256 or 512
     assert updates[0].optimizer.strategy.compiled_graph.experimental_get_tracing_count() <= 3
     assert len(log.rows) == 20 and all(np.isfinite(row["loss_pol_surr"]) for row in log.rows)
 
 
-def test_the_actor_critic_learns():
+def test_a2c_learns():
     log = Rows()
     env = InProcessVectorEnv([gym.make("CartPole-v1") for _ in range(8)])
     vpg.learn(
@@ -188,6 +188,6 @@ def test_the_actor_critic_learns():
         ({"optim_epochs": 2}, "optim_epochs"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(setting, message):
+def test_contradictory_settings_are_rejected(setting, message):
     with pytest.raises(UserError, match=message):
         vpg.learn(Count([3]), policy, max_iters=1, **setting)

@@ -14,11 +14,11 @@ SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 
 
 
 class Own(MlpPolicy):
-    """A derived class, which could forward in another way."""
+    """A derived class, whose forward could differ."""
 
 
 def policy_of(cls, **settings):
-    """A `policy_fn` without XLA, whose seconds of compiling are no part of what is tested."""
+    """A `policy_fn` without XLA, because the tests do not need its compilation, which takes seconds."""
 
     def policy_fn(*args):
         pi = cls(*args, hid_size=8, **settings)
@@ -34,7 +34,7 @@ def weights(pi):
 
 @pytest.fixture
 def traces(monkeypatch):
-    """A list that grows by the name of every graph that is traced, from a process that has shared none yet."""
+    """A list to which the name of each traced graph is appended; no function is shared at the start."""
     found, trace = [], tf.function
     monkeypatch.setattr(compilation, "_functions", {})
 
@@ -65,15 +65,15 @@ def traces(monkeypatch):
     ],
     ids=["ppo", "ppo-average", "trpo", "vpg"],
 )
-def test_a_second_training_traces_nothing_and_has_the_bits_that_it_has_alone(traces, train):
+def test_second_training_traces_nothing_and_has_the_same_result_as_alone(traces, train):
     first = train(seed=4)
-    kept, count = weights(first), len(traces)
+    first_weights, count = weights(first), len(traces)
     assert count
     second = train()
     assert len(traces) == count
-    np.testing.assert_array_equal(weights(first), kept)  # the first training's policy is its own
+    np.testing.assert_array_equal(weights(first), first_weights)  # the second training has not changed the first policy
     compilation._functions.clear()
-    np.testing.assert_array_equal(weights(train()), weights(second))  # traced for itself
+    np.testing.assert_array_equal(weights(train()), weights(second))  # traced again
     assert len(traces) == 2 * count
 
 
@@ -87,37 +87,37 @@ def test_a_second_training_traces_nothing_and_has_the_bits_that_it_has_alone(tra
         {"vf_stepsize": 1e-3},
     ],
 )
-def test_a_training_with_another_setting_has_a_sweep_of_its_own(traces, other):
+def test_training_with_another_setting_does_not_share_the_sweep(traces, other):
     learn(Ragged(), policy_of(MlpPolicy), **SMALL)
     shared = weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL | other))
     compilation._functions.clear()
     np.testing.assert_array_equal(weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL | other)), shared)
 
 
-def test_policies_of_other_settings_or_classes_share_nothing(traces):
+def test_policies_with_other_settings_or_classes_share_nothing(traces):
     learn(Ragged(), policy_of(MlpPolicy), **SMALL)
     for policy_fn in (policy_of(MlpPolicy, shared_trunk=True), policy_of(Own), policy_of(Own)):
         before = len(traces)
         learn(Ragged(), policy_fn, **SMALL)
-        assert len(traces) >= before + 3  # evaluation, sweep, terms
+        assert len(traces) >= before + 3  # evaluation, sweep, losses
     assert (
         Own("pi", Ragged().observation_space, gym.spaces.Discrete(2)).shared("any", lambda network: network.forward)
         is None
     )
 
 
-def test_code_that_is_edited_between_two_trainings_counts(monkeypatch):
+def test_code_edited_between_two_trainings_is_traced_again(monkeypatch):
     before = weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL))
     monkeypatch.setattr(
         objectives.value_loss, "__code__", (lambda vpred, ret: 0.0 * vpred).__code__
-    )  # as a notebook's autoreload does
+    )  # as a notebook's autoreload does it
     edited = learn(Ragged(), policy_of(MlpPolicy), **SMALL)
     assert (weights(edited) != before).any()
     monkeypatch.undo()
     np.testing.assert_array_equal(weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL)), before)
 
 
-def test_a_shared_function_moves_the_variables_that_it_is_given():
+def test_shared_function_changes_the_variables_that_it_is_called_with():
     def over(variables):
         def add(x):
             variables[0].assign_add(x)

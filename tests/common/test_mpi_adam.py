@@ -1,4 +1,4 @@
-"""Adam against the algorithm as the paper prints it, in NumPy float64."""
+"""Adam is compared with the algorithm in the paper, in NumPy float64."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ SHAPES = [(3, 2), (2,), ()]
 
 
 def paper_adam(params, grads, stepsize, beta1, beta2, epsilon):
-    """Kingma and Ba 2015, the efficient form at the end of section 2, step after step; yields (params, m, v)."""
+    """Kingma and Ba 2015, the efficient form at the end of section 2; yields (params, m, v) after each step."""
     m = v = np.zeros_like(params)
     for t, grad in enumerate(grads, 1):
         m = beta1 * m + (1 - beta1) * grad
@@ -31,48 +31,48 @@ def gradients(count, size=9, seed=1):
     return (rng.standard_normal((count, size)) * 10.0 ** rng.integers(-4, 3, size)).astype(np.float32)
 
 
-def assert_is_adams(actual, expected, grads, stepsize, start):
+def assert_close_to_paper(actual, expected, grads, stepsize, start):
     params, m, v = actual
-    moved = stepsize * len(grads)  # a step is at most about the step size in each entry
-    # 1 - 0.999 ** t holds 0.999 rounded to float32: at t = 1 that is eps / 2 / 1e-3 of it, and its root half as much; a power that is off by 4 ulps, which
-    # is eps / 2 each, makes eps / 1e-3 / t more, and over fifty steps less than as much again
+    moved = stepsize * len(grads)  # a step changes each parameter by at most about the step size
+    # 1 - 0.999 ** t contains 0.999 rounded to float32. At t = 1 this is a relative error of eps / 2 / 1e-3, and half as much in the root.
+    # A power that is off by 4 ulps of eps / 2 adds eps / 1e-3 / t, which over fifty steps is less than the same amount again.
     rounding = len(grads) * EPS * (np.abs(start).max() + moved)
     np.testing.assert_allclose(params, expected[0], rtol=0, atol=2 * moved * (EPS / 4e-3) + rounding)
-    for moment, wanted, power in ((m, expected[1], 1), (v, expected[2], 2)):
+    for moment, expected_moment, power in ((m, expected[1], 1), (v, expected[2], 2)):
         # 50 steps, each with a rounding of the sum and of the factors, relative to the largest gradient
-        assert (np.abs(moment - wanted) <= 3 * len(grads) * EPS * np.abs(grads).max(axis=0) ** power).all()
+        assert (np.abs(moment - expected_moment) <= 3 * len(grads) * EPS * np.abs(grads).max(axis=0) ** power).all()
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 @pytest.mark.parametrize(("stepsize", "beta1", "beta2", "epsilon"), [(3e-4, 0.9, 0.999, 1e-5), (1e-2, 0.5, 0.99, 1e-8)])
-def test_fifty_steps_are_the_papers(compiled, stepsize, beta1, beta2, epsilon):
+def test_fifty_steps_equal_the_papers(compiled, stepsize, beta1, beta2, epsilon):
     start, grads = np.random.default_rng(2).standard_normal(9).astype(np.float32), gradients(50)
     step = tf.function(adam_step, jit_compile=True) if compiled else adam_step
     params, m, v = tf.constant(start), tf.zeros(9), tf.zeros(9)
     for t, grad in enumerate(grads, 1):
         params, m, v = step(params, m, v, tf.constant(t, tf.int64), grad, tf.constant(stepsize), beta1, beta2, epsilon)
     *_, expected = paper_adam(start.astype(np.float64), grads.astype(np.float64), stepsize, beta1, beta2, epsilon)
-    assert_is_adams((params.numpy(), m.numpy(), v.numpy()), expected, grads, stepsize, start)
+    assert_close_to_paper((params.numpy(), m.numpy(), v.numpy()), expected, grads, stepsize, start)
 
 
-def test_the_first_step_is_the_step_size_against_the_sign():
-    """m / sqrt(v) is the gradient's sign at t = 1, whatever its length: Kingma and Ba 2015, section 2.1."""
+def test_first_step_is_the_step_size_against_the_gradients_sign():
+    """m / sqrt(v) is the sign of the gradient at t = 1, for any norm: Kingma and Ba 2015, section 2.1."""
     params, _, _ = adam_step(tf.zeros(2), tf.zeros(2), tf.zeros(2), 1, np.float32([5, -0.01]), 0.1, 0.9, 0.999, 0.0)
-    # 1 - 0.999 in float32: half an ulp, of eps / 2, in 0.999 and 3 of its power, over 1e-3, and the root halves it
+    # 1 - 0.999 in float32: half an ulp (eps / 2) of 0.999 and 3 ulps of its power, over 1e-3, halved by the root
     np.testing.assert_allclose(params, [-0.1, 0.1], rtol=EPS / 1e-3)
 
 
-def test_update_makes_the_papers_steps_on_the_variables():
+def test_update_applies_the_papers_steps_to_the_variables():
     var_list, grads = variables(), gradients(50)
     start, adam = get_flat(var_list).numpy(), MpiAdam(var_list, epsilon=1e-5, comm=Communicator(None))
     for grad in grads:
         adam.update(grad, 1e-3)
     *_, expected = paper_adam(start.astype(np.float64), grads.astype(np.float64), 1e-3, 0.9, 0.999, 1e-5)
-    assert_is_adams((get_flat(var_list).numpy(), adam.m.numpy(), adam.v.numpy()), expected, grads, 1e-3, start)
+    assert_close_to_paper((get_flat(var_list).numpy(), adam.m.numpy(), adam.v.numpy()), expected, grads, 1e-3, start)
     assert adam.t.numpy() == 50
 
 
-def test_update_takes_float64_gradients_and_a_step_size_that_changes():
+def test_update_accepts_float64_gradients_and_a_changing_step_size():
     one, other = variables(), variables()
     first, second = (MpiAdam(var_list, comm=Communicator(None)) for var_list in (one, other))
     for grad, stepsize in zip(gradients(3), (1e-2, 0.0, 1e-3)):
@@ -83,7 +83,7 @@ def test_update_takes_float64_gradients_and_a_step_size_that_changes():
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_a_disabled_step_changes_nothing_even_with_a_gradient_of_nan(compiled):
+def test_step_that_is_not_applied_changes_nothing_even_if_the_gradient_is_nan(compiled):
     var_list = variables()
     adam = MpiAdam(var_list, comm=Communicator(None))
     adam.update(gradients(1)[0], 1e-2)
@@ -95,24 +95,25 @@ def test_a_disabled_step_changes_nothing_even_with_a_gradient_of_nan(compiled):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_each_variable_has_the_step_size_that_its_factor_makes(compiled):
-    """Adam keeps nothing that crosses from one parameter to another, so every variable moves as it would alone."""
-    var_list, grads, factors = variables(), gradients(20), (1.0, 0.25, 3.0)
-    start, adam = get_flat(var_list).numpy(), MpiAdam(var_list, epsilon=1e-5, lr_multipliers=factors, comm=Communicator(None))
+def test_each_variable_has_its_own_multiple_of_the_step_size(compiled):
+    """Adam has no state that couples parameters, so each variable changes as it would without the others."""
+    var_list, grads, multipliers = variables(), gradients(20), (1.0, 0.25, 3.0)
+    start = get_flat(var_list).numpy()
+    adam = MpiAdam(var_list, epsilon=1e-5, lr_multipliers=multipliers, comm=Communicator(None))
     apply = tf.function(adam.apply, jit_compile=True) if compiled else adam.apply
     for grad in grads:
         apply(tf.constant(grad), tf.constant(1e-3))
     ends = np.cumsum([0, *(int(np.prod(shape)) for shape in SHAPES)])
-    for factor, begin, end in zip(factors, ends, ends[1:]):
+    for multiplier, begin, end in zip(multipliers, ends, ends[1:]):
         own = slice(begin, end)
         *_, expected = paper_adam(
-            start[own].astype(np.float64), grads[:, own].astype(np.float64), factor * 1e-3, 0.9, 0.999, 1e-5
+            start[own].astype(np.float64), grads[:, own].astype(np.float64), multiplier * 1e-3, 0.9, 0.999, 1e-5
         )
         found = (get_flat(var_list).numpy()[own], adam.m.numpy()[own], adam.v.numpy()[own])
-        assert_is_adams(found, expected, grads[:, own], factor * 1e-3, start[own])
+        assert_close_to_paper(found, expected, grads[:, own], multiplier * 1e-3, start[own])
 
 
-def test_state_and_restore_continue_to_the_bit():
+def test_restored_optimizer_continues_identically():
     one, other, grads = variables(), variables(), gradients(6)
     first, second = (MpiAdam(var_list, comm=Communicator(None)) for var_list in (one, other))
     for grad in grads[:3]:
@@ -125,7 +126,7 @@ def test_state_and_restore_continue_to_the_bit():
     np.testing.assert_array_equal(get_flat(one), get_flat(other))
 
 
-def test_flat_is_the_variables_one_after_the_other():
+def test_get_flat_concatenates_the_variables():
     var_list = variables()
     np.testing.assert_array_equal(get_flat(var_list), np.concatenate([v.numpy().ravel() for v in var_list]))
 
@@ -142,13 +143,13 @@ def test_set_from_flat_is_the_inverse_of_get_flat():
     ("grad", "max_norm", "expected"),
     [([3, 4], 1.0, [0.6, 0.8]), ([3, 4], 10.0, [3, 4]), ([3, 4], 5.0, [3, 4]), ([0, 0], 0.5, [0, 0])],
 )
-def test_gradients_are_scaled_down_to_the_norm_and_never_up(grad, max_norm, expected):
+def test_gradients_are_scaled_down_to_the_norm_but_not_up(grad, max_norm, expected):
     clipped, norm = clip_by_norm(tf.constant(grad, tf.float32), max_norm)
     np.testing.assert_allclose(clipped, expected, rtol=8 * EPS)
     assert norm.numpy() == pytest.approx(np.linalg.norm(grad), rel=4 * EPS)
 
 
-def test_one_rank_is_always_in_step():
+def test_single_rank_is_always_synced():
     adam = MpiAdam(variables(), comm=Communicator(None))
     adam.sync()
     adam.check_synced()

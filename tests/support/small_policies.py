@@ -2,9 +2,22 @@
 
 import gymnasium as gym
 import numpy as np
+import tensorflow as tf
 
-from baselines_ppo import MlpPolicy, learn
+from baselines_ppo import MlpPolicy, Policy, learn
 from common.rollouts.collector import traj_segment_generator
+
+
+class Linear(Policy):
+    """A custom policy: one matrix for policy and value."""
+
+    def __init__(self, name, ob_space, ac_space):
+        super().__init__(name, ob_space, ac_space)
+        self.w = tf.Variable(tf.zeros([self.encoder.shape[0], self.pdtype.param_shape()[0] + 1]), name="w")
+
+    def forward(self, ob):
+        out = tf.cast(ob, tf.float32) @ self.w
+        return out[:, :-1], out[:, -1]
 
 
 def uncompiled(name, ob_space, ac_space, **settings):
