@@ -44,7 +44,7 @@ def check_finite(
     if name == "action":
         raise NonFiniteError(
             f"the policy gave environment {k} the action {truncate(str(value))}, at a finite observation, {position}",
-            "fix its forward, use a smaller step size, or scale the observations to the order of 1",
+            "fix its forward, take a smaller step size, or scale the observations to the order of 1",
             arrays={"acted/ob": ob[: t + 1, column], "acted/ac": ac[: t + 1, column]},
             facts={"step": first_step + t, "environment": k},
             on_all_ranks=False,

@@ -1,5 +1,7 @@
-"""What holds over ranks, as one job: every rank runs it, rank 0 prints one JSON object that `test_ranks.py` reads. One start of
-TensorFlow a rank instead of one a test. What it writes goes into the folder that it is given."""
+"""Runs the trainings of `test_ranks.py` in one job, so that each rank starts TensorFlow once.
+
+Each rank runs this script with the directory for its files as argument. Rank 0 prints one JSON object, which the tests read.
+"""
 
 import functools
 import hashlib
@@ -36,8 +38,9 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 perturbed_products.install_if_requested()
 comm, FOLDER = communicator.world(), Path(sys.argv[1])
 results = {"size": comm.size}
-# Adam divides a gradient by its own size, and so makes a whole step out of the rounding of one that is nearly 0. With an epsilon of 1 a step is off by no
-# more than the step size times its gradient's error, and two ways to sum may be compared after many of them. TRPO's value function has no setting for it.
+# Adam divides a gradient by its size, so that the rounding of a gradient near 0 becomes a full step. With an epsilon of 1, the error of a
+# step is at most the step size times the error of its gradient, and two orders of summation can be compared after many steps. TRPO's
+# value function has no setting for epsilon.
 SMOOTH = {"adam_epsilon": 1.0, "optim_stepsize": 1e-2}
 value_fit.MpiAdam = functools.partial(MpiAdam, epsilon=1.0)
 
@@ -47,17 +50,16 @@ def compiled(name, ob_space, ac_space):
 
 
 def with_scalar(name, ob_space, ac_space):
-    """One with a variable of a single number, which starts as another on every rank."""
+    """A policy with a scalar variable, whose initial value differs between ranks."""
     pi = compiled(name, ob_space, ac_space)
     pi.temperature = tf.Variable(float(comm.rank), trainable=False)
-    pi.initialise(
-        seeding.generator(7, seeding.INITIALISE)
-    )  # as `train` has the others drawn: a policy with more than its own variables is taken as it is
+    # as `learn` draws the others with seed 7: it keeps the weights of a policy that was changed after its construction
+    pi.initialise(seeding.generator(7, seeding.INITIALISE))
     return pi
 
 
 def train(env=None, **kwargs):
-    """A short run; returns (pi, digests of all state by iteration and rank, digest of the first actions by rank, training)."""
+    """Train shortly; returns (pi, digests of all state by iteration and rank, digests of the first actions by rank, training loop)."""
     seen = {"digests": [], "actions": None}
 
     def on_start(training, setup):
@@ -73,13 +75,13 @@ def train(env=None, **kwargs):
 
     extra = kwargs.pop("extra", None)
     algorithm = kwargs.pop("algorithm", learn)
-    own = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2} if algorithm is learn else {}
+    defaults = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2} if algorithm is learn else {}
     pi = algorithm(
         env or Ragged(),
         kwargs.pop("policy_fn", uncompiled),
         callback=callback,
         on_start=on_start,
-        **{"max_iters": 3, "seed": 7} | own | kwargs,
+        **{"max_iters": 3, "seed": 7} | defaults | kwargs,
     )
     return pi, seen["digests"], seen["actions"], seen["training"]
 
@@ -88,14 +90,14 @@ def flat(pi):
     return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
 
 
-def apart(one, other, start):
-    """The distance of two runs' parameters, as a part of the way that the first went from `start`."""
+def relative_difference(one, other, start):
+    """Distance between the parameters of two policies, relative to the change of the first since `start`."""
     return float(np.linalg.norm(flat(one) - flat(other)) / np.linalg.norm(flat(one) - start))
 
 
-started = []
+initial_parameters = []
 gathered, digests, actions, training = train(
-    averaging="gather", policy_fn=compiled, extra=lambda local: started.append(flat(local["pi"])), **SMOOTH
+    averaging="gather", policy_fn=compiled, extra=lambda local: initial_parameters.append(flat(local["pi"])), **SMOOTH
 )
 results["identical_gather"] = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(
     digests
@@ -104,12 +106,12 @@ results["streams_differ"] = len(set(actions)) == comm.size
 results["timesteps"] = training.timesteps_so_far
 averaged, digests, _, _ = train(averaging="average", policy_fn=with_scalar, **SMOOTH)
 results["identical_average"] = all(len(set(row)) == 1 for row in digests)
-results["strategies_differ_by"] = apart(gathered, averaged, started[0])
-results["moved_by"] = float(np.abs(flat(gathered) - started[0]).max())
+results["strategies_differ_by"] = relative_difference(gathered, averaged, initial_parameters[0])
+results["moved_by"] = float(np.abs(flat(gathered) - initial_parameters[0]).max())
 
-FAMILY = {
+ALGORITHM_SETTINGS = {
     "adaptive_kl": {"objective": "adaptive_kl", "kl_target": 0.1, **SMOOTH},
-    # with a damping of 1, conjugate gradients magnify an error by no more than 1 + the Fisher matrix's largest eigenvalue, which is below 10 here
+    # with a damping of 1, conjugate gradients magnify errors by at most 1 + the largest eigenvalue of the Fisher matrix, which is below 10
     "trpo": {
         "algorithm": trpo_mpi.learn,
         "timesteps_per_batch": 64,
@@ -135,19 +137,19 @@ FAMILY = {
     },
 }
 results["family"] = {}
-for name, settings in FAMILY.items():
+for name, settings in ALGORITHM_SETTINGS.items():
     one, digests, _, training = train(averaging="gather", **settings)
     same = all(len(set(row)) == 1 for row in digests) and len({row[0] for row in digests}) == len(digests)
     differ_by = None
     if "--short" not in sys.argv:
         other, digests, _, _ = train(averaging="average", **settings)
         same = same and all(len(set(row)) == 1 for row in digests)
-        differ_by = apart(one, other, started[0])
+        differ_by = relative_difference(one, other, initial_parameters[0])
     results["family"][name] = [same, differ_by]
     if name == "adaptive_kl":
         results["beta"] = comm.gather(training.checkpointables["penalty"].beta)
 
-# TRPO's step of n ranks is that of one rank with everybody's rows
+# TRPO's step of n ranks, and that of one rank with the samples of all ranks
 rng = np.random.default_rng(comm.rank)
 batch = {
     name: rng.standard_normal((40, *shape)).astype(np.float32)
@@ -199,25 +201,26 @@ if "--short" not in sys.argv:
     _, digests, _, training = train(env=uneven, max_iters=0, max_episodes=60)
     results["uneven_rows"] = [all(len(set(row)) == 1 for row in digests), training.episodes_so_far >= 60]
 
-# a policy that only rank 0 can read; and one that nobody can
+# a policy that only rank 0 can read, and one that does not exist
 with tempfile.TemporaryDirectory() as there:
-    path, begun = Path(there) / "policy.safetensors", []
+    path, initial_states = Path(there) / "policy.safetensors", []
     gathered.save(path)
     train(
-        extra=lambda local: begun.append(local["pi"].state()),
+        extra=lambda local: initial_states.append(local["pi"].state()),
         load_path=path if comm.rank == 0 else "nowhere",
         max_iters=1,
     )
     results["started_from"] = comm.gather(
-        all((begun[0][name] == x).all() for name, x in gathered.state().items()) and begun[0].keys() == begun[1].keys()
+        all((initial_states[0][name] == x).all() for name, x in gathered.state().items())
+        and initial_states[0].keys() == initial_states[1].keys()
     )
-    results["filters_count"] = [float(state["ob_rms/count"].item()) for state in begun[:2]]
+    results["filters_count"] = [float(state["ob_rms/count"].item()) for state in initial_states[:2]]
 try:
     train(load_path="nowhere" if comm.rank == 0 else path, max_iters=1)
 except UserError as error:
     results["refused"] = comm.gather(str(error))
 
-# a run that is recorded, where rank 0 says
+# a run with a directory, which only rank 0 knows
 _, _, _, training = train(run_dir=FOLDER / "run" if comm.rank == 0 else None, max_iters=2)
 comm.barrier()  # rank 0 has written the policy
 found = Run(FOLDER / "run")
@@ -235,44 +238,51 @@ except UserError as error:
 
 
 def flip(x):
-    """Another lowest bit of a variable's, or an array's, first number."""
+    """Flip the lowest bit of the first number of a variable or an array."""
     bits = (x.numpy() if isinstance(x, tf.Variable) else x).view(np.uint8)
     bits.flat[0] ^= 1
     if isinstance(x, tf.Variable):
         x.assign(bits.view(x.dtype.as_numpy_dtype).reshape(x.shape))
 
 
-def drift_in_a_run(averaging, when, name, what):
-    """What a run of three iterations says whose last rank drifts in the third, and the checkpoints that it leaves."""
+def diverge(averaging, when, name, select):
+    """Flip a bit on the last rank in the third iteration of a training; returns (message, names of the checkpoints).
+
+    Args:
+        averaging: as `learn` takes it.
+        when: "before" or "after" the iteration, or during "collect".
+        name: of the array, for the run directory.
+        select: function (pi) -> the variable or array to change.
+    """
     folder, last = RunDirectory(FOLDER / f"{averaging} {when} {name}"), comm.rank == comm.size - 1
     found = {}
 
-    class Flips(Callback):
+    class FlipInCallback(Callback):
         def before_iteration(self, training):
             found["pi"] = training.pi
-            self.look("before", training.iters_so_far == 2)
+            self.flip_at("before", training.iters_so_far == 2)
 
         def after_iteration(self, training, stats):
-            self.look("after", training.iters_so_far == 3)
+            self.flip_at("after", training.iters_so_far == 3)
 
-        def look(self, moment, now):
-            if last and now and moment == when:
-                flip(what(found["pi"]))
+        def flip_at(self, moment, is_third_iteration):
+            if last and is_third_iteration and moment == when:
+                flip(select(found["pi"]))
 
-    class FlipsWhileItIsCollected(Ragged):
-        total = 0
+    class FlipInStep(Ragged):
+        steps = 0
 
         def step(self, action):
-            self.total += 1
-            if last and when == "collect" and self.total == 150:
-                flip(what(found["pi"]))
+            self.steps += 1
+            if last and when == "collect" and self.steps == 150:
+                flip(select(found["pi"]))
             return super().step(action)
 
     try:
         learn(
-            FlipsWhileItIsCollected(),
+            FlipInStep(),
             uncompiled,
-            callback=Flips(),
+            callback=FlipInCallback(),
             averaging=averaging,
             timesteps_per_actorbatch=64,
             optim_batchsize=16,
@@ -282,16 +292,16 @@ def drift_in_a_run(averaging, when, name, what):
             folder=folder,
             checkpoint_every=1,
         )
-        said = "not found"
+        message = "not found"
     except ReplicaDivergenceError as error:
-        said = str(error)
+        message = str(error)
     comm.barrier()
-    return said, [path.name for path in folder.checkpoints.paths()]
+    return message, [path.name for path in folder.checkpoints.paths()]
 
 
 results["drift"] = {
-    f"{averaging}, {when}, {name}": drift_in_a_run(averaging, when, name, what)
-    for averaging, when, name, what in [
+    f"{averaging}, {when}, {name}": diverge(averaging, when, name, select)
+    for averaging, when, name, select in [
         ("gather", "before", "weight", lambda pi: pi.get_trainable_variables()[0]),
         ("gather", "collect", "mean", lambda pi: pi.ob_rms.mean),
         ("gather", "after", "weight", lambda pi: pi.get_trainable_variables()[0]),
@@ -325,12 +335,12 @@ results["rms_error"] = float(
     max(np.abs(rms.mean - everything.mean(0)).max(), np.abs(rms.std - everything.std(0)).max())
 )
 
-# ranks that wait leave their cores to the one that does not
-began = time.process_time()
+# waiting ranks leave their cores to the others
+cpu_before = time.process_time()
 if comm.rank == 0:
     time.sleep(2.0)
 comm.gather(None)
-results["burnt_while_waiting"] = max(comm.gather(time.process_time() - began))
+results["burnt_while_waiting"] = max(comm.gather(time.process_time() - cpu_before))
 
 if comm.rank == 0:
     print("RESULTS", json.dumps(results))

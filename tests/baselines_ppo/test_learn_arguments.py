@@ -1,4 +1,4 @@
-"""Arguments of `learn`, of the policies and of an evaluation: numbers of any type are Python's own afterwards; else one line with the name."""
+"""Arguments of `learn`, policies and evaluations: numbers of any type are converted; an invalid one gives one line with its name."""
 
 import json
 from decimal import Decimal
@@ -22,7 +22,8 @@ from common.training.stopping import StopCriteria
 TINY = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1, "seed": 0}
 
 
-def refusal(algorithm=learn, policy=uncompiled, **arguments):
+def error_of(algorithm=learn, policy=uncompiled, **arguments):
+    """The message of the UserError that `learn` raises for these arguments."""
     base = TINY if algorithm is learn else {"max_iters": 1}
     if any(name.startswith("max_") and name != "max_kl" for name in arguments):
         base = {name: x for name, x in base.items() if name != "max_iters"}
@@ -43,7 +44,7 @@ COUNTS = (
     "env_threads",
     "seed",
 )
-NO_COUNTS = {
+NOT_COUNTS = {
     "text": "1e5",
     "True": True,
     "NumPy's True": np.True_,
@@ -63,9 +64,9 @@ NO_COUNTS = {
 
 
 @pytest.mark.parametrize("name", COUNTS)
-@pytest.mark.parametrize("kind", NO_COUNTS)
-def test_what_is_no_whole_number_is_refused_by_its_name(name, kind):
-    assert f"{name}=" in refusal(**{name: NO_COUNTS[kind]})
+@pytest.mark.parametrize("kind", NOT_COUNTS)
+def test_value_that_is_not_an_integer_is_rejected_by_name(name, kind):
+    assert f"{name}=" in error_of(**{name: NOT_COUNTS[kind]})
 
 
 NUMBERS = ("gamma", "lam", "clip_param", "optim_stepsize", "entcoeff", "vf_coef", "max_seconds", "target_kl")
@@ -77,8 +78,8 @@ NUMBERS = ("gamma", "lam", "clip_param", "optim_stepsize", "entcoeff", "vf_coef"
     ["0.99", True, float("nan"), np.array([0.99]), tf.constant(0.99), 1j, 10**400, lambda f: f * 0.2],
     ids=lambda x: type(x).__name__,
 )
-def test_what_is_no_number_is_refused_by_its_name(name, x):
-    assert f"{name}=" in refusal(**{name: x})
+def test_value_that_is_not_a_number_is_rejected_by_name(name, x):
+    assert f"{name}=" in error_of(**{name: x})
 
 
 @pytest.mark.parametrize(
@@ -97,23 +98,23 @@ def test_what_is_no_number_is_refused_by_its_name(name, x):
         ("callback", 3),
     ],
 )
-def test_an_option_of_another_type_is_refused_by_its_name(name, x):
-    assert f"{name}=" in refusal(**{name: x})
+def test_option_of_another_type_is_rejected_by_name(name, x):
+    assert f"{name}=" in error_of(**{name: x})
 
 
-def test_the_other_algorithms_check_alike():
+def test_other_algorithms_check_their_arguments():
     for name in ("max_iters", "timesteps_per_batch", "cg_iters", "vf_iters"):
-        assert f"{name}=" in refusal(trpo_mpi.learn, **{name: "2"})
+        assert f"{name}=" in error_of(trpo_mpi.learn, **{name: "2"})
     for name in ("max_timesteps", "timesteps_per_actorbatch", "vf_batchsize"):
-        assert f"{name}=" in refusal(vpg.learn, **{name: 2.5})
+        assert f"{name}=" in error_of(vpg.learn, **{name: 2.5})
 
 
-def test_a_function_for_a_schedule_is_told_what_to_give():
-    assert "give a number, and clip_schedule='linear'" in refusal(clip_param=lambda f: f * 0.2)
-    assert "give a number, and schedule='linear'" in refusal(
+def test_function_as_a_schedule_is_rejected_with_the_alternative():
+    assert "give a number, and clip_schedule='linear'" in error_of(clip_param=lambda f: f * 0.2)
+    assert "give a number, and schedule='linear'" in error_of(
         optim_stepsize=tf.keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
     )
-    assert "policy_fn='MlpPolicy' is no function" in refusal(policy="MlpPolicy")
+    assert "invalid policy_fn='MlpPolicy': must be a function" in error_of(policy="MlpPolicy")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_a_function_for_a_schedule_is_told_what_to_give():
     [128, 128.0, np.int64(128), np.uint8(128), np.float64(128), np.float16(128), Fraction(128)],
     ids=lambda x: type(x).__name__,
 )
-def test_whole_numbers_of_any_type_become_ints(x):
+def test_integers_of_any_type_are_converted_to_int(x):
     found = PPOSettings(timesteps_per_actorbatch=x, optim_batchsize=x)
     assert (found.timesteps_per_actorbatch, type(found.timesteps_per_actorbatch), type(found.optim_batchsize)) == (
         128,
@@ -131,7 +132,7 @@ def test_whole_numbers_of_any_type_become_ints(x):
     assert type(StopCriteria(max_timesteps=x).max_timesteps) is int
 
 
-def test_floats_and_bools_of_any_type_become_pythons_own():
+def test_floats_and_bools_of_any_type_are_converted():
     found = PPOSettings(
         gamma=np.float64(0.5),
         lam=np.float32(0.5),
@@ -147,9 +148,9 @@ def test_floats_and_bools_of_any_type_become_pythons_own():
     assert StopCriteria(max_iters=3, max_timesteps=None) == StopCriteria(max_iters=3)
 
 
-def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path):
-    """Baselines' users write max_timesteps=1e6; the bits and the config are those of ints and floats."""
-    own = {
+def test_run_with_numbers_of_other_types_is_identical(tmp_path):
+    """Users of Baselines write max_timesteps=1e6; results and config are those of ints and floats."""
+    builtin = {
         "timesteps_per_actorbatch": 64,
         "optim_batchsize": 32,
         "optim_epochs": 1,
@@ -168,7 +169,7 @@ def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path)
         "lam": Fraction(3, 4),
     }
     found = []
-    for arguments in (own, other):
+    for arguments in (builtin, other):
         found.append(Rows())
         learn(gym.make("CartPole-v1"), uncompiled, logger=found[-1], **arguments)
     one, two = ([{name: x for name, x in row.items() if name != "TimeElapsed"} for row in log.rows] for log in found)
@@ -176,8 +177,8 @@ def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path)
     assert len(one) == 2
     learn(gym.make("CartPole-v1"), uncompiled, run_dir=tmp_path / "run", checkpoint_every=np.float64(1), **other)
     settings = json.loads(Path(tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["settings"]
-    assert {name: settings[name] for name in own if name != "max_timesteps"} == {
-        name: x for name, x in own.items() if name != "max_timesteps"
+    assert {name: settings[name] for name in builtin if name != "max_timesteps"} == {
+        name: x for name, x in builtin.items() if name != "max_timesteps"
     }
     assert (
         type(settings["num_timesteps"])
@@ -202,12 +203,12 @@ def test_a_run_with_numbers_of_other_types_is_the_run_with_pythons_own(tmp_path)
     ],
     ids=lambda x: next(iter(x)),
 )
-def test_a_policys_setting_of_another_type_is_refused_by_its_name(setting):
+def test_policy_setting_of_another_type_is_rejected_by_name(setting):
     with pytest.raises(UserError, match=f"{next(iter(setting))}="):
         MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2), **setting)
 
 
-def test_a_policy_takes_whole_numbers_of_any_type():
+def test_policy_accepts_integers_of_any_type():
     pi = MlpPolicy(
         "pi",
         gym.spaces.Box(-1, 1, (2,)),
@@ -221,7 +222,7 @@ def test_a_policy_takes_whole_numbers_of_any_type():
     ] == [(8, int), (1, int), (4, int)]
 
 
-def test_an_evaluation_and_a_generator_of_segments_check_alike():
+def test_evaluation_and_segment_generator_check_their_arguments():
     env = gym.make("CartPole-v1")
     pi = uncompiled("pi", env.observation_space, env.action_space)
     for call in (

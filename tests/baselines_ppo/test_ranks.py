@@ -1,4 +1,4 @@
-"""Invariants 2, 3 and 6 of the design, on two and on four ranks."""
+"""Trainings on two and on four ranks: replicas, averaging, random streams, checks of divergence. `rank_checks.py` runs them."""
 
 import fcntl
 import json
@@ -9,11 +9,13 @@ import jobs
 import pytest
 from tolerance import gamma, ulps
 
-# Of a gradient: up to 128 rows through four layers make some 300 roundings, relative to the mean of the rows' sizes, which is up to 30 gradients
+# Relative error of a gradient: about 300 roundings of up to 128 samples through four layers, relative to the mean size of the samples'
+# gradients, which is up to 30 times the gradient.
 GRADIENT = 30 * gamma(300)
-# Of the way from the start: that, and half an ulp of the parameters, of a norm of 5, at each of 24 steps of a way of 0.02; over three segments, of which
-# each is acted with what the last one left. A rank that is left out, or a sum in place of a mean, makes 0.3 or more of it, a weight that is 1 % off 0.01.
-THE_WAY = 3 * (GRADIENT + 24 * ulps(0.5, 5) / 0.02)
+# Relative error of the change of the parameters: that of the gradient, and half an ulp of parameters with norm 5 in each of 24 steps, for
+# a change of 0.02. Three segments follow each other, so errors accumulate. Leaving out a rank, or a sum instead of a mean, would cause at
+# least 0.3, a weight that is 1 % off 0.01.
+CHANGE = 3 * (GRADIENT + 24 * ulps(0.5, 5) / 0.02)
 SCRIPT = Path(__file__).with_name("rank_checks.py")
 
 
@@ -21,7 +23,7 @@ SCRIPT = Path(__file__).with_name("rank_checks.py")
 def results(request, tmp_path_factory, worker_id):
     root = tmp_path_factory.getbasetemp()
     root = root if worker_id == "master" else root.parent
-    with open(root / f"ranks{request.param}.json", "a+") as found:  # one job for all processes that test
+    with open(root / f"ranks{request.param}.json", "a+") as found:  # one job for all test processes
         fcntl.flock(found, fcntl.LOCK_EX)
         found.seek(0)
         if text := found.read():
@@ -37,7 +39,7 @@ def results(request, tmp_path_factory, worker_id):
         return json.loads(line.removeprefix("RESULTS "))
 
 
-def test_all_ranks_hold_the_same_bits_after_every_iteration(results):
+def test_all_ranks_are_bit_identical_after_each_iteration(results):
     assert results["identical_gather"] and results["identical_average"]
 
 
@@ -49,39 +51,37 @@ def test_timesteps_count_all_ranks(results):
     assert results["timesteps"] == 3 * 64 * results["size"]
 
 
-def test_gathering_and_averaging_are_the_same_update_to_rounding(results):
+def test_gathering_and_averaging_give_the_same_update_up_to_rounding(results):
     assert results["moved_by"] > 1e-3
-    assert results["strategies_differ_by"] < THE_WAY
+    assert results["strategies_differ_by"] < CHANGE
 
 
 @pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
-def test_the_whole_family_keeps_the_ranks_together(results, name):
+def test_all_algorithms_keep_ranks_identical(results, name):
     assert results["family"][name][0]
 
 
 @pytest.mark.parametrize("name", ["adaptive_kl", "trpo", "reinforce", "a2c"])
-def test_the_whole_family_gathers_and_averages_alike(results, name):
+def test_all_algorithms_gather_and_average_alike(results, name):
     _, differ_by = results["family"][name]
     if differ_by is None:
         pytest.skip("checked on two ranks")
-    assert differ_by < THE_WAY * (
-        4 if name == "trpo" else 1
-    )  # the condition of the damped Fisher matrix: its eigenvalues are from 1 to 1 + 2.2
+    condition = 4 if name == "trpo" else 1  # of the damped Fisher matrix, whose eigenvalues are from 1 to 1 + 2.2
+    assert differ_by < CHANGE * condition
 
 
-def test_beta_is_the_same_on_all_ranks_and_has_moved(results):
+def test_beta_is_the_same_on_all_ranks_and_has_changed(results):
     assert len(set(results["beta"])) == 1 and results["beta"][0] != 1.0
 
 
-def test_trpos_step_over_ranks_is_the_step_of_one_rank_with_all_rows(results):
-    assert (
-        results["trpo_halvings"] == 0
-    )  # the KL is half of its limit, for the damping is as large as the Fisher matrix: no rounding decides it
-    # both products and gradients are off, and the matrix's condition is 4 at the most; a row that is left out of 80 makes 0.02 or so
+def test_trpos_step_over_ranks_equals_that_of_one_rank_with_all_samples(results):
+    # the KL is half of its limit, because the damping is as large as the Fisher matrix: rounding cannot change the number of halvings
+    assert results["trpo_halvings"] == 0
+    # errors of products and gradients, and a condition number of at most 4; leaving out one of 80 samples would cause about 0.02
     assert results["trpo_union_differs_by"] < 4 * 2 * GRADIENT
 
 
-def test_a_policy_that_only_rank_0_can_read_is_where_all_ranks_start(results):
+def test_all_ranks_start_from_a_policy_that_only_rank_0_can_read(results):
     assert results["started_from"] == [True] * results["size"]
     assert results["filters_count"] == [3 * 64 * results["size"], 4 * 64 * results["size"]]
     assert (
@@ -91,7 +91,7 @@ def test_a_policy_that_only_rank_0_can_read_is_where_all_ranks_start(results):
     )
 
 
-def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all(results):
+def test_recorded_run_of_several_ranks_has_one_directory_with_all_episodes(results):
     found, n = results["recorded"], results["size"]
     assert found["files"] == [*(f"{rank}.0.monitor.csv" for rank in range(n)), "progress.csv"]
     assert (found["ranks"], found["rows"], found["policy"]) == (n, 2, True) and found["episodes"][0] == found[
@@ -110,51 +110,48 @@ def test_a_recorded_run_of_several_ranks_has_one_folder_with_the_episodes_of_all
         ("average", "collect", "weight", "pi/000/pol/fc1/b"),
     ],
 )
-def test_one_flipped_bit_is_found_before_a_checkpoint_and_its_rank_and_array_are_named(
-    results, averaging, when, name, array
-):
-    said, checkpoints = results["drift"][f"{averaging}, {when}, {name}"]
-    last, size = results["size"] - 1, results["size"]
-    # of two that disagree, the one that is not rank 0 is named
-    assert re.search(rf": rank {last} of {size} on host \S+ holds another {re.escape(array)} than the rest; ", said), (
-        said
+def test_flipped_bit_is_found_before_a_checkpoint_with_its_rank_and_array(results, averaging, when, name, array):
+    message, checkpoints = results["drift"][f"{averaging}, {when}, {name}"]
+    last = results["size"] - 1
+    # if two ranks differ, the message names the one that is not rank 0
+    assert re.match(rf"replicas diverged: rank {last} on host \S+ has a different {re.escape(array)} than ", message), (
+        message
     )
-    assert checkpoints[0] == "ckpt-00000002.safetensors"  # the newest: it drifted in the third iteration
+    assert checkpoints[0] == "ckpt-00000002.safetensors"  # the latest: the replicas diverged in the third iteration
 
 
-def test_adam_alone_finds_one_flipped_bit(results):
-    assert f"rank {results['size'] - 1} of {results['size']} on host " in results["drift_of_adam"]
+def test_adams_check_finds_a_flipped_bit(results):
+    assert f"rank {results['size'] - 1} on host " in results["drift_of_adam"]
 
 
-def test_adam_steps_by_the_mean_gradient_of_the_ranks(results):
-    assert results["mean_gradient"] == pytest.approx(
-        (results["size"] + 1) / 2, rel=gamma(8)
-    )  # a sum of up to 4, 1 - 0.9, and two products
+def test_adam_uses_the_mean_gradient_of_the_ranks(results):
+    # a sum of up to 4 numbers, 1 - 0.9, and two products
+    assert results["mean_gradient"] == pytest.approx((results["size"] + 1) / 2, rel=gamma(8))
 
 
-def test_running_statistics_are_those_of_all_ranks_rows(results):
-    # a sum of up to 46 float64 numbers near 1e7, whose mean shifts every deviation by as much; sums in float32 are off by 0.5
+def test_running_statistics_are_over_the_samples_of_all_ranks(results):
+    # a sum of up to 46 float64 numbers near 1e7; an error of its mean shifts all differences from it; float32 sums would be off by 0.5
     assert results["rms_error"] < 2 * gamma(46 + 10, "float64") * 1e7
 
 
-def test_the_same_seed_and_ranks_give_the_same_bits(results):
+def test_same_seed_and_ranks_give_bit_identical_policies(results):
     if "repeats" not in results:
         pytest.skip("checked on two ranks")
     assert results["repeats"]
 
 
-def test_a_stop_on_one_rank_ends_all_after_the_same_iteration(results):
+def test_stop_on_one_rank_stops_all_after_the_same_iteration(results):
     if "stopped_by_one" not in results:
         pytest.skip("checked on two ranks")
     assert results["stopped_by_one"] == [1, 1] and results["raised_by_one"] == [2, 2]
 
 
-def test_ranks_with_different_numbers_of_steps_that_count_stay_together(results):
+def test_ranks_with_different_numbers_of_valid_steps_stay_identical(results):
     if "uneven_rows" not in results:
         pytest.skip("checked on two ranks")
     assert results["uneven_rows"] == [True, True]
 
 
-def test_ranks_that_wait_sleep(results):
-    # seconds of a core, of the 2 that they wait: some 600 looks of 20 us; a rank that polls has 0.5 where four share a core
+def test_waiting_ranks_sleep(results):
+    # CPU seconds of a wait of 2 s: about 600 polls of 20 us; busy waiting would use at least 0.5 s, if four ranks share a core
     assert results["burnt_while_waiting"] < 0.3

@@ -1,6 +1,6 @@
-"""A million steps earn what they did: three seeds of each of nine tasks against the seeds that benchmarks/returns/final_policies.py has trained.
+"""Returns after a million steps: three seeds of each of nine tasks against the seeds trained by benchmarks/returns/final_policies.py.
 
-python -m pytest -m slow tests/returns/test_long_returns.py      an hour and a half of two cores
+python -m pytest -m slow tests/returns/test_long_returns.py      takes an hour and a half on two cores
 """
 
 import pytest
@@ -17,11 +17,11 @@ ENOUGH = enough(len(SEEDS), ALARMS)
 
 
 def reference(env):
-    """A task's reference; the test that asks for it is skipped where it has too few seeds."""
+    """A task's reference; skips the test if it has too few seeds."""
     found = len(REFERENCES[env]["scores"]) if env in REFERENCES else 0
     if found < ENOUGH:
         pytest.skip(
-            f"{env} has a reference of {found} seeds, and a bound takes {ENOUGH}: "
+            f"the reference of {env} has {found} seeds, and a bound needs {ENOUGH}: "
             f"python -m benchmarks.returns.final_policies --group references --env {env}, then python -m benchmarks.returns.references --million"
         )
     return REFERENCES[env]
@@ -30,7 +30,7 @@ def reference(env):
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("env", final_policies.NINE)
-def test_the_best_of_three_seeds_is_no_worse_than_the_others_let_expect(env, tmp_path):
+def test_best_of_three_seeds_is_at_least_the_bound_of_the_reference(env, tmp_path):
     bound = prediction_bound(values_of(reference(env)), len(SEEDS), ALARMS)
     scores = [policy_score(train(job, tmp_path, exclusive=False)) for job in final_policies.jobs("nine", [env], SEEDS)]
     assert max(scores) >= bound, (
@@ -42,11 +42,11 @@ def test_the_best_of_three_seeds_is_no_worse_than_the_others_let_expect(env, tmp
     not REFERENCES,
     reason="there are no references of a million steps yet: python -m benchmarks.returns.references --million",
 )
-def test_references_are_of_other_seeds_and_of_the_settings_that_are_trained():
+def test_references_have_other_seeds_and_the_same_settings():
     for env, found in REFERENCES.items():
         job, *_ = final_policies.jobs("nine", [env], SEEDS)
         assert not set(SEEDS) & set(map(int, found["scores"]))
         assert same_settings(found["settings"], job.settings) and found["steps"] == job.steps, (
-            f"{env} is trained otherwise than its reference: train it anew"
+            f"{env} has other settings than its reference: train the reference again"
         )
         assert "+" not in found["git_commit"]
