@@ -164,7 +164,8 @@ def defined_in(path):
     """Names that a module defines: its own, and those of its classes as Class.name."""
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        found |= {target.id for target in getattr(node, "targets", ()) if isinstance(target, ast.Name)}
+        targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", ())
+        found |= {target.id for target in targets if isinstance(target, ast.Name)}
         if hasattr(node, "name"):
             found.add(node.name)
         if isinstance(node, ast.ClassDef):
