@@ -9,9 +9,10 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).parent / "support"))
+SUPPORT = Path(__file__).parent / "support"
+sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "environments", "faults", "numerics")]
 
-# TEST_PERTURB_PRODUCTS=<seed>, a whole number: the networks' products are moved by one ulp, as another processor might (support/perturbed_products.py)
+# TEST_PERTURB_PRODUCTS=<seed>, a whole number: the networks' products are moved by one ulp, as another processor might (support/numerics/perturbed_products.py)
 if os.environ.get("TEST_PERTURB_PRODUCTS"):
     import perturbed_products
 

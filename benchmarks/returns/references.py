@@ -30,13 +30,18 @@ from benchmarks.returns.result_files import Line, ResultFile, TrainingJob  # noq
 from benchmarks.returns.training_queue import tree_commit  # noqa: E402
 from common.errors import UserError  # noqa: E402
 
-sys.path.insert(
-    0, str(ROOT / "tests" / "support")
-)  # shared with the return tests, whose modules import each other by name
+sys.path[:0] = [
+    str(ROOT / "tests" / "support" / folder) for folder in ("environments", "numerics")
+]  # shared with the return tests, whose modules import each other by name
 import reference_bounds  # noqa: E402
 
 SEEDS = range(100, 200)
-CODE = ("baselines_ppo/**/*.py", "common/**/*.py", "tests/support/return_tasks.py", "tests/support/small_envs.py")
+CODE = (
+    "baselines_ppo/**/*.py",
+    "common/**/*.py",
+    "tests/support/environments/return_tasks.py",
+    "tests/support/environments/small_envs.py",
+)
 
 
 def init_worker() -> None:

@@ -35,7 +35,7 @@ def of_this_process():
     import tensorflow as tf
 
     if os.environ.get("TEST_PERTURB_PRODUCTS"):
-        sys.path.insert(0, str(ROOT / "tests" / "support"))
+        sys.path.insert(0, str(ROOT / "tests" / "support" / "numerics"))
         import perturbed_products
 
         perturbed_products.install_if_requested()

@@ -15,7 +15,8 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
+SUPPORT = Path(__file__).parents[1] / "support"
+sys.path[:0] = [str(SUPPORT / folder) for folder in ("environments", "numerics")]
 import perturbed_products  # noqa: E402
 from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402

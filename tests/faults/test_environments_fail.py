@@ -20,7 +20,6 @@ from common.rollouts.collector import Collector
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.subproc import SubprocVectorEnv
 
-SUPPORT = str(jobs.ROOT / "tests" / "support")
 WHAT = {
     "raises_in_step": "raised RuntimeError in step: the simulator broke",
     "raises_in_reset": "raised ValueError in reset: no level could be loaded",
@@ -208,7 +207,7 @@ def words(fault, folder, *more, **kwargs):
 
 
 def run(ranks, *args):
-    return jobs.run(ranks, *args, env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), SUPPORT))})
+    return jobs.run(ranks, *args, env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), jobs.SUPPORT))})
 
 
 def test_a_fault_in_the_first_segment_does_not_wait_for_what_still_compiles(monkeypatch):

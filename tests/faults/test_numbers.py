@@ -299,7 +299,7 @@ def test_all_ranks_stop_together_and_report_once(averaging, tmp_path):
         "--quiet",
         "--run-dir",
         str(tmp_path),
-        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), str(jobs.ROOT / "tests/support")))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(jobs.ROOT), jobs.SUPPORT))},
     )
     reports = [line for line in finished.stderr.splitlines() if line.startswith("rank ")]
     path = tmp_path / "post-mortem/iteration-00000001.safetensors"

@@ -53,7 +53,7 @@ def test_a_rank_that_raises_or_exits_ends_the_job_with_the_reason(fault, reason,
     ],
 )
 def test_a_rank_that_raises_or_exits_in_a_users_script_ends_the_job(fault, message):
-    done = run(4, ROOT / "tests" / "support" / "learn_alone.py", fault, 2, env=support_path(), timeout=START_TIMEOUT)
+    done = run(4, ROOT / "tests" / "support" / "faults" / "learn_alone.py", fault, 2, env=support_path(), timeout=START_TIMEOUT)
     assert done.returncode != 0
     assert re.search(message.format(HOST), done.stderr), done.stderr
 
@@ -92,7 +92,7 @@ def test_a_crashed_rank_leaves_its_stacks_on_stderr_and_in_ranks(ranks, bad_rank
 def test_a_crash_in_a_users_script_leaves_its_stacks_too(ranks, bad_rank, tmp_path):
     done = run(
         ranks,
-        ROOT / "tests" / "support" / "learn_alone.py",
+        ROOT / "tests" / "support" / "faults" / "learn_alone.py",
         "crash",
         bad_rank,
         tmp_path / "run",

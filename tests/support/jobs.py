@@ -11,6 +11,9 @@ from unittest import mock
 
 ROOT = Path(__file__).parents[2]
 RUN = str(ROOT / "run.py")
+SUPPORT = os.pathsep.join(
+    str(ROOT / "tests" / "support" / folder) for folder in ("", "environments", "faults", "numerics")
+)
 RUN_UNCOMPILED = str(ROOT / "tests" / "support" / "run_uncompiled.py")
 
 
@@ -73,7 +76,7 @@ def kill_when(ranks, argv, run_dir, condition, timeout=240):
 
 def support_path():
     """Return environment variables with which a child can import from tests/support."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT / "tests" / "support"), str(ROOT)))}
+    return os.environ | {"PYTHONPATH": os.pathsep.join((SUPPORT, str(ROOT)))}
 
 
 def wait_gone(run_dir, seconds=10):

@@ -11,11 +11,9 @@ import pytest
 from baselines_ppo import __version__
 from baselines_ppo.config.combinations import check_flag_combinations
 
-SUPPORT = str(jobs.ROOT / "tests" / "support")
-
 
 def cli(*words, **env):
-    return jobs.run(1, jobs.RUN, *words, env=os.environ | {"PYTHONPATH": SUPPORT} | env)
+    return jobs.run(1, jobs.RUN, *words, env=os.environ | {"PYTHONPATH": jobs.SUPPORT} | env)
 
 
 def assert_refused(finished, *parts, status=2):

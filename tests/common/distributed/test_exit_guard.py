@@ -9,7 +9,7 @@ import time
 import jobs
 import pytest
 
-SCRIPT = jobs.ROOT / "tests" / "support" / "leaves_job.py"
+SCRIPT = jobs.ROOT / "tests" / "support" / "faults" / "leaves_job.py"
 
 
 @pytest.mark.parametrize(

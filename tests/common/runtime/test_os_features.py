@@ -36,7 +36,7 @@ print(json.dumps([statuses, sorted(os.listdir("run/checkpoints")), os.path.exist
 
 
 def test_everything_but_resume_works_without_posix_features(tmp_path):
-    code = CODE.format(support=str(jobs.ROOT / "tests/support"))
+    code = CODE.format(support=str(jobs.ROOT / "tests/support/faults"))
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

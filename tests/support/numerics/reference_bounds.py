@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-FOLDER = Path(__file__).parents[1] / "reference"
+FOLDER = Path(__file__).parents[2] / "reference"
 MILLION = FOLDER / "million"  # of the tasks of a million steps
 FALSE_ALARMS = 0.01  # of a whole suite
 SLACK = (

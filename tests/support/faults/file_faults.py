@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 EVENTS = {"os.rename": "rename", "os.remove": "remove", "os.truncate": "truncate", "os.mkdir": "mkdir"}
 PRELOAD = [
