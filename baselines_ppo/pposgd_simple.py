@@ -246,7 +246,7 @@ class PPOUpdate:
     ) -> Batch:
         """Run all epochs, or those up to `target_kl`; returns the batch of the last one."""
         s = self.settings
-        count = self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize))
+        count = int(self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize)))
         batch = self.make_batch(seg, valid)
         updated_segment, minibatch_losses = seg.copy(), []
         for epoch in range(s.optim_epochs if self.epoch_by_epoch else 1):

@@ -121,7 +121,7 @@ class ValueFunctionFitter:
         Returns:
             The mean loss of the last epoch, of each minibatch before its step.
         """
-        count = self.comm.minimum(minibatches_per_epoch(valid, self.batch_size))
+        count = int(self.comm.minimum(minibatches_per_epoch(valid, self.batch_size)))
         indices, weights = shuffle_into_minibatches(rng, valid, self.batch_size, self.iters, count)
         terms = self.optimizer.run_minibatches(
             {"x": batch.x, "ret": batch.ret},

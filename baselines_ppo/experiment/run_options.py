@@ -84,7 +84,7 @@ class RunOptions:
             UserError: on all ranks, if rank 0's `run_dir` is not a valid path.
         """
 
-        def outputs():
+        def outputs() -> tuple[Any, bool]:
             run_dir = None if self.run_dir is None else user_path(self.run_dir, "run_dir")
             return run_dir, self.progress
 

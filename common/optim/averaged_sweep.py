@@ -8,10 +8,19 @@ import tensorflow as tf
 from common.diagnostics import minibatch_bisect
 from common.diagnostics.minibatch_bisect import MinibatchLabel
 from common.errors import NonFiniteError
-from common.optim.minibatch_step import MinibatchStep, SweepStrategy
+from common.optim.minibatch_step import Arrays, MinibatchStep, SweepStrategy, Tensors
 
 
-def step_graph(step: MinibatchStep, grad, apply_update, batch, indices, weights, stepsize, scalars):
+def step_graph(
+    step: MinibatchStep,
+    grad: tf.Tensor,
+    apply_update: tf.Tensor,
+    batch: Tensors,
+    indices: tf.Tensor,
+    weights: tf.Tensor,
+    stepsize: tf.Tensor,
+    scalars: tf.Tensor,
+) -> tf.Tensor:
     """Step with the averaged gradient of the previous minibatch, then compute this rank's part of the next: one call instead of two.
 
     Args:
@@ -36,7 +45,7 @@ class AveragedSweep(SweepStrategy):
         super().__init__(step)
         self.compiled_graph = step.compiled(step_graph)
 
-    def compile(self, batch: dict[str, np.ndarray], batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+    def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
         tensors = {name: tf.constant(x) for name, x in batch.items()}
         indices, weights = tf.zeros([batch_size], tf.int32), tf.zeros([batch_size])
         grad, apply_update, stepsize = tf.zeros([self.adam.size]), tf.constant(False), tf.constant(0.0)
@@ -44,7 +53,7 @@ class AveragedSweep(SweepStrategy):
 
     def run(
         self,
-        batch: dict[str, np.ndarray],
+        batch: Arrays,
         indices: np.ndarray,
         weights: np.ndarray,
         stepsize: tf.Tensor,
@@ -74,7 +83,15 @@ class AveragedSweep(SweepStrategy):
                 terms.append(mean[size:])
         return np.stack(terms)
 
-    def _error_of_minibatch(self, i, label, mean, arrays, stepsize, scalars) -> NonFiniteError:
+    def _error_of_minibatch(
+        self,
+        i: int,
+        label: MinibatchLabel,
+        mean: np.ndarray,
+        arrays: Arrays,
+        stepsize: tf.Tensor,
+        scalars: tf.Tensor,
+    ) -> NonFiniteError:
         """The error of minibatch i; parameters are those before its step. Collective: all ranks get the same text.
 
         Args:

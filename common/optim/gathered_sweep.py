@@ -8,10 +8,18 @@ import tensorflow as tf
 from common.diagnostics import minibatch_bisect
 from common.diagnostics.minibatch_bisect import MinibatchLabel
 from common.errors import NonFiniteError
-from common.optim.minibatch_step import MinibatchStep, SweepStrategy, Tensors
+from common.optim.minibatch_step import Arrays, MinibatchStep, SweepStrategy, Tensors
 
 
-def sweep_graph(step: MinibatchStep, batch, indices, weights, count, stepsize, scalars):
+def sweep_graph(
+    step: MinibatchStep,
+    batch: Tensors,
+    indices: tf.Tensor,
+    weights: tf.Tensor,
+    count: tf.Tensor,
+    stepsize: tf.Tensor,
+    scalars: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Run the first `count` of M minibatches.
 
     Args:
@@ -26,7 +34,7 @@ def sweep_graph(step: MinibatchStep, batch, indices, weights, count, stepsize, s
         after the sweep).
     """
 
-    def run_minibatch(i, terms):
+    def run_minibatch(i: tf.Tensor, terms: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
         grad, minibatch_terms = step.gradient(batch, indices[i], weights[i], scalars)
         step.apply(grad, stepsize)
         return i + 1, terms.write(i, minibatch_terms)
@@ -48,7 +56,7 @@ class GatheredSweep(SweepStrategy):
         super().__init__(step)
         self.compiled_graph = step.compiled(sweep_graph)
 
-    def compile(self, batch: dict[str, np.ndarray], batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+    def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
         if self.comm.rank > 0:
             return
         ranks = self.comm.size
@@ -59,7 +67,7 @@ class GatheredSweep(SweepStrategy):
 
     def run(
         self,
-        batch: dict[str, np.ndarray],
+        batch: Arrays,
         indices: np.ndarray,
         weights: np.ndarray,
         stepsize: tf.Tensor,
@@ -80,7 +88,7 @@ class GatheredSweep(SweepStrategy):
             raise error or NonFiniteError(*error_args)
         return terms
 
-    def _union(self, batch, indices, weights):
+    def _union(self, batch: Arrays, indices: np.ndarray, weights: np.ndarray) -> tuple[Arrays, np.ndarray, np.ndarray]:
         """Gather on rank 0: ({name: [ranks * N, ...]}, indices and weights [M, ranks * B]). The other ranks get unusable values."""
         ranks, samples = self.comm.size, len(next(iter(batch.values())))
         batch = {name: self.comm.gather_to_root(x) for name, x in batch.items()}
@@ -91,7 +99,16 @@ class GatheredSweep(SweepStrategy):
             weights = np.concatenate(weights / np.float32(ranks), axis=1)
         return batch, indices, weights
 
-    def _sweep(self, batch, indices, weights, stepsize, scalars, max_minibatches, label):
+    def _sweep(
+        self,
+        batch: Arrays,
+        indices: np.ndarray,
+        weights: np.ndarray,
+        stepsize: tf.Tensor,
+        scalars: tf.Tensor,
+        max_minibatches: int,
+        label: MinibatchLabel,
+    ) -> tuple[np.ndarray, NonFiniteError | None]:
         """Run the sweep on this rank; returns (terms [M, L], `NonFiniteError` or None)."""
         batch = {name: tf.constant(x) for name, x in batch.items()}
         count, t_before = len(indices), self.adam.t.read_value()
@@ -115,7 +132,14 @@ class GatheredSweep(SweepStrategy):
         return terms, error
 
     def _error_of_minibatch(
-        self, position: str, batch: Tensors, indices, weights, terms, stepsize, scalars
+        self,
+        position: str,
+        batch: Tensors,
+        indices: tf.Tensor,
+        weights: tf.Tensor,
+        terms: np.ndarray,
+        stepsize: tf.Tensor,
+        scalars: tf.Tensor,
     ) -> NonFiniteError:
         """The error of a minibatch with `terms` [L], given its indices and weights [B]; parameters are those before its step."""
         rows = {name: tf.gather(x, indices).numpy() for name, x in batch.items()}

@@ -16,7 +16,7 @@ from common.diagnostics.minibatch_bisect import MinibatchLabel
 from common.mpi_adam import MpiAdam
 from common.optim.averaged_sweep import AveragedSweep
 from common.optim.gathered_sweep import GatheredSweep
-from common.optim.minibatch_step import Losses, MinibatchStep
+from common.optim.minibatch_step import Arrays, Losses, MinibatchStep, Tensors
 
 # Ranks * parameters * samples of a minibatch below which "gather" is chosen. An estimate, not measured near the limit: an MLP with
 # 64 units and minibatches of 64 is gathered for 8 ranks and more, the network of Mnih et al. 2015 is not.
@@ -28,7 +28,7 @@ def choose_averaging(ranks: int, parameters: int, batch_size: int) -> str:
     return "gather" if ranks == 1 or ranks * parameters * batch_size < GATHER_MAX_COST else "average"
 
 
-def evaluate_graph(step: MinibatchStep, batch, weights, scalars):
+def evaluate_graph(step: MinibatchStep, batch: Tensors, weights: tf.Tensor, scalars: tf.Tensor) -> tf.Tensor:
     """Terms [L] of the losses over a batch {name: [N, ...]} with weights [N]."""
     return step.losses(batch, weights, scalars)[1]
 
@@ -66,7 +66,7 @@ class MinibatchOptimizer:
         self._evaluate = step.compiled(evaluate_graph)
 
     def compile_minibatches(
-        self, batch: dict[str, np.ndarray], batch_size: int, scalars: Sequence[float], max_minibatches: int
+        self, batch: Arrays, batch_size: int, scalars: Sequence[float], max_minibatches: int
     ) -> None:
         """Compile before the first `run_minibatches`, for a batch with the shapes of `batch`. No parameter changes.
 
@@ -79,7 +79,7 @@ class MinibatchOptimizer:
 
     def run_minibatches(
         self,
-        batch: dict[str, np.ndarray],
+        batch: Arrays,
         indices: np.ndarray,
         weights: np.ndarray,
         stepsize: float,
@@ -108,12 +108,12 @@ class MinibatchOptimizer:
         label = label or MinibatchLabel(len(indices))
         return self.strategy.run(batch, indices, weights, stepsize, scalars, max_minibatches, label)
 
-    def compile_evaluate(self, batch: dict[str, np.ndarray], scalars: Sequence[float]) -> None:
+    def compile_evaluate(self, batch: Arrays, scalars: Sequence[float]) -> None:
         """Compile before the first `evaluate`, for a batch with the shapes of `batch`."""
         tensors = {name: tf.constant(x) for name, x in batch.items()}
         self._evaluate(tensors, tf.zeros([len(next(iter(batch.values())))]), tf.constant(scalars, tf.float32))
 
-    def evaluate(self, batch: dict[str, np.ndarray], weights: np.ndarray, scalars: Sequence[float]) -> np.ndarray:
+    def evaluate(self, batch: Arrays, weights: np.ndarray, scalars: Sequence[float]) -> np.ndarray:
         """Terms [L] of the whole batch with the current parameters, averaged over ranks; no parameter changes."""
         tensors = {name: tf.constant(x) for name, x in batch.items()}
         terms = self._evaluate(tensors, tf.constant(weights), tf.constant(scalars, tf.float32))

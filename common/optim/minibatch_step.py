@@ -14,6 +14,7 @@ from common.diagnostics.minibatch_bisect import MinibatchLabel
 from common.mpi_adam import MpiAdam, clip_by_norm
 from common.runtime.partition import even_splits
 
+Arrays = dict[str, np.ndarray]  # of a batch: {name: [N, ...]}
 Tensors = dict[str, tf.Tensor]  # of a batch or a minibatch: {name: [N, ...] or [B, ...]}
 # (minibatch, weights [B], scalars [S]) -> (loss, terms [L])
 Losses = Callable[[Tensors, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
@@ -90,7 +91,9 @@ class MinibatchStep:
         ]
         return tuple(tf.add_n(summands) for summands in zip(*results))
 
-    def _microbatch_gradient(self, batch, indices, weights, scalars):
+    def _microbatch_gradient(
+        self, batch: Tensors, indices: tf.Tensor, weights: tf.Tensor, scalars: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         minibatch = {name: tf.gather(x, indices) for name, x in batch.items()}
         variables = self.adam.var_list
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -119,7 +122,7 @@ class SweepStrategy(abc.ABC):
         self.comm = step.adam.comm
 
     @abc.abstractmethod
-    def compile(self, batch: dict[str, np.ndarray], batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+    def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
         """Compile before the first sweep, for a batch with the shapes of `batch`. No parameter changes; no other rank takes part.
 
         Args:
@@ -131,7 +134,7 @@ class SweepStrategy(abc.ABC):
     @abc.abstractmethod
     def run(
         self,
-        batch: dict[str, np.ndarray],
+        batch: Arrays,
         indices: np.ndarray,
         weights: np.ndarray,
         stepsize: tf.Tensor,

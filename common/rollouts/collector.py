@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from common.distributed.heartbeat import Heartbeat
     from common.policies.base import Policy
 
+# of one group of environments: number of steps, final observations [(t, k, ob)], the actor's outputs or None
+_GroupResult = tuple[int, list[tuple[int, int, np.ndarray]], list[tuple[np.ndarray, np.ndarray]] | None]
 MAX_EPISODE_STEPS = 1_000_000  # collecting whole episodes fails if a segment gets longer than this
 
 
@@ -196,7 +198,15 @@ class Collector:
             results = self.pool.gather(self.pool.submit_all(calls))
         return self._piece(arrays, results)
 
-    def _run_group(self, arrays, noise, unfinished, first_step, columns, adapter):
+    def _run_group(
+        self,
+        arrays: _StepArrays,
+        noise: np.ndarray | None,
+        unfinished: np.ndarray | None,
+        first_step: int,
+        columns: slice,
+        adapter: VectorEnvAdapter,
+    ) -> _GroupResult:
         """Take all time steps of one group of environments.
 
         Args:
@@ -238,7 +248,7 @@ class Collector:
             raise
         return steps, final_obs, outputs
 
-    def _piece(self, arrays: _StepArrays, results: list) -> Segment:
+    def _piece(self, arrays: _StepArrays, results: list[_GroupResult]) -> Segment:
         """Assemble what all groups returned from `_run_group`, and store where the next piece starts."""
         steps = results[0][0]
         ended = (arrays.terminated | arrays.truncated)[:steps]

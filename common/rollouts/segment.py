@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -171,7 +171,7 @@ def concat_segments(pieces: list[Segment]) -> Segment:
 def drop_env_axis(seg: Segment) -> Segment:
     """A segment of a single environment without the environment axis: [T, 1, ...] -> [T, ...], [1, ...] -> [...]."""
 
-    def without_axis(key: str, value):
+    def without_axis(key: str, value: Any) -> Any:
         if key in KEYS_WITHOUT_ENV_AXIS:
             return value
         return value[0] if key in PER_ENV_KEYS else value[:, 0]
