@@ -50,6 +50,7 @@ PARTS = (
 
 # Timer, module and function. tests/benchmarks/test_iteration_profile.py checks that each exists.
 TIMED = (
+    ("act", "common.policies.actor", "Actor.__call__"),  # of networks without an actor in NumPy
     ("collect", "common.training.loop", "TrainingLoop.collect"),
     ("evaluate", "common.rollouts.processor", "SegmentProcessor.__call__"),
     ("advantages", "baselines_ppo.pposgd_simple", "add_vtarg_and_adv"),
@@ -111,6 +112,7 @@ class Timers:
 
 def attach_all(timers: Timers) -> None:
     """Time the parts of an iteration; TensorFlow must have been imported as in run.py."""
+    from common.policies.actor import Actor
     from common.rollouts.collector import Collector
     from common.training.loop import TrainingLoop
     from common.vec_env.subproc import SubprocVectorEnv
@@ -128,8 +130,13 @@ def attach_all(timers: Timers) -> None:
             for monitor in collector.monitors:
                 timers.attach("environment", monitor.env, "step")
                 timers.attach("environment", monitor.env, "reset")
-        actor = pi.actor
-        pi.actor = lambda num_envs, noise: timers.wrap("act", actor(num_envs, noise))
+        make_actor = pi.actor
+
+        def make_timed_actor(num_envs, noise):
+            actor = make_actor(num_envs, noise)
+            return actor if isinstance(actor, Actor) else timers.wrap("act", actor)
+
+        pi.actor = make_timed_actor
 
     Collector.__init__ = prepare_with_timers
     _count_iterations(timers, TrainingLoop)
@@ -137,17 +144,17 @@ def attach_all(timers: Timers) -> None:
 
 def _count_iterations(timers: Timers, training_class: type) -> None:
     """Reset the timers after the iterations that compile, and store the result after the last."""
-    finish = training_class.finish
+    end_iteration = training_class.end_iteration
 
-    @functools.wraps(finish)
-    def finish_and_count(training, *args, **kwargs):
-        finish(training, *args, **kwargs)
+    @functools.wraps(end_iteration)
+    def end_and_count(training, *args, **kwargs):
+        end_iteration(training, *args, **kwargs)
         if training.iters_so_far == SKIPPED:
             timers.start()
         elif training.iters_so_far == SKIPPED + MEASURED:
             timers.result = dict(timers.seconds) | {"total": time.perf_counter() - timers.began}
 
-    training_class.finish = finish_and_count
+    training_class.end_iteration = end_and_count
 
 
 def main() -> None:
