@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 COMPILE_TIMEOUT = 600.0  # seconds, at least, for compiling: it ends, but when depends on the machine
 STARTUP_TIMEOUT = 120.0  # seconds, at least, for the start, such as TensorFlow's import on a busy machine
 CLEANUP_TIMEOUT = 5.0  # seconds for a rank that has failed to close its environments
-MIN_TIMEOUTS = {"compile": COMPILE_TIMEOUT, "start": STARTUP_TIMEOUT}
 GRACE_POLLS = 5  # a stalled rank reports itself this much earlier than the ranks that wait for it
 ABORT_HOOK_TIMEOUT = 2.0  # seconds for each action before the job is aborted
 POLICY_SAVED = "the run had finished, and the policy is saved"  # an environment did not close
@@ -149,7 +148,8 @@ class Watchdog:
             return CLEANUP_TIMEOUT
         if not self.timeout:
             return float("inf")
-        return max([self.timeout, *(MIN_TIMEOUTS.get(phase, 0.0) for phase in phases)])
+        minimums = {"compile": COMPILE_TIMEOUT, "start": STARTUP_TIMEOUT}
+        return max([self.timeout, *(minimums.get(phase, 0.0) for phase in phases)])
 
     def _describe_stall(self, stalled_for: float, record: Record) -> str:
         """Return what this rank does and where: its innermost line of Python."""

@@ -1,4 +1,4 @@
-"""Jobs whose environment fails on one rank (tests/support/failing_ranks.py)."""
+"""Jobs whose environment fails on one rank (tests/support/faults/failing_ranks.py)."""
 
 import json
 import re

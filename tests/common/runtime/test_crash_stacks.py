@@ -180,7 +180,7 @@ def test_a_crash_replaces_an_older_file_but_not_its_hard_link_in_a_copy_of_the_d
 
 
 def test_a_deleted_run_directory_is_not_created_again(tmp_path):
-    code = f"me.rank = 3\nstacks.push_target(me, {str(tmp_path / 'gone' / 'ranks')!r})\ncrash()"
+    code = f"stacks.push_target(me, {str(tmp_path / 'gone' / 'ranks')!r})\ncrash()"
     assert re.search(" in crash\n", run_code(tmp_path, code)[1])
     assert not (tmp_path / "gone").exists()
 
