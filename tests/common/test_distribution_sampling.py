@@ -7,9 +7,8 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from common.distributions import make_pdtype
+from common.distributions import NumpyOperators, TensorFlowOperators, make_pdtype
 from common.errors import UserError
-from common.policies.networks import NumpyOperators, TensorFlowOperators
 
 SPACES = {
     "box": gym.spaces.Box(-1, 1, (3,)),

@@ -14,8 +14,7 @@ import scipy.special
 import scipy.stats
 import tensorflow as tf
 
-from common.distributions import make_pdtype
-from common.policies.networks import NumpyOperators
+from common.distributions import NumpyOperators, make_pdtype
 
 EPS = float(np.finfo(np.float32).eps)
 INF = np.inf
