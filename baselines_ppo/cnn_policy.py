@@ -1,8 +1,14 @@
 """`CnnPolicy`: one convolutional network for policy and value, over images: Nature's (Mnih et al. 2015) or A3C's (Mnih et al. 2016)."""
 
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
@@ -13,39 +19,56 @@ from common.errors import UserError
 from common.formatting import describe_space
 from common.hints import CHOOSE_CHANNELS, USE_MLP
 from common.policies.base import Policy
-from common.policies.initializers import check_init, initialise_weights
+from common.policies.initializers import check_init, initialize_weights
 from common.policies.observation_encoder import is_image
 from common.runtime.memory import check_memory
 from common.validation import check_choice
 
-# kind -> [(filters, kernel, stride)], width of the dense layer
-ARCHITECTURES = {"large": ([(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512), "small": ([(16, 8, 4), (32, 4, 2)], 256)}
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolutional layer.
+
+    Attributes:
+        filters: number of output channels.
+        kernel: height and width of the kernel, in pixels.
+        stride: in pixels.
+    """
+
+    filters: int
+    kernel: int
+    stride: int
 
 
+# kind -> (convolutions, width of the dense layer)
+ARCHITECTURES: dict[str, tuple[list[Convolution], int]] = {
+    "large": ([Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)], 512),
+    "small": ([Convolution(16, 8, 4), Convolution(32, 4, 2)], 256),
+}
 CHANNELS = ("first", "last", "smaller")
 
 
-def least_pixels(convolutions):
-    """The least height and width of images, of which one pixel is left."""
-    return functools.reduce(lambda n, layer: (n - 1) * layer[2] + layer[1], reversed(convolutions), 1)
+def min_pixels(convolutions: Sequence[Convolution]) -> int:
+    """Return the smallest height and width of images that the convolutions accept."""
+    return functools.reduce(lambda n, layer: (n - 1) * layer.stride + layer.kernel, reversed(convolutions), 1)
 
 
-def channel_axis(space, convolutions, channels=None):
-    """'first' if images are [C, H, W], as Gymnasium's frame stack has them, 'last' if they are [H, W, C].
+def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], channels: str | None = None) -> str:
+    """Return 'first' if images are [C, H, W], as from Gymnasium's frame stack, or 'last' if they are [H, W, C].
 
     Args:
         space: of the images.
-        convolutions: as in `ARCHITECTURES`.
-        channels: 'first' or 'last'; 'smaller': the axis with fewer entries of the two, the last of equal ones; None: that, where it is sure, because an
-            axis with so few entries has too few pixels for the convolutions.
+        convolutions: of the network.
+        channels: 'first' or 'last'. 'smaller': the smaller of the two axes, or the last if they are equal. None: the smaller axis if it has
+            too few entries to be pixels.
 
     Raises:
-        UserError: for anything else, and where it is not sure.
+        UserError: for any other value, and for None if both axes could be pixels.
     """
     if channels is not None and check_choice("channels", channels, CHANNELS) != "smaller":
         return channels
     first, _, last = space.shape
-    if channels is None and min(first, last) >= least_pixels(convolutions):
+    if channels is None and min(first, last) >= min_pixels(convolutions):
         raise UserError(
             f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or {USE_MLP}"
         )
@@ -53,77 +76,111 @@ def channel_axis(space, convolutions, channels=None):
 
 
 class CnnPolicy(Policy):
-    """Baselines' CnnPolicy. Images are uint8 [H, W, C] or, as Gymnasium's frame stack has them, [C, H, W].
+    """Baselines' CnnPolicy. Images are uint8 [H, W, C], or [C, H, W] as from Gymnasium's frame stack.
 
     Args:
         name: 'pi' or 'oldpi'.
-        ob_space: a Box of rank 3 and dtype uint8, at least 36 x 36 pixels, for the small network 20 x 20.
-        ac_space: any action space; a Gaussian's log std is a free variable.
-        kind: 'large', Nature's, or 'small', A3C's.
-        init: 'normc', Baselines', or 'orthogonal'.
-        init_logstd: where a Gaussian's log std starts.
-        channels: which axis of an image has the channels: 'first', 'last', 'smaller' or None, as `channel_axis` has them.
+        ob_space: a Box of rank 3 and dtype uint8, of at least 36 x 36 pixels, or 20 x 20 for the small network.
+        ac_space: any action space; the log std of a Gaussian is a free variable.
+        kind: 'large' (Nature's) or 'small' (A3C's).
+        init: 'normc' (Baselines') or 'orthogonal'.
+        init_logstd: initial log std of a Gaussian.
+        channels: which axis of an image holds the channels: 'first', 'last', 'smaller' or None, see `channel_axis`.
 
     Raises:
-        UserError: if the observations are no such images, for a setting that cannot be, or a network beyond this machine's memory.
+        UserError: if the observations are not such images, for an invalid setting, or a network larger than this machine's memory.
     """
 
     network_is_pure = True
-    older_settings = OLDER_CNN
-    metrics_rows = 256  # a whole segment forwards is a twelfth of four epochs over it
+    legacy_defaults = OLDER_CNN
+    metrics_rows = 256  # a forward pass over a whole segment takes a twelfth of the time of four epochs over it
 
-    def __init__(self, name, ob_space, ac_space, kind="large", *, init="normc", init_logstd=0.0, channels=None):
-        shapes = self.shapes(ob_space, ac_space, kind, channels=channels)
+    def __init__(
+        self,
+        name: str,
+        ob_space: gym.Space[Any],
+        ac_space: gym.Space[Any],
+        kind: str = "large",
+        *,
+        init: str = "normc",
+        init_logstd: float = 0.0,
+        channels: str | None = None,
+    ) -> None:
+        shapes = self.variable_shapes(ob_space, ac_space, kind, channels=channels)
         check_init(init, init_logstd)
         check_memory(4 * sum(map(math.prod, shapes.values())), f"images of {ob_space.shape}: the network")
         super().__init__(name, ob_space, ac_space)
-        self.kind, self.init, self.init_logstd = kind, init, float(init_logstd)
-        # on a CPU XLA's convolutions are slower than TensorFlow's own; on a GPU the fused ones win
+        self.kind = kind
+        self.init = init
+        self.init_logstd = float(init_logstd)
+        # on a CPU, XLA's convolutions are slower than TensorFlow's; on a GPU, its fused ones are faster
         self.xla = bool(tf.config.list_physical_devices("GPU"))
-        self.num_microbatches = (
-            1 if self.xla else 2
-        )  # one's convolutions fill the gaps between the other's: 0.85 of the time of a whole
+        # on a CPU, two halves computed concurrently take 0.85 of the time of one minibatch: one uses cores that the other leaves idle
+        self.num_microbatches = 1 if self.xla else 2
         self.convolutions, _ = ARCHITECTURES[kind]
+        assert isinstance(ob_space, gym.spaces.Box)
         self.channels_first = channel_axis(ob_space, self.convolutions, channels) == "first"
         self.free_logstd = "pol/logstd" in shapes
         self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
         self.initialise(seeding.generator(0, seeding.INITIALISE))
 
     @classmethod
-    def shapes(cls, ob_space, ac_space, kind="large", *, channels=None, **others):
-        """{name: shape} of the weights, as `Policy.shapes`; `others` make no difference. UserError for what cannot be."""
-        if not is_image(ob_space) or ob_space.dtype != np.uint8:
+    def variable_shapes(
+        cls,
+        ob_space: gym.Space[Any],
+        ac_space: gym.Space[Any],
+        kind: str = "large",
+        *,
+        channels: str | None = None,
+        **others: Any,
+    ) -> dict[str, list[int]]:
+        """Return {name: shape} of the weights, as `Policy.variable_shapes` does.
+
+        Args:
+            ob_space: as in the constructor, like all other arguments.
+            others: settings that do not change the shapes.
+
+        Raises:
+            UserError: for observations that are not such images, or an invalid setting.
+        """
+        if not isinstance(ob_space, gym.spaces.Box) or not is_image(ob_space) or ob_space.dtype != np.uint8:
             raise UserError(
                 f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {describe_space(ob_space)}; {USE_MLP}"
             )
         convolutions, dense = ARCHITECTURES[check_choice("kind", kind, ARCHITECTURES)]
         axis = channel_axis(ob_space, convolutions, channels)
-        channels, *pixels = ob_space.shape if axis == "first" else (ob_space.shape[2], *ob_space.shape[:2])
-        shapes = {}
-        for i, (filters, kernel, stride) in enumerate(convolutions, 1):
-            pixels = [(n - kernel) // stride + 1 for n in pixels]
+        if axis == "first":
+            num_channels, *pixels = ob_space.shape
+        else:
+            *pixels, num_channels = ob_space.shape
+        shapes: dict[str, list[int]] = {}
+        for i, layer in enumerate(convolutions, 1):
+            pixels = [(n - layer.kernel) // layer.stride + 1 for n in pixels]
             if min(pixels) < 1:
-                least = least_pixels(convolutions)
+                size = min_pixels(convolutions)
                 raise UserError(
-                    f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; give at least "
-                    f"{least} x {least} pixels, or {USE_MLP}"
+                    f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; use at least "
+                    f"{size} x {size} pixels, or {USE_MLP}"
                 )
-            shapes |= {f"conv{i}/w": [kernel, kernel, channels, filters], f"conv{i}/b": [filters]}
-            channels = filters
+            shapes |= {
+                f"conv{i}/w": [layer.kernel, layer.kernel, num_channels, layer.filters],
+                f"conv{i}/b": [layer.filters],
+            }
+            num_channels = layer.filters
         pdtype = make_pdtype(ac_space)
-        gaussian = isinstance(pdtype, DiagGaussianPdType)
-        outputs = pdtype.param_shape()[0] // (2 if gaussian else 1)
+        is_gaussian = isinstance(pdtype, DiagGaussianPdType)
+        outputs = pdtype.param_shape()[0] // (2 if is_gaussian else 1)
         shapes |= {
-            "fc/w": [channels * math.prod(pixels), dense],
+            "fc/w": [num_channels * math.prod(pixels), dense],
             "fc/b": [dense],
             "pol/final/w": [dense, outputs],
             "pol/final/b": [outputs],
             "vf/final/w": [dense, 1],
             "vf/final/b": [1],
         }
-        return shapes | ({"pol/logstd": [outputs]} if gaussian else {})
+        return shapes | ({"pol/logstd": [outputs]} if is_gaussian else {})
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {
             "kind": self.kind,
             "init": self.init,
@@ -131,21 +188,22 @@ class CnnPolicy(Policy):
             "channels": "first" if self.channels_first else "last",
         }
 
-    def initialise(self, rng):
-        """Draw the weights afresh from a NumPy generator; biases are zero."""
-        initialise_weights(self.weights, rng, self.init, self.init_logstd)
+    def initialise(self, rng: np.random.Generator) -> None:
+        """Draw new weights from a NumPy generator; biases are zero."""
+        initialize_weights(self.weights, rng, self.init, self.init_logstd)
 
-    def forward(self, ob):
-        """(flatparam [N, p], vpred [N]) at images [N, H, W, C], as `Policy.forward`."""
+    def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return (flatparam [N, p], vpred [N]) at images [N, H, W, C] or [N, C, H, W]."""
         return self.network(self.weights, ob)
 
-    def network(self, w, ob):
-        """`forward` over the weights `w`, {name: variable}."""
+    def network(self, weights: Mapping[str, tf.Variable], ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute `forward` over `weights`, {name: variable}."""
+        w = weights
         x = tf.cast(ob, tf.float32) / 255.0
         if self.channels_first:
-            x = tf.transpose(x, [0, 2, 3, 1])  # TensorFlow's CPU convolutions take channels last only
-        for i, (_, _, stride) in enumerate(self.convolutions, 1):
-            x = tf.nn.relu(tf.nn.conv2d(x, w[f"conv{i}/w"], stride, "VALID") + w[f"conv{i}/b"])
+            x = tf.transpose(x, [0, 2, 3, 1])  # TensorFlow's CPU convolutions support channels last only
+        for i, layer in enumerate(self.convolutions, 1):
+            x = tf.nn.relu(tf.nn.conv2d(x, w[f"conv{i}/w"], layer.stride, "VALID") + w[f"conv{i}/b"])
         x = tf.nn.relu(tf.matmul(tf.reshape(x, [-1, w["fc/w"].shape[0]]), w["fc/w"]) + w["fc/b"])
         flat = tf.matmul(x, w["pol/final/w"]) + w["pol/final/b"]
         if self.free_logstd:

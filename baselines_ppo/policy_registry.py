@@ -12,7 +12,8 @@ from baselines_ppo.config.policy_settings import POLICY_CLASS_NAMES
 from baselines_ppo.mlp_policy import MlpPolicy
 from common.errors import UserError
 from common.policies.base import Policy
-from common.policies.files import build_policy, class_name_of, find_policy, read_policy
+from common.policies.files import build_policy, class_name_of, read_policy
+from common.policies.locate import find_policy
 
 POLICY_CLASSES: dict[str, type[Policy]] = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
 

@@ -107,7 +107,7 @@ def settings_of(learner, run_dir, progress):
         "report": False,
     }
     limits = {name: x for name in STOP_SETTINGS if (x := limits[name.replace("num_", "max_")])}
-    own |= limits | asdict(learner.settings) | {"policy_settings": learner.pi.description()["settings"]}
+    own |= limits | asdict(learner.settings) | {"policy_settings": learner.pi.spec()["settings"]}
     found = {one.name: one.default for one in fields(RunSettings)} | own
     return {name: to_json(x, name) for name, x in found.items()}
 

@@ -9,7 +9,9 @@ from baselines_ppo.config.registry import INIT_ONLY_SETTINGS
 from baselines_ppo.experiment.outputs import environment_of
 from common.errors import UserError
 from common.hints import USE_CNN, USE_MLP
-from common.policies.files import build_policy, check_spaces, find_policy, read_policy
+from common.policies.files import build_policy, read_policy
+from common.policies.locate import find_policy
+from common.policies.space_comparison import check_spaces
 from common.storage.write_errors import raises_write_error
 
 COPY = "start/policy.safetensors"  # in the run's folder

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.export.observations import check_preparation, encoded, flatten_space, prepared
+from common.distributions import TensorFlowOperators
 from common.errors import UserError
 from common.formatting import describe_space
-from common.policies.networks import TensorFlowOperators
 
 
 def observation_specs(pi, batch=None, single=False):

@@ -50,7 +50,7 @@ def flattened(space, x):
 
 def encoded(encoder, observation):
     """What `ObservationEncoder.batch` gives, of raw observations by the names of `flatten_space`: [N, *encoder.shape]."""
-    if encoder.plain:
+    if encoder.is_box:
         return tf.reshape(observation["observation"], [-1, *encoder.shape])
     return tf.concat(
         [flattened(leaf, observation[name]) for name, leaf in flatten_space(encoder.space).items()], axis=1
@@ -111,10 +111,10 @@ def some_observations(pi, rows=16):
     if pi.ob_rms is None:
         space = copy.deepcopy(pi.ob_space)  # its generator is the user's
         space.seed(0)
-        obs = np.stack([pi.encoder.one(space.sample()) for _ in range(rows)])
+        obs = np.stack([pi.encoder.encode(space.sample()) for _ in range(rows)])
     else:
         obs = pi.ob_rms.mean + 2 * pi.ob_rms.std * np.random.default_rng(0).standard_normal((rows, *pi.encoder.shape))
-        if pi.encoder.plain:
+        if pi.encoder.is_box:
             obs = np.clip(obs, *(np.reshape(bound, pi.encoder.shape) for bound in (pi.ob_space.low, pi.ob_space.high)))
     return obs.astype(np.float32).astype(pi.encoder.dtype)
 

@@ -131,7 +131,7 @@ def export(argv):
     """The command: load, write, and say what was written and how to load it."""
     args = build_parser().parse_args(argv)
     form = args.format or ("tflite" if args.out.suffix == ".tflite" else "savedmodel")
-    from common.policies.files import find_policy
+    from common.policies.locate import find_policy
 
     file = find_policy(args.run)
     require_vacant(args.out, folder=form == "savedmodel")

@@ -14,7 +14,8 @@ from common.envs.monitor import find_monitor
 from common.envs.rendering import display_named, has_display
 from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
-from common.policies.files import check_spaces, find_policy, locate
+from common.policies.locate import find_policy, find_policy_and_run
+from common.policies.space_comparison import check_spaces
 from common.rollouts.collector import MAX_EPISODE_STEPS
 from common.runs.run_directory import read_config
 from common.runtime.memory import check_memory
@@ -195,7 +196,7 @@ def choose_output(episodes, args):
 
 def select_run(path: str) -> str:
     """Return `path`, or the latest run in it if it is a directory of runs; the choice is printed."""
-    _, run = locate(path)
+    _, run = find_policy_and_run(path)
     if run is None:
         return path
     print(f"{path} contains several runs; the latest with a policy is {run.name}", file=sys.stderr, flush=True)

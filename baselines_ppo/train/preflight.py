@@ -42,12 +42,12 @@ def build_probe_policy(settings):
     """A policy as it will be built. UserError if environment and policy do not fit, or no file could hold the policy, before anything is written."""
     from baselines_ppo.policy_registry import policy_class
     from common.envs.factory import make_env
-    from common.policies.files import check_describable
+    from common.policies.files import check_serializable
 
     probe = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
     policy = policy_class(settings["policy"])(
         "probe", probe.observation_space, probe.action_space, **settings["policy_settings"]
     )
     probe.close()
-    check_describable(policy)
+    check_serializable(policy)
     return policy

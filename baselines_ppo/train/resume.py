@@ -18,8 +18,9 @@ from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
 from common.formatting import safe_repr
-from common.policies.files import room_for
-from common.policies.space_serialization import difference, from_json
+from common.policies.space_comparison import space_difference
+from common.policies.space_serialization import from_json
+from common.policies.untrusted import max_space_entries
 from common.runs.run_directory import read_config
 from common.storage.array_files import check_arrays
 from common.storage.directory_lock import is_locked
@@ -125,7 +126,7 @@ def check_compatible(checkpoint, pi, ranks):
         )
     for key, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
         with error_prefix(path):
-            what = difference(from_json(written.get(key), room_for(sum(x.size for x in arrays.values()))), own)
+            what = space_difference(from_json(written.get(key), max_space_entries(sum(x.size for x in arrays.values()))), own)
         if what:
             raise UserError(
                 f"{path} was trained with another {key}: {what} in the run in its folder; it is another run's: move it away"

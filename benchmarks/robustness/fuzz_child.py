@@ -210,8 +210,8 @@ class Target:
             settings["policy_settings"],
             (env.observation_space, env.action_space),
         )
-        small = sum(int(np.prod([float(n) for n in shape])) < 10**5 for shape in cls.shapes(*spaces, **own).values())
-        pi = cls("pi", *spaces, **own) if small == len(cls.shapes(*spaces, **own)) <= 50 else self.pi
+        small = sum(int(np.prod([float(n) for n in shape])) < 10**5 for shape in cls.variable_shapes(*spaces, **own).values())
+        pi = cls("pi", *spaces, **own) if small == len(cls.variable_shapes(*spaces, **own)) <= 50 else self.pi
         check_resources(settings, pi)
 
     def stands(self):

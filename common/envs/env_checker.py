@@ -4,7 +4,7 @@ import traceback
 
 import numpy as np
 
-from common.dtypes import NUMBERS, CannotHold, cast, real
+from common.dtypes import REAL_KINDS, LossyCastError, cast_checked, to_float
 from common.errors import EnvError
 from common.formatting import describe_space, safe_repr, truncate
 from common.hints import RESUME_HINT
@@ -36,7 +36,7 @@ def check_observation(ob, space):
         x = np.asarray(ob)
     except ValueError:
         x = None  # ragged
-    if x is None or x.dtype.kind not in NUMBERS:
+    if x is None or x.dtype.kind not in REAL_KINDS:
         raise EnvError(
             f"returned the observation {safe_repr(ob)}, {'a ragged list' if x is None else f'of dtype {x.dtype}'}, where its space "
             f"is {describe_space(space)}",
@@ -48,14 +48,14 @@ def check_observation(ob, space):
         if x.dtype.kind == "f" and not np.isfinite(x).all():
             raise EnvError(f"returned an observation that is not finite: {safe_repr(x)}")  # no integer would show it
         try:
-            return cast(x, space.dtype)
-        except CannotHold as error:
+            return cast_checked(x, space.dtype)
+        except LossyCastError as error:
             raise cannot_hold(error, space) from None
     return x  # floats are rounded where they are stored; one that becomes infinite there is found with those that are
 
 
 def cannot_hold(error, space):
-    """The fault of an observation with a number that its space has no place for: `error`, a `CannotHold`."""
+    """The fault of an observation with a number that its space has no place for: `error`, a `LossyCastError`."""
     return EnvError(
         f"returned an observation {error}, which its space {describe_space(space)} cannot hold",
         "return what the space says, or give the space the dtype that is returned",
@@ -88,7 +88,7 @@ def unpack_reset(result):
 def check_done_flags(terminated, truncated):
     """Raises EnvironmentFault unless both can be taken for True or False: bools, numbers and None, but no text, of which "False" would be True."""
     for name, end in (("terminated", terminated), ("truncated", truncated)):
-        if end is not None and (np.ndim(end) or np.asarray(end).dtype.kind not in NUMBERS):
+        if end is not None and (np.ndim(end) or np.asarray(end).dtype.kind not in REAL_KINDS):
             raise EnvError(f"returned {name}={safe_repr(end)}, which is neither True nor False", "return a bool")
 
 
@@ -101,7 +101,7 @@ def diagnose_step(result, space, error):
         )
     ob, rew, *ends, _ = result
     try:
-        real(rew)
+        to_float(rew)
     except Exception:  # whatever a class makes of a wish for a float
         several = f"{SEVERAL}, or " if np.size(rew) > 1 else ""
         return EnvError(f"returned the reward {safe_repr(rew)}, which is no number", f"{several}return a float")

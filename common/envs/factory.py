@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gymnasium as gym
 
-from common.dtypes import real
+from common.dtypes import to_float
 from common.envs.env_ids import find_spec
 from common.envs.monitor import Monitor
 from common.envs.rendering import check_render_mode
@@ -98,7 +98,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
             f"cannot make {env_id} with {safe_repr(env_kwargs) if env_kwargs else 'no arguments'}: {why_not(error, env_id)}"
         ) from error
     if training and reward_scale != 1.0:
-        env = gym.wrappers.TransformReward(env, lambda rew: real(rew) * reward_scale)
+        env = gym.wrappers.TransformReward(env, lambda rew: to_float(rew) * reward_scale)
     return env
 
 

@@ -7,7 +7,7 @@ import time
 import gymnasium as gym
 
 from common.distributed.launcher import launcher_rank
-from common.dtypes import SCALARS, real
+from common.dtypes import FLOAT_TYPES, to_float
 from common.envs.env_checker import diagnose_step
 from common.errors import UserError
 from common.storage.append_file import AppendOnlyFile, FileInUseError
@@ -68,7 +68,7 @@ class Monitor(gym.Wrapper):
         try:
             rew = result[1]
             self.episode_return += (
-                float(rew) if type(rew) in SCALARS else real(rew)
+                float(rew) if type(rew) in FLOAT_TYPES else to_float(rew)
             )  # in float64: float16 ends at 2,048 where rewards are 1
             ended = bool(result[2] or result[3])
         except Exception as error:  # wrappers outside would raise what says less

@@ -1,95 +1,67 @@
-"""What every policy can do, and what one of your own must bring.
+"""The base class of all policies, and what a custom policy has to define.
 
-A policy of your own derives from `Policy`, makes its `tf.Variable`s in `__init__`, and defines `forward(ob)`. What it may add:
-`initialise(rng)`, so that a seed decides its weights; `prepare(ob)`, such as a normalisation; `actor()`, if it can act without
-TensorFlow; `settings()`, so that `save` and `load` know how to build it again.
+A custom policy derives from `Policy`, makes its `tf.Variable`s in `__init__` and defines `forward(ob)`. It may add:
+
+- `initialise(rng)`, so that a seed determines its weights;
+- `prepare(ob)`, such as a normalisation;
+- `actor()`, if it can act without TensorFlow;
+- `settings()`, so that `save` and `load` can build it again.
 """
 
-import abc
-import copy
-import hashlib
-import inspect
-import json
+from __future__ import annotations
 
+import copy
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
 from common.compilation import Shared
-from common.distributions import make_pdtype
+from common.distributions import Pd, make_pdtype
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies import space_serialization
-from common.policies.actor import Actor
-from common.policies.files import FORMAT, build_policy, find_policy, read_policy
-from common.policies.networks import NumpyOperators
+from common.policies.actor import Actor, choose_actions
+from common.policies.files import FORMAT, build_policy, read_policy
+from common.policies.locate import find_policy
 from common.policies.observation_encoder import ObservationEncoder
+from common.policies.variables import NetworkView, PolicyMeta, PolicyVariables, fingerprint
+from common.running_mean_std import RunningMeanStd
 from common.storage.array_files import check_arrays, save_arrays
 from common.storage.json_values import to_json
 from common.storage.paths import file_path
 from common.storage.write_errors import raises_write_error
-from common.tf_util import by_name
+from common.tf_util import variables_by_name
 from common.validation import error_prefix
 
-
-class PolicyVariables(list):
-    """A policy's variables, which know their `policy`: its observation filter, variables in Baselines, is saved and loaded with them."""
-
-    def __init__(self, policy):
-        super().__init__(policy.variables)
-        self.policy = policy
+UserPath = str | bytes | os.PathLike[str]
 
 
-class NetworkOver:
-    """A policy's network over other variables of the same shapes.
-
-    Args:
-        policy: the policy.
-        variables: in place of those in its `weights`, in their order.
-    """
-
-    def __init__(self, policy, variables):
-        self.pdtype, self.variables = policy.pdtype, list(variables)
-        self._network, self._weights = policy.network, dict(zip(policy.weights, variables))
-
-    def forward(self, ob):
-        """As `Policy.forward`."""
-        return self._network(self._weights, ob)
-
-
-class PolicyType(abc.ABCMeta):
-    """The class of policies' classes: a new policy takes note of the weights that its constructor left, so that `learn` can tell them from trained ones."""
-
-    @property
-    def __signature__(cls):
-        """The constructor's, which `inspect` and `help` would not find behind `__call__`."""
-        found = inspect.signature(cls.__init__)
-        return found.replace(parameters=list(found.parameters.values())[1:])
-
-    def __call__(cls, *args, **kwargs):
-        pi = super().__call__(*args, **kwargs)
-        pi._as_built = pi._fingerprint()
-        return pi
-
-
-class Policy(tf.Module, metaclass=PolicyType):
+class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFlow has no type stubs
     """A stochastic policy with a value function.
 
     Args:
-        name: 'pi' or 'oldpi', as Baselines' `policy_fn` gets it.
-        ob_space, ac_space: Gymnasium spaces.
-        keep_images: False makes a vector of an image observation.
+        name: 'pi' or 'oldpi', the name that Baselines' `policy_fn` receives.
+        ob_space: Gymnasium space of the observations.
+        ac_space: Gymnasium space of the actions.
+        keep_images: False turns an image observation into a vector.
 
     Attributes:
         encoder: turns the environment's observations into arrays [N, *encoder.shape].
         pdtype: the kind of distribution over actions.
-        ob_rms: running mean and standard deviation of the observations, or None. The training updates it.
-        xla: whether XLA compiles `forward` in the update; False where it has no kernel or a slower one.
-        minibatch_parts: parts of a minibatch whose gradients are computed side by side.
-        older_settings: {name: value} of settings that a file may lack, because it is older than they are, where that is not their default.
-        terms_rows: rows of a segment, evenly spaced, on which losses and KL are measured after an update, for the log and for adaptive_kl; None: all.
+        ob_rms: running mean and standard deviation of the observations, or None; the training updates it.
+        xla: whether XLA compiles `forward` in the update; False if it has no kernel or a slower one.
+        num_microbatches: into how many parts a minibatch is split, whose gradients are computed concurrently.
+        metrics_rows: how many samples of a segment, evenly spaced, are used to measure losses and KL after an update, for the log and for
+            the adaptive KL penalty; None: all.
+        legacy_defaults: {name: value} of settings that files of older versions lack, if the value differs from the default.
     """
 
-    # TensorFlow, which looks for variables in all attributes, sorts the keys of a Dict space, and those of two types cannot be sorted
+    # TensorFlow searches all attributes for variables. It sorts the keys of a Dict space, which fails for keys of two types.
     _TF_MODULE_IGNORED_PROPERTIES = tf.Module._TF_MODULE_IGNORED_PROPERTIES | {
         "ob_space",
         "ac_space",
@@ -97,167 +69,182 @@ class Policy(tf.Module, metaclass=PolicyType):
         "pdtype",
     }
 
-    recurrent = False
-    xla = True
-    num_microbatches = 1
-    metrics_rows = None
-    older_settings = {}
+    recurrent: bool = False
+    xla: bool = True
+    num_microbatches: int = 1
+    metrics_rows: int | None = None
+    legacy_defaults: Mapping[str, Any] = {}
 
-    def __init__(self, name, ob_space, ac_space, keep_images=True):
+    def __init__(self, name: str, ob_space: gym.Space[Any], ac_space: gym.Space[Any], keep_images: bool = True) -> None:
         super().__init__(name=name)
-        self.ob_space, self.ac_space = ob_space, ac_space
+        self.ob_space = ob_space
+        self.ac_space = ac_space
         self.encoder = ObservationEncoder(ob_space, keep_images)
         self.pdtype = make_pdtype(ac_space)
-        self.ob_rms = None
+        self.ob_rms: RunningMeanStd | None = None
         self.rng = np.random.default_rng()
-        self._compiled = self._as_built = None
+        self._compiled: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None
+        self._initial_fingerprint: bytes | None = None
 
     # ---- copies
 
-    def __getstate__(self):
-        """What a copy has, also one that is pickled: everything but compiled functions, which it makes anew."""
-        return vars(self) | {"_compiled": None}
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes but the compiled function, which a copy compiles itself."""
+        return self.__dict__ | {"_compiled": None}
 
-    def __setstate__(self, state):
-        vars(self).update(state)
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
 
-    def __copy__(self):
-        """As `copy.deepcopy`: a copy that shared variables would be trained with its original."""
+    def __copy__(self) -> Self:
+        """Copy deeply: a copy that shared variables would be trained with its original."""
         return copy.deepcopy(self)
 
-    def _fingerprint(self):
-        """A hash of all variables' values."""
-        found = hashlib.sha256()
-        for v in self.variables:
-            found.update(np.ascontiguousarray(v.numpy()).data)
-        return found.digest()
+    def mark_as_initial(self) -> None:
+        """Record the current weights as those that the constructor left."""
+        self._initial_fingerprint = fingerprint(self.variables)
 
-    def is_untouched(self):
-        """Whether the variables are as the constructor left them: neither loaded, trained nor assigned since."""
-        return self._as_built is not None and self._as_built == self._fingerprint()
+    def is_untouched(self) -> bool:
+        """Whether the variables are as the constructor left them: not loaded, trained or assigned since."""
+        return self._initial_fingerprint is not None and self._initial_fingerprint == fingerprint(self.variables)
 
-    def forward(self, ob):
-        """The network: prepared observations [N, ...] -> (flatparam [N, p], vpred [N]), float32 tensors.
+    # ---- network
 
-        Traced without AutoGraph: write `tf.where`, `tf.cond` and `tf.while_loop`, not `if` and `while`, where a tensor decides.
+    def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute the network.
+
+        It is traced without AutoGraph: if a tensor decides, write `tf.where`, `tf.cond` or `tf.while_loop`, not `if` or `while`.
+
+        Args:
+            ob: prepared observations, [N, ...].
+
+        Returns:
+            (flatparam [N, p], vpred [N]), float32.
         """
         raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
 
-    def shared(self, key, of_network):
-        """How trainings with a policy like this one share a compiled function (`common.compilation`).
-
-        Args:
-            key: what decides the function beside the policy.
-            of_network: function (object with `forward` and `pdtype`) -> the graph function over it.
-
-        Returns:
-            A `Shared`; None for a class that does not say that its `network` depends on its settings and spaces alone: a derived class may differ.
-        """
-        if not vars(type(self)).get("network_is_pure") or "forward" in vars(self):  # which a user may have replaced
-            return None
-        own = (type(self), json.dumps(self.description(), sort_keys=True, default=str), self.xla)
-        return Shared(
-            (own, key), list(self.weights.values()), lambda variables: of_network(NetworkOver(self, variables))
-        )
-
-    def prepare(self, ob):
-        """Encoded observations [N, *encoder.shape] -> the network's input, NumPy; once an observation, not once an epoch."""
+    def prepare(self, ob: np.ndarray) -> Any:
+        """Turn encoded observations [N, *encoder.shape] into the network's input, in NumPy, once per observation and not once per epoch."""
         return ob
 
-    def settings(self):
-        """The keyword arguments that build this policy again."""
+    def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments that build this policy again."""
         return {}
 
     @classmethod
-    def shapes(cls, ob_space, ac_space, **settings):
-        """{name: shape} of the variables that a policy with these `settings` has, of which nothing is made; None: not known.
+    def variable_shapes(
+        cls, ob_space: gym.Space[Any], ac_space: gym.Space[Any], **settings: Any
+    ) -> Mapping[str, Sequence[int]] | None:
+        """Return {name: shape} of the variables that a policy with these `settings` has, without building anything; None if unknown.
 
-        With it `load` refuses a file whose settings are not those of its arrays before it builds, however large they say the network is.
+        With it, `load` refuses a file whose settings do not match its arrays before it builds the network, however large the settings
+        make it.
         """
         return None
 
-    def _outputs(self, x):
-        """(flatparam, vpred) at prepared observations: traced once, for batches of any size."""
-        if self._compiled is None:
+    def shared(self, key: Any, of_network: Callable[[NetworkView], Callable[..., Any]]) -> Shared | None:
+        """Describe how trainings with equal policies can share a compiled function (`common.compilation`).
+
+        Args:
+            key: everything but the policy that determines the function.
+            of_network: takes an object with `forward` and `pdtype` and returns the graph function over it.
+
+        Returns:
+            None if the class does not declare that its `network` depends on its settings and spaces alone; a derived class may differ.
+        """
+        has_own_forward = "forward" in vars(self)  # a user may have replaced it
+        if not vars(type(self)).get("network_is_pure") or has_own_forward:
+            return None
+        policy_key = (type(self), json.dumps(self.spec(), sort_keys=True, default=str), self.xla)
+        variables = list(self.weights.values())
+        return Shared((policy_key, key), variables, lambda variables: of_network(NetworkView(self, variables)))
+
+    def compiled_forward(self, x: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute `forward` at prepared observations [N, ...] in one compiled call, traced once for all batch sizes."""
+        compiled = self._compiled
+        if compiled is None:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
-            # past TensorFlow's __setattr__, which would note it among what a checkpoint of its own depends on, where no copy could leave it out
-            vars(self)["_compiled"] = tf.function(
-                self.forward, input_signature=signature, autograph=False
-            ).get_concrete_function()
-        return self._compiled(tf.convert_to_tensor(x))
+            function = tf.function(self.forward, input_signature=signature, autograph=False)
+            compiled = function.get_concrete_function()
+            # not by TensorFlow's __setattr__, which would add it to the checkpoint dependencies, and no copy could leave it out
+            self.__dict__["_compiled"] = compiled
+        return compiled(tf.convert_to_tensor(x))
 
     # ---- acting
 
-    def actor(self, num_envs, noise):
-        """How to act for one segment, during which the policy does not change.
+    def actor(self, num_envs: int, noise: np.ndarray | None) -> Callable[[np.ndarray, int], np.ndarray]:
+        """Return how to act for one segment, during which the weights do not change.
 
         Args:
             num_envs: K.
-            noise: [T, K, ...] as `pdtype.noise` draws it, or None for the most likely actions.
+            noise: [T, K, ...], as `pdtype.noise` draws it; None for the most likely actions.
 
         Returns:
-            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy; or an `Actor`, if the training can
-            use the outputs that it computed.
+            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy. An `Actor` also keeps the outputs of
+            its network, so that they are not computed again.
         """
         return Actor(self, noise)
 
-    def _choose(self, flat, noise):
-        return (
-            self.pdtype.mode(NumpyOperators, flat) if noise is None else self.pdtype.sample(NumpyOperators, flat, noise)
-        )
-
-    def act(self, stochastic, ob):
-        """Action and value for one observation or a batch.
+    def act(self, stochastic: bool, ob: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return action and value for one observation or a batch.
 
         Args:
             stochastic: sample, or take the most likely action.
-            ob: one observation of `ob_space`, or a batch of them.
+            ob: one observation of `ob_space`, or a batch.
 
         Returns:
             (ac, vpred): without a batch axis if `ob` had none. Actions are not clipped to a Box.
 
         Raises:
-            UserError: if `ob` fits neither.
+            UserError: if `ob` is neither.
         """
-        ob, batched = self.encoder.single_or_batch(ob)
-        flat, vpred = (x.numpy() for x in self._outputs(self.prepare(ob)))
-        ac = self._choose(flat, self.pdtype.noise(self.rng, (len(ob),)) if stochastic else None)
-        return (ac, vpred) if batched else (ac[0], vpred[0])
+        obs, is_batch = self.encoder.single_or_batch(ob)
+        flat, vpred = (x.numpy() for x in self.compiled_forward(self.prepare(obs)))
+        ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(obs),)) if stochastic else None)
+        return (ac, vpred) if is_batch else (ac[0], vpred[0])
 
-    def pd(self, ob):
-        """The distributions over actions at a batch of observations."""
-        return self.pdtype.pdfromflat(self._outputs(self.prepare(self.encoder.single_or_batch(ob)[0]))[0])
+    def pd(self, ob: Any) -> Pd:
+        """Return the distributions over actions at a batch of observations."""
+        return self.pdtype.pdfromflat(self.compiled_forward(self.prepare(self.encoder.single_or_batch(ob)[0]))[0])
 
-    def vpred(self, ob):
-        """V at a batch of observations, [N] float32 NumPy."""
+    def vpred(self, ob: Any) -> np.ndarray:
+        """Return the values at a batch of observations, [N] float32."""
         return self.values(self.encoder.single_or_batch(ob)[0])
 
-    def values(self, encoded):
-        """V at encoded observations [N, *encoder.shape], [N] float32 NumPy."""
-        return self._outputs(self.prepare(encoded))[1].numpy()
+    def values(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the values at encoded observations [N, *encoder.shape], [N] float32."""
+        vpred: np.ndarray = self.compiled_forward(self.prepare(encoded))[1].numpy()
+        return vpred
 
     # ---- variables
 
-    def get_variables(self):
-        """All `tf.Variable`s."""
+    def get_variables(self) -> PolicyVariables:
+        """Return all `tf.Variable`s."""
         return PolicyVariables(self)
 
-    def get_trainable_variables(self):
-        """The trainable ones, in a fixed order."""
+    def get_trainable_variables(self) -> list[tf.Variable]:
+        """Return the trainable variables, in a fixed order."""
         return list(self.trainable_variables)
 
-    def state(self):
-        """All variables and the observation filter, as arrays by name."""
-        arrays = {name: v.numpy() for name, v in by_name(self.get_variables()).items()}
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all variables and the observation filter, as arrays by name."""
+        arrays: dict[str, np.ndarray] = {name: v.numpy() for name, v in variables_by_name(self.get_variables()).items()}
         if self.ob_rms is not None:
             arrays |= {f"ob_rms/{name}": x for name, x in self.ob_rms.state().items()}
         return arrays
 
-    def restore(self, arrays, source="checkpoint"):
-        """Take over what `state` gave; UserError if it is another model's."""
+    def restore(self, arrays: Mapping[str, np.ndarray], source: object = "checkpoint") -> None:
+        """Load what `state` returned.
+
+        Args:
+            arrays: by name.
+            source: where they come from, for errors.
+
+        Raises:
+            UserError: if they are another model's.
+        """
         check_arrays(source, arrays, self.state())
-        self._as_built = None
-        for name, v in by_name(self.get_variables()).items():
+        self._initial_fingerprint = None
+        for name, v in variables_by_name(self.get_variables()).items():
             v.assign(arrays[name])
         if self.ob_rms is not None:
             with error_prefix(source):
@@ -265,11 +252,11 @@ class Policy(tf.Module, metaclass=PolicyType):
 
     # ---- files
 
-    def description(self):
-        """What it takes to build this policy again, of JSON's own types: class, settings, spaces.
+    def spec(self) -> dict[str, Any]:
+        """Return what is needed to build this policy again, as JSON types: class, settings, spaces.
 
         Raises:
-            UserError: naming the setting, or the space, that JSON has no form for.
+            UserError: naming the setting or the space that JSON cannot represent.
         """
         name = type(self).__name__
         return {
@@ -279,33 +266,47 @@ class Policy(tf.Module, metaclass=PolicyType):
             "ac_space": space_serialization.to_json(self.ac_space),
         }
 
-    def save(self, path, **extra):
-        """Write the policy, its observation filter and its spaces to one safetensors file, whose folder is made. `extra` goes into its metadata, as JSON.
+    def save(self, path: UserPath, **extra: Any) -> None:
+        """Write the policy, its observation filter and its spaces to one safetensors file, and create its directory.
+
+        Args:
+            path: the file.
+            extra: more entries for its metadata, as JSON.
 
         Raises:
-            UserError: if `path` is none of a file; for an `extra` that JSON has no form for, or whose name is taken by what describes the policy.
+            UserError: if `path` cannot name a file, or `extra` has a value that JSON cannot represent or a reserved name.
             WriteError: if the system refuses.
         """
-        own = {"format": FORMAT, **self.description()}
-        if taken := sorted(own.keys() & extra.keys()):
+        metadata = {"format": FORMAT, **self.spec()}
+        if reserved := sorted(metadata.keys() & extra.keys()):
+            name = reserved[0]
             raise UserError(
-                f"save({taken[0]}={safe_repr(extra[taken[0]])}) would hide what the file says of the policy; give it another name"
+                f"invalid save({name}={safe_repr(extra[name])}): {name} is reserved for the policy's own description; choose another name"
             )
-        with raises_write_error(path):
-            path = file_path(path)
-        save_arrays(path, self.state(), own | extra)
+        with raises_write_error(str(path)):
+            file = file_path(path)
+        save_arrays(file, self.state(), metadata | extra)
 
-    def restore_from(self, path):
-        """Take over weights and filter of a policy like this one, from wherever `load` finds it; UserError if it is another model's, or there is none."""
-        path = find_policy(path)
-        self.restore(read_policy(path)[0], path)
-
-    @classmethod
-    def load(cls, path, name="pi"):
-        """The policy of a file that `save` wrote, of a training's checkpoint or of a run's folder, in a process that may never have trained.
+    def restore_from(self, path: UserPath) -> None:
+        """Load weights and filter of a policy like this one, from any path that `load` accepts.
 
         Raises:
-            UserError: if there is none, or the file is damaged, holds a policy of another class, or describes another than it holds.
+            UserError: if there is no policy, or it is another model's.
         """
-        path = find_policy(path)
-        return build_policy(cls, path, *read_policy(path), name)
+        file = find_policy(path)
+        self.restore(read_policy(file)[0], file)
+
+    @classmethod
+    def load(cls, path: UserPath, name: str = "pi") -> Self:
+        """Load a policy of this class, in a process that need not have trained it.
+
+        Args:
+            path: a file that `save` wrote, a training's checkpoint, or a run directory.
+            name: of the policy.
+
+        Raises:
+            UserError: if there is no policy, or the file is corrupt, inconsistent or of another class.
+        """
+        file = find_policy(path)
+        arrays, metadata = read_policy(file)
+        return build_policy(cls, file, arrays, metadata, name)

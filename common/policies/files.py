@@ -1,249 +1,199 @@
-"""Policies from files. What a file says of its policy is held against the arrays that it has before anything is built: it cannot ask for more memory or
-time than its own size is worth, nor run code.
+"""Reading of policy files, and building of the policies that they describe.
+
+This module knows no concrete policy class: the caller passes the class. What a file claims is compared with its arrays before anything is
+built (`common.policies.untrusted`).
 """
+
+from __future__ import annotations
 
 import inspect
 import json
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from common.diagnostics.crash_dump import FORMAT as POST_MORTEM
+import numpy as np
+
+from common.diagnostics.crash_dump import FORMAT as CRASH_DUMP_FORMAT
 from common.errors import UnreadableFileError, UserError
 from common.formatting import describe_space, safe_repr
-from common.policies import space_serialization
-from common.runs.checkpoint_store import FORMAT as CHECKPOINT
-from common.runs.checkpoint_store import checkpoint_paths
+from common.policies.space_comparison import space_difference
+from common.policies.space_serialization import from_json
+from common.policies.untrusted import check_array_shapes, constructor_matches_shapes, max_space_entries
+from common.runs.checkpoint_store import FORMAT as CHECKPOINT_FORMAT
 from common.storage.array_files import MAX_HEADER_BYTES, load_arrays
-from common.storage.paths import user_path
 from common.validation import error_prefix
 
+if TYPE_CHECKING:
+    from common.policies.base import Policy
+
+P = TypeVar("P", bound="Policy")
+Arrays = Mapping[str, np.ndarray]
+Metadata = dict[str, Any]
+
 FORMAT = "baselines_ppo.policy"
-BEST = "best/policy.safetensors"  # in a run's folder
-LONGEST_DESCRIPTION = MAX_HEADER_BYTES // 4 - (
-    1 << 20
-)  # characters of a policy's class, settings and spaces; the rest is for what else a file's metadata has
-ENTRIES = (
-    16  # that a space may have for every number in its file: a CnnPolicy of few filters on large images comes near
-)
+BEST = "best/policy.safetensors"  # in a run directory
+# characters of a policy's class, settings and spaces; the rest of a header is for the other metadata of a file
+MAX_SPEC_LENGTH = MAX_HEADER_BYTES // 4 - (1 << 20)
+MAX_CLASS_NAME_LENGTH = 60
 
 
-def read_policy(path):
-    """(arrays, metadata) of a policy's file, or of the policy in a training's checkpoint or post-mortem.
+# ---- reading
+
+
+def read_policy(path: str | os.PathLike[str]) -> tuple[Arrays, Metadata]:
+    """Read a policy file, or the policy in a training's checkpoint or crash dump.
+
+    Returns:
+        (arrays by name, metadata).
 
     Raises:
-        UserError: if it is damaged, or neither.
+        UserError: if the file is corrupt or of another kind.
     """
-    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT, POST_MORTEM)
+    arrays, metadata = load_arrays(path, FORMAT, CHECKPOINT_FORMAT, CRASH_DUMP_FORMAT)
     if metadata["format"] == FORMAT:
         return arrays, metadata
     if "policy" not in metadata:
         raise UserError(
-            f"{path} does not say what policy it holds: an older version wrote it; resume its run to the end, and load policy/policy.safetensors"
+            f"{path} lacks the description of its policy, because an older version wrote it; resume its run until it ends, then load policy/policy.safetensors"
         )
     if not isinstance(metadata["policy"], dict):
         raise UserError(
-            f"{path} does not say what policy it holds, but {safe_repr(metadata['policy'])}; use an older copy"
+            f"{path} has an invalid description of its policy: {safe_repr(metadata['policy'])}; use a backup"
         )
     return {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, metadata["policy"]
 
 
-def read_best(folder):
-    """The metadata of the best policy so far in a run's folder; None if there is none, or it is damaged: the next one takes its place.
+def read_best(run_dir: str | os.PathLike[str]) -> Metadata | None:
+    """Return the metadata of the best policy of a run; None if there is none, or it is corrupt and will be replaced by the next one.
 
     Raises:
-        UserError: if it cannot be read, or by another version alone: it may be whole, so none takes its place.
+        UserError: if it cannot be read, or only by another version: it may be intact, so it must not be replaced.
     """
     try:
-        return load_arrays(Path(folder) / BEST, FORMAT)[1]
+        metadata: Metadata = load_arrays(Path(run_dir) / BEST, FORMAT)[1]
+        return metadata
     except UnreadableFileError as error:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
-        raise UserError(f"{error}; mend that, or move the file away to go on without it") from error
+        raise UserError(f"{error}; fix that, or move the file away to resume without it") from error
     except UserError:
         return None
 
 
-def find_policy(path):
-    """The file that holds a run's policy: the final one, or that of the newest checkpoint; or what a policy folder or a path names; or the policy of
-    the newest run in a folder of runs.
+def class_name_of(metadata: Metadata) -> str:
+    """Return the name of the class that a file holds, or a safe text for a value that is not a class name."""
+    name = metadata.get("class")
+    if isinstance(name, str) and name.isidentifier() and len(name) <= MAX_CLASS_NAME_LENGTH:
+        return name
+    return safe_repr(name)
+
+
+# ---- building
+
+
+def build_policy(cls: type[P], path: object, arrays: Arrays, metadata: Metadata, name: str = "pi") -> P:
+    """Build the policy that a file describes and load the file's weights into it.
+
+    Args:
+        cls: its class.
+        path: the file, for errors.
+        arrays: as `read_policy` returns them.
+        metadata: as `read_policy` returns it.
+        name: of the policy.
 
     Raises:
-        UserError: if there is none, or nobody may look.
+        UserError: if the file holds another class, has invalid settings, or describes another network than its arrays belong to.
     """
-    return locate(path)[0]
-
-
-def locate(path):
-    """(file, run): the file that `find_policy` finds, and the run that was chosen where `path` is a folder of runs, else None. UserError likewise."""
-    path = user_path(path)
-    try:
-        if file := policy_in(path):
-            return file, None
-        for run in runs_in(path):
-            if file := policy_in(run):
-                return file, run
-    except OSError as error:
-        raise UserError(f"{path}: cannot look for a policy there: {error.strerror}") from error
-    raise UserError(
-        f"{path}: no policy there; give a run folder, a folder of runs, a checkpoint, or a policy.safetensors file"
-    )
-
-
-def policy_in(path):
-    """The file that holds the policy of a run folder, a policy folder or a path to a file; None if there is none."""
-    for candidate in (path, path / "policy.safetensors", path / "policy" / "policy.safetensors"):
-        if candidate.exists() and not candidate.is_dir():
-            return candidate
-    return next(iter(checkpoint_paths(path)), None)
-
-
-def runs_in(path):
-    """The run folders right inside a folder, the one that was started or gone on with last first."""
-    configs = sorted(
-        path.glob("*/config.json"), key=lambda config: (config.stat().st_mtime, config.parent.name), reverse=True
-    )
-    return [config.parent for config in configs]
-
-
-def build_policy(cls, path, arrays, metadata, name="pi"):
-    """The policy that a file describes, of the class `cls`, with the file's weights; the other arguments as `read_policy` gives them.
-
-    Raises:
-        UserError: if it is of another class, says what cannot be, or describes another network than its arrays are of.
-    """
-    if class_name_of(metadata) != cls.__name__:
+    class_name = class_name_of(metadata)
+    if class_name != cls.__name__:
         raise UserError(
-            f"{path} holds a {class_name_of(metadata)}, not a {cls.__name__}; load it with that class, or with load_policy"
+            f"{path} holds a {class_name}, not a {cls.__name__}; load it with that class, or with load_policy"
         )
-    room = room_for(sum(x.size for x in arrays.values()))
+    max_entries = max_space_entries(sum(x.size for x in arrays.values()))
     try:
         settings = metadata["settings"]
         with error_prefix(path):
-            ob_space, ac_space = (
-                space_serialization.from_json(metadata[key], room) for key in ("ob_space", "ac_space")
-            )
-            if (
-                cls.__init__ is next(one for one in cls.__mro__ if "shapes" in vars(one)).__init__
-            ):  # a derived class may have variables of its own
-                settings = cls.older_settings | settings
-                check_shapes(path, arrays, cls.shapes(ob_space, ac_space, **settings))
-            built = taken_by(cls, settings)
-            policy = cls(name, ob_space, ac_space, **built)
-            check_built_alike(path, policy, {key: x for key, x in settings.items() if key not in built})
+            ob_space, ac_space = (from_json(metadata[key], max_entries) for key in ("ob_space", "ac_space"))
+            if constructor_matches_shapes(cls):
+                settings = {**cls.legacy_defaults, **settings}
+                check_array_shapes(path, arrays, cls.variable_shapes(ob_space, ac_space, **settings))
+            passed = accepted_settings(cls, settings)
+            policy = cls(name, ob_space, ac_space, **passed)
+            check_fixed_settings(path, policy, {key: x for key, x in settings.items() if key not in passed})
     except UserError:
         raise
-    except Exception as error:  # whatever a class makes of settings that are not its own
-        said = f"{type(error).__name__}: {safe_repr(str(error))}"
-        raise UserError(f"{path} does not say how to build its {cls.__name__} ({said})") from error
+    except Exception as error:  # a class may raise anything when it gets settings that are not its own
+        reason = f"{type(error).__name__}: {safe_repr(str(error))}"
+        raise UserError(f"{path} has no valid description of its {cls.__name__} ({reason})") from error
     policy.restore(arrays, path)
     return policy
 
 
-def room_for(numbers):
-    """How many entries a space may have that a file with so many numbers describes."""
-    return max(space_serialization.DEFAULT_MAX_ENTRIES, ENTRIES * numbers)
-
-
-def taken_by(cls, settings):
-    """Those of a file's settings {name: value} that the constructor of `cls` takes: a derived class may choose some of its base's itself."""
-    parameters = inspect.signature(cls.__init__).parameters
-    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+def accepted_settings(cls: type, settings: Metadata) -> Metadata:
+    """Return those of a file's settings that the constructor of `cls` accepts; a derived class may fix some of its base's settings."""
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return settings
     return {name: x for name, x in settings.items() if name in parameters}
 
 
-def check_built_alike(path, policy, settings):
-    """Raises UserError unless a policy has these settings {name: value}, of its file, which its constructor did not take."""
-    own = policy.description()["settings"] if settings else {}
-    if wrong := [name for name, x in settings.items() if name not in own or own[name] != x]:
-        raise UserError(
-            f"{path} does not say how to build its {type(policy).__name__}: {wrong[0]} is {safe_repr(settings[wrong[0]])}, and the class, which does "
-            f"not take it, has {safe_repr(own.get(wrong[0]))}; load it with the class as it was when the file was written"
-        )
+def check_fixed_settings(path: object, policy: Policy, settings: Metadata) -> None:
+    """Raise UserError unless a policy has these settings of its file, which its constructor does not accept."""
+    own = policy.spec()["settings"] if settings else {}
+    for name, x in settings.items():
+        if name not in own or own[name] != x:
+            fixed = f"fixes it at {safe_repr(own[name])}" if name in own else "has no such setting"
+            raise UserError(
+                f"{path} does not match its class {type(policy).__name__}: {name} is {safe_repr(x)}, but the class {fixed}; "
+                "load it with the version of the class that wrote the file"
+            )
 
 
-def check_describable(pi):
-    """Raises UserError unless a file can say what it takes to build a policy like `pi` again: found before the first step, not at the first checkpoint. A
-    line of warning is logged for a class that `load` cannot build."""
-    described = json.dumps(pi.description())
-    if len(described) > LONGEST_DESCRIPTION:
+# ---- what can be saved
+
+
+def check_serializable(pi: Policy) -> None:
+    """Raise UserError unless a file can describe a policy like `pi`: checked before the first step, not at the first checkpoint.
+
+    For a class that `load` cannot build, a warning is logged.
+    """
+    text = json.dumps(pi.spec())
+    if len(text) > MAX_SPEC_LENGTH:
         raise UserError(
-            f"settings and spaces of this {type(pi).__name__} are {len(described):,} bytes of text, and files have room for "
-            f"{LONGEST_DESCRIPTION:,}; give spaces whose bounds are the same everywhere"
+            f"settings and spaces of this {type(pi).__name__} take {len(text):,} characters, but files allow at most {MAX_SPEC_LENGTH:,}; "
+            "use spaces whose bounds are the same everywhere"
         )
-    room = room_for(sum(v.shape.num_elements() for v in pi.variables))
-    for name, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
+    max_entries = max_space_entries(sum(v.shape.num_elements() for v in pi.variables))
+    for name, space in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
         try:
-            back = space_serialization.from_json(json.loads(described)[name], room)
+            restored = from_json(json.loads(text)[name], max_entries)
         except UserError as error:
             raise UserError(
-                f"a file of this {type(pi).__name__} could not be loaded: {error}; give a smaller {name}"
+                f"a file of this {type(pi).__name__} could not be loaded: {error}; use a smaller {name}"
             ) from error
-        if what := space_serialization.difference(own, back):
+        if difference := space_difference(space, restored):
             raise UserError(
-                f"a file would not give back {name}, {describe_space(own)}, as it is: {what}; give one of float32 or int64"
+                f"a file cannot represent {name} {describe_space(space)} exactly: {difference}; use one of float32 or int64"
             )
-    if missing := needed_beside(type(pi), pi.settings()):
+    if missing := missing_arguments(type(pi), pi.settings()):
         logging.getLogger("baselines_ppo").warning(
-            "%s.load will not be able to build this policy again: its constructor needs %s, which settings() does not "
-            "give; return it from settings()",
+            "%s.load will not be able to build this policy again: its constructor requires %s, which settings() lacks; "
+            "return it from settings()",
             type(pi).__name__,
             ", ".join(missing),
         )
 
 
-def needed_beside(cls, settings):
-    """Names of the arguments that the constructor of `cls` cannot do without, beside name, spaces and these settings."""
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[4:]  # behind self, name, ob_space, ac_space
+def missing_arguments(cls: type, settings: Metadata) -> list[str]:
+    """Return the names of arguments that the constructor of `cls` requires in addition to name, spaces and `settings`."""
+    parameters = list(inspect.signature(cls.__init__).parameters.values())  # type: ignore[misc]
     return [
-        one.name
-        for one in parameters
-        if one.default is one.empty
-        and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
-        and one.name not in settings
+        parameter.name
+        for parameter in parameters[4:]  # after self, name, ob_space, ac_space
+        if parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and parameter.name not in settings
     ]
-
-
-def check_spaces(path, pi, ob_space, ac_space, whose):
-    """Raises UserError unless the policy `pi`, loaded from `path`, is for these spaces; `whose` they are, in words."""
-    if what := unlike(pi, ob_space, ac_space):
-        raise UserError(
-            f"{path} was trained for {spaces_in_words(pi.ob_space, pi.ac_space)}; {whose} has {spaces_in_words(ob_space, ac_space)}: {what}"
-        )
-
-
-def unlike(pi, ob_space, ac_space, bounds=True):
-    """How a policy's spaces differ from these, in words; None: they do not.
-
-    Args:
-        bounds: whether actions must have the same bounds; those of observations make no difference.
-    """
-    wrong = {
-        "observations": space_serialization.difference(pi.ob_space, ob_space, bounds=False),
-        "actions": space_serialization.difference(pi.ac_space, ac_space, bounds),
-    }
-    return "; ".join(f"{name} differ, {what}" for name, what in wrong.items() if what) or None
-
-
-def spaces_in_words(ob_space, ac_space):
-    """The spaces of a policy or an environment, for errors."""
-    return f"observations {describe_space(ob_space)} and actions {describe_space(ac_space)}"
-
-
-def check_shapes(path, arrays, shapes):
-    """Raises UserError unless a policy's arrays are those of variables of these shapes, {name: shape}; None: nobody knows them yet."""
-    if shapes is None:
-        return
-    found = {name.partition("/")[2]: x.shape for name, x in arrays.items() if not name.startswith("ob_rms/")}
-    for name in {**shapes, **found}:
-        if found.get(name) != (wanted := tuple(shapes[name]) if name in shapes else None):
-            raise UserError(
-                f"{path} holds another model than it says: {safe_repr(name)} is {found.get(name) or 'not there'}, and by its settings "
-                f"{wanted or 'not there'}; use an older copy"
-            )
-
-
-def class_name_of(metadata):
-    """The name of the class that a file holds, fit to be shown."""
-    name = metadata.get("class")
-    return name if isinstance(name, str) and name.isidentifier() and len(name) <= 60 else safe_repr(name)

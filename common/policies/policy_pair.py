@@ -13,7 +13,8 @@ from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.formatting import safe_repr, truncate
 from common.policies.base import Policy
-from common.policies.files import check_describable, spaces_in_words, unlike
+from common.policies.files import check_serializable
+from common.policies.space_comparison import describe_spaces, policy_space_difference
 from common.vec_env.vector_env_checker import layout_of
 
 PolicyFn = Callable[[str, gym.Space, gym.Space], Policy]  # (name, ob_space, ac_space) -> policy
@@ -41,12 +42,12 @@ def build_policies(
     pi, oldpi = (policy_fn(name, ob_space, ac_space) for name in ("pi", "oldpi"))
     for policy in (pi, oldpi):
         _check_trainable(policy)
-    if difference := unlike(pi, ob_space, ac_space, bounds=False):
+    if difference := policy_space_difference(pi, ob_space, ac_space, bounds=False):
         raise UserError(
-            f"policy_fn returned a policy for {spaces_in_words(pi.ob_space, pi.ac_space)}; env has "
-            f"{spaces_in_words(ob_space, ac_space)}: {difference}; build it with the spaces that policy_fn is given"
+            f"policy_fn returned a policy for {describe_spaces(pi.ob_space, pi.ac_space)}; env has "
+            f"{describe_spaces(ob_space, ac_space)}: {difference}; build it with the spaces that policy_fn is given"
         )
-    check_describable(pi)
+    check_serializable(pi)
     pi_is_new, oldpi_is_new = (getattr(policy, "is_untouched", lambda: True)() for policy in (pi, oldpi))
     if oldpi is pi or not (pi_is_new and oldpi_is_new):
         oldpi = _copy(pi)  # the caller's object must change as pi only

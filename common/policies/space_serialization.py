@@ -1,20 +1,32 @@
-"""Gymnasium spaces as JSON and back, so that a saved policy knows what it sees and does without any code of its environment."""
+"""Gymnasium spaces as JSON and back, so that a saved policy knows its observations and actions without any code of its environment."""
 
-import itertools
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
 from common.errors import UserError
 from common.formatting import describe_space, safe_repr
+from common.policies.untrusted import (
+    DEFAULT_MAX_ENTRIES,
+    MAX_SPACE_DEPTH,
+    MAX_SPACE_PARTS,
+    count_space_entries,
+    has_too_many_parts,
+    int_array,
+    parse_key,
+)
 from common.validation import INT64_MAX, check_int
 
-DEFAULT_MAX_ENTRIES = 10**6  # entries that any file may describe: some 20 MB
-MAX_PARTS, MAX_DEPTH, MAX_RANK = 1000, 16, 32  # of Dicts and Tuples; of a Box's shape
-INTS = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
-DTYPES = ("bool", *INTS, "float16", "float32", "float64")
-KINDS = (
+Space = gym.Space[Any]
+JsonObject = dict[str, Any]
+
+INT_DTYPES = tuple(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
+BOX_DTYPES = ("bool", *INT_DTYPES, "float16", "float32", "float64")
+SUPPORTED_KINDS = (
     gym.spaces.Box,
     gym.spaces.Discrete,
     gym.spaces.MultiDiscrete,
@@ -22,249 +34,176 @@ KINDS = (
     gym.spaces.Dict,
     gym.spaces.Tuple,
 )
+# what an invalid description may raise while it is counted or built
+DESCRIPTION_ERRORS = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    OverflowError,
+    RecursionError,
+)
 
 
-def kind_of(space):
-    """Which of Gymnasium's spaces that have an encoding a space is, or derives from: 'Box', 'Dict', ...; None for any other."""
-    return next((kind.__name__ for kind in KINDS if isinstance(space, kind)), None)
+def space_kind(space: Space) -> str | None:
+    """Return the name of Gymnasium's space that a space is or derives from: 'Box', 'Dict', ...; None if it has no encoding."""
+    return next((kind.__name__ for kind in SUPPORTED_KINDS if isinstance(space, kind)), None)
 
 
-def parts_of(space):
-    """{key or number: part} of a Dict or a Tuple; of any other space, none."""
-    return {"Dict": lambda: dict(space.spaces), "Tuple": lambda: dict(enumerate(space.spaces))}.get(
-        kind_of(space), dict
-    )()
+def subspaces(space: Space) -> dict[Any, Space]:
+    """Return {key or index: part} of a Dict or a Tuple, and {} for any other space."""
+    if isinstance(space, gym.spaces.Dict):
+        return dict(space.spaces)
+    if isinstance(space, gym.spaces.Tuple):
+        return dict(enumerate(space.spaces))
+    return {}
 
 
-def _numbers(x):
-    """A bound as one number where it is the same everywhere: an image's would be 28,224 of them."""
-    x = np.asarray(x)
-    return x.flat[0].item() if x.size and (x == x.flat[0]).all() else x.tolist()
+# ---- to JSON
 
 
-def to_json(space):
-    """A JSON-able description of a space, or of the one of Gymnasium's that it derives from.
+def to_json(space: Space) -> JsonObject:
+    """Describe a space, or the one of Gymnasium's that it derives from, in JSON.
 
     Raises:
-        UserError: if it has no such description, or one that would not be read back.
+        UserError: if there is no such description, or if `from_json` would refuse it.
     """
-    described = _described(space)
-    if len(list(itertools.islice(_nodes(described), MAX_PARTS + 1))) > MAX_PARTS:
+    description = _describe(space)
+    if has_too_many_parts(description):
         raise UserError(
-            f"space {describe_space(space)} has more than {MAX_PARTS:,} parts, which are not read back; put some of them together in a Box"
+            f"space {describe_space(space)} has more than {MAX_SPACE_PARTS:,} parts, which would not be read back; combine some of them in a Box"
         )
-    return described
+    return description
 
 
-def _described(space, depth=0):
-    if depth > MAX_DEPTH:
+def _describe(space: Space, depth: int = 0) -> JsonObject:
+    """Return the description of a space, inside `depth` other spaces."""
+    if depth > MAX_SPACE_DEPTH:
         raise UserError(
-            f"a Dict or Tuple more than {MAX_DEPTH} deep in others is not read back, as here {describe_space(space)}; put its parts side by side"
+            f"{describe_space(space)} is nested more than {MAX_SPACE_DEPTH} deep in Dicts or Tuples, which would not be read back; flatten some of them"
         )
-    kind = kind_of(space)
-    match kind:
-        case "Box":
-            if space.dtype.name not in DTYPES:
+    kind = space_kind(space)
+    match space:
+        case gym.spaces.Box():
+            if space.dtype.name not in BOX_DTYPES:
                 raise UserError(
-                    f"space {describe_space(space)} is of {space.dtype.name}, which no file has; use float64"
+                    f"space {describe_space(space)} is of {space.dtype.name}, which files do not support; use float64"
                 )
             return {
                 "kind": kind,
                 "shape": list(space.shape),
                 "dtype": space.dtype.name,
-                "low": _numbers(space.low),
-                "high": _numbers(space.high),
+                "low": _bound_to_json(space.low),
+                "high": _bound_to_json(space.high),
             }
-        case "Discrete":
-            return {"kind": kind, "n": int(space.n), "start": int(space.start), **_own_dtype(space)}
-        case "MultiDiscrete":
-            return {"kind": kind, "nvec": space.nvec.tolist(), "start": space.start.tolist(), **_own_dtype(space)}
-        case "MultiBinary":
+        case gym.spaces.Discrete():
+            return {"kind": kind, "n": int(space.n), "start": int(space.start), **_dtype_entry(space)}
+        case gym.spaces.MultiDiscrete():
+            return {"kind": kind, "nvec": space.nvec.tolist(), "start": space.start.tolist(), **_dtype_entry(space)}
+        case gym.spaces.MultiBinary():
             return {"kind": kind, "n": space.n if isinstance(space.n, int) else list(space.shape)}
-        case "Dict":
-            return {
-                "kind": kind,
-                "spaces": [[_key(key), _described(part, depth + 1)] for key, part in space.spaces.items()],
-            }
-        case "Tuple":
-            return {"kind": kind, "spaces": [_described(part, depth + 1) for part in space.spaces]}
+        case gym.spaces.Dict():
+            parts = [[_key_to_json(key), _describe(part, depth + 1)] for key, part in space.spaces.items()]
+            return {"kind": kind, "spaces": parts}
+        case gym.spaces.Tuple():
+            return {"kind": kind, "spaces": [_describe(part, depth + 1) for part in space.spaces]}
     raise UserError(
         f"space {describe_space(space)} cannot be saved; use Box, Discrete, MultiDiscrete, MultiBinary, Dict or Tuple"
     )
 
 
-def _own_dtype(space):
-    """{"dtype": name} of a space of choices, where it is not the usual one: files are then as they have always been."""
-    return {} if space.dtype == np.int64 else {"dtype": space.dtype.name}
+def _bound_to_json(bound: np.ndarray) -> Any:
+    """Return a bound as one number if it is the same everywhere: for an Atari image it would be 28,224 numbers."""
+    x = np.asarray(bound)
+    return x.flat[0].item() if x.size and (x == x.flat[0]).all() else x.tolist()
 
 
-def _key(key):
-    """A Dict's key as JSON has it, with its type: a tuple is a list.
+def _dtype_entry(space: Space) -> dict[str, str]:
+    """Return {"dtype": name} of a space of choices; nothing for int64, so that files of older versions look the same."""
+    return {} if space.dtype == np.int64 else {"dtype": np.dtype(space.dtype).name}
+
+
+def _key_to_json(key: Any) -> Any:
+    """Return the key of a Dict space as JSON that preserves its type; a tuple becomes a list.
 
     Raises:
-        UserError: if it is no text, number, truth value, None or tuple of such.
+        UserError: unless it is text, a number, a bool, None or a tuple of these.
     """
     if isinstance(key, tuple):
-        return [_key(part) for part in key]
+        return [_key_to_json(part) for part in key]
     if isinstance(key, np.generic):
         key = key.item()
-    if type(key) in (bool, int, str, type(None)) or type(key) is float and math.isfinite(key):
+    if type(key) in (bool, int, str, type(None)) or (type(key) is float and math.isfinite(key)):
         return key
     raise UserError(
-        f"a Dict's key {safe_repr(key)} is of type {type(key).__name__}, which no file has; use text or an int"
+        f"the key {safe_repr(key)} of a Dict is of type {type(key).__name__}, which files do not support; use text or an int"
     )
 
 
-def _key_of(data):
-    """The key that `_key` described."""
-    if isinstance(data, list):
-        return tuple(_key_of(part) for part in data)
-    if not isinstance(data, (bool, int, float, str, type(None))):
-        raise TypeError("no key")
-    return data
+# ---- from JSON
 
 
-def _nodes(data, depth=0):
-    """A description and those of all its parts, before anything is made of them."""
-    if depth > MAX_DEPTH:
-        raise ValueError("nested too deep")
-    yield data
-    if data["kind"] in ("Dict", "Tuple"):
-        for part in data["spaces"]:
-            if data["kind"] == "Dict":
-                key, part = part
-                _key_of(key)
-            yield from _nodes(part, depth + 1)
-
-
-def _entries(data):
-    """How many numbers an observation of the described space is encoded as."""
-    match data["kind"]:
-        case "Box":
-            return _product("shape", data["shape"])
-        case "Discrete":
-            return check_int("n", data["n"], 1)
-        case "MultiDiscrete":
-            return sum(_whole_numbers(data["nvec"]).ravel().tolist())
-        case "MultiBinary":
-            return _product("n", data["n"] if isinstance(data["n"], list) else [data["n"]], 1)
-        case "Dict" | "Tuple":
-            return 0
-    raise ValueError("no such kind")
-
-
-def _product(name, shape, low=0):
-    if len(shape) > MAX_RANK:
-        raise ValueError(f"{name} of rank {len(shape)}")
-    return math.prod(check_int(name, n, low) for n in shape)
-
-
-def _whole_numbers(x):
-    """Nested lists of ints as an array."""
-    x = np.asarray(x)
-    if x.dtype.kind != "i":
-        raise TypeError(f"{x.dtype} where ints are due")
-    return x
-
-
-def _bound(data, dtype, shape):
-    """A Box's bound as an array."""
-    kind = np.asarray(data).dtype.kind
-    if kind not in "iuf" and not kind == dtype.kind == "b":
-        raise TypeError(f"{np.asarray(data).dtype} where numbers are due")
-    with np.errstate(all="ignore"):
-        return np.broadcast_to(
-            np.asarray(data, dtype), shape
-        )  # not by way of an array of another dtype: uint64's greatest beside 0 is a float there
-
-
-def from_json(data, room=DEFAULT_MAX_ENTRIES):
-    """The space that `to_json` described.
+def from_json(description: Any, max_entries: int = DEFAULT_MAX_ENTRIES) -> Space:
+    """Build the space that `to_json` described.
 
     Args:
-        room: how many entries it may have, one-hot ones counted. A file shall not describe much more than it holds.
+        description: JSON, possibly forged.
+        max_entries: largest number of encoded entries, those of one-hot vectors included.
 
     Raises:
-        UserError: if it is no such description, or one of more entries; before anything is made of it.
+        UserError: if the description is invalid or has more entries, before anything is built.
     """
     try:
-        nodes = list(itertools.islice(_nodes(data), MAX_PARTS + 1))
-        if len(nodes) > MAX_PARTS:
-            raise ValueError("too many parts")
-        entries = sum(map(_entries, nodes))
-        if entries <= room:
-            return _build(data)
-    except (KeyError, TypeError, ValueError, AttributeError, AssertionError, OverflowError, RecursionError) as error:
-        raise UserError(
-            f"no description of a space: {safe_repr(data)} ({error if isinstance(error, UserError) else type(error).__name__})"
-        ) from error
-    raise UserError(f"a space of {safe_repr(entries)} entries where there may be {room:,}: {safe_repr(data)}")
+        entries = count_space_entries(description)
+        if entries <= max_entries:
+            return _build(description)
+    except DESCRIPTION_ERRORS as error:
+        reason = error if isinstance(error, UserError) else type(error).__name__
+        raise UserError(f"invalid description of a space: {safe_repr(description)} ({reason})") from error
+    raise UserError(
+        f"a space has {safe_repr(entries)} entries, but at most {max_entries:,} are allowed here: {safe_repr(description)}"
+    )
 
 
-def _build(data):
-    match data["kind"]:
+def _build(description: JsonObject) -> Space:
+    """Build a space whose description has passed `count_space_entries`."""
+    match description["kind"]:
         case "Box":
-            if data["dtype"] not in DTYPES:
-                raise ValueError("no such dtype")
-            shape, dtype = tuple(data["shape"]), np.dtype(data["dtype"])
-            low, high = (_bound(data[bound], dtype, shape) for bound in ("low", "high"))
+            if description["dtype"] not in BOX_DTYPES:
+                raise ValueError("unknown dtype")
+            shape, dtype = tuple(description["shape"]), np.dtype(description["dtype"])
+            low, high = (_bound_from_json(description[bound], dtype, shape) for bound in ("low", "high"))
             return gym.spaces.Box(low, high, shape, dtype.type)
         case "Discrete":
-            return gym.spaces.Discrete(
-                data["n"], start=check_int("start", data["start"], -INT64_MAX), dtype=_int_dtype(data)
-            )
+            start = check_int("start", description["start"], -INT64_MAX)
+            return gym.spaces.Discrete(description["n"], start=start, dtype=_int_dtype(description))
         case "MultiDiscrete":
-            return gym.spaces.MultiDiscrete(
-                _whole_numbers(data["nvec"]), start=_whole_numbers(data["start"]), dtype=_int_dtype(data)
-            )
+            nvec, start_array = int_array(description["nvec"]), int_array(description["start"])
+            return gym.spaces.MultiDiscrete(nvec, start=start_array, dtype=_int_dtype(description))
         case "MultiBinary":
-            return gym.spaces.MultiBinary(data["n"])
+            return gym.spaces.MultiBinary(description["n"])
         case "Dict":
-            return gym.spaces.Dict([(_key_of(key), _build(part)) for key, part in data["spaces"]], sort_keys=False)
+            parts = [(parse_key(key), _build(part)) for key, part in description["spaces"]]
+            return gym.spaces.Dict(parts, sort_keys=False)
         case "Tuple":
-            return gym.spaces.Tuple([_build(part) for part in data["spaces"]])
+            return gym.spaces.Tuple([_build(part) for part in description["spaces"]])
+    raise ValueError("unknown kind of space")
 
 
-def _int_dtype(data):
-    """The dtype of a described space of choices; int64, Gymnasium's own, where none is named."""
-    if data.get("dtype", "int64") not in INTS:
-        raise ValueError("no such dtype")
-    return data.get("dtype", "int64")
+def _bound_from_json(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
+    """Return a Box's bound as an array of this dtype and shape."""
+    kind = np.asarray(data).dtype.kind
+    if kind not in "iuf" and not kind == dtype.kind == "b":
+        raise TypeError(f"{np.asarray(data).dtype}, where numbers are required")
+    with np.errstate(all="ignore"):
+        # directly to `dtype`: NumPy would make floats of uint64's largest number next to 0
+        return np.broadcast_to(np.asarray(data, dtype), shape)
 
 
-def difference(a, b, bounds=True):
-    """Where two spaces differ to who learns from them, in words; None: nowhere.
-
-    They are alike if what is observed, or chosen, is encoded alike: the same kinds, shapes, numbers of choices and first ones, and the same keys in the same
-    order. dtypes make no difference, nor whether a space's class is Gymnasium's or derives from it.
-
-    Args:
-        bounds: whether those of a Box count.
-    """
-    kind = kind_of(a)
-    if kind is None or kind != kind_of(b) or a.shape != b.shape:
-        return f"{describe_space(a)} and {describe_space(b)}"
-    if kind in ("Dict", "Tuple"):
-        parts, others = parts_of(a), parts_of(b)
-        if list(parts) != list(others):
-            return f"the parts {safe_repr(list(parts))} and {safe_repr(list(others))}"
-        found = ((key, difference(parts[key], others[key], bounds)) for key in parts)
-        return next((f"[{key!r}]{'' if what.startswith('[') else ': '}{what}" for key, what in found if what), None)
-    names = {
-        "Box": ("low", "high") if bounds else (),
-        "Discrete": ("n", "start"),
-        "MultiDiscrete": ("nvec", "start"),
-        "MultiBinary": (),
-    }[kind]
-    for name in names:
-        x, y = (np.asarray(getattr(space, name)) for space in (a, b))
-        apart = np.argwhere(~np.isclose(x.astype(float), y.astype(float)) if kind == "Box" else x != y)
-        if len(apart):
-            where = tuple(apart[0].tolist())
-            return f"{name}{list(where) if where else ''} {x[where]} and {y[where]}"
-    return None
-
-
-def spaces_compatible(a, b):
-    """Whether observations of two spaces are encoded alike: `difference` without bounds."""
-    return difference(a, b, bounds=False) is None
+def _int_dtype(description: JsonObject) -> Any:
+    """Return the dtype of a described space of choices; int64, Gymnasium's default, if none is given."""
+    dtype = description.get("dtype", "int64")
+    if dtype not in INT_DTYPES:
+        raise ValueError("unknown dtype")
+    return dtype

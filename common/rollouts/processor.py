@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.compilation import Compiled, Shared
-from common.policies.networks import NumpyOperators
+from common.distributions import NumpyOperators
 from common.rollouts.segment import (
     Batch,
     Segment,

@@ -101,7 +101,7 @@ class BaselinesCallback(Callback):
 
     def before_iteration(self, training: TrainingLoop) -> Any:
         """Call the function. While it runs, `tf_util.save_state` saves the variables of pi."""
-        with tf_util.standing_for_all(training.pi.get_variables()):
+        with tf_util.default_variables(training.pi.get_variables()):
             answer = self.function(CallbackLocals((name, getattr(training, name)) for name in NAMES), {})
         if is_true(answer) and training.iters_so_far == 0 and training.comm.rank == 0:
             print(IMMEDIATE_STOP_WARNING, file=sys.stderr, flush=True)

@@ -42,7 +42,7 @@ def save_checkpoint(training: TrainingLoop, forced: bool = False) -> None:
     arrays = state_arrays(training.pi, training.checkpointables)
     arrays |= episode_buffer_arrays(training.rewbuffer, training.lenbuffer)
     counters = {name: getattr(training, name) for name in COUNTERS}
-    metadata = {"counters": counters, "logs": logs, "policy": training.pi.description()}
+    metadata = {"counters": counters, "logs": logs, "policy": training.pi.spec()}
     folder.checkpoints.save(training.iters_so_far, arrays, metadata, forced)
     training.last_checkpoint_iter = training.iters_so_far
 
@@ -88,7 +88,7 @@ def dump_crash(training: TrainingLoop, error: NonFiniteError) -> str:
     state = {f"{name}/{key}": x for name, part in named.items() for key, x in part.state().items()}
     # an error of one rank happened while it acted with pi
     pi, seg = (training.oldpi, training.current_segment) if error.on_all_ranks else (training.pi, {})
-    policy, rank = training.pi.description(), training.comm.rank
+    policy, rank = training.pi.spec(), training.comm.rank
     try:
         return write_crash_dump(training.folder.path, error.iteration, error, pi.state(), state, seg, policy, rank)
     except Exception as failure:  # it must not hide the error itself

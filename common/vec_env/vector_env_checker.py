@@ -5,7 +5,7 @@ from typing import NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from common.envs.env_checker import NUMBERS, SEVERAL, check_observation
+from common.envs.env_checker import REAL_KINDS, SEVERAL, check_observation
 from common.errors import EnvError, UserError
 from common.formatting import describe_space, safe_repr
 
@@ -60,7 +60,7 @@ def check_observations(obs, layout, method):
     encoder."""
     if isinstance(layout.ob_space, gym.spaces.Box):
         wanted = (layout.num_envs, *layout.ob_space.shape)
-        if np.shape(obs) != wanted or np.asarray(obs).dtype.kind not in NUMBERS:
+        if np.shape(obs) != wanted or np.asarray(obs).dtype.kind not in REAL_KINDS:
             raise EnvError(
                 f"returned from {method} observations {of_shape(obs)}, where its {layout.num_envs} environments have {wanted}",
                 "return one row for each",
@@ -89,7 +89,7 @@ def check_step(result, layout):
         ("terminated", terminated, "bools"),
         ("truncated", truncated, "bools"),
     ):
-        if np.shape(x) != (layout.num_envs,) or np.asarray(x).dtype.kind not in NUMBERS:
+        if np.shape(x) != (layout.num_envs,) or np.asarray(x).dtype.kind not in REAL_KINDS:
             raise EnvError(
                 f"returned {name} {of_shape(x)}, where it has {layout.num_envs} environments",
                 f"return an array of {layout.num_envs} {what}",

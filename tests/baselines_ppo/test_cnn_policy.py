@@ -237,10 +237,10 @@ def test_observations_that_are_no_such_images_are_refused(space, message):
 
 
 def test_the_small_network_takes_smaller_images():
-    assert CnnPolicy("pi", images(20, 20, 3), DISCRETE, kind="small").shapes(images(20, 20, 3), DISCRETE, "small")[
+    assert CnnPolicy("pi", images(20, 20, 3), DISCRETE, kind="small").variable_shapes(images(20, 20, 3), DISCRETE, "small")[
         "conv2/w"
     ] == [4, 4, 16, 32]
-    with pytest.raises(UserError, match="give at least 20 x 20 pixels, or use MlpPolicy"):
+    with pytest.raises(UserError, match="use at least 20 x 20 pixels, or use MlpPolicy"):
         CnnPolicy("pi", images(19, 20, 3), DISCRETE, kind="small")
 
 
@@ -342,7 +342,7 @@ def test_images_of_any_dtype_are_seen_alike_whatever_came_before(policy):
     for first in SEEN:
         pi = policy("pi", space, DISCRETE, **settings)
         with pytest.raises(
-            UserError, match="give the image undivided, in whole numbers from 0 to 255: this one looks divided by 255"
+            UserError, match="give the image undivided, in integers from 0 to 255: this one seems to be divided by 255"
         ):
             pi.act(False, img / 255.0)
         for way in (first, *SEEN):
@@ -360,7 +360,7 @@ def test_a_callback_may_ask_with_another_dtype_while_training_goes_on():
     def callback(names, _):
         img = random_images(Catch.observation_space, 1)[0]
         seen.append([names["pi"].act(False, way(img))[1] for way in SEEN.values()])
-        with pytest.raises(UserError, match="looks divided by 255"):
+        with pytest.raises(UserError, match="seems to be divided by 255"):
             names["pi"].act(False, img / 255.0)
 
     learn(
@@ -451,7 +451,7 @@ def test_a_file_from_before_the_setting_loads_as_it_was(shape, axis, tmp_path):
     """It took the smaller axis for the channels, also where that is not sure."""
     pi = CnnPolicy("pi", images(*shape), DISCRETE, kind="small", channels="smaller")
     assert pi.weights["conv1/w"].shape[2] == shape[axis]
-    arrays, said = pi.state(), pi.description()
+    arrays, said = pi.state(), pi.spec()
     del said["settings"]["channels"]
     save_arrays(tmp_path / "old.safetensors", arrays, {"format": FORMAT, **said})
     old, obs = load_policy(tmp_path / "old.safetensors"), random_images(pi.ob_space, 2)

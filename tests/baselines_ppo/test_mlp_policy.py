@@ -71,7 +71,7 @@ def test_sizes_are_those_that_are_asked_for():
         ({"vf_hid_size": 0}, "vf_hid_size=0"),
         ({"vf_hid_size": "64"}, "vf_hid_size='64'"),
         ({"vf_hid_size": 10**9}, "vf_hid_size=1000000000.* memory"),
-        ({"vf_hid_size": 32, "shared_trunk": True}, "vf_hid_size=32, but with shared_trunk"),
+        ({"vf_hid_size": 32, "shared_trunk": True}, "vf_hid_size=32: with shared_trunk"),
         ({"ob_clip": 0}, "ob_clip=0: must be greater than 0"),
         ({"ob_min_std": -0.1}, "ob_min_std=-0.1"),
         ({"ob_clip": -1}, "ob_clip=-1"),

@@ -42,9 +42,9 @@ def test_any_list_of_variables_comes_back(tmp_path):
 
 def test_in_a_callback_a_state_is_the_trainings_policy(tmp_path):
     pi, other = policy(seed=0), policy(seed=1)
-    with U.standing_for_all(pi.get_variables()):
+    with U.default_variables(pi.get_variables()):
         U.save_state(tmp_path / "state")
-    with U.standing_for_all(other.get_variables()):
+    with U.default_variables(other.get_variables()):
         U.load_state(tmp_path / "state")
     assert_same(pi, other)
 
@@ -61,7 +61,7 @@ def test_in_a_callback_a_state_is_the_trainings_policy(tmp_path):
 def test_without_a_session_it_says_what_to_write(function, instead, tmp_path):
     with pytest.raises(
         UserError,
-        match=rf"{function}: there is no session .*write .*{instead}\(path\), or U\.{function[:4]}_variables\(path, variables=pi",
+        match=rf"{function}: there is no session .*use .*{instead}\(path\), or U\.{function[:4]}_variables\(path, variables=pi",
     ):
         getattr(U, function)(tmp_path / "model")
 
@@ -84,6 +84,6 @@ def test_what_does_not_fit_is_refused_and_nothing_is_changed(tmp_path):
 
 def test_what_belongs_to_a_session_says_that_there_is_none():
     with pytest.raises(
-        AttributeError, match="no make_session, as there is no session: leave it out.*docs/migration.md"
+        AttributeError, match="no make_session, because there is no session: leave the call out.*docs/migration.md"
     ):
         U.make_session(num_cpu=1)

@@ -285,7 +285,7 @@ def test_a_best_policy_that_cannot_be_read_refuses_the_run_before_anything_is_to
         capsys,
         "best/policy.safetensors is a 'baselines_ppo.policy.2'",
         "another version",
-        "move the file away to go on without it",
+        "move the file away to resume without it",
     )
 
 

@@ -49,10 +49,10 @@ def deep(levels, leaf):
 BOX = {"kind": "Box", "shape": [3], "dtype": "float32", "low": -8.0, "high": 8.0}
 DISCRETE = {"kind": "Discrete", "n": 2, "start": 0}
 SAID = {
-    "of 10^9 units": (put("settings", "hid_size", value=10**9), ["holds another model than it says", "1000000000"]),
+    "of 10^9 units": (put("settings", "hid_size", value=10**9), ["is inconsistent", "1000000000"]),
     "of a million layers": (put("settings", "num_hid_layers", value=10**6), ["num_hid_layers=1000000", "1,000"]),
     "of another width": (put("settings", "hid_size", value=9), ["(3, 8)", "(3, 9)"]),
-    "of another depth": (put("settings", "num_hid_layers", value=3), ["fc3", "not there"]),
+    "of another depth": (put("settings", "num_hid_layers", value=3), ["fc3", "is missing"]),
     "of no units": (put("settings", "hid_size", value=-1), ["hid_size=-1"]),
     "of 8.0 units": (put("settings", "hid_size", value=8.0), ["hid_size=8.0", "must be an integer"]),
     "of True units": (put("settings", "hid_size", value=True), ["hid_size=True", "must be an integer"]),
@@ -64,11 +64,11 @@ SAID = {
     "an init of another version": (put("settings", "init", value=["normc"]), ["init=['normc']", "orthogonal"]),
     "a setting of another version": (
         put("settings", "dropout", value=0.1),
-        ["does not say how to build its MlpPolicy", "dropout"],
+        ["does not match its class MlpPolicy", "dropout"],
     ),
-    "a setting that is an argument": (put("settings", "ob_space", value=1), ["does not say how to build"]),
-    "settings that are a list": (put("settings", value=[1]), ["does not say how to build"]),
-    "no settings": (lose("settings"), ["does not say how to build", "settings"]),
+    "a setting that is an argument": (put("settings", "ob_space", value=1), ["has no valid description"]),
+    "settings that are a list": (put("settings", value=[1]), ["has no valid description"]),
+    "no settings": (lose("settings"), ["has no valid description", "settings"]),
     "an unknown class": (put("class", value="Evil"), ["holds a Evil"]),
     "a class that is a list": (put("class", value=[["\x1b[31m"]]), ["holds a [['\\x1b[31m']]"]),
     "the other class": (put("class", value="CnnPolicy"), ["images"]),
@@ -94,22 +94,22 @@ SAID = {
     ),
     "5,000 parts": (
         put("ob_space", value={"kind": "Tuple", "spaces": [DISCRETE] * 5000}),
-        ["no description of a space"],
+        ["invalid description of a space"],
     ),
-    "spaces in spaces": (put("ob_space", value=deep(100, BOX)), ["no description of a space"]),
+    "spaces in spaces": (put("ob_space", value=deep(100, BOX)), ["invalid description of a space"]),
     "a shape below 0": (put("ob_space", value=BOX | {"shape": [-3]}), ["shape=-3"]),
-    "a shape of rank 60": (put("ob_space", value=BOX | {"shape": [1] * 60}), ["no description of a space"]),
+    "a shape of rank 60": (put("ob_space", value=BOX | {"shape": [1] * 60}), ["invalid description of a space"]),
     "a shape of 0 times much": (put("ob_space", value=BOX | {"shape": [0, 2**62]}), ["policy.safetensors"]),
-    "a type of objects": (put("ob_space", value=BOX | {"dtype": "O"}), ["no description of a space"]),
+    "a type of objects": (put("ob_space", value=BOX | {"dtype": "O"}), ["invalid description of a space"]),
     "a type of many numbers": (
         put("ob_space", value=BOX | {"dtype": "(1000000,1000)f4"}),
-        ["no description of a space"],
+        ["invalid description of a space"],
     ),
-    "a type of much text": (put("ob_space", value=BOX | {"dtype": "S1000000000"}), ["no description of a space"]),
-    "bounds of text": (put("ob_space", value=BOX | {"low": "-8"}), ["no description of a space"]),
-    "bounds of NaN": (put("ob_space", value=BOX | {"low": float("nan")}), ["no description of a space"]),
-    "a space that is text": (put("ob_space", value="Box\n"), ["no description of a space", "'Box\\n'"]),
-    "no space": (lose("ac_space"), ["does not say how to build", "ac_space"]),
+    "a type of much text": (put("ob_space", value=BOX | {"dtype": "S1000000000"}), ["invalid description of a space"]),
+    "bounds of text": (put("ob_space", value=BOX | {"low": "-8"}), ["invalid description of a space"]),
+    "bounds of NaN": (put("ob_space", value=BOX | {"low": float("nan")}), ["invalid description of a space"]),
+    "a space that is text": (put("ob_space", value="Box\n"), ["invalid description of a space", "'Box\\n'"]),
+    "no space": (lose("ac_space"), ["has no valid description", "ac_space"]),
 }
 
 

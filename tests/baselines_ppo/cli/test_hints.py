@@ -84,7 +84,7 @@ INVALID = {
         "has one of class MlpPolicy; use CnnPolicy",
         "use --policy cnn",
     ),
-    "no policy": (lambda path, _: {"load_path": path}, "no policy there", None),
+    "no policy": (lambda path, _: {"load_path": path}, "no policy found", None),
     "a schedule": (
         lambda *_: {"schedule": "linear", "max_iters": 0, "max_seconds": 1},
         "set max_timesteps or max_iters",

@@ -210,5 +210,5 @@ def test_a_disk_that_is_full_does_not_hide_what_went_wrong(tmp_path, monkeypatch
     with pytest.raises(ZeroDivisionError) as raised:
         train(callback=once_in_iteration(2, breaks), run_dir=tmp_path / "run")
     assert not hasattr(raised.value, "__notes__")
-    with pytest.raises(UserError, match="no policy there"):
+    with pytest.raises(UserError, match="no policy found"):
         load_policy(tmp_path / "run")

@@ -10,7 +10,7 @@ import pytest
 from run_files import assert_same_run
 
 from baselines_ppo import CnnPolicy, MlpPolicy, load_policy
-from common.policies.files import find_policy, locate
+from common.policies.locate import find_policy, find_policy_and_run
 from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_sta
             ],
         ),
         (["--env", "CartPole-v1"], ["was trained for observations", "this run has"]),
-        (["--load-path", "nowhere"], ["nowhere: no policy there"]),
+        (["--load-path", "nowhere"], ["nowhere: no policy found"]),
         (["--load-path", "pixels.safetensors"], ["holds a policy of class CnnPolicy", "use --policy cnn"]),
     ],
 )
@@ -136,8 +136,8 @@ def test_a_folder_of_runs_is_its_newest_run_that_has_a_policy(trained, tmp_path,
         (runs / name / "config.json").write_text("{}")
         os.utime(runs / name / "config.json", (time, time))
     shutil.rmtree(runs / "starting" / "policy")
-    assert locate(runs) == (runs / "a" / "policy" / "policy.safetensors", runs / "a")
-    assert locate(runs / "b") == (find_policy(runs / "b"), None)
+    assert find_policy_and_run(runs) == (runs / "a" / "policy" / "policy.safetensors", runs / "a")
+    assert find_policy_and_run(runs / "b") == (find_policy(runs / "b"), None)
     done = cli_here("--play", "--load-path", runs, "--eval-episodes", "1", "--json")
     assert done.returncode == 0 and f"{runs} contains several runs; the latest with a policy is a\n" in done.stderr
     assert json.loads(done.stdout)["policy"] == str(runs / "a" / "policy" / "policy.safetensors")

@@ -23,8 +23,7 @@ from baselines_ppo import CnnPolicy, MlpPolicy, Policy, UserError
 from baselines_ppo.export import export_litert, export_saved_model
 from baselines_ppo.export import writers as export
 from baselines_ppo.export.graph import policy_functions
-from common.distributions import BernoulliPdType, DiagGaussianPdType, MultiCategoricalPdType
-from common.policies.networks import NumpyOperators
+from common.distributions import BernoulliPdType, DiagGaussianPdType, MultiCategoricalPdType, NumpyOperators
 from common.running_mean_std import RunningMeanStd
 
 BARE = """
@@ -233,10 +232,10 @@ def served(tmp_path_factory):
 def decided(pdtype, scores, lead):
     """Whether the best action of each row, or of each of its entries, leads the next by more than `lead`: [N, *space.shape] bool."""
     if isinstance(pdtype, BernoulliPdType):
-        return pdtype.shaped(np.abs(scores) > lead)
+        return pdtype.to_space_shape(np.abs(scores) > lead)
     if isinstance(pdtype, MultiCategoricalPdType):
         best = [np.sort(part, -1)[:, -2:] for part in np.split(scores, pdtype.ends[:-1], -1)]
-        return pdtype.shaped(np.stack([two[:, 1] - two[:, 0] > lead for two in best], -1))
+        return pdtype.to_space_shape(np.stack([two[:, 1] - two[:, 0] > lead for two in best], -1))
     two = np.sort(scores, -1)[:, -2:]
     return two[:, 1] - two[:, 0] > lead
 
@@ -402,7 +401,7 @@ def test_a_crash_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "policy, out, wanted",
     [
-        (None, "out", "no policy there"),
+        (None, "out", "no policy found"),
         (OwnSigns, "out", "holds a OwnSigns"),
         (MlpPolicy, "", "exists"),
         (MlpPolicy, "policy.safetensors/out", "cannot write"),

@@ -51,7 +51,7 @@ every_kind = pytest.mark.parametrize("name", CASES)
 def test_one_observation_is_encoded_as_by_hand(name):
     space, ob, expected = CASES[name]
     encoder = ObservationEncoder(space)
-    encoded = encoder.one(ob)
+    encoded = encoder.encode(ob)
     assert encoded.shape == encoder.shape and encoded.dtype == encoder.dtype
     np.testing.assert_array_equal(encoded, expected)
 
@@ -62,9 +62,9 @@ def test_a_vector_envs_batch_is_the_stack_of_single_encodings(name):
     space.seed(3)
     encoder, singles = ObservationEncoder(space), [space.sample() for _ in range(3)]
     batched = gym.vector.utils.concatenate(space, singles, gym.vector.utils.create_empty_array(space, 3))
-    encoded = encoder.batch(batched, gym.vector.utils.batch_space(space, 3))
+    encoded = encoder.encode_batch(batched, gym.vector.utils.batch_space(space, 3))
     assert encoded.shape == (3, *encoder.shape) and encoded.dtype == encoder.dtype
-    np.testing.assert_array_equal(encoded, np.stack([encoder.one(ob) for ob in singles]))
+    np.testing.assert_array_equal(encoded, np.stack([encoder.encode(ob) for ob in singles]))
 
 
 @every_kind
@@ -93,7 +93,7 @@ def test_images_become_vectors_only_if_asked():
     assert ObservationEncoder(IMAGE).shape == (4, 5, 3)
     flat = ObservationEncoder(IMAGE, keep_images=False)
     assert flat.shape == (60,) and flat.dtype == np.uint8
-    np.testing.assert_array_equal(flat.one(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)), np.arange(60))
+    np.testing.assert_array_equal(flat.encode(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)), np.arange(60))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_an_observation_that_does_not_fit_is_refused_in_one_line(space, ob):
 )
 def test_a_choice_outside_its_range_is_not_taken_for_another(name, ob):
     with pytest.raises(ValueError, match="is not in"):
-        ObservationEncoder(CASES[name][0]).one(ob)
+        ObservationEncoder(CASES[name][0]).encode(ob)
 
 
 # ---- dtypes: cast to the space's where nothing is lost, whoever gives them
@@ -202,9 +202,9 @@ WHOLE = {
 def test_whole_numbers_of_any_dtype_are_encoded_alike(name, way):
     space, x = WHOLE[name]
     encoder, given = ObservationEncoder(space), WAYS[way](x)
-    expected = encoder.one(np.asarray(x, space.dtype))
+    expected = encoder.encode(np.asarray(x, space.dtype))
     for found in (
-        encoder.one(given),
+        encoder.encode(given),
         encoder.single_or_batch(given)[0][0],
         encoder.single_or_batch(WAYS[way]([x, x]))[0][1],
     ):
@@ -215,7 +215,7 @@ def test_whole_numbers_of_any_dtype_are_encoded_alike(name, way):
 @pytest.mark.parametrize(
     "space, x, says",
     [
-        (IMAGE, np.full((4, 5, 3), 0.5), "this one looks divided by 255"),
+        (IMAGE, np.full((4, 5, 3), 0.5), "this one seems to be divided by 255"),
         (IMAGE, np.full((4, 5, 3), 1.5), "float64 with 1.5"),
         (IMAGE, np.full((4, 5, 3), 256), "with 256"),
         (IMAGE, np.full((4, 5, 3), -1, np.int8), "with -1"),
@@ -246,7 +246,7 @@ def test_what_a_space_cannot_hold_is_refused_in_one_line(space, x, says):
         encoder.single_or_batch(x)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError):
-        encoder.one(x)
+        encoder.encode(x)
 
 
 def test_rounding_to_the_floats_of_the_space_is_no_loss_and_nan_is_one_of_them():

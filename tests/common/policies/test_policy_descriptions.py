@@ -13,7 +13,8 @@ import tensorflow as tf
 from baselines_ppo import CnnPolicy, MlpPolicy, UserError, learn, load_policy, trpo_mpi, vpg
 from baselines_ppo.train.resume import check_compatible
 from common.policies.base import Policy
-from common.policies.files import check_describable, check_spaces, read_policy
+from common.policies.files import check_serializable, read_policy
+from common.policies.space_comparison import check_spaces
 
 BOX, TWO = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
 TINY = {"timesteps_per_actorbatch": 32, "optim_batchsize": 16, "optim_epochs": 1, "max_iters": 1, "seed": 0}
@@ -81,10 +82,10 @@ def test_a_policy_of_any_space_comes_back_from_its_run(ob_space, ac_space, tmp_p
 def test_files_of_before_dtypes_were_written_are_taken_for_the_same_environment(tmp_path):
     ac_space = gym.spaces.MultiDiscrete([3, 2], dtype=np.int32)
     pi = small("pi", gym.spaces.Discrete(4, dtype=np.int32), ac_space)
-    described = pi.description()
+    described = pi.spec()
     for key in ("ob_space", "ac_space"):
         del described[key]["dtype"]
-    pi.description = lambda: described
+    pi.spec = lambda: described
     pi.save(tmp_path / "old")
     check_spaces("old", load_policy(tmp_path / "old"), pi.ob_space, ac_space, "the environment")
     check_compatible(
@@ -107,15 +108,15 @@ def test_two_spaces_that_differ_are_told_with_their_difference():
 @pytest.mark.parametrize(
     "ob_space, part",
     [
-        (gym.spaces.Dict(a=BOX, t=gym.spaces.Text(3)), "for its part Text"),
-        (gym.spaces.Dict(a=BOX, b=gym.spaces.Dict({})), "for its part Dict()"),
-        (gym.spaces.Dict(a=BOX, o=gym.spaces.OneOf([BOX, BOX])), "for its part OneOf"),
-        (gym.spaces.Dict({b"a": BOX}), "a Dict's key b'a'"),
+        (gym.spaces.Dict(a=BOX, t=gym.spaces.Text(3)), "because of its part Text"),
+        (gym.spaces.Dict(a=BOX, b=gym.spaces.Dict({})), "because of its part Dict()"),
+        (gym.spaces.Dict(a=BOX, o=gym.spaces.OneOf([BOX, BOX])), "because of its part OneOf"),
+        (gym.spaces.Dict({b"a": BOX}), "the key b'a' of a Dict"),
         (gym.spaces.Tuple([gym.spaces.Discrete(2)] * 1001), "more than 1,000 parts"),
         (gym.spaces.Box(-1, 1, (2,), np.longdouble), "use float64"),
         (
             gym.spaces.Box(np.linspace(-2, -1, 80_000), np.linspace(1, 2, 80_000), dtype=np.float64),
-            "give spaces whose bounds are the same everywhere",
+            "use spaces whose bounds are the same everywhere",
         ),
     ],
     ids=["Text inside", "empty part", "OneOf inside", "bytes key", "many parts", "longdouble", "long bounds"],
@@ -159,7 +160,7 @@ def test_extra_metadata_may_be_numpys_and_what_cannot_be_written_is_named(tmp_pa
         read_policy(tmp_path / "p")[1].items()
         >= {"score": 1.5, "scores": [0, 1, 2], "best": 2.0, "by_seed": {"10": 1, "2": 2}}.items()
     )
-    for extra, part in (({"f": print}, "f="), ({"settings": 3}, "would hide"), ({"seen": {1, 2}}, "of type set")):
+    for extra, part in (({"f": print}, "f="), ({"settings": 3}, "reserved"), ({"seen": {1, 2}}, "of type set")):
         with pytest.raises(UserError, match=part):
             pi.save(tmp_path / "q", **extra)
     assert not (tmp_path / "q").exists()
@@ -218,7 +219,7 @@ def test_a_derived_class_that_chooses_its_settings_is_loaded_and_refused_if_it_c
     pi.save(tmp_path / "p")
     assert_same_state(Five.load(tmp_path / "p"), pi)
     monkeypatch.setattr(Five, "clip", 4)
-    with pytest.raises(UserError, match="ob_clip is 3.0, and the class, which does not take it, has 4.0"):
+    with pytest.raises(UserError, match="ob_clip is 3.0, but the class fixes it at 4.0"):
         Five.load(tmp_path / "p")
 
 
@@ -227,10 +228,10 @@ def test_a_class_that_load_cannot_build_is_told_at_the_start(caplog):
         def __init__(self, name, ob_space, ac_space, width):
             super().__init__(name, ob_space, ac_space)
 
-    check_describable(Needs("pi", BOX, TWO, 3))
-    assert "Needs.load will not be able to build this policy again: its constructor needs width" in caplog.text
+    check_serializable(Needs("pi", BOX, TWO, 3))
+    assert "Needs.load will not be able to build this policy again: its constructor requires width" in caplog.text
     caplog.clear()
-    check_describable(Linear("pi", BOX, TWO))
+    check_serializable(Linear("pi", BOX, TWO))
     assert not caplog.text
 
 

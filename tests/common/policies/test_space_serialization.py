@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.policies.space_serialization import MAX_DEPTH, difference, from_json, spaces_compatible, to_json
+from common.policies.space_comparison import space_difference, spaces_compatible
+from common.policies.space_serialization import from_json, to_json
+from common.policies.untrusted import MAX_SPACE_DEPTH
 
 BOX = gym.spaces.Box(-1, 1, (2,))
 SPACES = [
@@ -171,7 +173,7 @@ def test_a_space_that_derives_from_gymnasiums_is_described_as_that():
     assert through_a_file(gym.spaces.Tuple([Angle(-1, 1, (2,)), Named(3)])) == gym.spaces.Tuple(
         [BOX, gym.spaces.Discrete(3)]
     )
-    assert spaces_compatible(Angle(-1, 1, (2,)), BOX) and difference(Named(3), gym.spaces.Discrete(3)) is None
+    assert spaces_compatible(Angle(-1, 1, (2,)), BOX) and space_difference(Named(3), gym.spaces.Discrete(3)) is None
 
 
 def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_as_ever():
@@ -207,7 +209,7 @@ def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_
     ids=str,
 )
 def test_a_difference_is_named_where_it_is_and_dtypes_make_none(a, b, what):
-    assert difference(a, b) == what
+    assert space_difference(a, b) == what
 
 
 def nested(depth):
@@ -220,7 +222,7 @@ def nested(depth):
 @pytest.mark.parametrize(
     "space, part",
     [
-        (nested(MAX_DEPTH + 1), "16 deep"),
+        (nested(MAX_SPACE_DEPTH + 1), "16 deep"),
         (gym.spaces.Tuple([gym.spaces.Discrete(2)] * 1001), "1,000 parts"),
         (gym.spaces.Dict({b"a": BOX}), "b'a'"),
         (gym.spaces.Box(-1, 1, (2,), np.longdouble), "use float64"),
@@ -234,5 +236,5 @@ def test_what_would_not_be_read_back_is_not_described(space, part):
 
 
 def test_the_deepest_and_the_widest_that_are_described_are_read_back():
-    for space in (nested(MAX_DEPTH), gym.spaces.Tuple([gym.spaces.Discrete(2)] * 999)):
+    for space in (nested(MAX_SPACE_DEPTH), gym.spaces.Tuple([gym.spaces.Discrete(2)] * 999)):
         assert through_a_file(space) == space

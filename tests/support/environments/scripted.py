@@ -60,7 +60,7 @@ class ScriptedPolicy:
         self.encoder, self.pdtype = ObservationEncoder(env_class.observation_space), make_pdtype(env_class.action_space)
 
     def actor(self, num_envs, noise):
-        return lambda ob, t: self.pdtype.shaped(3 * noise[t])
+        return lambda ob, t: self.pdtype.to_space_shape(3 * noise[t])
 
     def values(self, encoded):
         return value(encoded)

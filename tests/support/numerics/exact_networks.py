@@ -75,12 +75,12 @@ def cnn(pi, obs):
     x = obs.astype(np.float64) / 255
     x = x.transpose(0, 2, 3, 1) if pi.channels_first else x
     x = Bounded(x, ulps(0.5, x))
-    for i, (_, _, stride) in enumerate(pi.convolutions, 1):
+    for i, layer in enumerate(pi.convolutions, 1):
         kernel = w[f"conv{i}/w"]
         x = relu(
             long_sum(
                 x,
-                lambda x, w, stride=stride: tf.nn.conv2d(x, w, stride, "VALID").numpy(),
+                lambda x, w, stride=layer.stride: tf.nn.conv2d(x, w, stride, "VALID").numpy(),
                 kernel,
                 w[f"conv{i}/b"],
                 kernel[..., 0].size,
@@ -104,7 +104,7 @@ def gaussian_sample(pdtype, flat, noise):
     mean, logstd = (Bounded(*parts) for parts in zip(*(np.split(part, 2, axis=-1) for part in flat)))
     spread = np.exp(logstd.value) * np.abs(noise)
     error = mean.error + spread * (np.expm1(logstd.error) + ulps(LIBM + 1, 1)) + ulps(1, mean.value)
-    return Bounded(*(pdtype.shaped(part) for part in (mean.value + np.exp(logstd.value) * noise, error)))
+    return Bounded(*(pdtype.to_space_shape(part) for part in (mean.value + np.exp(logstd.value) * noise, error)))
 
 
 def assert_within(found, bounded, beside=0.0):
