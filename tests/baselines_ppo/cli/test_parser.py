@@ -1,15 +1,10 @@
-"""Bad input: one clear line, exit status 2, no traceback, before the first step; and the help that needs no TensorFlow."""
+"""Invalid input: one clear line, exit status 2, no traceback, before the first step."""
 
 import os
 import shlex
-import subprocess
-import sys
 
 import jobs
 import pytest
-
-from baselines_ppo import __version__
-from baselines_ppo.config.combinations import check_flag_combinations
 
 
 def cli(*words, **env):
@@ -142,28 +137,3 @@ def test_a_run_ends_with_the_whole_command_that_plays_it(tmp_path, cli_here, unc
     python, m, module, *words = shlex.split(line.removeprefix("watch it: "))
     assert (python, m, module) == ("python", "-m", "baselines_ppo")
     assert cli_here(*words, "--json").returncode == 0
-
-
-def test_help_needs_no_tensorflow_gymnasium_or_mpi():
-    code = (
-        "import sys; from baselines_ppo.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-        "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'numpy'} & set(sys.modules); assert not heavy, heavy"
-    )
-    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT)
-    assert finished.returncode == 0, finished.stderr
-    assert "--clip-param" in finished.stdout
-    assert (
-        finished.stdout.index("--env ID") < finished.stdout.index("Environment and algorithm:")
-        and len(finished.stdout.partition("\n\n")[0].splitlines()) == 4
-    )
-
-
-def test_the_version_is_the_packages_own(capsys):
-    with pytest.raises(SystemExit) as ended:
-        jobs.main_here("--version")
-    assert ended.value.code == 0 and capsys.readouterr().out == f"baselines_ppo {__version__}\n"
-    assert f'version="{__version__}"' in (jobs.ROOT / "setup.py").read_text()
-
-
-def test_episodes_of_an_evaluation_need_none_where_it_is_said_that_there_are_none():
-    check_flag_combinations({"eval_episodes": 5, "eval_every": 0})
