@@ -28,7 +28,7 @@ def assert_refused(finished, *parts, status=2):
         (["--env", "CartPole-v1", "--optim-batchsize", "4096"], ["4096", "1024"]),
         (["--env", "CartPole-v1", "--num-timesteps", "100", "--max-iters", "3"], ["num_timesteps=100", "max_iters=3"]),
         (["--env", "CartPole-v1", "--num-timesteps", "0"], ["none"]),
-        (["--env", "CartPole-v1", "--num-timesteps", "-5"], ["-5", "negative"]),
+        (["--env", "CartPole-v1", "--num-timesteps", "-5"], ["-5", "must be positive"]),
         (["--env", "CartPole-v1", "--optim-epochs", "0"], ["optim_epochs=0"]),
         (["--env", "CartPole-v1", "--num-envs", "-1"], ["num_envs=-1"]),
         (["--env", "CartPole-v1", "--seed", "-1"], ["seed=-1"]),

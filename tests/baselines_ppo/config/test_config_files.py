@@ -100,8 +100,8 @@ def test_a_json_object_of_settings_may_have_hyphens_or_underscores(tmp_path):
 @pytest.mark.parametrize(
     "content, parts",
     [
-        ("not json", ["cannot be read"]),
-        ("[1]", ["no JSON object"]),
+        ("not json", ["cannot read"]),
+        ("[1]", ["must contain a JSON object"]),
         ('{"clip_parm": 1}', ["unknown setting 'clip_parm'"]),
         ('{"optim_epochs": "many"}', ["optim_epochs: invalid 'many': must be an integer"]),
         ('{"preset": "best"}', ["invalid preset='best': must be one of", "mujoco"]),
