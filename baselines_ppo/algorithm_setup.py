@@ -1,4 +1,4 @@
-"""Sets up one call of `learn`, for each algorithm: checked settings, policies, processing of segments, the training loop."""
+"""Sets up one call of `learn`, for each algorithm: checked settings, policies, segment processing, training loop."""
 
 from __future__ import annotations
 
@@ -118,7 +118,10 @@ class AlgorithmSetup(Generic[S]):
         return shared
 
     def _warn_of_statistics_outside_the_policy(self, env: gym.Env | gym.vector.VectorEnv) -> None:
-        """Warn if a wrapper of `env` has running statistics, which no policy file contains. The command line has its own warning."""
+        """Warn if a wrapper of `env` has running statistics, which no policy file contains.
+
+        The command line, which passes a folder, has its own warning.
+        """
         if self.comm.rank > 0 or self.options.folder is not None:
             return
         if found := running_statistics(env):
@@ -154,7 +157,7 @@ class AlgorithmSetup(Generic[S]):
             self.reward_normalizer(seg)
 
     def training(self, update: Update) -> AbstractContextManager[TrainingLoop]:
-        """Context manager of the training loop (`begin`): writes the run's outputs, if it has any, and handles Ctrl-C."""
+        """Context manager of the training loop (`begin`): writes the outputs of the run, if any, and handles Ctrl-C."""
         training = self.begin(update)
         context = training
         if self.options.has_outputs:
@@ -162,7 +165,7 @@ class AlgorithmSetup(Generic[S]):
         return in_good_order(training, context)
 
     def begin(self, update: Update) -> TrainingLoop:
-        """The `TrainingLoop` that drives `update`, with the same state on all ranks: new, resumed, or started from a policy."""
+        """The `TrainingLoop` that drives `update`, with equal state on all ranks: new, resumed, or from a policy."""
         training = self._training_loop(update)
         self.comm.barrier()
         self._sync_policy()
@@ -212,7 +215,7 @@ class AlgorithmSetup(Generic[S]):
             self.pi.ob_rms.restore(self.comm.broadcast(self.pi.ob_rms.state()))
 
     def _log_length(self, training: TrainingLoop) -> None:
-        """Log if a resumed run has reached its limit already, or if complete iterations make more steps than max_timesteps."""
+        """Log if a resumed run has reached its limit, or if complete iterations exceed max_timesteps."""
         limits, collector = self.limits, training.collector
         done = limits.progress(
             training.timesteps_so_far, training.episodes_so_far, training.iters_so_far, training.elapsed_before

@@ -1,8 +1,8 @@
 """The objectives, one pure function per equation: tensors [N] in, tensors [N] out. The caller weights and sums them.
 
-A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all [N], and the
-current `Coefficients`; it is maximised. To add one, write a function and list it in `OBJECTIVES`, and list its name in
-`config.settings.SURROGATES`, which the command line reads without TensorFlow.
+A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all
+[N], and the current `Coefficients`; it is maximised. To add one, write a function and list it in `OBJECTIVES`, and list
+its name in `config.settings.SURROGATES`, which the command line reads without TensorFlow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 
 class Coefficients(NamedTuple):
-    """Scalars that may change between iterations: epsilon of the clipped surrogate, and the coefficient of the KL penalty."""
+    """Scalars that may change between iterations: epsilon of the clipped surrogate, coefficient of the KL penalty."""
 
     clip_param: tf.Tensor
     beta: tf.Tensor
@@ -62,10 +62,10 @@ OBJECTIVES: dict[str, Surrogate] = {
 
 
 def adapt_kl_coefficient(beta: float, kl: float, low: float, high: float) -> float:
-    """The next coefficient of the KL penalty: half if `kl` is below `low`, double if above `high`. Schulman et al. 2017, section 4.
+    """The next coefficient of the KL penalty: half if `kl` is below `low`, double if above `high`.
 
-    The paper has low = target / 1.5 and high = 1.5 target. The coefficient is kept between 2**-60 and 2**60, so that it can
-    always return.
+    Schulman et al. 2017, section 4, with low = target / 1.5 and high = 1.5 target. The coefficient is kept between
+    2**-60 and 2**60, so that it can always return.
     """
     if kl < low:
         return max(beta / 2, 2.0**-60)
@@ -78,7 +78,7 @@ def is_clipped(ratio: tf.Tensor, clip_param: tf.Tensor) -> tf.Tensor:
 
 
 def policy_gradient(logp: tf.Tensor, atarg: tf.Tensor) -> tf.Tensor:
-    """log pi(a|s) A, to be maximised; its gradient is the policy gradient. Williams 1992; Schulman et al. 2017, eq. 2."""
+    """log pi(a|s) A, maximised; its gradient is the policy gradient. Williams 1992; Schulman et al. 2017, eq. 2."""
     return logp * atarg
 
 
@@ -88,6 +88,6 @@ def value_loss(vpred: tf.Tensor, ret: tf.Tensor) -> tf.Tensor:
 
 
 def clipped_value_loss(vpred: tf.Tensor, oldvpred: tf.Tensor, ret: tf.Tensor, vf_clip: float) -> tf.Tensor:
-    """The larger of the losses of V and of V clipped to within `vf_clip` of its old value, [N]; OpenAI Baselines' ppo2."""
+    """The larger of the losses of V and of V clipped to within `vf_clip` of its old value, [N]; Baselines' ppo2."""
     clipped_vpred = oldvpred + tf.clip_by_value(vpred - oldvpred, -vf_clip, vf_clip)
     return tf.maximum(value_loss(vpred, ret), value_loss(clipped_vpred, ret))

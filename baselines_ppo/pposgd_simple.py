@@ -61,18 +61,20 @@ def learn(
     seed: int | None = None,
     **options: Any,
 ) -> Policy:
-    """Train a policy by PPO on all ranks of the job: Baselines' `pposgd_simple.learn`, with the settings of 2017 as defaults.
+    """Train a policy by PPO on all ranks of the job: Baselines' `pposgd_simple.learn`, with the defaults of 2017.
 
     Args:
         env: this rank's environment or environments.
         policy_fn: function (name, ob_space, ac_space) that returns a `Policy`, such as the class `MlpPolicy`.
         timesteps_per_actorbatch ... schedule: fields of `PPOSettings`, which documents them.
         max_timesteps, max_episodes, max_iters, max_seconds: when to stop; give exactly one.
-        callback: function (locals, globals) that is called before each iteration with a dict of `pi`, `oldpi`, `seg`, `rewbuffer`,
-            `lenbuffer`, `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`; or a list of both.
-            Returning True or raising `StopTraining` stops the training.
-        seed: an int. None draws one from NumPy's global generator on rank 0; the logger `baselines_ppo` reports it at level INFO.
-        options: other fields of `PPOSettings`, such as `objective`, and of `RunOptions`, such as `run_dir` and `progress`.
+        callback: function (locals, globals) that is called before each iteration with a dict of `pi`, `oldpi`, `seg`,
+            `rewbuffer`, `lenbuffer`, `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`;
+            or a list of both. Returning True or raising `StopTraining` stops the training.
+        seed: an int. None draws one from NumPy's global generator on rank 0; the logger `baselines_ppo` reports it at
+            level INFO.
+        options: other fields of `PPOSettings`, such as `objective`, and of `RunOptions`, such as `run_dir` and
+            `progress`.
 
     Returns:
         The trained policy.
@@ -105,8 +107,8 @@ def ppo_losses(pi: Policy, settings: PPOSettings) -> Losses:
     """The loss of a minibatch, -(L - c1 L^VF + c2 S): Schulman et al. 2017, eq. 9, for any surrogate L.
 
     Returns:
-        A function (minibatch, weights [B], scalars) -> (loss, terms `LOSS_NAMES`). The minibatch has the fields of `Batch`, the
-        scalars are `Coefficients`, and the weights sum to 1 over the samples of all ranks.
+        A function (minibatch, weights [B], scalars) -> (loss, terms `LOSS_NAMES`). The minibatch has the fields of
+        `Batch`, the scalars are `Coefficients`, and the weights sum to 1 over the samples of all ranks.
     """
     surrogate = OBJECTIVES[settings.objective]
 
@@ -134,7 +136,7 @@ def ppo_losses(pi: Policy, settings: PPOSettings) -> Losses:
 
 
 class AdaptiveKLCoefficient:
-    """Coefficient beta of the KL penalty: constant, or adapted once per iteration to the KL of the update over all ranks.
+    """Coefficient beta of the KL penalty: constant, or adapted in each iteration to the KL over all ranks.
 
     Args:
         settings: the `PPOSettings`.
@@ -173,7 +175,8 @@ class PPOUpdate:
         adam: the `MpiAdam` of all trainable variables.
         averaging: 'gather' or 'average'.
         optimizer: the `MinibatchOptimizer`.
-        minibatch_losses: [M, len(LOSS_NAMES)] of the last iteration's minibatches, each before its step, averaged over ranks.
+        minibatch_losses: [M, len(LOSS_NAMES)] of the last iteration's minibatches, each before its step, averaged over
+            ranks.
     """
 
     def __init__(self, setup: AlgorithmSetup[PPOSettings]):
@@ -229,7 +232,8 @@ class PPOUpdate:
             progress: completed fraction of the training, for schedules.
 
         Returns:
-            `LOSS_NAMES` over the segment after the last epoch (`Policy.metrics_rows`), averaged over ranks; beta; the step size.
+            `LOSS_NAMES` over the segment after the last epoch (`Policy.metrics_rows`), averaged over ranks; beta; the
+            step size.
         """
         s = self.settings
         stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
@@ -268,7 +272,7 @@ class PPOUpdate:
         return batch
 
     def _evaluate_losses(self, batch: Batch, valid: np.ndarray, scalars: list[float]) -> list[float]:
-        """`LOSS_NAMES` of the current policy over the segment, or a sample of it (`Policy.metrics_rows`), averaged over ranks."""
+        """`LOSS_NAMES` of the current policy, over `Policy.metrics_rows` samples, averaged over ranks."""
         sample, valid = batch.map(self._every_nth), self._every_nth(valid)
         weights = valid / np.float32(max(valid.sum(), 1))
         losses: list[float] = self.optimizer.evaluate(sample.arrays(), weights, scalars).tolist()

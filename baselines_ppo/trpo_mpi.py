@@ -58,9 +58,11 @@ def learn(
     """Train a policy by TRPO on all ranks of the job: Baselines' `trpo_mpi.learn`.
 
     Args:
-        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in `pposgd_simple.learn`.
+        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in
+            `pposgd_simple.learn`.
         timesteps_per_batch ... vf_iters: fields of `TRPOSettings`, which documents them.
-        options: other fields of `TRPOSettings`, such as `cg_stride`, and of `RunOptions`, such as `run_dir` and `progress`.
+        options: other fields of `TRPOSettings`, such as `cg_stride`, and of `RunOptions`, such as `run_dir` and
+            `progress`.
 
     Returns:
         The trained policy.
@@ -120,7 +122,7 @@ class TRPOUpdate:
         return Compiled(graph, self.pi.xla, self._shared(graph.__name__))
 
     def _shared(self, name: str) -> Shared | None:
-        """The description by which trainings share the method `name`: called with variables, it gets an update over these variables."""
+        """The description by which trainings share the compiled method `name`, each with its own variables."""
 
         def of_network(network: Any) -> Callable[..., tf.Tensor]:
             other = copy.copy(self)
@@ -177,7 +179,7 @@ class TRPOUpdate:
         return tf.concat([get_flat(tape.gradient(objective, self.variables)), terms], axis=0)
 
     def _fisher_product_graph(self, batch: Tensors, weights: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """The Fisher matrix times v [P]: the gradient of (gradient of the KL) . v. Schulman et al. 2015, appendix C.1."""
+        """The Fisher matrix times v [P]: the gradient of (gradient of KL) . v. Schulman et al. 2015, appendix C.1."""
         v_by_variable = [
             tf.reshape(values, x.shape)
             for values, x in zip(tf.split(v, [x.shape.num_elements() for x in self.variables]), self.variables)
@@ -223,8 +225,9 @@ class TRPOUpdate:
             valid: [N] bool, the samples to use.
 
         Returns:
-            Averaged over ranks: the losses and the KL over the segment after the step; `linesearch_halvings` of the step,
-            `MAX_HALVINGS` if none was made; `improvement` of the objective, and `expected_improvement` by the linear model.
+            Averaged over ranks: the losses and the KL over the segment after the step; `linesearch_halvings` of the
+            step, `MAX_HALVINGS` if none was made; `improvement` of the objective, and `expected_improvement` by the
+            linear model.
         """
         s = self.settings
         tensors = self._tensors(batch, valid)

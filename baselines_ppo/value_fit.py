@@ -42,8 +42,8 @@ def value_variables(pi: Policy) -> list[tf.Variable]:
     variables = split_variables(pi)[1]
     if not variables:
         raise UserError(
-            f"{type(pi).__name__}'s value function shares all its variables with the policy, so it cannot have its own step size "
-            "(vf_stepsize) or be fitted separately; use a separate layer for it"
+            f"{type(pi).__name__}'s value function shares all its variables with the policy, so it cannot have its own "
+            "step size (vf_stepsize) or be fitted separately; use a separate layer for it"
         )
     return variables
 

@@ -1,4 +1,4 @@
-"""Policy gradients that use each sample once: REINFORCE (Williams 1992) and the advantage actor-critic A2C (Mnih et al. 2016).
+"""Policy gradients that use each sample once: REINFORCE (Williams 1992) and A2C (Mnih et al. 2016).
 
 They differ only in their settings, which `VPGSettings` documents.
 """
@@ -52,9 +52,11 @@ def learn(
     """Train a policy by policy gradient, one step per segment, on all ranks of the job.
 
     Args:
-        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in `pposgd_simple.learn`.
+        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in
+            `pposgd_simple.learn`.
         timesteps_per_actorbatch, gamma, lam, entcoeff, optim_stepsize: fields of `VPGSettings`, which documents them.
-        options: other fields of `VPGSettings`, such as `baseline`, and of `RunOptions`, such as `run_dir` and `progress`.
+        options: other fields of `VPGSettings`, such as `baseline`, and of `RunOptions`, such as `run_dir` and
+            `progress`.
 
     Returns:
         The trained policy.
@@ -84,7 +86,7 @@ def learn(
 
 
 def add_advantages(seg: Segment, settings: VPGSettings, comm: Communicator) -> None:
-    """Add `adv` and `tdlamret` to a segment: GAE if the baseline is a value function, else returns minus nothing or their mean.
+    """Add `adv` and `tdlamret` to a segment: GAE with a value baseline, else returns, minus their mean if that is set.
 
     Args:
         seg: this rank's segment.
@@ -107,7 +109,7 @@ def add_advantages(seg: Segment, settings: VPGSettings, comm: Communicator) -> N
 
 
 def vpg_losses(pi: Policy, settings: VPGSettings, joint: bool) -> Losses:
-    """The loss of a batch: -(log pi(a|s) A + c2 S), plus c1 L^VF if `joint` (policy and value are updated in the same step).
+    """The loss of a batch: -(log pi(a|s) A + c2 S), plus c1 L^VF if `joint` (one step for policy and value).
 
     Returns:
         A function (batch, weights [N], scalars [0]) -> (loss, terms `LOSS_NAMES`). The batch has the fields of `Batch`.
@@ -209,7 +211,7 @@ class VPGUpdate:
         return dict(zip(LOSS_NAMES, self.optimizer.evaluate(arrays, weights, []).tolist())) | {"stepsize": stepsize}
 
     def _padded(self, batch: Batch, valid: np.ndarray) -> tuple[Batch, np.ndarray]:
-        """Append invalid samples up to a length of horizon, 2 horizon, 4 horizon, ..., so that few lengths are compiled."""
+        """Append invalid samples up to a length of horizon, 2 horizon, 4 horizon, ...: few lengths are compiled."""
         samples = self.horizon
         while samples < max(self.comm.gather(len(valid))):
             samples *= 2

@@ -1,7 +1,7 @@
 """Compiled functions, shared between trainings in one process that have equal networks, settings and shapes.
 
-TensorFlow keeps each graph that XLA has compiled until the process ends: about 20 MB and two seconds per training. A function that
-takes its variables as arguments is compiled once for all trainings that differ in nothing else.
+TensorFlow keeps each graph that XLA has compiled until the process ends: about 20 MB and two seconds per training. A
+function that takes its variables as arguments is compiled once for all trainings that differ in nothing else.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Shared:
     Attributes:
         key: all that determines the graph, except for shapes and the values of variables.
         variables: this training's variables, the first argument of the compiled function.
-        over: function (variables) -> the graph function over those variables. It may depend on this training only through what
-            `key` contains.
+        over: function (variables) -> the graph function over those variables. It may depend on this training only
+            through what `key` contains.
     """
 
     key: Hashable
@@ -73,7 +73,7 @@ class Compiled:
         return self.concrete(*args)(*self._variables, *args)
 
     def concrete(self, *args: Any) -> Callable:
-        """The concrete function for arguments of these shapes, compiled if needed. Its first argument is the variables."""
+        """The concrete function for arguments of these shapes, compiled if needed; it takes the variables first."""
         signature = tuple((x.dtype, *x.shape) for x in tf.nest.flatten(args))
         if signature not in self._concrete:
             self._concrete[signature] = self._function.get_concrete_function(*self._variables, *args)
@@ -98,7 +98,7 @@ def forget_edited() -> None:
 
 
 def _code_of_packages() -> Iterator[tuple[tuple[str, str, str], CodeType | float]]:
-    """Yield ((module, name, member), code or number) of all functions, methods and numeric constants of this project."""
+    """Yield ((module, name, member), code or number) of this project's functions, methods and numeric constants."""
     for module_name, module in list(sys.modules.items()):
         if module_name.partition(".")[0] not in PACKAGES or not isinstance(module, ModuleType):
             continue

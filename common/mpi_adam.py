@@ -95,7 +95,9 @@ class MpiAdam:
         self.epsilon = epsilon
         sizes = [v.shape.num_elements() for v in self.var_list]
         self.size = sum(sizes)
-        self.lr_multipliers = None if lr_multipliers is None else np.repeat(np.asarray(lr_multipliers, np.float32), sizes)
+        self.lr_multipliers = None
+        if lr_multipliers is not None:
+            self.lr_multipliers = np.repeat(np.asarray(lr_multipliers, np.float32), sizes)
         self.m, self.v = (tf.Variable(tf.zeros([self.size]), trainable=False, name=f"adam/{name}") for name in "mv")
         self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="adam/t")
         self._compiled_apply = tf.function(self.apply, autograph=False)
@@ -163,7 +165,7 @@ class MpiAdam:
         return float(np.abs(get_flat(self.var_list).numpy()).max())
 
     def check_synced(self) -> None:
-        """Raise ReplicaDivergenceError, naming the ranks, unless all hold the same parameters and moments; Baselines' call."""
+        """Raise ReplicaDivergenceError unless all ranks have the same parameters and moments; Baselines' call."""
         variables = (*self.var_list, self.m, self.v, self.t)
         # numbered, because several variables may have the same name
         check_synced(self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(variables)})

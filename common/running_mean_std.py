@@ -13,8 +13,8 @@ from common.errors import UserError
 class RunningMeanStd:
     """Mean and standard deviation of all samples seen on all ranks, in float64.
 
-    Before the first sample, mean is 0 and standard deviation 1. Baselines gives these initial values the weight of 0.01 samples;
-    here they have no weight: with observations near 1e4 they would turn a standard deviation of 1 into 22.
+    Before the first sample, mean is 0 and standard deviation 1. Baselines gives these initial values the weight of 0.01
+    samples; here they have no weight: with observations near 1e4 they would turn a standard deviation of 1 into 22.
 
     Args:
         shape: of one sample.
@@ -54,7 +54,7 @@ class RunningMeanStd:
         self.count, self.mean, self.var = communicator.merge_moments(self.count, self.mean, self.var, *moments)
 
     def normalise(self, x: np.ndarray, clip: float) -> np.ndarray:
-        """(x - mean) / std, clipped to [-clip, clip], float32; computed in float64, so that large offsets lose no precision."""
+        """(x - mean) / std, clipped to [-clip, clip], float32; computed in float64, for precision at large offsets."""
         return np.clip((x - self.mean) / self.std, -clip, clip).astype(np.float32)
 
     def state(self) -> dict[str, np.ndarray]:

@@ -37,7 +37,8 @@ class RunOptions:
         on_start: function (`TrainingLoop`, `AlgorithmSetup`) that is called once before the first step.
         env_threads: threads that step this rank's environments (`Collector`).
         heartbeat: this rank's `Heartbeat`.
-        run_dir: directory for the run's files, which plot, report and load_policy read (`recording`). Rank 0's value is used.
+        run_dir: directory for the run's files, which plot, report and load_policy read (`recording`). Rank 0's value is
+            used.
         progress: show a live display, or progress lines without a terminal. Rank 0's value is used.
     """
 
@@ -73,8 +74,8 @@ class RunOptions:
             user_path(self.load_path, "load_path")
         if self.comm is not None and not isinstance(self.comm, Communicator):
             raise UserError(
-                f"invalid comm={safe_repr(self.comm)}: must be a common.distributed.communicator.Communicator; leave it out to use all "
-                "ranks of the job"
+                f"invalid comm={safe_repr(self.comm)}: must be a common.distributed.communicator.Communicator; leave "
+                "it out to use all ranks of the job"
             )
 
     def use_roots_outputs(self, comm: Communicator) -> None:

@@ -38,11 +38,14 @@ class MinibatchLabel:
 
 
 def locate_in_compiled_sweep(terms: np.ndarray, replay: Callable[[int], bool]) -> int:
-    """Find the first non-finite minibatch of a compiled sweep by bisection: replay prefixes of the sweep from its initial state.
+    """Find the first non-finite minibatch of a compiled sweep by bisection.
+
+    Prefixes of the sweep are replayed from its initial state.
 
     Args:
         terms: [M, L], the loss terms that the sweep returned.
-        replay: function (number of steps) -> whether parameters and moments are finite after these steps. It leaves them there.
+        replay: function (number of steps) -> whether parameters and moments are finite after these steps. It leaves
+            them there.
 
     Returns:
         The number of the minibatch. Parameters and moments are then those before this minibatch.

@@ -1,4 +1,4 @@
-"""All-reduced updates: each rank computes the gradient of its minibatch, MPI averages it, and each rank makes the same step."""
+"""All-reduced updates: each rank computes a gradient, MPI averages it, and each rank makes the same step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def step_graph(
     stepsize: tf.Tensor,
     scalars: tf.Tensor,
 ) -> tf.Tensor:
-    """Step with the averaged gradient of the previous minibatch, then compute this rank's part of the next: one call instead of two.
+    """Make the step of the previous minibatch, then compute this rank's gradient of the next: one call instead of two.
 
     Args:
         step: the `MinibatchStep`.
@@ -39,7 +39,7 @@ def step_graph(
 
 
 class AveragedSweep(SweepStrategy):
-    """Averages gradients over ranks minibatch by minibatch. TensorFlow is called once per minibatch. Suits networks of any size."""
+    """Averages the gradient of each minibatch over ranks: one TensorFlow call per minibatch; for any network size."""
 
     def __init__(self, step: MinibatchStep):
         super().__init__(step)

@@ -13,8 +13,8 @@ def conjugate_gradient(
     Args:
         matvec: function v [P] -> A v [P].
         b: [P].
-        iterations: maximum number. Fewer are made if the squared residual falls below `tolerance`, or if A is found not to be
-            positive definite.
+        iterations: maximum number. Fewer are made if the squared residual falls below `tolerance`, or if A is found not
+            to be positive definite.
         tolerance: of the squared residual.
 
     Returns:

@@ -30,8 +30,8 @@ def sweep_graph(
         stepsize, scalars: as in `SweepStrategy.run`.
 
     Returns:
-        (terms [M, L] of each minibatch before its step, parameters and moments before the sweep, whether all of these are finite
-        after the sweep).
+        (terms [M, L] of each minibatch before its step, parameters and moments before the sweep, whether all of these
+        are finite after the sweep).
     """
 
     def run_minibatch(i: tf.Tensor, terms: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
@@ -46,10 +46,10 @@ def sweep_graph(
 
 
 class GatheredSweep(SweepStrategy):
-    """Rank 0 runs the sweep on minibatches that are the union of all ranks' minibatches; the others wait, then receive the result.
+    """Rank 0 runs the sweep, on the unions of the ranks' minibatches; the other ranks wait for the result.
 
-    TensorFlow is called once per iteration. The strategy is best for small networks. Repeating the sweep on all ranks instead of
-    sending the result would not be faster, and would compete for cores.
+    TensorFlow is called once per iteration. The strategy is best for small networks. Repeating the sweep on all ranks
+    instead of sending the result would not be faster, and would compete for cores.
     """
 
     def __init__(self, step: MinibatchStep):
@@ -89,7 +89,7 @@ class GatheredSweep(SweepStrategy):
         return terms
 
     def _union(self, batch: Arrays, indices: np.ndarray, weights: np.ndarray) -> tuple[Arrays, np.ndarray, np.ndarray]:
-        """Gather on rank 0: ({name: [ranks * N, ...]}, indices and weights [M, ranks * B]). The other ranks get unusable values."""
+        """Gather on rank 0: ({name: [ranks * N, ...]}, indices, weights [M, ranks * B]); other results are unusable."""
         ranks, samples = self.comm.size, len(next(iter(batch.values())))
         batch = {name: self.comm.gather_to_root(x) for name, x in batch.items()}
         indices, weights = self.comm.gather_to_root(indices), self.comm.gather_to_root(weights)
@@ -141,7 +141,7 @@ class GatheredSweep(SweepStrategy):
         stepsize: tf.Tensor,
         scalars: tf.Tensor,
     ) -> NonFiniteError:
-        """The error of a minibatch with `terms` [L], given its indices and weights [B]; parameters are those before its step."""
+        """The error of a minibatch with `terms` [L], indices and weights [B]; parameters are those before its step."""
         rows = {name: tf.gather(x, indices).numpy() for name, x in batch.items()}
         return minibatch_bisect.minibatch_error(
             position,

@@ -1,7 +1,7 @@
 """Minimises a loss by minibatch Adam over all ranks.
 
-Two strategies give the same update up to rounding: `GatheredSweep` ("gather") and `AveragedSweep` ("average"). The choice depends
-only on the number of ranks, the batch and the network (`choose_averaging`), so a run can be repeated.
+Two strategies give the same update up to rounding: `GatheredSweep` ("gather") and `AveragedSweep` ("average"). The
+choice depends only on the number of ranks, the batch and the network (`choose_averaging`), so a run can be repeated.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from common.optim.averaged_sweep import AveragedSweep
 from common.optim.gathered_sweep import GatheredSweep
 from common.optim.minibatch_step import Arrays, Losses, MinibatchStep, Tensors
 
-# Ranks * parameters * samples of a minibatch below which "gather" is chosen. An estimate, not measured near the limit: an MLP with
-# 64 units and minibatches of 64 is gathered for 8 ranks and more, the network of Mnih et al. 2015 is not.
+# Ranks * parameters * samples of a minibatch below which "gather" is chosen. An estimate, not measured near the limit:
+# an MLP with 64 units and minibatches of 64 is gathered for 8 ranks and more, the network of Mnih et al. 2015 is not.
 GATHER_MAX_COST = 12e6
 
 
@@ -37,16 +37,16 @@ class MinibatchOptimizer:
     """Adam on the minibatches of a batch.
 
     Args:
-        losses: function (minibatch {name: [B, ...]}, weights [B], scalars [S]) -> (loss, terms [L]). A mean over samples is the
-            sum of weight times value. The terms are logged.
+        losses: function (minibatch {name: [B, ...]}, weights [B], scalars [S]) -> (loss, terms [L]). A mean over
+            samples is the sum of weight times value. The terms are logged.
         names: of the L terms.
         adam: an `MpiAdam` over the variables to optimise.
         max_grad_norm: a longer mean gradient is scaled down to this norm; None: never.
         xla: compile with XLA.
         averaging: 'gather' or 'average'.
         num_microbatches: parts of a minibatch whose gradients are computed in parallel and added.
-        shared: a `common.compilation.Shared` whose `over` returns the losses over another policy's variables; None: `losses` are
-            for these variables only.
+        shared: a `common.compilation.Shared` whose `over` returns the losses over another policy's variables; None:
+            `losses` are for these variables only.
     """
 
     def __init__(
@@ -101,8 +101,9 @@ class MinibatchOptimizer:
             terms [M, L] float32 of each minibatch before its step, averaged over ranks.
 
         Raises:
-            NonFiniteError: on all ranks, for the first minibatch with a non-finite term or gradient, or whose step makes a parameter
-                or moment non-finite. Rank 0's parameters and moments are then those before this minibatch.
+            NonFiniteError: on all ranks, for the first minibatch with a non-finite term or gradient, or whose step
+                makes a parameter or moment non-finite. Rank 0's parameters and moments are then those before this
+                minibatch.
         """
         stepsize, scalars = tf.constant(stepsize, tf.float32), tf.constant(scalars, tf.float32)
         label = label or MinibatchLabel(len(indices))

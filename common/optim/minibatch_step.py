@@ -42,7 +42,7 @@ class MinibatchStep:
         self.shared = shared
 
     def compiled(self, graph: Callable) -> Compiled:
-        """Compile the function `graph(step, *tensors)` with this step; other trainings use the result too, if `shared` is given."""
+        """Compile the function `graph(step, *tensors)` with this step, for other trainings too if `shared` is given."""
         return Compiled(self._bound(graph), self.xla, None if self.shared is None else self._shared(graph))
 
     def _bound(self, graph: Callable) -> Callable:
@@ -50,7 +50,7 @@ class MinibatchStep:
         return lambda *tensors: graph(self, *tensors)
 
     def _shared(self, graph: Callable) -> Shared:
-        """The description by which trainings share `graph`: called with variables, it gets a step over these variables."""
+        """The description by which trainings share the compiled `graph`, each with a step over its own variables."""
         adam, shared = self.adam, self.shared
         count = len(shared.variables)
         optimised = [next(i for i, x in enumerate(shared.variables) if x is variable) for variable in adam.var_list]
@@ -72,7 +72,7 @@ class MinibatchStep:
     def gradient(
         self, batch: Tensors, indices: tf.Tensor, weights: tf.Tensor, scalars: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Gradient and loss terms of one minibatch on this rank. Both are sums over samples, so those of microbatches add up.
+        """Gradient and loss terms of one minibatch on this rank: sums over samples, so that microbatches add up.
 
         Args:
             batch: {name: [N, ...]}.
@@ -123,7 +123,7 @@ class SweepStrategy(abc.ABC):
 
     @abc.abstractmethod
     def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
-        """Compile before the first sweep, for a batch with the shapes of `batch`. No parameter changes; no other rank takes part.
+        """Compile before the first sweep, for the shapes of `batch`. No parameter changes; no other rank takes part.
 
         Args:
             batch, max_minibatches: as in `run`.

@@ -16,19 +16,21 @@ def shuffle_into_minibatches(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Assign the valid samples to minibatches at random, once per epoch.
 
-    Samples that do not fill a last minibatch are dropped, as in Baselines, and chosen again in each epoch. There is one minibatch
-    of all samples if `batch_size` is None, or if there are fewer valid samples than `batch_size`: in some autoreset modes, steps
-    of a segment only reset an environment.
+    Samples that do not fill a last minibatch are dropped, as in Baselines, and chosen again in each epoch. There is one
+    minibatch of all samples if `batch_size` is None, or if there are fewer valid samples than `batch_size`: in some
+    autoreset modes, steps of a segment only reset an environment.
 
     Args:
         rng: NumPy generator.
         valid: [N] bool.
         batch_size: B, samples per minibatch; None: N.
         epochs: number of epochs.
-        max_minibatches: minibatches per epoch, which ranks agree on as the minimum of theirs; None: as many as possible.
+        max_minibatches: minibatches per epoch, which ranks agree on as the minimum of theirs; None: as many as
+            possible.
 
     Returns:
-        indices [M, B] int32 and weights [M, B] float32. The weights of a minibatch sum to 1: a mean is a sum of weight times value.
+        indices [M, B] int32 and weights [M, B] float32. The weights of a minibatch sum to 1: a mean is a sum of weight
+        times value.
 
     Raises:
         UserError: if no sample is valid.

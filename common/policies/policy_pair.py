@@ -25,19 +25,19 @@ def build_policies(
 ) -> tuple[Policy, Policy]:
     """Build (pi, oldpi) for an environment; their observation statistics are over all ranks.
 
-    If pi is as its constructor left it, its weights are drawn from the seed. If it was loaded, trained or assigned since, it keeps
-    its weights and statistics, and oldpi is a copy of it.
+    If pi is as its constructor left it, its weights are drawn from the seed. If it was loaded, trained or assigned
+    since, it keeps its weights and statistics, and oldpi is a copy of it.
 
     Raises:
-        UserError: if `policy_fn` returns something that is not a policy of this package, a policy for other spaces, or one that cannot
-            be described in a file.
+        UserError: if `policy_fn` returns something that is not a policy of this package, a policy for other spaces, or
+            one that cannot be described in a file.
     """
     layout = layout_of(env)
     ob_space, ac_space = layout.ob_space, layout.ac_space
     if not callable(policy_fn):
         raise UserError(
-            f"invalid policy_fn={safe_repr(policy_fn)}: must be a function (name, ob_space, ac_space) -> policy, such as "
-            "baselines_ppo.MlpPolicy"
+            f"invalid policy_fn={safe_repr(policy_fn)}: must be a function (name, ob_space, ac_space) -> policy, such "
+            "as baselines_ppo.MlpPolicy"
         )
     pi, oldpi = (policy_fn(name, ob_space, ac_space) for name in ("pi", "oldpi"))
     for policy in (pi, oldpi):
@@ -55,7 +55,7 @@ def build_policies(
         pi.initialise(seeding.generator(seed, seeding.INITIALISE))
     elif comm.rank == 0 and not pi_is_new:
         logging.getLogger("baselines_ppo").info(
-            "learn: policy_fn returned a policy with its own weights; they are kept, and the seed does not draw new ones"
+            "learn: policy_fn returned a policy with its own weights; they are kept, and none are drawn from the seed"
         )
     for policy in (pi, oldpi):
         if policy.ob_rms is not None:
@@ -67,8 +67,9 @@ def _check_trainable(policy: object) -> None:
     """Raise UserError unless `learn` can train the policy."""
     if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):
         raise UserError(
-            f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from baselines_ppo.Policy "
-            "(a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in the migration table)"
+            f"policy_fn returned a {type(policy).__name__}, which has no forward(ob); derive it from "
+            "baselines_ppo.Policy (a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in "
+            "the migration table)"
         )
     if policy.recurrent:
         raise UserError(f"{type(policy).__name__} is recurrent; minibatches of single steps cannot train it")
@@ -84,6 +85,7 @@ def _copy(pi: Policy) -> Policy:
         return copy.deepcopy(pi)
     except Exception as error:  # an attribute of a user's class may raise anything
         raise UserError(
-            f"policy_fn returned a {type(pi).__name__} that cannot be copied for oldpi ({type(error).__name__}: {truncate(str(error))}); "
-            "define a __getstate__ that leaves out what cannot be copied"
+            f"policy_fn returned a {type(pi).__name__} that cannot be copied for oldpi "
+            f"({type(error).__name__}: {truncate(str(error))}); define a __getstate__ that leaves out what cannot be "
+            "copied"
         ) from error

@@ -1,4 +1,4 @@
-"""Generalised advantage estimation, and measures of a value function: pure functions of NumPy arrays with time as axis 0."""
+"""Generalised advantage estimation, and metrics of a value function: pure NumPy functions with time as axis 0."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from common.rollouts.segment import Segment
 def discounted_sums(x: np.ndarray, decay: np.ndarray) -> np.ndarray:
     """Compute y_t = x_t + decay_t * y_{t+1}, with y_T = 0, for all t.
 
-    The recurrence is composed with itself: after k passes each y_t is the sum of 2**k terms. This takes log2(T) vectorised
-    passes instead of T steps in Python.
+    The recurrence is composed with itself: after k passes each y_t is the sum of 2**k terms. This takes log2(T)
+    vectorised passes instead of T steps in Python.
 
     Args:
         x, decay: [T, ...], of the same shape.
@@ -45,8 +45,8 @@ def gae(
         rew, vpred: [T, ...], reward r_t and value V(s_t).
         new: [T, ...], whether step t is the first of its episode.
         nextvpred: [...], V(s_T), or 0 where the episode ended with step T - 1.
-        final_vpred: [T, ...], V of the last observation of an episode, at the step at which a time limit ended it; 0 elsewhere.
-            A termination bootstraps 0, a time limit the value of the state that was reached.
+        final_vpred: [T, ...], V of the last observation of an episode, at the step at which a time limit ended it; 0
+            elsewhere. A termination bootstraps 0, a time limit the value of the state that was reached.
         gamma: discount.
         lam: lambda; 0 is TD(0), 1 is Monte Carlo.
 
@@ -69,7 +69,7 @@ def add_vtarg_and_adv(seg: Segment, gamma: float, lam: float) -> None:
 
 
 def episode_returns(returns: np.ndarray, new: np.ndarray) -> np.ndarray:
-    """Replace returns-to-go [T, ...] by the return of the whole episode; the first step must start one. `new` as in `gae`."""
+    """Replace returns-to-go [T, ...] by those of whole episodes; the first step must start one. `new` as in `gae`."""
     steps = np.arange(len(new)).reshape(-1, *[1] * (new.ndim - 1))
     starts = np.maximum.accumulate(np.where(new, steps, 0), axis=0)
     return np.take_along_axis(returns, starts, axis=0)

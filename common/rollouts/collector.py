@@ -62,14 +62,14 @@ class Collector:
         pi: the policy; its `actor` acts with a snapshot of its weights.
         horizon: steps per segment, summed over the environments.
         stochastic: sample actions; otherwise take the mode.
-        whole_episodes: continue a segment until each episode that is running at `horizon` has ended. Call `reset` before each
-            segment then.
-        bootstrap_time_limits: keep the last observation of an episode that a time limit ended, because its value stands for
-            the rewards that were cut off; otherwise treat it as terminated. The end of a segment, and a `reset` between
-            segments, always bootstrap.
-        threads: number of threads that step groups of environments, each with its own actor. They help if one thread can run
-            while another is in MuJoCo or TensorFlow, which release Python's lock. Only for an `InProcessVectorEnv`, and not
-            with `whole_episodes`.
+        whole_episodes: continue a segment until each episode that is running at `horizon` has ended. Call `reset`
+            before each segment then.
+        bootstrap_time_limits: keep the last observation of an episode that a time limit ended, because its value stands
+            for the rewards that were cut off; otherwise treat it as terminated. The end of a segment, and a `reset`
+            between segments, always bootstrap.
+        threads: number of threads that step groups of environments, each with its own actor. They help if one thread
+            can run while another is in MuJoCo or TensorFlow, which release Python's lock. Only for an
+            `InProcessVectorEnv`, and not with `whole_episodes`.
         heartbeat: its attribute `step` is set to the current step.
 
     Attributes:
@@ -138,7 +138,8 @@ class Collector:
             rng: generator of the action noise.
 
         Returns:
-            The keys of `Segment` that its table assigns to `Collector`; `flatparam` and `vpred` if the actor recorded them.
+            The keys of `Segment` that its table assigns to `Collector`; `flatparam` and `vpred` if the actor recorded
+            them.
 
         Raises:
             EnvError: if an environment raised, or returned something that is not finite or not in its space.
@@ -152,8 +153,8 @@ class Collector:
         while self.whole_episodes and unfinished.any():
             if sum(len(piece["rew"]) for piece in pieces) > MAX_EPISODE_STEPS:
                 raise UserError(
-                    f"an episode has not ended after {MAX_EPISODE_STEPS:,} steps; whole_episodes needs episodes that end: wrap the "
-                    "environment in gymnasium.wrappers.TimeLimit, or set whole_episodes=False"
+                    f"an episode has not ended after {MAX_EPISODE_STEPS:,} steps; whole_episodes needs episodes that "
+                    "end: wrap the environment in gymnasium.wrappers.TimeLimit, or set whole_episodes=False"
                 )
             pieces.append(self._run(rng, self.steps, unfinished, len(pieces) * self.steps))
         seg = pieces[0] if len(pieces) == 1 else concat_segments(pieces)
@@ -175,7 +176,8 @@ class Collector:
 
         Args:
             steps: at most.
-            unfinished: [K] bool, changed in place: stop as soon as none of these episodes is running. None: take all steps.
+            unfinished: [K] bool, changed in place: stop as soon as none of these episodes is running. None: take all
+                steps.
             first_step: number of the first step within the segment, for error messages.
         """
         num_envs, pdtype = self.num_envs, self.pi.pdtype
@@ -279,9 +281,9 @@ def traj_segment_generator(
     """Baselines' generator of segments, for code that was written for Baselines.
 
     Yields:
-        A dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens`, `final_vpred` and the other
-        keys of `Segment`, ready for `add_vtarg_and_adv`. Arrays are [T, ...] for an `Env`, [T, K, ...] for a `VectorEnv`. Time
-        limits bootstrap through `final_vpred`.
+        A dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens`, `final_vpred` and
+        the other keys of `Segment`, ready for `add_vtarg_and_adv`. Arrays are [T, ...] for an `Env`, [T, K, ...] for a
+        `VectorEnv`. Time limits bootstrap through `final_vpred`.
 
     Raises:
         UserError: for an invalid `horizon` or `seed`.

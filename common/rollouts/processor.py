@@ -1,7 +1,7 @@
-"""Evaluates the policy that acted on its segment in one compiled call; old log probabilities, KL and advantages come from it.
+"""Evaluates the policy that acted on its segment in one compiled call, for old log probabilities, KL and advantages.
 
-The numbers of the NumPy actor are not used, because NumPy and TensorFlow differ by up to 3e-6 in a mean. At a log standard
-deviation of -5 this changes the probability ratio by 1e-3.
+The numbers of the NumPy actor are not used, because NumPy and TensorFlow differ by up to 3e-6 in a mean. At a log
+standard deviation of -5 this changes the probability ratio by 1e-3.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class SegmentProcessor:
         self.pi = pi
         self.oldpi = oldpi
         self.samples = samples
-        # Calls have one of two shapes, so that each is compiled once. The large one holds a segment, its K last observations
-        # and a few final ones. The small one is for the last and final observations only, if the actor recorded its outputs.
+        # Calls have one of two shapes, so that each is compiled once. The large one holds a segment, its K last
+        # observations and a few final ones. The small one is for the last and final observations only, if the actor
+        # recorded its outputs.
         self.block = min(samples + num_envs + max(num_envs, 15), MAX_BLOCK)
         self.small_block = min(self.block, 2 * num_envs + 15)
         self._outputs = Compiled(pi.forward, pi.xla, pi.shared("forward", lambda network: network.forward))

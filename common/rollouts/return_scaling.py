@@ -1,4 +1,4 @@
-"""Divides rewards by the running standard deviation of the discounted return, so that settings suit any reward scale."""
+"""Divides rewards by the running standard deviation of discounted returns, so that settings suit any reward scale."""
 
 from __future__ import annotations
 

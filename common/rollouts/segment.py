@@ -13,7 +13,7 @@ This table lists the keys of a segment.
 | `rew`, replaced | [T, K] | `RewardNormalizer`, if returns are scaled |
 | `flatparam` | [T, K, p] | `Collector`, if the actor recorded its outputs; else `SegmentProcessor` |
 | `x`, `bootstrap_x` | [T, K, ...], [K + F, ...] | `SegmentProcessor` |
-| `vpred`, `nextvpred`, `final_vpred` | [T, K], [K], [T, K] | `assign_values`, called by `add_values` and `SegmentProcessor` |
+| `vpred`, `nextvpred`, `final_vpred` | [T, K], [K], [T, K] | `assign_values`, for `add_values` and `SegmentProcessor` |
 | `adv`, `tdlamret` | [T, K] | `add_vtarg_and_adv`; `vpg.add_advantages` |
 """
 
@@ -42,7 +42,8 @@ class Segment(TypedDict, total=False):
         steps: number of environment steps.
         x: prepared observations, the network's input; `bootstrap_x`: those of `last_ob` and `final_obs`.
         flatparam: parameters of the action distribution of the policy that acted.
-        vpred: V(s_t); `nextvpred`: V(s_T), 0 if the episode has ended; `final_vpred`: V of the entries of `final_obs`, else 0.
+        vpred: V(s_t); `nextvpred`: V(s_T), 0 if the episode has ended; `final_vpred`: V of the entries of `final_obs`,
+            else 0.
         adv, tdlamret: advantages and value targets.
     """
 
@@ -121,7 +122,7 @@ def flatten_time_and_envs(x: np.ndarray) -> np.ndarray:
 
 
 def bootstrap_observations(seg: Segment) -> list[np.ndarray]:
-    """Encoded observations whose values bootstrap: `last_ob` [K, ...] and, if there are any, those of `final_obs` [F, ...]."""
+    """Encoded observations whose values bootstrap: `last_ob` [K, ...], and those of `final_obs` [F, ...] if any."""
     final = [np.stack([ob for _, _, ob in seg["final_obs"]])] if seg["final_obs"] else []
     return [seg["last_ob"], *final]
 
