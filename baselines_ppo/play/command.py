@@ -16,7 +16,7 @@ from common.errors import EnvError, UserError
 from common.formatting import safe_repr, truncate
 from common.policies.locate import find_policy, find_policy_and_run
 from common.policies.space_comparison import check_spaces
-from common.rollouts.collector import MAX_EPISODE_STEPS
+from common.rollouts.episodes import MAX_EPISODE_STEPS
 from common.runs.run_directory import read_config
 from common.runtime.memory import check_memory
 from common.storage.paths import user_path, writable_file

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from common import seeding
 from common.errors import EnvError, UserError
 from common.policies.actor import Actor
-from common.rollouts.episodes import EpisodeCounter
+from common.rollouts.episodes import MAX_EPISODE_STEPS, EpisodeCounter
 from common.rollouts.finite_check import check_finite
 from common.rollouts.segment import Segment, add_values, concat_segments, drop_env_axis
 from common.runtime.thread_pool import NamedThreadPool
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 # of one group of environments: number of steps, final observations [(t, k, ob)], the actor's outputs or None
 _GroupResult = tuple[int, list[tuple[int, int, np.ndarray]], list[tuple[np.ndarray, np.ndarray]] | None]
-MAX_EPISODE_STEPS = 1_000_000  # collecting whole episodes fails if a segment gets longer than this
 
 
 @dataclass

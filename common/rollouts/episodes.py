@@ -1,6 +1,8 @@
-"""Counts returns and lengths of episodes for environments without a `Monitor`."""
+"""Returns and lengths of episodes, for environments without a `Monitor`."""
 
 import numpy as np
+
+MAX_EPISODE_STEPS = 1_000_000  # waiting for the end of an episode fails after this number of steps
 
 
 class EpisodeCounter:
