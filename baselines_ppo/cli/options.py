@@ -70,7 +70,7 @@ path_arg = argument_type(lambda text: Path(convert_path(text)), "path")
 
 
 def add_setting(parser: Parser, group: Any, setting: Setting) -> None:
-    """Add the option of a setting. It has no default, so that explicit settings can be told from others."""
+    """Add the option of a setting. It has no default, so that only explicit settings are in the result."""
     is_flag = {"nargs": "?", "const": True} if setting.type is bool else {}  # "--quiet" is "--quiet true"
     parser.add_option(
         group,

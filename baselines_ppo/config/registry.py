@@ -1,4 +1,4 @@
-"""All settings by name, and the sets of names that follow from what each field says of itself."""
+"""All settings by name, and the sets of names that are selected by the descriptions of their fields."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -24,7 +24,7 @@ class Setting:
         name: in Python and in files; its flag has hyphens.
         type: of its values other than None.
         optional: whether None is a value.
-        info: what its field says of it.
+        info: the description in its field.
         defaults: {owner: default}; the owner is "run", an algorithm or a policy.
     """
 

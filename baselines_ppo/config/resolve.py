@@ -44,7 +44,7 @@ def resolve(
         The config, without the settings that follow from the number of cores.
 
     Raises:
-        UserError: for the first setting that is invalid, by itself or together with others.
+        UserError: for the first setting that is invalid, alone or in combination with others.
     """
     name, preset = choose_preset(explicit, kind, env_id)
     policy_name = explicit.get("policy") or ("cnn" if image else "mlp")

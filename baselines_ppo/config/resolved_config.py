@@ -51,7 +51,7 @@ class ResolvedConfig:
         return samples
 
     def check(self) -> None:
-        """Raise UserError for the first setting that is invalid, by itself or together with others."""
+        """Raise UserError for the first setting that is invalid, alone or in combination with others."""
         self.run.check()
         self.algorithm.check()
         self.algorithm.check_with(self.run.stop_criteria())

@@ -39,7 +39,7 @@ def _cores(doc: str, **details: Any) -> Any:
 
 @dataclass(frozen=True)
 class RunSettings(SettingsBase):
-    """What to run, for how long, on what, and what to write. Counts are per rank."""
+    """Settings of a run: environment, length, parallelism and output. Counts are per rank."""
 
     env: str | None = setting(
         None,

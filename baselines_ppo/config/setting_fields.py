@@ -66,7 +66,7 @@ class SettingInfo:
         aliases: other names of its flag, in other libraries or in American spelling.
         per_rank: "steps" or "samples" for the count of a rollout or a minibatch. Each rank has its own count; the
             command line gives the total over ranks unless `batch` is per-rank.
-        schedule: the setting that says how this one changes during the run.
+        schedule: name of the setting that describes how this one changes during the run.
         on_resume: "free" if a resumed run may change it, "fixed" if not.
         not_swept: why a sweep cannot vary it; None if it can.
         run_local: belongs to one run: another run does not take it over with `--config`.

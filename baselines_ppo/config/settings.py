@@ -75,7 +75,7 @@ class Settings(SettingsBase):
 
     @classmethod
     def counts(cls) -> tuple[str, str]:
-        """Return the names of the fields that count the steps of a rollout and the samples of a minibatch."""
+        """Return the names of the fields for the number of steps of a rollout and of samples of a minibatch."""
         names = {setting_info(one).per_rank: one.name for one in fields(cls)}
         return names["steps"], names["samples"]
 

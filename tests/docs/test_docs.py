@@ -44,7 +44,7 @@ def test_functions_that_are_named_exist(page):
 
 
 def value(text):
-    """A value as the tables write it."""
+    """The value that a cell of a table stands for."""
     words = {"none": None, "true": True, "false": False}
     try:
         return words[text] if text in words else float(text)
@@ -52,18 +52,19 @@ def value(text):
         return text
 
 
-def same(one):
+def comparable(one):
+    """A value as `value` returns it: numbers as floats."""
     return float(one) if isinstance(one, int) and not isinstance(one, bool) else one
 
 
 def default_in_code(name):
-    """Every different default, in the order of the algorithms."""
+    """The distinct defaults of a setting, in the order of the algorithms."""
     return list(SETTINGS[name].distinct_defaults.values())
 
 
 def presets_in_code(name):
-    """{preset: its value} where that is not the default."""
-    return {preset: same(one) for preset, one in SETTINGS[name].presets().items()}
+    """{preset: its value} for the presets with another value than the default."""
+    return {preset: comparable(one) for preset, one in SETTINGS[name].presets().items()}
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_every_setting_has_a_row_with_meaning_unit_and_advice(settings_rows):
     assert all(row[column] for row in settings_rows.values() for column in ("meaning", "unit", "what to do with it"))
 
 
-def test_every_flag_that_is_no_setting_has_a_row():
+def test_every_flag_that_is_not_a_setting_has_a_row():
     flags = {
         name
         for action in build_parser().actions.values()
@@ -95,10 +96,10 @@ def test_every_flag_that_is_no_setting_has_a_row():
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
-def test_the_tables_default_and_presets_are_the_codes(settings_rows, name):
+def test_defaults_and_presets_of_the_table_are_those_of_the_code(settings_rows, name):
     row = settings_rows[name]
     assert [value(text) for text in re.findall(r"`([^`]+)`", row["default"])] == [
-        same(one) for one in default_in_code(name)
+        comparable(one) for one in default_in_code(name)
     ]
     found = dict(
         part.strip().replace("`", "").split(" ", 1) for part in row["presets with another"].split(";") if part.strip()

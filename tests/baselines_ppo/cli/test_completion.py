@@ -1,4 +1,4 @@
-"""Completion in a real bash, installed as the documentation says: what people type is completed."""
+"""Completion in a real bash, installed with the commands of docs/README.md."""
 
 import os
 import shlex
@@ -10,7 +10,7 @@ import pytest
 from doc_pages import blocks, commands
 
 PAGE = jobs.ROOT / "docs" / "README.md"
-# what bash does at a press of Tab: the words so far, the last of them not finished, go to the function that the first has
+# like bash at a press of Tab: passes the unfinished command line to the completion function of its first word
 PRESS = r"""
 source ~/.bashrc
 press() {
@@ -24,7 +24,7 @@ press() {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home in which the page's block of bash has been run, with `baselines-ppo` on the path."""
+    """A home directory in which the bash block of the page has been run, with `baselines-ppo` on the path."""
     home = tmp_path_factory.mktemp("home")
     program = home / "bin" / "baselines-ppo"
     program.parent.mkdir()
@@ -42,7 +42,7 @@ def home(tmp_path_factory):
 
 
 def bash(home, script):
-    """What bash prints of a script in a home, its working directory."""
+    """Run a bash script in a home directory and return the lines that it prints."""
     environment = os.environ | {"HOME": str(home), "PATH": f"{home / 'bin'}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "--norc", "-c", script], cwd=home, env=environment, capture_output=True, text=True, timeout=60

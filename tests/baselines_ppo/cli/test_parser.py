@@ -82,12 +82,12 @@ def test_refused_in_one_line(words, parts, cli_here):
         ),
     ],
 )
-def test_a_segment_that_cannot_be_shared_out_is_refused_before_there_is_a_folder(words, parts, tmp_path, cli_here):
+def test_an_indivisible_rollout_is_refused_before_a_directory_is_made(words, parts, tmp_path, cli_here):
     assert_refused(cli_here("--env", "CartPole-v1", "--run-dir", tmp_path / "run", *words), *parts)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_process_of_its_own_says_no_more_and_exits_with_2():
+def test_a_refused_command_prints_one_line_and_exits_with_2():
     assert_refused(cli("--env", "Hoper-v4"), "'Hoper-v4'", "Hopper-v4")
     assert_refused(cli("--play", "--load-path", __file__), __file__)
     assert_refused(cli("--env", "odd_envs:Text-v0"), "Text", "Box, Discrete")
@@ -105,7 +105,7 @@ def test_unsupported_spaces_are_refused(env, parts, tmp_path, cli_here):
     assert_refused(cli_here("--env", *env.split(), "--run-dir", tmp_path / "run"), *parts)
 
 
-def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path):
+def test_a_directory_with_another_run_is_refused_and_unchanged(tmp_path):
     config = tmp_path / "config.json"
     config.write_text('{"mine": 1}')
     assert_refused(cli("--env", "CartPole-v1", "--run-dir", tmp_path), str(tmp_path), "already contains a run")
@@ -113,25 +113,25 @@ def test_a_folder_that_holds_another_run_is_refused_and_left_alone(tmp_path):
     assert config.read_text() == '{"mine": 1}'
 
 
-def test_foreign_and_damaged_policies_are_refused(tmp_path, cli_here):
+def test_foreign_and_corrupt_policies_are_refused(tmp_path, cli_here):
     path = tmp_path / "policy.safetensors"
     for data in (b"", b"not a policy", bytes(200), b"\xff" * 1000):
         path.write_bytes(data)
         assert_refused(cli_here("--play", "--load-path", path), str(path))
 
 
-def test_a_launcher_whose_ranks_are_singletons_is_refused_naming_both():
-    # Open MPI's variables under an MPICH library: what a foreign mpirun looks like from inside
+def test_a_launcher_of_another_mpi_is_refused():
+    # the variables of Open MPI under an MPICH library, as if its mpirun had started this process
     finished = cli("--env", "CartPole-v1", OMPI_COMM_WORLD_SIZE="8")
     assert_refused(finished, "Open MPI started 8 ranks", "sees 1")
 
 
-def test_an_environment_that_goes_wrong_is_named_with_its_step(tmp_path):
+def test_a_faulty_environment_is_named_with_its_step(tmp_path):
     finished = cli("--env", "odd_envs:Nan-v0", "--run-dir", tmp_path / "run", "--num-timesteps", "5000")
     assert_refused(finished, "not finite", "observation", "environment", "(Nan-v0)", "step 99", "iteration 0", status=1)
 
 
-def test_a_run_ends_with_the_whole_command_that_plays_it(tmp_path, cli_here, uncompiled_here):
+def test_a_run_prints_the_complete_command_that_plays_it(tmp_path, cli_here, uncompiled_here):
     done = cli_here("--env", "CartPole-v1", "--max-iters", "1", "--report", "false", "--run-dir", tmp_path / "my run")
     line = next(line for line in done.stdout.splitlines() if line.startswith("watch it: "))
     python, m, module, *words = shlex.split(line.removeprefix("watch it: "))

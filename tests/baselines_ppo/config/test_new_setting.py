@@ -22,7 +22,7 @@ def insert(path, anchor, text):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """What the program knows of the setting `kl_coef`, in a copy of the packages that has one."""
+    """Return the results of new_setting_checks.py in a copy of the packages with the setting `kl_coef`."""
     copy, runs = tmp_path_factory.mktemp("copy"), tmp_path_factory.mktemp("runs")
     for name in ("baselines_ppo", "common", ".ci", "docs"):
         shutil.copytree(jobs.ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,4 @@
-"""Which settings may be given to a run that is resumed."""
+"""Settings that may be given to a run that is resumed."""
 
 import pytest
 
