@@ -1,4 +1,4 @@
-"""The screen: plain lines where there is no terminal, one live view where there is one."""
+"""The progress display: plain lines without a terminal, one display redrawn in place on a terminal."""
 
 import io
 import math
@@ -9,7 +9,14 @@ from terminals import opened, read, seen
 
 from common.formatting import format_duration, format_number
 from common.loggers.console import ProgressLines
-from common.loggers.live_display import BARS, WIDTH, Curve, LiveDisplay, screen, sparkline
+from common.loggers.live_display import (
+    BARS,
+    WIDTH,
+    DownsampledSeries,
+    LiveDisplay,
+    make_progress_display,
+    sparkline,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -34,9 +41,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(progress, interval, rows=None):
+def printed_lines(progress, interval):
     stream, done = io.StringIO(), iter(progress)
-    output = screen(lambda: next(done), interval=interval, stream=stream)
+    output = make_progress_display(lambda: next(done), interval=interval, stream=stream)
     assert isinstance(output, ProgressLines)
     for _ in progress:
         output.write(ROW, 4096)
@@ -44,8 +51,8 @@ def shown(progress, interval, rows=None):
     return stream.getvalue()
 
 
-def test_a_screen_that_is_no_terminal_gets_plain_lines():
-    lines = shown([0.25, 0.5, 1.0], interval=0.0).splitlines()
+def test_a_stream_that_is_not_a_terminal_gets_plain_lines():
+    lines = printed_lines([0.25, 0.5, 1.0], interval=0.0).splitlines()
     assert len(lines) == 3 and not any("\x1b" in line or "\r" in line for line in lines)
     assert lines[0].split()[0] == "25%" and lines[2].split()[0] == "100%"
     for part in (
@@ -61,14 +68,14 @@ def test_a_screen_that_is_no_terminal_gets_plain_lines():
         assert part in lines[0]
 
 
-def test_plain_lines_are_an_interval_apart_and_the_last_is_always_shown():
-    lines = shown([0.1, 0.2, 0.3, 1.2], interval=1e6).splitlines()
+def test_plain_lines_are_an_interval_apart_and_the_last_is_always_printed():
+    lines = printed_lines([0.1, 0.2, 0.3, 1.2], interval=1e6).splitlines()
     assert [line.split()[0] for line in lines] == ["10%", "100%"]
 
 
-def test_a_terminal_gets_one_view_with_every_figure_and_the_curve():
+def test_a_terminal_gets_one_display_with_every_metric_and_the_curve():
     terminal = Terminal()
-    output = screen(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
+    output = make_progress_display(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
     assert isinstance(output, LiveDisplay)
     for mean in (math.nan, 100.0, 300.0):
         output.write(ROW | {"EpRewMean": mean}, 500_000)
@@ -90,17 +97,17 @@ def test_a_terminal_gets_one_view_with_every_figure_and_the_curve():
         assert part in text
 
 
-def test_a_terminal_that_is_closed_does_not_end_the_run(capfd):
+def test_a_closed_terminal_does_not_end_the_run(capfd):
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
-        output = screen(lambda: 0.5, stream=terminal)
+        output = make_progress_display(lambda: 0.5, stream=terminal)
         assert isinstance(output, LiveDisplay)
         os.close(ours)
         output.write(ROW, 4096)
         output.live.refresh()
         output.close()
-    said = capfd.readouterr().err
-    assert said.count("standard output takes no more") == 1 and "Traceback" not in said
+    err = capfd.readouterr().err
+    assert err.count("stdout is closed") == 1 and "Traceback" not in err
 
 
 @pytest.mark.parametrize(
@@ -113,29 +120,30 @@ def test_a_terminal_that_is_closed_does_not_end_the_run(capfd):
         (list(range(8)), BARS),
     ],
 )
-def test_sparkline_goes_from_the_least_to_the_most(values, line):
+def test_a_sparkline_ranges_from_the_minimum_to_the_maximum(values, line):
     assert sparkline(values) == line
 
 
-def test_sparkline_of_a_long_curve_shows_means_in_its_width():
+def test_a_sparkline_of_a_long_series_shows_means():
     line = sparkline([float(i // 10) for i in range(80)], width=8)
     assert line == BARS
 
 
-def test_a_curve_of_a_long_run_takes_no_more_room_and_keeps_its_shape():
-    curve, values = Curve(), [float(i) for i in range(10_007)]
+def test_a_downsampled_series_has_bounded_length_and_exact_means():
+    series, values = DownsampledSeries(), [float(i) for i in range(10_007)]
     for i, value in enumerate(values):
-        curve.add(value)
-        curve.add(math.nan)
-        assert len(curve.points()) <= 2 * WIDTH
+        series.add(value)
+        series.add(math.nan)
+        assert len(series.points()) <= 2 * WIDTH
         if i + 1 < 2 * WIDTH:
-            assert curve.points() == values[: i + 1]
-    *points, last = curve.points()
-    assert points == [curve.each * i + (curve.each - 1) / 2 for i in range(len(points))]  # of each its mean
+            assert series.points() == values[: i + 1]
+    *points, last = series.points()
+    n = series.values_per_point
+    assert points == [n * i + (n - 1) / 2 for i in range(len(points))]  # the means of n consecutive integers
     assert len(points) > WIDTH - 1 and last > points[-1]
 
 
-def test_numbers_and_clocks():
+def test_numbers_and_durations_are_formatted():
     assert [format_number(x) for x in (4096, 12345.6, 0.00012345, float("nan"))] == [
         "4,096",
         "12,346",
@@ -146,10 +154,10 @@ def test_numbers_and_clocks():
 
 
 @pytest.mark.parametrize("columns", [24, 34, 50])
-def test_a_narrow_terminal_gets_every_figure_whole_and_the_newest_returns(columns):
+def test_a_narrow_terminal_gets_every_metric_and_the_latest_returns(columns):
     ours, theirs = opened(columns)
     with os.fdopen(theirs, "w") as terminal:
-        output = screen(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
+        output = make_progress_display(lambda: 0.5, " of 1,000,000 steps", stream=terminal)
         for i in range(100):
             output.write(ROW | {"EpRewMean": float(i == 99)}, 500_000)
         output.close()
@@ -164,19 +172,19 @@ def test_a_narrow_terminal_gets_every_figure_whole_and_the_newest_returns(column
 
 
 @pytest.mark.parametrize("term, encoding", [("dumb", "utf-8"), ("xterm", "latin-1")])
-def test_a_terminal_that_cannot_show_the_view_gets_plain_lines(term, encoding, monkeypatch):
+def test_a_terminal_without_cursor_or_unicode_gets_plain_lines(term, encoding, monkeypatch):
     monkeypatch.setenv("TERM", term)
     ours, theirs = opened()
     with os.fdopen(theirs, "w", encoding=encoding) as terminal:
-        assert isinstance(screen(lambda: 0.5, stream=terminal), ProgressLines)
+        assert isinstance(make_progress_display(lambda: 0.5, stream=terminal), ProgressLines)
     os.close(ours)
 
 
-def test_a_word_from_a_signal_handler_is_seen_within_a_view_and_on_standard_error_without_one(capfd):
-    ProgressLines(lambda: 0.5, 1.0, io.StringIO()).say("stopping")
+def test_a_notification_appears_in_the_display_or_on_stderr(capfd):
+    ProgressLines(lambda: 0.5, 1.0, io.StringIO()).notify("stopping")
     assert capfd.readouterr() == ("", "stopping\n")
     terminal = Terminal()
-    output = screen(lambda: 0.5, stream=terminal)
-    output.say("stopping")
+    output = make_progress_display(lambda: 0.5, stream=terminal)
+    output.notify("stopping")
     output.close()
     assert "stopping" in terminal.getvalue()

@@ -1,4 +1,4 @@
-"""What a run writes, read back by the tools that it is written for."""
+"""The log's files, read back with the tools that they are written for."""
 
 import csv
 import json
@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from common.loggers.logger import CsvOutput, JsonOutput, Logger, TensorBoardOutput
+from common.loggers.logger import CsvOutput, JsonOutput, Logger
+from common.loggers.tensorboard import TensorBoardOutput
 
 ROWS = [
     {"EpLenMean": float("nan"), "EpRewMean": -1.5, "TimestepsSoFar": 2048, "loss_kl": 1e-9},
@@ -23,18 +24,18 @@ def write(output, rows=ROWS):
     logger.close()
 
 
-def same(a, b):
+def equal_or_both_nan(a, b):
     return a == b or (math.isnan(a) and math.isnan(b))
 
 
-def test_csv_has_a_header_and_a_line_an_iteration_and_no_digit_is_lost(tmp_path):
+def test_csv_has_a_header_and_one_line_per_iteration_with_all_digits(tmp_path):
     path = tmp_path / "progress.csv"
     write(CsvOutput(path))
     with path.open(newline="") as file:
         found = list(csv.DictReader(file))
     assert path.read_text().splitlines()[0] == "EpLenMean,EpRewMean,TimestepsSoFar,loss_kl"
     for line, row in zip(found, ROWS, strict=True):
-        assert all(same(float(line[name]), value) for name, value in row.items())
+        assert all(equal_or_both_nan(float(line[name]), value) for name, value in row.items())
 
 
 def test_csv_is_appended_to_without_a_second_header(tmp_path):
@@ -46,13 +47,13 @@ def test_csv_is_appended_to_without_a_second_header(tmp_path):
     assert len(path.read_text().splitlines()) == 3
 
 
-def test_csv_that_was_cut_back_to_nothing_gets_its_header_again(tmp_path):
+def test_an_empty_csv_file_gets_a_header(tmp_path):
     (tmp_path / "progress.csv").touch()
     write(CsvOutput(tmp_path / "progress.csv"), ROWS[:1])
     assert (tmp_path / "progress.csv").read_text().startswith("EpLenMean,")
 
 
-def test_json_is_an_object_a_line_with_null_for_what_is_no_number(tmp_path):
+def test_json_has_one_object_per_line_with_null_for_nan_and_infinity(tmp_path):
     path = tmp_path / "progress.json"
     write(JsonOutput(path), ROWS[:1])
     write(JsonOutput(path), ROWS[1:])
@@ -60,12 +61,12 @@ def test_json_is_an_object_a_line_with_null_for_what_is_no_number(tmp_path):
     assert found == [ROWS[0] | {"EpLenMean": None}, ROWS[1] | {"loss_kl": None}]
 
 
-def test_rows_are_on_disk_at_once(tmp_path):
+def test_rows_are_on_disk_immediately(tmp_path):
     for output, path in ((CsvOutput, tmp_path / "a.csv"), (JsonOutput, tmp_path / "a.json")):
-        kept_open = output(path)
-        kept_open.write(ROWS[0], 0)
+        open_output = output(path)
+        open_output.write(ROWS[0], 0)
         assert "2048" in path.read_text()
-        kept_open.close()
+        open_output.close()
 
 
 def test_tensorboard_reads_every_scalar_at_its_timestep(tmp_path):
@@ -78,7 +79,7 @@ def test_tensorboard_reads_every_scalar_at_its_timestep(tmp_path):
         assert [event.step for event in found] == [2048, 4096]
         for event, row in zip(found, ROWS):
             (value,) = event.tensor_proto.float_val or np.frombuffer(event.tensor_proto.tensor_content, np.float32)
-            assert same(np.float32(value), np.float32(row[name]))
+            assert equal_or_both_nan(np.float32(value), np.float32(row[name]))
 
 
 def test_every_output_gets_every_row(tmp_path):
