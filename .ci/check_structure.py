@@ -31,7 +31,7 @@ MIN_ANNOTATED = 0.95
 GATES = {
     "baselines_ppo/__main__.py": {"baselines_ppo.play.command", "baselines_ppo.train.runner"},
     "baselines_ppo/train/runner.py": {"baselines_ppo.train.learn_run"},
-    "baselines_ppo/play/command.py": {"baselines_ppo.play.policy_env"},
+    "baselines_ppo/play/command.py": {"baselines_ppo.play.episodes"},
     "baselines_ppo/report/video.py": {"baselines_ppo.play.video"},
     "baselines_ppo/export/__main__.py": {"baselines_ppo.export.writers"},
 }

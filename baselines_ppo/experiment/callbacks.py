@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 
 from baselines_ppo.config.settings import ALGORITHMS
-from baselines_ppo.play.command import evaluate
 from common.diagnostics.nonfinite import first_nonfinite_array
 from common.errors import EnvError, UserError
 from common.policies.files import BEST, read_best
+from common.rollouts.evaluation import evaluate
 from common.seeding import EVALUATION, generator
 from common.storage.write_errors import raises_write_error
 from common.training.callbacks import Callback

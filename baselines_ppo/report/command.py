@@ -92,8 +92,9 @@ def make_film(run):
     Returns:
         None, or one line on why there is no film.
     """
-    from baselines_ppo.play.command import evaluate, load_policy_and_env
+    from baselines_ppo.play.policy_env import load_policy_and_env
     from baselines_ppo.play.video import Recorder, film_episode
+    from common.rollouts.evaluation import evaluate
     from common.runtime.cpu import usable_cpu_count
     from common.runtime.tf_import import import_tensorflow
 

@@ -15,8 +15,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=10_000)
     args = parser.parse_args()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in run.py; NumPy reads it when it is imported
-    from baselines_ppo.play.command import evaluate, load_policy_and_env
+    from baselines_ppo.play.policy_env import load_policy_and_env
     from common.errors import UserError
+    from common.rollouts.evaluation import evaluate
     from common.runtime.tf_import import import_tensorflow
 
     import_tensorflow(threads=1)

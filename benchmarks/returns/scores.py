@@ -59,8 +59,8 @@ def random_scores(tasks: Sequence[str]) -> np.ndarray:
 
         import_tensorflow(threads=1)
         from baselines_ppo import MlpPolicy
-        from baselines_ppo.play.command import evaluate
         from common.envs.factory import make_env
+        from common.rollouts.evaluation import evaluate
 
         env = make_env(env_id, training=False)
         pi = MlpPolicy("pi", env.observation_space, env.action_space)

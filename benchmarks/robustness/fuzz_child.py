@@ -24,7 +24,7 @@ from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides  # n
 from baselines_ppo.config.resolve import resumed_settings  # noqa: E402
 from baselines_ppo.config.settings import PPOSettings  # noqa: E402
 from baselines_ppo.experiment.setup import assign_cores_to, resolve_for_env  # noqa: E402
-from baselines_ppo.play.command import env_named_in  # noqa: E402
+from baselines_ppo.play.policy_env import env_named_in  # noqa: E402
 from baselines_ppo.policy_registry import load_policy, policy_class  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
 from baselines_ppo.train.preflight import check_resources  # noqa: E402

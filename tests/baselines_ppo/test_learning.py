@@ -7,7 +7,7 @@ from small_envs import Identity
 
 from baselines_ppo import MlpPolicy, learn
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.play.command import evaluate
+from common.rollouts.evaluation import evaluate
 from common.vec_env.in_process import InProcessVectorEnv
 
 CLASSIC = PRESETS["classic"]

@@ -14,9 +14,9 @@ from scripted import ScriptedPolicy
 from small_policies import uncompiled
 
 from baselines_ppo import learn, load_policy
-from baselines_ppo.play.command import evaluate
 from common.errors import EnvError
 from common.rollouts.collector import Collector
+from common.rollouts.evaluation import evaluate
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.subproc import SubprocVectorEnv
 

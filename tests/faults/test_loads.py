@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy
-from baselines_ppo.play.command import env_named_in, load_policy_and_env
+from baselines_ppo.play.policy_env import env_named_in, load_policy_and_env
 from baselines_ppo.policy_registry import load_policy
 from common.policies.space_serialization import from_json
 from common.storage.array_files import load_arrays

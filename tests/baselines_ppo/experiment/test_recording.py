@@ -18,7 +18,7 @@ from small_policies import uncompiled
 
 from baselines_ppo import UserError, learn, load_policy, vpg
 from baselines_ppo.config.config_files import load_overrides
-from baselines_ppo.play.command import load_policy_and_env
+from baselines_ppo.play.policy_env import load_policy_and_env
 from baselines_ppo.plot import command as plot
 from baselines_ppo.train.resume import load_previous_run
 from common.distributed import communicator

@@ -10,10 +10,10 @@ from scripted import ScriptedPolicy
 from small_envs import Strict, Telling
 from small_policies import uncompiled
 
-from baselines_ppo.play.command import evaluate
 from baselines_ppo.play.video import Recorder
 from common.errors import EnvError
 from common.rollouts.collector import Collector, traj_segment_generator
+from common.rollouts.evaluation import evaluate
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.subproc import SubprocVectorEnv
 

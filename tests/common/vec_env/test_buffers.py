@@ -9,11 +9,11 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from small_policies import uncompiled
 
-from baselines_ppo.play.command import evaluate
 from baselines_ppo.play.video import Recorder
 from common.envs.factory import make_env
 from common.envs.rendering import FrameRecorder
 from common.rollouts.collector import Collector
+from common.rollouts.evaluation import evaluate
 from common.running_mean_std import RunningMeanStd
 from common.vec_env import worker as worker_process
 from common.vec_env.in_process import InProcessVectorEnv

@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 from scripted import ScriptedPolicy
 
-from baselines_ppo.play.command import evaluate
 from common.envs.factory import make_env
 from common.envs.monitor import Monitor
 from common.errors import EnvError
 from common.rollouts.collector import Collector
+from common.rollouts.evaluation import evaluate
 
 MANY = 3000
 REWARDS = {

@@ -10,7 +10,7 @@ from small_envs import Bandit, FarAway, Identity, Ring
 
 from baselines_ppo import MlpPolicy, learn
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.play.command import evaluate
+from common.rollouts.evaluation import evaluate
 from common.vec_env.in_process import InProcessVectorEnv
 
 EVALUATION_SEED = 10_000
