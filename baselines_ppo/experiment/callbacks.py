@@ -1,8 +1,16 @@
-"""Evaluation while training, and the best policy so far: callbacks of the command line's runs."""
+"""Callbacks of a run with outputs: evaluation during training, the best policy so far, and histograms."""
+
+from __future__ import annotations
 
 import contextlib
 import math
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+import numpy as np
 
 from baselines_ppo.config.settings import ALGORITHMS
 from common.diagnostics.nonfinite import first_nonfinite_array
@@ -14,31 +22,38 @@ from common.storage.write_errors import raises_write_error
 from common.training.callbacks import Callback
 from common.validation import check_float
 
+if TYPE_CHECKING:
+    from common.loggers.logger import Logger
+    from common.loggers.tensorboard import TensorBoardOutput
+    from common.training.loop import TrainingLoop
 
-class Best:
-    """The best policy so far, `best/policy.safetensors` in a run's folder, written by rank 0.
+
+class BestPolicy:
+    """The best policy so far, `best/policy.safetensors` in the run directory. Rank 0 writes it.
 
     Args:
-        folder: the run's.
-        by: what its scores are; a best of another kind does not count.
-        extra: what the file's metadata says beside the policy.
+        folder: the run directory.
+        by: what its scores measure. A stored best policy with another measure is replaced.
+        extra: additional metadata of the file.
 
     Attributes:
-        score: the best so far, over all resumes.
+        score: the best one so far, over all resumes.
 
     Raises:
         UserError: as `read_best`.
     """
 
-    def __init__(self, folder, by, **extra):
-        self.path, self.extra, self.score = Path(folder) / BEST, extra | {"by": by}, -math.inf
+    def __init__(self, folder: str | os.PathLike[str], by: str, **extra: Any) -> None:
+        self.path = Path(folder) / BEST
+        self.extra = extra | {"by": by}
+        self.score = -math.inf
         metadata = read_best(folder) or {}
         if metadata.get("by") == by:
-            with contextlib.suppress(UserError):  # no score that could be one's: the next one takes its place
+            with contextlib.suppress(UserError):  # an invalid score: the next policy replaces this one
                 self.score = check_float("score", metadata.get("score"))
 
-    def offer(self, training, score):
-        """Keep pi, if no better one was offered before, and all its numbers are finite: else the run is about to end."""
+    def save_if_better(self, training: TrainingLoop, score: float) -> None:
+        """Save pi if its score is the highest so far. A pi with a non-finite number is not saved: the run will fail."""
         if not score > self.score or first_nonfinite_array(training.pi.state(), "pi"):
             return
         self.score = score
@@ -50,109 +65,136 @@ class Best:
 
 
 class SaveBestCallback(Callback):
-    """Keeps the policy with the highest EpRewMean, looked at whenever a checkpoint is written, and at the end.
+    """Saves the policy with the highest EpRewMean. It is compared at every checkpoint, and at the end.
 
     Args:
-        best: a `Best`.
+        best: the best policy so far.
     """
 
-    def __init__(self, best):
+    def __init__(self, best: BestPolicy) -> None:
         self.best = best
 
-    def after_iteration(self, training, stats):
-        """Offer the policy, if a checkpoint is due."""
+    def after_iteration(self, training: TrainingLoop, stats: Mapping[str, float]) -> None:
+        """Compare the policy, if a checkpoint is due."""
         if training.comm.rank == 0 and training.iters_so_far % training.checkpoint_every == 0:
-            self.best.offer(training, stats["EpRewMean"])
+            self.best.save_if_better(training, stats["EpRewMean"])
 
-    def at_end(self, training):
-        """Offer the final policy."""
-        if training.rewbuffer:
-            self.best.offer(training, sum(training.rewbuffer) / len(training.rewbuffer))
+    def on_training_end(self, training: TrainingLoop) -> None:
+        """Compare the final policy."""
+        if training.comm.rank == 0 and training.rewbuffer:
+            self.best.save_if_better(training, sum(training.rewbuffer) / len(training.rewbuffer))
 
 
 class EvalCallback(Callback):
-    """Deterministic episodes on an environment of their own, every so many iterations and at the end: on rank 0, while the others sleep.
+    """Runs deterministic episodes on a separate environment, every `every` iterations and at the end, on rank 0.
 
-    What they are is decided by the run's seed alone, the same start states every time, so that scores compare; training's own randomness is not
-    touched, so that a run with evaluations is the run without, to the bit.
+    The seed of the run alone decides them: every evaluation has the same initial states, so that scores are comparable.
+    The training's random generators are not used: a run with evaluations is bit-identical to one without.
 
     Args:
-        make_env: function () -> environment with its own rewards; called on rank 0 only.
-        every: iterations.
+        make_env: function that makes the environment, with its own rewards. Called on rank 0 only.
+        every: iterations between evaluations.
         episodes: of one evaluation.
-        make_logger: function () -> logger, which takes a row of each; `timesteps` are training's.
-        best: a `Best`.
+        make_logger: function that makes the logger of the evaluations' rows.
+        best: the best policy so far.
     """
 
-    def __init__(self, make_env, every, episodes, make_logger, best):
-        self.make_env, self.every, self.episodes, self.make_logger, self.best = (
-            make_env,
-            every,
-            episodes,
-            make_logger,
-            best,
-        )
-        self.env = self.logger = None
+    def __init__(
+        self,
+        make_env: Callable[[], gym.Env],
+        every: int,
+        episodes: int,
+        make_logger: Callable[[], Logger],
+        best: BestPolicy,
+    ) -> None:
+        self.make_env = make_env
+        self.every = every
+        self.episodes = episodes
+        self.make_logger = make_logger
+        self.best = best
+        self.env: gym.Env | None = None
+        self.logger: Logger | None = None
 
-    def after_iteration(self, training, stats):
-        """Evaluate, if it is time."""
+    def after_iteration(self, training: TrainingLoop, stats: Mapping[str, float]) -> None:
+        """Evaluate, if an evaluation is due."""
         if training.comm.rank == 0 and training.iters_so_far % self.every == 0:
-            self._evaluate(training)
-            self.logger.flush()  # before the checkpoint takes note of how long the files are
+            self._evaluate(training).flush()  # before the checkpoint records the sizes of the files
 
-    def at_end(self, training):
-        """Evaluate the final policy, unless that has been done, or a signal has ended the run, which leaves no time for it.
+    def on_training_end(self, training: TrainingLoop) -> None:
+        """Evaluate the final policy, unless that is done, or a signal ended the run, which leaves no time for it.
 
-        No checkpoint knows of this row: a run that goes on cuts it off, as one would not have it that had gone on at once.
+        No checkpoint records this row. A resumed run truncates it, because an uninterrupted run would not have it.
         """
-        if training.iters_so_far % self.every and not isinstance(training.stop_requested, int):
+        is_due = training.iters_so_far % self.every and not isinstance(training.stop_requested, int)
+        if training.comm.rank == 0 and is_due:
             self._evaluate(training)
-            self.close()
 
-    def _evaluate(self, training):
-        if self.env is None:
+    def _evaluate(self, training: TrainingLoop) -> Logger:
+        if self.env is None or self.logger is None:
             self.env, self.logger = self.make_env(), self.make_logger()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
         try:
             returns, lengths = evaluate(
                 training.pi, self.env, self.episodes, stochastic=False, seed=seed, heartbeat=training.heartbeat
             )
-        except EnvError as fault:
-            fault.add_context(source="the environment of --eval-every")
+        except EnvError as error:
+            error.add_context(source="the environment of --eval-every")
             raise
-        self.logger.write(
-            {
-                "TimestepsSoFar": training.timesteps_so_far,
-                "Iteration": training.iters_so_far,
-                "Episodes": self.episodes,
-                "EvalRewMean": float(returns.mean()),
-                "EvalRewStd": float(returns.std()),
-                "EvalRewMin": float(returns.min()),
-                "EvalRewMax": float(returns.max()),
-                "EvalLenMean": float(lengths.mean()),
-            },
-            training.timesteps_so_far,
-        )
-        self.best.offer(training, float(returns.mean()))
+        row = {
+            "TimestepsSoFar": training.timesteps_so_far,
+            "Iteration": training.iters_so_far,
+            "Episodes": self.episodes,
+            "EvalRewMean": float(returns.mean()),
+            "EvalRewStd": float(returns.std()),
+            "EvalRewMin": float(returns.min()),
+            "EvalRewMax": float(returns.max()),
+            "EvalLenMean": float(lengths.mean()),
+        }
+        self.logger.write(row, training.timesteps_so_far)
+        self.best.save_if_better(training, float(returns.mean()))
+        return self.logger
 
-    def close(self):
+    def close(self) -> None:
         """Close the environment and the log."""
         if self.env is not None:
             self.env.close()
+        if self.logger is not None:
             self.logger.close()
         self.env = self.logger = None
 
 
-def interval_warnings(settings, ranks):
-    """Lines on what a run on so many ranks will be over before: its first evaluation, its first histograms."""
+class HistogramCallback(Callback):
+    """Writes TensorBoard histograms of weights, actions and advantages at every checkpoint.
+
+    Args:
+        tensorboard: where they go.
+    """
+
+    def __init__(self, tensorboard: TensorBoardOutput) -> None:
+        self.tensorboard = tensorboard
+
+    def after_iteration(self, training: TrainingLoop, stats: Mapping[str, float]) -> None:
+        """Write the histograms, if a checkpoint is due."""
+        if training.iters_so_far % training.checkpoint_every:
+            return
+        arrays = {f"weights/{v.name.split(':')[0]}": v.numpy() for v in training.pi.get_variables()}
+        seg: Any = training.seg
+        valid = np.asarray(seg["valid"], bool)
+        arrays |= {"segment/actions": seg["ac"][valid], "segment/advantages": seg["adv"][valid]}
+        for name, values in arrays.items():
+            self.tensorboard.histogram(name, np.asarray(values, np.float32), training.timesteps_so_far)
+
+
+def interval_warnings(settings: Mapping[str, Any], ranks: int) -> list[str]:
+    """Return a warning for each interval that is longer than the run: of evaluations, of histograms."""
     steps = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
     iterations = settings["max_iters"] or -(-(settings["num_timesteps"] or 0) // steps)
-    dues = (
+    intervals = (
         ("eval_every", settings["eval_every"], "only its final policy is evaluated"),
         ("checkpoint_every", settings["checkpoint_every"] if settings["histograms"] else 0, "--histograms writes none"),
     )
     return [
-        f"--{name.replace('_', '-')} {every:,} iterations: the run is over after about {iterations:,}, so {left}"
-        for name, every, left in dues
+        f"--{name.replace('_', '-')} {every:,} iterations: the run ends after about {iterations:,}, so {consequence}"
+        for name, every, consequence in intervals
         if every > iterations > 0
     ]

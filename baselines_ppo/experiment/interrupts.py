@@ -6,7 +6,7 @@ import threading
 import time
 
 from common.errors import SIGNAL_DEBOUNCE_SECONDS, Interrupted
-from common.loggers.console import say
+from common.loggers.console import ProgressDisplay, write_to_stderr
 
 INTERRUPTED = "interrupted"  # why a `TrainingLoop` stops, on all ranks
 STOPPING = "stopping: learn will finish its iteration; once more, and it ends at once"
@@ -44,8 +44,8 @@ class CtrlC:
         self.asked, self.first = True, time.monotonic()
         self.training.request_stop(INTERRUPTED)
         if self.training.comm.rank == 0:
-            shown = [one for one in getattr(self.training.logger, "outputs", ()) if hasattr(one, "say")]
-            (shown[0].say if shown else say)(STOPPING)
+            shown = [one for one in getattr(self.training.logger, "outputs", ()) if isinstance(one, ProgressDisplay)]
+            (shown[0].notify if shown else write_to_stderr)(STOPPING)
 
     def __exit__(self, *exception):
         if self.before is not None and signal.getsignal(signal.SIGINT) == self.note:

@@ -108,19 +108,22 @@ def outputs(folder, settings, running):
         running: a dict that holds the `TrainingLoop` under "training" by the time the first row is written; the screen, where there is one, is put
             under "screen".
     """
-    from baselines_ppo.experiment.callbacks import Best, EvalCallback, SaveBestCallback
+    from baselines_ppo.experiment.callbacks import BestPolicy, EvalCallback, HistogramCallback, SaveBestCallback
     from common.envs.factory import make_env
-    from common.loggers.live_display import screen
-    from common.loggers.logger import CsvOutput, Histograms, JsonOutput, Logger, TensorBoardOutput
+    from common.loggers.live_display import make_progress_display
+    from common.loggers.logger import CsvOutput, JsonOutput, Logger
+    from common.loggers.tensorboard import TensorBoardOutput
 
     path, tensorboard = folder.path, TensorBoardOutput(folder.path / "tb")
     tensorboard.hyperparameters(settings)
     shown = []
     if not settings["quiet"]:
-        running["screen"] = screen(lambda: running["training"].progress, in_words(settings), settings["log_interval"])
+        running["screen"] = make_progress_display(
+            lambda: running["training"].progress, in_words(settings), settings["log_interval"]
+        )
         shown = [running["screen"]]
     by = f"{settings['eval_episodes']} deterministic episodes" if settings["eval_every"] else "EpRewMean"
-    best = Best(path, by, **environment_of(settings))
+    best = BestPolicy(path, by, **environment_of(settings))
     if settings["eval_every"]:
 
         def evaluations_logger():
@@ -139,7 +142,7 @@ def outputs(folder, settings, running):
         keeper = SaveBestCallback(best)
     return (
         Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
-        [keeper, *([Histograms(tensorboard)] if settings["histograms"] else [])],
+        [keeper, *([HistogramCallback(tensorboard)] if settings["histograms"] else [])],
     )
 
 

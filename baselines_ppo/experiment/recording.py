@@ -18,7 +18,7 @@ from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.experiment.outputs import in_words, outputs, save_policy, versions
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
-from common.loggers.live_display import screen
+from common.loggers.live_display import make_progress_display
 from common.loggers.logger import Logger
 from common.storage.json_values import split_storable, to_json
 
@@ -65,7 +65,7 @@ def recorded(training, learner, run_dir, progress):
                 training.logger, callbacks = outputs(training.folder, settings, {"training": training})
             else:
                 training.logger = Logger(
-                    [screen(lambda: training.progress, in_words(settings), settings["log_interval"])]
+                    [make_progress_display(lambda: training.progress, in_words(settings), settings["log_interval"])]
                 )
             training.callbacks += callbacks
             closing.callback(training.logger.close)
@@ -80,8 +80,6 @@ def recorded(training, learner, run_dir, progress):
             raise
         if learner.comm.rank == 0 and run_dir is not None:
             save_policy(training.pi, training.folder, settings)
-            for one in callbacks:
-                one.at_end(training)
 
 
 def settings_of(learner, run_dir, progress):

@@ -71,7 +71,10 @@ def load_previous_run(path, comm, allow_missing):
         "typed": validate_values(config["typed"], source),
         "versions": versions if isinstance(versions, dict) else {},
         "settings": fill_missing_settings(found)
-        | {"policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {}) | validate_values(policy_settings, source)},
+        | {
+            "policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {})
+            | validate_values(policy_settings, source)
+        },
     }
 
 

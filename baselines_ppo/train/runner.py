@@ -275,9 +275,6 @@ def learn_in(job, settings, checkpoint, config):
     status = training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
     if comm.rank == 0:
         save_policy(pi, folder, settings)
-        for one in callbacks:
-            if hasattr(one, "at_end"):
-                one.at_end(training)
         with tolerate_closed_stream():
             print_run_summary(training, folder, settings, comm.size, status)
     job.close()
@@ -309,7 +306,7 @@ def install_signals(training, screen=None):
             first = time.monotonic()
             training.request_stop(int(number))
             if screen is not None:
-                screen.say(STOPPING)
+                screen.notify(STOPPING)
         elif time.monotonic() - first > SIGNAL_DEBOUNCE_SECONDS:
             signal.default_int_handler(number, frame)
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from common.loggers.live_display import LiveDisplay, screen
+from common.loggers.live_display import LiveDisplay, make_progress_display
 
 ROW = {
     "EpLenMean": 210.0,
@@ -45,7 +45,7 @@ def main() -> int:
     reader, terminal = os.openpty()
     with os.fdopen(terminal, "w") as stream:
         threading.Thread(target=drain, args=(reader,), daemon=True).start()
-        view = screen(lambda: 0.5, " of 1,000,000 steps", stream=stream)
+        view = make_progress_display(lambda: 0.5, " of 1,000,000 steps", stream=stream)
         assert isinstance(view, LiveDisplay)
         for i in range(args.rows):
             view.write(ROW | {"EpRewMean": float(i)}, 2048 * i)

@@ -15,7 +15,7 @@ from small_envs import Identity
 from small_policies import TinyMlp, train_tiny
 
 from baselines_ppo import MlpPolicy, load_policy, pposgd_simple, trpo_mpi, vpg
-from baselines_ppo.experiment.callbacks import Best, SaveBestCallback
+from baselines_ppo.experiment.callbacks import BestPolicy, SaveBestCallback
 from baselines_ppo.objectives import value_loss
 from common.diagnostics.crash_dump import FORMAT
 from common.errors import NonFiniteError
@@ -185,7 +185,7 @@ def test_nan_set_by_a_callback_is_in_no_checkpoint_and_no_best_policy(tmp_path):
         Identity(DISCRETE),
         Breaks,
         folder=tmp_path,
-        callback=[Spoils(), SaveBestCallback(Best(tmp_path, "EpRewMean"))],
+        callback=[Spoils(), SaveBestCallback(BestPolicy(tmp_path, "EpRewMean"))],
         checkpoint_every=2,
     )
     assert str(error).startswith("pi/") and "Variable is nan at the end of iteration 1; " in str(error)

@@ -53,7 +53,9 @@ def test_a_rank_that_raises_or_exits_ends_the_job_with_the_reason(fault, reason,
     ],
 )
 def test_a_rank_that_raises_or_exits_in_a_users_script_ends_the_job(fault, message):
-    done = run(4, ROOT / "tests" / "support" / "faults" / "learn_alone.py", fault, 2, env=support_path(), timeout=START_TIMEOUT)
+    done = run(
+        4, ROOT / "tests" / "support" / "faults" / "learn_alone.py", fault, 2, env=support_path(), timeout=START_TIMEOUT
+    )
     assert done.returncode != 0
     assert re.search(message.format(HOST), done.stderr), done.stderr
 

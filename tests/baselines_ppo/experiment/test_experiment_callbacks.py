@@ -132,7 +132,7 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
     folder = tmp_path / "run"
     done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "50", "--eval-episodes", "2", "--max-iters", "1")
     assert (
-        "--eval-every 50 iterations: the run is over after about 1, so only its final policy is evaluated\n"
+        "--eval-every 50 iterations: the run ends after about 1, so only its final policy is evaluated\n"
         in done.stdout
     )
     (row,) = csv.DictReader((folder / "evaluations.csv").open())
@@ -148,13 +148,13 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
         ({}, []),
         (
             {"eval_every": 9},
-            ["--eval-every 9 iterations: the run is over after about 8, so only its final policy is evaluated"],
+            ["--eval-every 9 iterations: the run ends after about 8, so only its final policy is evaluated"],
         ),
         ({"checkpoint_every": 9}, []),
         ({"checkpoint_every": 8, "histograms": True}, []),
         (
             {"checkpoint_every": 9, "histograms": True},
-            ["--checkpoint-every 9 iterations: the run is over after about 8, so --histograms writes none"],
+            ["--checkpoint-every 9 iterations: the run ends after about 8, so --histograms writes none"],
         ),
         ({"num_timesteps": None, "max_seconds": 5.0, "eval_every": 9}, []),
         ({"max_iters": 20, "eval_every": 9}, []),
@@ -173,15 +173,18 @@ def test_what_a_run_is_too_short_for_is_said_at_its_start(changed, said):
     assert interval_warnings(settings | changed, ranks=2) == said
 
 
-def test_a_signal_leaves_no_time_for_a_last_evaluation():
+def test_the_final_policy_is_not_evaluated_after_a_signal():
     def never():
         raise AssertionError
 
+    def training(iterations, stop_requested):
+        return SimpleNamespace(iters_so_far=iterations, stop_requested=stop_requested, comm=SimpleNamespace(rank=0))
+
     evaluations = EvalCallback(never, 2, 1, never, best=None)
-    evaluations.at_end(SimpleNamespace(iters_so_far=3, stop_requested=15))
-    evaluations.at_end(SimpleNamespace(iters_so_far=4, stop_requested=None))  # has been evaluated
+    evaluations.on_training_end(training(3, 15))
+    evaluations.on_training_end(training(4, None))  # it has been evaluated
     with pytest.raises(AssertionError):
-        evaluations.at_end(SimpleNamespace(iters_so_far=3, stop_requested="callback"))
+        evaluations.on_training_end(training(3, "callback"))
 
 
 def test_two_ranks_evaluate_once(tmp_path):

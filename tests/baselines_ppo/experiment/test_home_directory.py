@@ -18,7 +18,8 @@ from baselines_ppo.sweep import cli as sweep_cli
 from baselines_ppo.sweep import command as sweep
 from common import tf_util
 from common.envs.monitor import Monitor
-from common.loggers.logger import CsvOutput, TensorBoardOutput
+from common.loggers.logger import CsvOutput
+from common.loggers.tensorboard import TensorBoardOutput
 from common.runs.results import find_runs
 
 SMALL = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1, "seed": 0}

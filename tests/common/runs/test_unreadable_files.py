@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from baselines_ppo.experiment.callbacks import Best
+from baselines_ppo.experiment.callbacks import BestPolicy
 from baselines_ppo.experiment.directory import acquire_run_directory
 from common.distributed.communicator import Communicator
 from common.errors import UserError
@@ -93,13 +93,13 @@ def best(tmp_path):
     (tmp_path / "best").mkdir()
     path = tmp_path / "best/policy.safetensors"
     save_arrays(path, {}, {"format": POLICY, "by": "EpRewMean", "score": 5.0})
-    assert Best(tmp_path, "EpRewMean").score == 5.0
+    assert BestPolicy(tmp_path, "EpRewMean").score == 5.0
     return path
 
 
 def test_an_unreadable_best_policy_is_not_replaced_by_a_worse_one(unreadable, best):
     unreadable()
-    for asks in (Best, lambda folder, _: acquire_run_directory(folder, Communicator(None), False, 3)):
+    for asks in (BestPolicy, lambda folder, _: acquire_run_directory(folder, Communicator(None), False, 3)):
         with pytest.raises(
             UserError,
             match="cannot read .*/best/policy.safetensors: .*; mend that, or move the file away to go on without it$",
@@ -113,14 +113,14 @@ def test_a_damaged_best_policy_is_replaced_and_one_of_another_version_is_not(bes
         UserError,
         match="another version of this package wrote it; mend that, or move the file away to go on without it$",
     ):
-        Best(best.parents[1], "EpRewMean")
+        BestPolicy(best.parents[1], "EpRewMean")
     for score in (None, "5"):
         save_arrays(best, {}, {"format": POLICY, "by": "EpRewMean", "score": score})
-        assert Best(best.parents[1], "EpRewMean").score == -np.inf
+        assert BestPolicy(best.parents[1], "EpRewMean").score == -np.inf
     best.write_bytes(best.read_bytes()[:-1])
-    assert Best(best.parents[1], "EpRewMean").score == -np.inf
+    assert BestPolicy(best.parents[1], "EpRewMean").score == -np.inf
     best.unlink()
-    assert Best(best.parents[1], "EpRewMean").score == -np.inf
+    assert BestPolicy(best.parents[1], "EpRewMean").score == -np.inf
 
 
 def test_a_checkpoint_directory_that_cannot_be_listed_is_not_treated_as_empty(folder, monkeypatch):

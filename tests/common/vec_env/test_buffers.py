@@ -155,7 +155,7 @@ def test_every_frame_of_a_film_is_of_its_step():
     env.reset()
     film = FrameRecorder(env)
     for t in range(3):
-        film.look(t)
+        film.capture(t)
         env.step(np.zeros(2))
     assert [frame[0, 0, 0] for frame in film.frames] == [0, 1, 2] and film.error is None
 
