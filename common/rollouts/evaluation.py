@@ -9,7 +9,7 @@ import numpy as np
 from common import seeding
 from common.envs.monitor import find_monitor
 from common.errors import EnvError, UserError
-from common.rollouts.collector import MAX_EPISODE_STEPS
+from common.rollouts.episodes import MAX_EPISODE_STEPS
 from common.validation import check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
 
