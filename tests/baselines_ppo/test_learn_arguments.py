@@ -110,8 +110,10 @@ def test_other_algorithms_check_their_arguments():
 
 
 def test_function_as_a_schedule_is_rejected_with_the_alternative():
-    assert "give a number, and clip_schedule='linear'" in error_of(clip_param=lambda f: f * 0.2)
-    assert "give a number, and schedule='linear'" in error_of(
+    assert "must be a number, not a function; for a linear decrease to 0 set clip_schedule='linear'" in error_of(
+        clip_param=lambda f: f * 0.2
+    )
+    assert "must be a number, not a function; for a linear decrease to 0 set schedule='linear'" in error_of(
         optim_stepsize=tf.keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
     )
     assert "invalid policy_fn='MlpPolicy': must be a function" in error_of(policy="MlpPolicy")

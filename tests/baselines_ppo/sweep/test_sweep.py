@@ -227,7 +227,7 @@ def test_two_sweeps_in_one_folder_are_refused(fake, tmp_path, capsys):
     first = SweepFolder(tmp_path / "sweep")
     first.claim()
     assert main([*WORDS, "--sweep-dir", str(first.path)], fake) == 2
-    assert "in use" in capsys.readouterr().err
+    assert "locked by another" in capsys.readouterr().err
 
 
 # ---- what it does
