@@ -71,10 +71,8 @@ def learn(
         callback: function (locals, globals) that is called before each iteration with a dict of `pi`, `oldpi`, `seg`,
             `rewbuffer`, `lenbuffer`, `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`;
             or a list of both. Returning True or raising `StopTraining` stops the training.
-        seed: an int. None draws one from NumPy's global generator on rank 0; the logger `baselines_ppo` reports it at
-            level INFO.
-        options: other fields of `PPOSettings`, such as `objective`, and of `RunOptions`, such as `run_dir` and
-            `progress`.
+        seed: an int; None draws one from NumPy's global generator on rank 0 and logs it at level INFO.
+        options: other fields of `PPOSettings` and of `RunOptions`, such as `objective` or `run_dir`.
 
     Returns:
         The trained policy.
@@ -82,11 +80,11 @@ def learn(
     Raises:
         UserError: before the first step, for an invalid setting, space or environment.
     """
-    returns = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "gamma": gamma, "lam": lam}
+    rollout = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "gamma": gamma, "lam": lam}
     loss = {"clip_param": clip_param, "entcoeff": entcoeff}
     epochs = {"optim_epochs": optim_epochs, "optim_batchsize": optim_batchsize}
     adam = {"optim_stepsize": optim_stepsize, "adam_epsilon": adam_epsilon, "schedule": schedule}
-    algorithm_kwargs = returns | loss | epochs | adam
+    algorithm_kwargs = rollout | loss | epochs | adam
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
     setup = AlgorithmSetup(PPOSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
     update = PPOUpdate(setup)

@@ -58,11 +58,9 @@ def learn(
     """Train a policy by TRPO on all ranks of the job: Baselines' `trpo_mpi.learn`.
 
     Args:
-        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in
-            `pposgd_simple.learn`.
+        env, policy_fn, max_timesteps ... seed: as in `pposgd_simple.learn`.
         timesteps_per_batch ... vf_iters: fields of `TRPOSettings`, which documents them.
-        options: other fields of `TRPOSettings`, such as `cg_stride`, and of `RunOptions`, such as `run_dir` and
-            `progress`.
+        options: other fields of `TRPOSettings` and of `RunOptions`, such as `cg_stride` or `run_dir`.
 
     Returns:
         The trained policy.

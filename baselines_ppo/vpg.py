@@ -52,11 +52,9 @@ def learn(
     """Train a policy by policy gradient, one step per segment, on all ranks of the job.
 
     Args:
-        env, policy_fn, max_timesteps, max_episodes, max_iters, max_seconds, callback, seed: as in
-            `pposgd_simple.learn`.
+        env, policy_fn, max_timesteps ... seed: as in `pposgd_simple.learn`.
         timesteps_per_actorbatch, gamma, lam, entcoeff, optim_stepsize: fields of `VPGSettings`, which documents them.
-        options: other fields of `VPGSettings`, such as `baseline`, and of `RunOptions`, such as `run_dir` and
-            `progress`.
+        options: other fields of `VPGSettings` and of `RunOptions`, such as `baseline` or `run_dir`.
 
     Returns:
         The trained policy.
