@@ -33,7 +33,7 @@ GATES = {
     "baselines_ppo/train/runner.py": {"baselines_ppo.train.learn_run"},
     "baselines_ppo/play/command.py": {"baselines_ppo.play.episodes"},
     "baselines_ppo/report/video.py": {"baselines_ppo.play.video"},
-    "baselines_ppo/export/__main__.py": {"baselines_ppo.export.writers"},
+    "baselines_ppo/export/command.py": {"baselines_ppo.export.writers"},
 }
 LAZY_NAMESPACES = {
     "baselines_ppo/__init__.py",

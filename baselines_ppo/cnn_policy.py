@@ -1,4 +1,6 @@
-"""`CnnPolicy`: one convolutional network for policy and value, over images: Nature's (Mnih et al. 2015) or A3C's (Mnih et al. 2016)."""
+"""`CnnPolicy`: one convolutional network for policy and value, over images: Nature's (Mnih et al. 2015) or A3C's (Mnih
+et al. 2016).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.config.policy_settings import OLDER_CNN
+from baselines_ppo.config.policy_settings import OLDER_CNN, CnnPolicySettings
 from common import seeding
 from common.distributions import DiagGaussianPdType, make_pdtype
 from common.errors import UserError
@@ -59,8 +61,8 @@ def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], cha
     Args:
         space: of the images.
         convolutions: of the network.
-        channels: 'first' or 'last'. 'smaller': the smaller of the two axes, or the last if they are equal. None: the smaller axis if it has
-            too few entries to be pixels.
+        channels: 'first' or 'last'. 'smaller': the smaller of the two axes, or the last if they are equal. None: the
+            smaller axis if it has too few entries to be pixels.
 
     Raises:
         UserError: for any other value, and for None if both axes could be pixels.
@@ -70,7 +72,8 @@ def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], cha
     first, _, last = space.shape
     if channels is None and min(first, last) >= min_pixels(convolutions):
         raise UserError(
-            f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or {USE_MLP}"
+            f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or "
+            f"{USE_MLP}"
         )
     return "first" if first < last else "last"
 
@@ -88,7 +91,8 @@ class CnnPolicy(Policy):
         channels: which axis of an image holds the channels: 'first', 'last', 'smaller' or None, see `channel_axis`.
 
     Raises:
-        UserError: if the observations are not such images, for an invalid setting, or a network larger than this machine's memory.
+        UserError: if the observations are not such images, for an invalid setting, or a network larger than this
+            machine's memory.
     """
 
     network_is_pure = True
@@ -100,11 +104,11 @@ class CnnPolicy(Policy):
         name: str,
         ob_space: gym.Space[Any],
         ac_space: gym.Space[Any],
-        kind: str = "large",
+        kind: str = CnnPolicySettings.kind,
         *,
-        init: str = "normc",
-        init_logstd: float = 0.0,
-        channels: str | None = None,
+        init: str = CnnPolicySettings.init,
+        init_logstd: float = CnnPolicySettings.init_logstd,
+        channels: str | None = CnnPolicySettings.channels,
     ) -> None:
         shapes = self.variable_shapes(ob_space, ac_space, kind, channels=channels)
         check_init(init, init_logstd)
@@ -115,7 +119,8 @@ class CnnPolicy(Policy):
         self.init_logstd = float(init_logstd)
         # on a CPU, XLA's convolutions are slower than TensorFlow's; on a GPU, its fused ones are faster
         self.xla = bool(tf.config.list_physical_devices("GPU"))
-        # on a CPU, two halves computed concurrently take 0.85 of the time of one minibatch: one uses cores that the other leaves idle
+        # on a CPU, two halves computed concurrently take 0.85 of the time of one minibatch: each uses cores that the
+        # other leaves idle
         self.num_microbatches = 1 if self.xla else 2
         self.convolutions, _ = ARCHITECTURES[kind]
         assert isinstance(ob_space, gym.spaces.Box)
@@ -129,9 +134,9 @@ class CnnPolicy(Policy):
         cls,
         ob_space: gym.Space[Any],
         ac_space: gym.Space[Any],
-        kind: str = "large",
+        kind: str = CnnPolicySettings.kind,
         *,
-        channels: str | None = None,
+        channels: str | None = CnnPolicySettings.channels,
         **others: Any,
     ) -> dict[str, list[int]]:
         """Return {name: shape} of the weights, as `Policy.variable_shapes` does.
@@ -159,8 +164,8 @@ class CnnPolicy(Policy):
             if min(pixels) < 1:
                 size = min_pixels(convolutions)
                 raise UserError(
-                    f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; use at least "
-                    f"{size} x {size} pixels, or {USE_MLP}"
+                    f"images of {ob_space.shape}, with their channels {axis}, are too small for the {kind!r} network; "
+                    f"use at least {size} x {size} pixels, or {USE_MLP}"
                 )
             shapes |= {
                 f"conv{i}/w": [layer.kernel, layer.kernel, num_channels, layer.filters],

@@ -1,15 +1,19 @@
-"""`MlpPolicy`: two multilayer perceptrons of tanh units, one for the policy and one for the value, over normalised observations."""
+"""`MlpPolicy`: two multilayer perceptrons of tanh units, one for the policy and one for the value, over normalised
+observations.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
+from baselines_ppo.config.policy_settings import MAX_LAYERS, MAX_MIN_STD, MlpPolicySettings
 from common import seeding
 from common.distributions import DiagGaussianPdType, NumpyOperators, make_pdtype
 from common.errors import UserError
@@ -22,23 +26,10 @@ from common.running_mean_std import RunningMeanStd
 from common.runtime.memory import check_memory
 from common.validation import check_bool, check_float, check_greater, check_int, check_int_argument
 
-MAX_LAYERS = 1000
-SETTING_NAMES = (
-    "hid_size",
-    "num_hid_layers",
-    "gaussian_fixed_var",
-    "vf_hid_size",
-    "init",
-    "init_logstd",
-    "shared_trunk",
-    "normalise_ob",
-    "ob_clip",
-    "ob_min_std",
-)
-
 
 class MlpPolicy(Policy):
-    """Baselines' MlpPolicy. Its forward pass is defined once; it is compiled for the update and runs in NumPy for acting.
+    """Baselines' MlpPolicy. Its forward pass is defined once; it is compiled for the update and runs in NumPy for
+    acting.
 
     Args:
         name: 'pi' or 'oldpi'.
@@ -46,7 +37,8 @@ class MlpPolicy(Policy):
         ac_space: Gymnasium space of the actions.
         hid_size: width of the hidden layers.
         num_hid_layers: number of hidden layers.
-        gaussian_fixed_var: a free log std, the same for all observations; False makes it a second output of the network.
+        gaussian_fixed_var: a free log std, the same for all observations; False makes it a second output of the
+            network.
         vf_hid_size: width of the value network's hidden layers; None: hid_size.
         init: 'normc' (Baselines') or 'orthogonal'.
         init_logstd: initial log std of a Gaussian.
@@ -66,17 +58,17 @@ class MlpPolicy(Policy):
         name: str,
         ob_space: gym.Space[Any],
         ac_space: gym.Space[Any],
-        hid_size: int = 64,
-        num_hid_layers: int = 2,
-        gaussian_fixed_var: bool = True,
+        hid_size: int = MlpPolicySettings.hid_size,
+        num_hid_layers: int = MlpPolicySettings.num_hid_layers,
+        gaussian_fixed_var: bool = MlpPolicySettings.gaussian_fixed_var,
         *,
-        vf_hid_size: int | None = None,
-        init: str = "normc",
-        init_logstd: float = 0.0,
-        shared_trunk: bool = False,
-        normalise_ob: bool = True,
-        ob_clip: float = 5.0,
-        ob_min_std: float = 0.1,
+        vf_hid_size: int | None = MlpPolicySettings.vf_hid_size,
+        init: str = MlpPolicySettings.init,
+        init_logstd: float = MlpPolicySettings.init_logstd,
+        shared_trunk: bool = MlpPolicySettings.shared_trunk,
+        normalise_ob: bool = MlpPolicySettings.normalise_ob,
+        ob_clip: float = MlpPolicySettings.ob_clip,
+        ob_min_std: float = MlpPolicySettings.ob_min_std,
     ) -> None:
         super().__init__(name, ob_space, ac_space, keep_images=False)
         self.hid_size = check_int_argument("hid_size", hid_size, 1)
@@ -93,7 +85,7 @@ class MlpPolicy(Policy):
         )
         check_init(init, init_logstd)
         check_greater("ob_clip", ob_clip, 0)
-        check_float("ob_min_std", ob_min_std, 0, 1e30)
+        check_float("ob_min_std", ob_min_std, 0, MAX_MIN_STD)
         self._check_memory(shapes)
         self.gaussian_fixed_var = bool(gaussian_fixed_var)
         self.init = init
@@ -118,19 +110,19 @@ class MlpPolicy(Policy):
         check_memory(num_bytes, f"{widths}, num_hid_layers={self.num_hid_layers}: the network")
 
     def settings(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SETTING_NAMES}
+        return {field.name: getattr(self, field.name) for field in fields(MlpPolicySettings)}
 
     @classmethod
     def variable_shapes(
         cls,
         ob_space: gym.Space[Any],
         ac_space: gym.Space[Any],
-        hid_size: int = 64,
-        num_hid_layers: int = 2,
-        gaussian_fixed_var: bool = True,
+        hid_size: int = MlpPolicySettings.hid_size,
+        num_hid_layers: int = MlpPolicySettings.num_hid_layers,
+        gaussian_fixed_var: bool = MlpPolicySettings.gaussian_fixed_var,
         *,
-        vf_hid_size: int | None = None,
-        shared_trunk: bool = False,
+        vf_hid_size: int | None = MlpPolicySettings.vf_hid_size,
+        shared_trunk: bool = MlpPolicySettings.shared_trunk,
         **others: Any,
     ) -> dict[str, list[int]]:
         """Return {name: shape} of the weights, as `Policy.variable_shapes` does.
@@ -149,7 +141,8 @@ class MlpPolicy(Policy):
         num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
         if vf_hid_size is not None and check_bool("shared_trunk", shared_trunk):
             raise UserError(
-                f"invalid vf_hid_size={safe_repr(vf_hid_size)}: with shared_trunk the value network has no hidden layers; leave one of them out"
+                f"invalid vf_hid_size={safe_repr(vf_hid_size)}: with shared_trunk the value network has no hidden "
+                "layers; leave one of them out"
             )
         vf_hid_size = hid_size if vf_hid_size is None else check_int("vf_hid_size", vf_hid_size, 1)
         inputs = ObservationEncoder(ob_space, keep_images=False).shape

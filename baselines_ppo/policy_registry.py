@@ -27,7 +27,8 @@ def load_policy(path: str | bytes | os.PathLike[str]) -> Policy:
     """Load a trained `MlpPolicy` or `CnnPolicy`; its file names the class.
 
     Args:
-        path: a run directory, a directory of runs, a checkpoint, a policy directory or a policy file, as for `find_policy`.
+        path: a run directory, a directory of runs, a checkpoint, a policy directory or a policy file, as for
+            `find_policy`.
 
     Returns:
         The policy, named 'pi'.

@@ -1,12 +1,14 @@
-"""Action distributions with Baselines' interface: `make_pdtype(space)` returns a `PdType`, `pdtype.pdfromflat(flat)` a `Pd`.
+"""Action distributions with Baselines' interface: `make_pdtype(space)` returns a `PdType`, `pdtype.pdfromflat(flat)` a
+`Pd`.
 
-A `PdType` knows the shapes of an action space and how to sample from it. A `Pd` holds a batch of parameters, `flatparam` [..., p].
-A sample is a deterministic function of parameters and of noise that is drawn in advance. It is written once over a set of operators
-(`NumpyOperators`, `TensorFlowOperators`), so that acting in NumPy and the compiled update share it.
+A `PdType` knows the shapes of an action space and how to sample from it. A `Pd` holds a batch of parameters,
+`flatparam` [..., p]. A sample is a deterministic function of parameters and of noise that is drawn in advance. It is
+written once over a set of operators (`NumpyOperators`, `TensorFlowOperators`), so that acting in NumPy and the compiled
+update share it.
 
-Categorical and Bernoulli distributions come from tensorflow_probability. The Gaussian is implemented here, because `tfd.Normal`
-standardises as x/s - m/s, which loses all precision at small s (at log std -20, two ulp from the mean: -1,132.9; SciPy: -1,653.4).
-"""
+Categorical and Bernoulli distributions come from tensorflow_probability. The Gaussian is implemented here, because
+`tfd.Normal` standardises as x/s - m/s, which loses all precision at small s (at log std -20, two ulp from the mean:
+-1,132.9; SciPy: -1,653.4)."""
 
 from __future__ import annotations
 
@@ -325,7 +327,8 @@ class LogitBlock:
 
 
 def group_logits(ends: np.ndarray, sizes: np.ndarray) -> list[LogitBlock]:
-    """Group the factors of a product into a few `LogitBlock`s, so that the graph does not grow with the number of factors.
+    """Group the factors of a product into a few `LogitBlock`s, so that the graph does not grow with the number of
+    factors.
 
     Factors of similar size share a block (up to 8, 128, 2,048, ... logits), so that padding costs little.
 
@@ -456,7 +459,8 @@ def make_pdtype(space: gym.Space[Any]) -> PdType:
     """Return the kind of distribution for an action space: Box, Discrete, MultiDiscrete or MultiBinary.
 
     Raises:
-        UserError: for any other space, an empty one, a Box of integers, more than `MAX_FACTORS` factors, or actions beyond int32.
+        UserError: for any other space, an empty one, a Box of integers, more than `MAX_FACTORS` factors, or actions
+            beyond int32.
     """
     text = describe_space(space)
     if isinstance(space, (gym.spaces.Box, gym.spaces.MultiDiscrete, gym.spaces.MultiBinary)) and 0 in space.shape:
@@ -464,7 +468,8 @@ def make_pdtype(space: gym.Space[Any]) -> PdType:
     if isinstance(space, gym.spaces.Box):
         if not np.issubdtype(space.dtype, np.floating):
             raise UserError(
-                f"action space {text} is a Box of {space.dtype}, but a Gaussian needs floats; use MultiDiscrete, or a Box of float32"
+                f"action space {text} is a Box of {space.dtype}, but a Gaussian needs floats; use MultiDiscrete, or a "
+                "Box of float32"
             )
         return DiagGaussianPdType(space)
     if isinstance(space, gym.spaces.Discrete):

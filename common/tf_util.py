@@ -2,8 +2,8 @@
 
     from common import tf_util as U
 
-There is no session. Variables are passed explicitly; inside a callback they default to those of the training's policy. Files are
-safetensors, so that loading one runs no code.
+There is no session. Variables are passed explicitly; inside a callback they default to those of the training's policy.
+Files are safetensors, so that loading one runs no code.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def save_variables(save_path: UserPath, variables: Sequence[tf.Variable] | None 
 
     Args:
         save_path: the file.
-        variables: `pi.get_variables()`, which includes the observation filter and makes a policy file that `load_policy` reads, too; or
-            any list of `tf.Variable`. None, inside a callback: those of the training's pi.
+        variables: `pi.get_variables()`, which includes the observation filter and makes a policy file that
+            `load_policy` reads, too; or any list of `tf.Variable`. None, inside a callback: those of the training's pi.
         sess: ignored.
 
     Raises:
@@ -76,24 +76,33 @@ def load_variables(load_path: UserPath, variables: Sequence[tf.Variable] | None 
 
 
 def save_state(fname: UserPath, sess: Any = None) -> None:
-    """In a callback, write the training's policy, as `save_variables` does; elsewhere, raise UserError with the line to use instead."""
+    """In a callback, write the training's policy, as `save_variables` does.
+
+    Elsewhere, raise UserError with the line to use instead.
+    """
     save_variables(fname, _resolve_variables(None, "save_state", "pi.save(path)"))
 
 
 def load_state(fname: UserPath, sess: Any = None) -> None:
-    """In a callback, load a saved policy, as `load_variables` does; elsewhere, raise UserError with the line to use instead."""
+    """In a callback, load a saved policy, as `load_variables` does.
+
+    Elsewhere, raise UserError with the line to use instead.
+    """
     load_variables(fname, _resolve_variables(None, "load_state", "pi = load_policy(path)"))
 
 
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
-        f"common.tf_util has no {name}, because there is no session: leave the call out, or see docs/migration.md; it has "
-        "save_variables, load_variables, save_state and load_state"
+        f"common.tf_util has no {name}, because there is no session: leave the call out, or see docs/migration.md; it "
+        "has save_variables, load_variables, save_state and load_state"
     )
 
 
 def variables_by_name(variables: Sequence[tf.Variable]) -> dict[str, tf.Variable]:
-    """Return {name: variable}. A name contains the position in the list, because TensorFlow's names need not be unique."""
+    """Return {name: variable}.
+
+    A name contains the position in the list, because TensorFlow's names need not be unique.
+    """
     return {f"{i:03d}/{v.name.split(':')[0]}": v for i, v in enumerate(variables)}
 
 

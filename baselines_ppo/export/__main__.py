@@ -2,7 +2,7 @@
 
 import sys
 
-from baselines_ppo.export.writers import main
+from baselines_ppo.export.command import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,90 +1,120 @@
-"""What an exported file holds: a policy as functions from raw observations to actions, in TensorFlow alone.
+"""The contents of an exported model: a policy as functions from raw observations to actions, in TensorFlow alone.
 
-The network and the choice of an action are the policy's own; what comes before is in `export_observations`.
+The network and the choice of an action are the policy's. `baselines_ppo.export.observations` replaces the encoding and
+normalisation of observations, which a policy does in NumPy.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.export.observations import check_preparation, encoded, flatten_space, prepared
+from baselines_ppo.export.observations import (
+    check_preprocessing,
+    encode_tensors,
+    flatten_space,
+    preprocess_tensor,
+)
 from common.distributions import TensorFlowOperators
 from common.errors import UserError
 from common.formatting import describe_space
+from common.policies.base import Policy
 
 
-def observation_specs(pi, batch=None, single=False):
-    """{name: TensorSpec} of what goes in: the space's dtypes and shapes behind a batch axis; with `single`, of float32 or uint8.
+def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool = False) -> dict[str, tf.TensorSpec]:
+    """Return {name: TensorSpec} of the inputs: dtypes and shapes of the space, with a batch axis.
+
+    Args:
+        pi: the policy.
+        batch: number of observations per call; None: any.
+        float32_only: one float32 or uint8 tensor.
 
     Raises:
-        UserError: with `single`, if the space is no Box of floats or uint8.
+        UserError: with `float32_only`, if the space is not a Box of floats or uint8.
     """
     space = pi.ob_space
-    if single:
-        if not isinstance(space, gym.spaces.Box) or not (
-            np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8
-        ):
-            raise UserError(
-                f"observation space {describe_space(space)}: a LiteRT file takes one tensor, a Box of floats or uint8; export a SavedModel"
-            )
+    if not float32_only:
         return {
-            "observation": tf.TensorSpec([batch, *space.shape], tf.uint8 if space.dtype == np.uint8 else tf.float32)
+            name: tf.TensorSpec([batch, *(leaf.shape or ())], leaf.dtype) for name, leaf in flatten_space(space).items()
         }
-    return {name: tf.TensorSpec([batch, *leaf.shape], leaf.dtype) for name, leaf in flatten_space(space).items()}
+    is_box = isinstance(space, gym.spaces.Box)
+    if not is_box or not (np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8):
+        raise UserError(
+            f"observation space {describe_space(space)} is not supported by LiteRT export, which takes one tensor, a "
+            "Box of floats or uint8; export a SavedModel"
+        )
+    dtype = tf.uint8 if space.dtype == np.uint8 else tf.float32
+    return {"observation": tf.TensorSpec([batch, *(space.shape or ())], dtype)}
 
 
-def noise_spec(pi, batch=None):
-    """TensorSpec of the noise that `sample` takes, as `pi.pdtype.noise` draws it."""
+def noise_spec(pi: Policy, batch: int | None = None) -> tf.TensorSpec:
+    """Return the TensorSpec of the noise that `sample` takes, as `pi.pdtype.noise` draws it."""
     return tf.TensorSpec([batch, *pi.pdtype.noise(np.random.default_rng(0), (1,)).shape[1:]], tf.float32)
 
 
-def actions(space, ac, single):
-    """Actions by the names of the outputs: `action` as `pi.act` returns it, in the space's dtype; a Box's `env_action`, clipped to its bounds."""
+def action_outputs(space: gym.Space[Any], ac: tf.Tensor, float32_only: bool) -> dict[str, tf.Tensor]:
+    """Return actions by the names of the outputs.
+
+    Args:
+        space: of the actions.
+        ac: [N, ...] actions as the policy returns them.
+        float32_only: compute in float32.
+
+    Returns:
+        {"action": as `pi.act` returns it, in the space's dtype}; for a Box also {"env_action": clipped to its bounds}.
+    """
     if not isinstance(space, gym.spaces.Box):
         return {"action": tf.cast(ac, space.dtype)}
-    dtype = np.float32 if single else space.dtype
+    dtype: Any = np.float32 if float32_only else space.dtype
     low, high = space.low.astype(dtype), space.high.astype(dtype)
-    low = np.where(
-        low < space.low, np.nextafter(low, np.inf, dtype=dtype), low
-    )  # a bound such as 0.1, rounded outwards
+    # a bound such as 0.1 that the cast rounded outwards is moved inwards
+    low = np.where(low < space.low, np.nextafter(low, np.inf, dtype=dtype), low)
     high = np.where(high > space.high, np.nextafter(high, -np.inf, dtype=dtype), high)
     return {"action": ac, "env_action": tf.clip_by_value(tf.cast(ac, dtype), low, high)}
 
 
-def policy_functions(pi, batch=None, single=False):
-    """A policy as functions of raw observations.
+def policy_functions(
+    pi: Policy, batch: int | None = None, float32_only: bool = False
+) -> tuple[tf.Module, dict[str, Any]]:
+    """Trace a policy as functions of raw observations.
 
     Args:
         pi: the policy.
-        batch: observations at a time; None: any number.
-        single: compute in float32 alone.
+        batch: number of observations per call; None: any.
+        float32_only: compute in float32 alone.
 
     Returns:
-        (module, functions): a tf.Module that holds the policy's variables, and {"act": ..., "sample": ...}, concrete functions over them.
+        (module, functions): a tf.Module that holds the policy's variables, and {"act": ..., "sample": ...}, concrete
+        functions over them.
 
     Raises:
-        UserError: if the policy's `prepare` is not to be had in TensorFlow, or its observations do not suit `single`.
+        UserError: if the policy's `prepare` does not work in TensorFlow, or its observations do not suit
+            `float32_only`.
     """
-    module, specs = tf.Module(), observation_specs(pi, batch, single)
-    check_preparation(pi, single)
-    module.weights = list(pi.get_variables())  # a tf.Module follows plain lists only
+    module = tf.Module()
+    specs = observation_specs(pi, batch, float32_only)
+    check_preprocessing(pi, float32_only)
+    module.weights = list(pi.get_variables())  # tf.Module finds variables in plain lists only
 
-    def network(observation):
-        return pi.forward(prepared(pi, encoded(pi.encoder, observation), single))
+    def evaluate(observation: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        encoded = encode_tensors(pi.encoder, observation)
+        return pi.forward(preprocess_tensor(pi, encoded, float32_only))
 
-    @tf.function(autograph=False)
-    def act(**observation):
-        flat, vpred = network(observation)
-        return actions(pi.ac_space, pi.pdtype.mode(TensorFlowOperators, flat), single) | {
-            "value": vpred,
-            "flatparam": flat,
-        }
+    def act(**observation: tf.Tensor) -> dict[str, tf.Tensor]:
+        flat, vpred = evaluate(observation)
+        ac = pi.pdtype.mode(TensorFlowOperators, flat)
+        return action_outputs(pi.ac_space, ac, float32_only) | {"value": vpred, "flatparam": flat}
 
-    @tf.function(autograph=False)
-    def sample(noise, **observation):
-        return actions(pi.ac_space, pi.pdtype.sample(TensorFlowOperators, network(observation)[0], noise), single)
+    def sample(noise: tf.Tensor, **observation: tf.Tensor) -> dict[str, tf.Tensor]:
+        ac = pi.pdtype.sample(TensorFlowOperators, evaluate(observation)[0], noise)
+        return action_outputs(pi.ac_space, ac, float32_only)
 
+    act_function = tf.function(act, autograph=False)
+    sample_function = tf.function(sample, autograph=False)
     return module, {
-        "act": act.get_concrete_function(**specs),
-        "sample": sample.get_concrete_function(noise=noise_spec(pi, batch), **specs),
+        "act": act_function.get_concrete_function(**specs),
+        "sample": sample_function.get_concrete_function(noise=noise_spec(pi, batch), **specs),
     }

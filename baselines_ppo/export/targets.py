@@ -1,27 +1,39 @@
-"""Where an export is written: a path that does not exist yet."""
+"""Checks of the path that an export will write to. Imports no TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
 
 from common.errors import UserError
 from common.storage.paths import check_directory_writable, user_path
 from common.storage.write_errors import user_error_on_os_error
 
-OTHER_PLACE = "choose another place"
+PATH_HINT = "choose another place"
 
 
-def require_vacant(path, folder):
-    """The real path of what will be written, in its folder, which is made and tried: the conversion takes some seconds.
+def require_vacant(path: str | bytes | os.PathLike[str], is_directory: bool) -> Path:
+    """Create the parent directory of an export and check that it can be written, before a conversion that takes
+    seconds.
 
     Args:
-        path: where.
-        folder: whether it will be a folder, or a file.
+        path: the export's path.
+        is_directory: whether it will be a directory, not a file.
+
+    Returns:
+        The absolute path, with links resolved.
 
     Raises:
-        UserError: if there is something else than an empty one, or it cannot be written.
+        UserError: if something other than an empty directory or file exists there, or it cannot be written.
     """
-    path = user_path(path)
-    with user_error_on_os_error(path, OTHER_PLACE):
-        path = path.resolve()
-        empty = path.is_dir() and not any(path.iterdir()) if folder else path.is_file() and path.stat().st_size == 0
-        if path.exists() and not empty:
-            raise UserError(f"{path} exists; nothing is overwritten: choose another, or remove it first")
-        check_directory_writable(path.parent)
-    return path
+    target = user_path(path)
+    with user_error_on_os_error(target, PATH_HINT):
+        target = target.resolve()
+        if is_directory:
+            is_empty = target.is_dir() and not any(target.iterdir())
+        else:
+            is_empty = target.is_file() and target.stat().st_size == 0
+        if target.exists() and not is_empty:
+            raise UserError(f"{target} exists and is not overwritten; {PATH_HINT}, or remove it first")
+        check_directory_writable(target.parent)
+    return target

@@ -37,8 +37,9 @@ class Actor:
         noise: [T, K, ...], as `pdtype.noise` draws it; None for the most likely actions.
 
     Attributes:
-        outputs: (flatparam [K, p], vpred [K]) of every call, which then need not be computed again for the update. None for Gaussians:
-            at a small standard deviation, their log probabilities magnify rounding differences between batch sizes.
+        outputs: (flatparam [K, p], vpred [K]) of every call, which then need not be computed again for the update. None
+            for Gaussians: at a small standard deviation, their log probabilities magnify rounding differences between
+            batch sizes.
     """
 
     def __init__(self, pi: Policy, noise: np.ndarray | None) -> None:

@@ -56,12 +56,14 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
         ob_rms: running mean and standard deviation of the observations, or None; the training updates it.
         xla: whether XLA compiles `forward` in the update; False if it has no kernel or a slower one.
         num_microbatches: into how many parts a minibatch is split, whose gradients are computed concurrently.
-        metrics_rows: how many samples of a segment, evenly spaced, are used to measure losses and KL after an update, for the log and for
-            the adaptive KL penalty; None: all.
-        legacy_defaults: {name: value} of settings that files of older versions lack, if the value differs from the default.
+        metrics_rows: how many samples of a segment, evenly spaced, are used to measure losses and KL after an update,
+            for the log and for the adaptive KL penalty; None: all.
+        legacy_defaults: {name: value} of settings that files of older versions lack, if the value differs from the
+            default.
     """
 
-    # TensorFlow searches all attributes for variables. It sorts the keys of a Dict space, which fails for keys of two types.
+    # TensorFlow searches all attributes for variables. It sorts the keys of a Dict space, which fails for keys of two
+    # types.
     _TF_MODULE_IGNORED_PROPERTIES = tf.Module._TF_MODULE_IGNORED_PROPERTIES | {
         "ob_space",
         "ac_space",
@@ -112,7 +114,8 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
     def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Compute the network.
 
-        It is traced without AutoGraph: if a tensor decides, write `tf.where`, `tf.cond` or `tf.while_loop`, not `if` or `while`.
+        It is traced without AutoGraph: if a tensor decides, write `tf.where`, `tf.cond` or `tf.while_loop`, not `if` or
+        `while`.
 
         Args:
             ob: prepared observations, [N, ...].
@@ -123,7 +126,9 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
         raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
 
     def prepare(self, ob: np.ndarray) -> Any:
-        """Turn encoded observations [N, *encoder.shape] into the network's input, in NumPy, once per observation and not once per epoch."""
+        """Turn encoded observations [N, *encoder.shape] into the network's input, in NumPy, once per observation and
+        not once per epoch.
+        """
         return ob
 
     def settings(self) -> dict[str, Any]:
@@ -134,10 +139,11 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
     def variable_shapes(
         cls, ob_space: gym.Space[Any], ac_space: gym.Space[Any], **settings: Any
     ) -> Mapping[str, Sequence[int]] | None:
-        """Return {name: shape} of the variables that a policy with these `settings` has, without building anything; None if unknown.
+        """Return {name: shape} of the variables that a policy with these `settings` has, without building anything;
+        None if unknown.
 
-        With it, `load` refuses a file whose settings do not match its arrays before it builds the network, however large the settings
-        make it.
+        With it, `load` refuses a file whose settings do not match its arrays before it builds the network, however
+        large the settings make it.
         """
         return None
 
@@ -149,7 +155,8 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
             of_network: takes an object with `forward` and `pdtype` and returns the graph function over it.
 
         Returns:
-            None if the class does not declare that its `network` depends on its settings and spaces alone; a derived class may differ.
+            None if the class does not declare that its `network` depends on its settings and spaces alone; a derived
+            class may differ.
         """
         has_own_forward = "forward" in vars(self)  # a user may have replaced it
         if not vars(type(self)).get("network_is_pure") or has_own_forward:
@@ -165,7 +172,8 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
             function = tf.function(self.forward, input_signature=signature, autograph=False)
             compiled = function.get_concrete_function()
-            # not by TensorFlow's __setattr__, which would add it to the checkpoint dependencies, and no copy could leave it out
+            # not by TensorFlow's __setattr__, which would add it to the checkpoint dependencies: no copy could then leave
+            # it out
             self.__dict__["_compiled"] = compiled
         return compiled(tf.convert_to_tensor(x))
 
@@ -179,8 +187,8 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
             noise: [T, K, ...], as `pdtype.noise` draws it; None for the most likely actions.
 
         Returns:
-            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy. An `Actor` also keeps the outputs of
-            its network, so that they are not computed again.
+            A function (encoded observations [K, ...], time step t) -> actions [K, ...], NumPy. An `Actor` also keeps
+            the outputs of its network, so that they are not computed again.
         """
         return Actor(self, noise)
 
@@ -232,7 +240,7 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
             arrays |= {f"ob_rms/{name}": x for name, x in self.ob_rms.state().items()}
         return arrays
 
-    def restore(self, arrays: Mapping[str, np.ndarray], source: object = "checkpoint") -> None:
+    def restore(self, arrays: Mapping[str, np.ndarray], source: str | os.PathLike[str] = "checkpoint") -> None:
         """Load what `state` returned.
 
         Args:
@@ -274,14 +282,16 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
             extra: more entries for its metadata, as JSON.
 
         Raises:
-            UserError: if `path` cannot name a file, or `extra` has a value that JSON cannot represent or a reserved name.
+            UserError: if `path` cannot name a file, or `extra` has a value that JSON cannot represent or a reserved
+                name.
             WriteError: if the system refuses.
         """
         metadata = {"format": FORMAT, **self.spec()}
         if reserved := sorted(metadata.keys() & extra.keys()):
             name = reserved[0]
             raise UserError(
-                f"invalid save({name}={safe_repr(extra[name])}): {name} is reserved for the policy's own description; choose another name"
+                f"invalid save({name}={safe_repr(extra[name])}): {name} is reserved for the policy's own description; "
+                "choose another name"
             )
         with raises_write_error(str(path)):
             file = file_path(path)

@@ -1,7 +1,7 @@
 """Reading of policy files, and building of the policies that they describe.
 
-This module knows no concrete policy class: the caller passes the class. What a file claims is compared with its arrays before anything is
-built (`common.policies.untrusted`).
+This module knows no concrete policy class: the caller passes the class. What a file claims is compared with its arrays
+before anything is built (`common.policies.untrusted`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Arrays, Metadata]:
         return arrays, metadata
     if "policy" not in metadata:
         raise UserError(
-            f"{path} lacks the description of its policy, because an older version wrote it; resume its run until it ends, then load policy/policy.safetensors"
+            f"{path} lacks the description of its policy, because an older version wrote it; resume its run until it "
+            "ends, then load policy/policy.safetensors"
         )
     if not isinstance(metadata["policy"], dict):
         raise UserError(
@@ -67,7 +68,8 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Arrays, Metadata]:
 
 
 def read_best(run_dir: str | os.PathLike[str]) -> Metadata | None:
-    """Return the metadata of the best policy of a run; None if there is none, or it is corrupt and will be replaced by the next one.
+    """Return the metadata of the best policy of a run; None if there is none, or it is corrupt and will be replaced by
+    the next one.
 
     Raises:
         UserError: if it cannot be read, or only by another version: it may be intact, so it must not be replaced.
@@ -105,7 +107,8 @@ def build_policy(cls: type[P], path: object, arrays: Arrays, metadata: Metadata,
         name: of the policy.
 
     Raises:
-        UserError: if the file holds another class, has invalid settings, or describes another network than its arrays belong to.
+        UserError: if the file holds another class, has invalid settings, or describes another network than its arrays
+            belong to.
     """
     class_name = class_name_of(metadata)
     if class_name != cls.__name__:
@@ -133,7 +136,10 @@ def build_policy(cls: type[P], path: object, arrays: Arrays, metadata: Metadata,
 
 
 def accepted_settings(cls: type, settings: Metadata) -> Metadata:
-    """Return those of a file's settings that the constructor of `cls` accepts; a derived class may fix some of its base's settings."""
+    """Return those of a file's settings that the constructor of `cls` accepts.
+
+    A derived class may fix some of its base's settings.
+    """
     parameters = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return settings
@@ -147,8 +153,8 @@ def check_fixed_settings(path: object, policy: Policy, settings: Metadata) -> No
         if name not in own or own[name] != x:
             fixed = f"fixes it at {safe_repr(own[name])}" if name in own else "has no such setting"
             raise UserError(
-                f"{path} does not match its class {type(policy).__name__}: {name} is {safe_repr(x)}, but the class {fixed}; "
-                "load it with the version of the class that wrote the file"
+                f"{path} does not match its class {type(policy).__name__}: {name} is {safe_repr(x)}, but the class "
+                f"{fixed}; load it with the version of the class that wrote the file"
             )
 
 
@@ -156,15 +162,16 @@ def check_fixed_settings(path: object, policy: Policy, settings: Metadata) -> No
 
 
 def check_serializable(pi: Policy) -> None:
-    """Raise UserError unless a file can describe a policy like `pi`: checked before the first step, not at the first checkpoint.
+    """Raise UserError unless a file can describe a policy like `pi`: checked before the first step, not at the first
+    checkpoint.
 
     For a class that `load` cannot build, a warning is logged.
     """
     text = json.dumps(pi.spec())
     if len(text) > MAX_SPEC_LENGTH:
         raise UserError(
-            f"settings and spaces of this {type(pi).__name__} take {len(text):,} characters, but files allow at most {MAX_SPEC_LENGTH:,}; "
-            "use spaces whose bounds are the same everywhere"
+            f"settings and spaces of this {type(pi).__name__} take {len(text):,} characters, but files allow at most "
+            f"{MAX_SPEC_LENGTH:,}; use spaces whose bounds are the same everywhere"
         )
     max_entries = max_space_entries(sum(v.shape.num_elements() for v in pi.variables))
     for name, space in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
@@ -176,7 +183,8 @@ def check_serializable(pi: Policy) -> None:
             ) from error
         if difference := space_difference(space, restored):
             raise UserError(
-                f"a file cannot represent {name} {describe_space(space)} exactly: {difference}; use one of float32 or int64"
+                f"a file cannot represent {name} {describe_space(space)} exactly: {difference}; use one of float32 or "
+                "int64"
             )
     if missing := missing_arguments(type(pi), pi.settings()):
         logging.getLogger("baselines_ppo").warning(
@@ -188,7 +196,9 @@ def check_serializable(pi: Policy) -> None:
 
 
 def missing_arguments(cls: type, settings: Metadata) -> list[str]:
-    """Return the names of arguments that the constructor of `cls` requires in addition to name, spaces and `settings`."""
+    """Return the names of arguments that the constructor of `cls` requires in addition to name, spaces and
+    `settings`.
+    """
     parameters = list(inspect.signature(cls.__init__).parameters.values())  # type: ignore[misc]
     return [
         parameter.name

@@ -1,4 +1,6 @@
-"""Initial weights, drawn from a NumPy generator, so that a seed gives the same network on every rank and in every version of TensorFlow."""
+"""Initial weights, drawn from a NumPy generator, so that a seed gives the same network on every rank and in every
+version of TensorFlow.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +77,8 @@ def initialize_weights(
 
 
 def check_init(init: str, init_logstd: float) -> None:
-    """Raise UserError unless `init` is a name of `INITIALIZERS` and float32 can represent the standard deviation exp(`init_logstd`)."""
+    """Raise UserError unless `init` is a name of `INITIALIZERS` and float32 can represent the standard deviation
+    exp(`init_logstd`).
+    """
     check_choice("init", init, INITIALIZERS)
     check_float("init_logstd", init_logstd, -80, 80)

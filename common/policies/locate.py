@@ -16,8 +16,8 @@ def find_policy(path: str | bytes | os.PathLike[str]) -> Path:
     """Return the file that holds a policy.
 
     Args:
-        path: a run directory (its final policy, or that of the latest checkpoint), a policy directory, a policy file, a checkpoint, or a
-            directory of runs (its latest run that has a policy).
+        path: a run directory (its final policy, or that of the latest checkpoint), a policy directory, a policy file, a
+            checkpoint, or a directory of runs (its latest run that has a policy).
 
     Raises:
         UserError: if there is none, or the directory cannot be read.
@@ -26,7 +26,8 @@ def find_policy(path: str | bytes | os.PathLike[str]) -> Path:
 
 
 def find_policy_and_run(path: str | bytes | os.PathLike[str]) -> tuple[Path, Path | None]:
-    """Return (file, run): what `find_policy` returns, and the run that was chosen if `path` is a directory of runs, else None.
+    """Return (file, run): what `find_policy` returns, and the run that was chosen if `path` is a directory of runs,
+    else None.
 
     Raises:
         UserError: as in `find_policy`.
@@ -46,7 +47,10 @@ def find_policy_and_run(path: str | bytes | os.PathLike[str]) -> tuple[Path, Pat
 
 
 def policy_file_in(path: Path) -> Path | None:
-    """Return the file that holds the policy of a run directory, a policy directory or a path to a file; None if there is none."""
+    """Return the file that holds the policy of a run directory, a policy directory or a path to a file.
+
+    None if there is none.
+    """
     for candidate in (path, path / FILE_NAME, path / "policy" / FILE_NAME):
         if candidate.exists() and not candidate.is_dir():
             return candidate

@@ -1,7 +1,7 @@
 """Fully connected layers in TensorFlow and in NumPy.
 
-A network written over them has one definition and two implementations: compiled TensorFlow for the update, and NumPy on a snapshot of the
-weights for acting, because a TensorFlow call with a batch of one costs far more than its arithmetic.
+A network written over them has one definition and two implementations: compiled TensorFlow for the update, and NumPy on
+a snapshot of the weights for acting, because a TensorFlow call with a batch of one costs far more than its arithmetic.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class TensorFlowNetwork:
 class NumpyNetwork:
     """The same layers over a snapshot of the weights, for batches of one shape.
 
-    With a batch of one, call overhead dominates. Each layer therefore takes two NumPy calls: the bias is the last row of the weight
-    matrix, and the features carry a constant 1. A hidden layer's result is overwritten by its next call.
+    With a batch of one, call overhead dominates. Each layer therefore takes two NumPy calls: the bias is the last row
+    of the weight matrix, and the features carry a constant 1. A hidden layer's result is overwritten by its next call.
 
     Args:
         weights: as in `TensorFlowNetwork`, variables or arrays; they are copied.
@@ -62,8 +62,8 @@ class NumpyNetwork:
     def fold_normalization(self, layer: str, mean: np.ndarray, std: np.ndarray, clip: float) -> None:
         """Let `layer` read raw observations: fold (x - mean) / std into its weights.
 
-        The fold is done in float64, where an offset of the observations costs no precision. Per step only the clipping to
-        +-`clip` standard deviations is left.
+        The fold is done in float64, where an offset of the observations costs no precision. Per step only the clipping
+        to +-`clip` standard deviations is left.
 
         Args:
             layer: the first layer.
@@ -79,7 +79,9 @@ class NumpyNetwork:
         self.normalized_layer = layer
 
     def load_input(self, ob: np.ndarray) -> np.ndarray:
-        """Copy an observation into the first layer's input buffer, clipped if normalisation is folded in, and return the buffer."""
+        """Copy an observation into the first layer's input buffer, clipped if normalisation is folded in, and return
+        the buffer.
+        """
         if self.normalized_layer is None:
             self.features[...] = ob
         else:  # np.clip with `out` takes 0.9 microseconds longer per acting step than these two calls
@@ -93,7 +95,10 @@ class NumpyNetwork:
         return y if layer != self.normalized_layer else y.astype(np.float32)
 
     def dense_tanh(self, x: np.ndarray, layer: str) -> np.ndarray:
-        """Return tanh of `dense`, followed by the constant 1 for the next layer's bias. It is valid until the next call."""
+        """Return tanh of `dense`, followed by the constant 1 for the next layer's bias.
+
+        It is valid until the next call.
+        """
         buffer, features = self.hidden[layer]
         product = x.dot(self.matrices[layer])
         if layer == self.normalized_layer:

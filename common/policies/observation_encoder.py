@@ -44,7 +44,8 @@ def cast_to_space(space: Space, ob: Any) -> Any:
 
 
 def check_choices(space: Space, ob: Any) -> None:
-    """Raise ValueError if a Discrete or MultiDiscrete part is out of range: its one-hot vector would be that of another choice.
+    """Raise ValueError if a Discrete or MultiDiscrete part is out of range: its one-hot vector would be that of another
+    choice.
 
     Args:
         space: of the observation.
@@ -86,8 +87,8 @@ def check_encodable(space: Space, root: Space) -> None:
 class ObservationEncoder:
     """Encodes observations of a space as arrays of one shape and dtype.
 
-    Images are left as they are. Any other Box becomes a vector. Discrete and MultiDiscrete become one-hot vectors. Dict and Tuple become
-    the concatenation of their parts, in the order of `gymnasium.spaces.flatten`.
+    Images are left as they are. Any other Box becomes a vector. Discrete and MultiDiscrete become one-hot vectors. Dict
+    and Tuple become the concatenation of their parts, in the order of `gymnasium.spaces.flatten`.
 
     Args:
         space: the Gymnasium space of the observations.
@@ -167,7 +168,8 @@ class ObservationEncoder:
             (array [N, *shape], whether `ob` was a batch).
 
         Raises:
-            UserError: if `ob` is neither an observation of the space nor a batch, or has a number that the space cannot represent.
+            UserError: if `ob` is neither an observation of the space nor a batch, or has a number that the space cannot
+                represent.
         """
         try:
             ob = cast_to_space(self.space, ob)
@@ -189,7 +191,8 @@ class ObservationEncoder:
                 f"({type(error).__name__}: {truncate(str(error))}); give one of the space, or a batch of them"
             ) from error
         raise UserError(
-            f"observation of shape {shape} does not fit the policy's space {describe_space(self.space)}; give {expected} or (N, *{expected})"
+            f"observation of shape {shape} does not fit the policy's space {describe_space(self.space)}; give "
+            f"{expected} or (N, *{expected})"
         )
 
     def _describe_lossy_cast(self, ob: Any, error: LossyCastError) -> str:

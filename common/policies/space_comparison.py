@@ -20,8 +20,9 @@ Space = gym.Space[Any]
 def space_difference(a: Space, b: Space, bounds: bool = True) -> str | None:
     """Describe how two spaces differ for a learner; None if they do not.
 
-    They are equal if observations or choices are encoded alike: the same kinds, shapes, numbers of choices and first choices, and the same
-    keys in the same order. Their dtypes are ignored, and so is whether a class is Gymnasium's or derives from it.
+    They are equal if observations or choices are encoded alike: the same kinds, shapes, numbers of choices and first
+    choices, and the same keys in the same order. Their dtypes are ignored, and so is whether a class is Gymnasium's or
+    derives from it.
 
     Args:
         a: one space.
@@ -93,5 +94,6 @@ def check_spaces(path: object, pi: Policy, ob_space: Space, ac_space: Space, own
     """
     if difference := policy_space_difference(pi, ob_space, ac_space):
         raise UserError(
-            f"{path} was trained for {describe_spaces(pi.ob_space, pi.ac_space)}; {owner} has {describe_spaces(ob_space, ac_space)}: {difference}"
+            f"{path} was trained for {describe_spaces(pi.ob_space, pi.ac_space)}; {owner} has "
+            f"{describe_spaces(ob_space, ac_space)}: {difference}"
         )

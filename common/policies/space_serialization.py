@@ -1,4 +1,6 @@
-"""Gymnasium spaces as JSON and back, so that a saved policy knows its observations and actions without any code of its environment."""
+"""Gymnasium spaces as JSON and back, so that a saved policy knows its observations and actions without any code of its
+environment.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,10 @@ DESCRIPTION_ERRORS = (
 
 
 def space_kind(space: Space) -> str | None:
-    """Return the name of Gymnasium's space that a space is or derives from: 'Box', 'Dict', ...; None if it has no encoding."""
+    """Return the name of Gymnasium's space that a space is or derives from: 'Box', 'Dict', ....
+
+    None if it has no encoding.
+    """
     return next((kind.__name__ for kind in SUPPORTED_KINDS if isinstance(space, kind)), None)
 
 
@@ -72,7 +77,8 @@ def to_json(space: Space) -> JsonObject:
     description = _describe(space)
     if has_too_many_parts(description):
         raise UserError(
-            f"space {describe_space(space)} has more than {MAX_SPACE_PARTS:,} parts, which would not be read back; combine some of them in a Box"
+            f"space {describe_space(space)} has more than {MAX_SPACE_PARTS:,} parts, which would not be read back; "
+            "combine some of them in a Box"
         )
     return description
 
@@ -81,7 +87,8 @@ def _describe(space: Space, depth: int = 0) -> JsonObject:
     """Return the description of a space, inside `depth` other spaces."""
     if depth > MAX_SPACE_DEPTH:
         raise UserError(
-            f"{describe_space(space)} is nested more than {MAX_SPACE_DEPTH} deep in Dicts or Tuples, which would not be read back; flatten some of them"
+            f"{describe_space(space)} is nested more than {MAX_SPACE_DEPTH} deep in Dicts or Tuples, which would not "
+            "be read back; flatten some of them"
         )
     kind = space_kind(space)
     match space:
@@ -120,7 +127,10 @@ def _bound_to_json(bound: np.ndarray) -> Any:
 
 
 def _dtype_entry(space: Space) -> dict[str, str]:
-    """Return {"dtype": name} of a space of choices; nothing for int64, so that files of older versions look the same."""
+    """Return {"dtype": name} of a space of choices.
+
+    Nothing for int64, so that files of older versions look the same.
+    """
     return {} if space.dtype == np.int64 else {"dtype": np.dtype(space.dtype).name}
 
 
@@ -137,7 +147,8 @@ def _key_to_json(key: Any) -> Any:
     if type(key) in (bool, int, str, type(None)) or (type(key) is float and math.isfinite(key)):
         return key
     raise UserError(
-        f"the key {safe_repr(key)} of a Dict is of type {type(key).__name__}, which files do not support; use text or an int"
+        f"the key {safe_repr(key)} of a Dict is of type {type(key).__name__}, which files do not support; use text or "
+        "an int"
     )
 
 
@@ -162,7 +173,8 @@ def from_json(description: Any, max_entries: int = DEFAULT_MAX_ENTRIES) -> Space
         reason = error if isinstance(error, UserError) else type(error).__name__
         raise UserError(f"invalid description of a space: {safe_repr(description)} ({reason})") from error
     raise UserError(
-        f"a space has {safe_repr(entries)} entries, but at most {max_entries:,} are allowed here: {safe_repr(description)}"
+        f"a space has {safe_repr(entries)} entries, but at most {max_entries:,} are allowed here: "
+        f"{safe_repr(description)}"
     )
 
 

@@ -1,9 +1,9 @@
 """Checks against forged policy files.
 
-A policy file may come from anybody, and the hash in it only shows that it is complete. These checks compare what the file describes
-(its spaces, the variables of its network) with its own size before anything is built. A forged file therefore cannot request more memory
-or time than a genuine file of its size. Nothing in a file can run code: it holds arrays and JSON, which `common.storage.array_files` reads.
-"""
+A policy file may come from anybody, and the hash in it only shows that it is complete. These checks compare what the
+file describes (its spaces, the variables of its network) with its own size before anything is built. A forged file
+therefore cannot request more memory or time than a genuine file of its size. Nothing in a file can run code: it holds
+arrays and JSON, which `common.storage.array_files` reads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def count_space_entries(description: Any) -> int:
         description: JSON, in the form that `common.policies.space_serialization.to_json` returns.
 
     Raises:
-        ValueError, KeyError, TypeError, ...: if the description is malformed or has too many or too deeply nested parts.
+        ValueError, KeyError, TypeError, ...: if the description is malformed or has too many or too deeply nested
+        parts.
         UserError: for a count out of range.
     """
     if has_too_many_parts(description):
@@ -106,7 +107,8 @@ def _shape_product(name: str, shape: Sequence[Any], low: int = 0) -> int:
 
 
 def constructor_matches_shapes(cls: type) -> bool:
-    """Whether `cls.variable_shapes` describes the variables of `cls`: both it and the constructor are defined by one class.
+    """Whether `cls.variable_shapes` describes the variables of `cls`: both it and the constructor are defined by one
+    class.
 
     A derived class with its own constructor may have other variables.
     """

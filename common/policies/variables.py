@@ -55,7 +55,9 @@ def fingerprint(variables: Iterable[tf.Variable]) -> bytes:
 
 
 class PolicyMeta(abc.ABCMeta):
-    """Metaclass of policies: records the weights that a constructor left, so that `learn` can tell initial weights from trained ones."""
+    """Metaclass of policies: records the weights that a constructor left, so that `learn` can tell initial weights from
+    trained ones.
+    """
 
     @property
     def __signature__(cls) -> inspect.Signature:

@@ -10,7 +10,8 @@ from baselines_ppo import MlpPolicy, UserError, learn, load_policy
 from baselines_ppo.cli import parser as cli
 from baselines_ppo.config import config_files
 from baselines_ppo.experiment.directory import runs_folder
-from baselines_ppo.export import writers as export
+from baselines_ppo.export import command as export
+from baselines_ppo.export import export_saved_model
 from baselines_ppo.export.targets import require_vacant
 from baselines_ppo.plot import command as plot
 from baselines_ppo.report import command as report
@@ -112,7 +113,7 @@ def test_python_saves_loads_exports_and_logs_there(home, pi):
     CsvOutput("~/logs/progress.csv").close()
     TensorBoardOutput("~/tb").close()
     assert [len(list(find_runs(path))) for path in ("~/logs", "~/logs/0.monitor.csv", "~")] == [1, 1, 3]
-    assert require_vacant("~/exported", folder=True) == (home / "exported").resolve()
+    assert require_vacant("~/exported", is_directory=True) == (home / "exported").resolve()
     assert {path.name for path in home.iterdir()} >= {"saved", "u", "logs", "tb"}
 
 
@@ -124,7 +125,7 @@ def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
         lambda: pi.save(given),
         lambda: learn(gym.make("CartPole-v1"), uncompiled, load_path=given, **SMALL),
         lambda: Monitor(gym.make("CartPole-v1"), given),
-        lambda: export.export_saved_model(pi, given),
+        lambda: export_saved_model(pi, given),
         lambda: cli.parse(["--run-dir", given]),
         lambda: plot.parser().parse_args([given]),
     ):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from export_spaces import BOX, BOX32, IMAGES, ROWS, TASK, draw
 from tolerance import ulps
 
-from baselines_ppo.export.observations import TensorNormalizer, encoded, flatten_space
+from baselines_ppo.export.observations import TensorNormalizer, encode_tensors, flatten_space
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 
@@ -28,7 +28,7 @@ from common.running_mean_std import RunningMeanStd
 def test_observations_are_encoded_as_in_training(space):
     encoder, obs = ObservationEncoder(space), draw(space, np.random.default_rng(3))
     tensors = dict(zip(flatten_space(space), tf.nest.flatten(obs)))  # both in the order of sorted keys
-    found = encoded(encoder, {name: tf.constant(x) for name, x in tensors.items()})
+    found = encode_tensors(encoder, {name: tf.constant(x) for name, x in tensors.items()})
     expected = encoder.single_or_batch(obs)[0]
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(found, expected)

@@ -20,8 +20,8 @@ from small_policies import trained
 from tolerance import ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, Policy, UserError
+from baselines_ppo.export import command as export
 from baselines_ppo.export import export_litert, export_saved_model
-from baselines_ppo.export import writers as export
 from baselines_ppo.export.graph import policy_functions
 from common.distributions import BernoulliPdType, DiagGaussianPdType, MultiCategoricalPdType, NumpyOperators
 from common.running_mean_std import RunningMeanStd
@@ -324,7 +324,7 @@ def test_the_policy_in_a_file_does_not_follow_the_one_in_memory(tmp_path):
 def test_exporting_leaves_the_policy_its_filter(name):
     pi = build(name)[0]
     ob_rms = pi.ob_rms
-    policy_functions(pi, batch=1, single=name in LITERT)
+    policy_functions(pi, batch=1, float32_only=name in LITERT)
     assert pi.ob_rms is ob_rms
 
 
@@ -353,8 +353,8 @@ class OwnGamma(Own):
 @pytest.mark.parametrize(
     "policy, wanted",
     [
-        (OwnNumpy, "OwnNumpy.prepare works on NumPy arrays only .*define prepare_tensor"),
-        (OwnOther, "OwnOther prepares observations in TensorFlow, for export, otherwise than in NumPy"),
+        (OwnNumpy, "OwnNumpy.prepare works on NumPy arrays only .*also define prepare_tensor"),
+        (OwnOther, "OwnOther prepares observations differently in TensorFlow, for export, and in NumPy"),
     ],
 )
 def test_a_prepare_that_tensorflow_cannot_follow_is_refused(policy, wanted, tmp_path):
@@ -405,7 +405,7 @@ def test_a_crash_leaves_nothing(tmp_path, monkeypatch):
         (OwnSigns, "out", "holds a OwnSigns"),
         (MlpPolicy, "", "exists"),
         (MlpPolicy, "policy.safetensors/out", "cannot write"),
-        ("dict", "out.tflite", "a LiteRT file takes one tensor"),
+        ("dict", "out.tflite", "LiteRT export, which takes one tensor"),
         (MlpPolicy, "out --format onnx", "invalid choice: 'onnx'"),
     ],
 )

@@ -1,0 +1,50 @@
+"""The command `python -m baselines_ppo.export`: writes a trained policy for programs that do not have this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from baselines_ppo.cli.errors import run_command
+from baselines_ppo.cli.options import Parser, path_arg
+from baselines_ppo.export.targets import require_vacant
+from common.policies.locate import find_policy
+from common.runtime.cpu import usable_cpu_count
+from common.runtime.tf_import import import_tensorflow
+
+PROG = "python -m baselines_ppo.export"
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(prog=PROG, description="Write a trained policy for programs that do not have this package.")
+    parser.add_argument(
+        "run", metavar="RUN", type=path_arg, help="a run directory, a checkpoint, a policy directory or a policy file"
+    )
+    parser.add_argument(
+        "out", metavar="OUT", type=path_arg, help="the directory or file to write; must not exist, or be empty"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("savedmodel", "tflite"),
+        help="format of the model (default: tflite if OUT ends in .tflite, else savedmodel)",
+    )
+    return parser
+
+
+def export(argv: Sequence[str] | None) -> None:
+    """Load a policy, write it, and print where it is and how to load it."""
+    args = build_parser().parse_args(argv)
+    output_format = args.format or ("tflite" if args.out.suffix == ".tflite" else "savedmodel")
+    file = find_policy(args.run)
+    require_vacant(
+        args.out, is_directory=output_format == "savedmodel"
+    )  # also before TensorFlow's import takes seconds
+    import_tensorflow(threads=usable_cpu_count())
+    from baselines_ppo.export.writers import export_file
+
+    print(export_file(file, args.out, output_format))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    return run_command(lambda: export(argv), PROG)
