@@ -1,10 +1,11 @@
-"""Virtual environments of other Python interpreters, with this checkout installed for its tests."""
+"""Virtual environments of other Python interpreters, with this clone installed for its tests."""
 
 import ast
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -12,57 +13,58 @@ from packaging.requirements import Requirement
 from benchmarks.paths import ROOT
 
 
-def interpreter(word):
-    """The path of a Python interpreter that starts, from a path or a command's name; None if there is none.
+def find_interpreter(name: str) -> str | None:
+    """Path of a Python interpreter that starts, from a path or a command; None if there is none.
 
-    A command on the PATH may be a shim of pyenv for a version that is installed and not chosen, so that its versions are tried, too.
+    A command on the PATH may be a pyenv shim of a version that is installed but not active, so pyenv's versions are
+    searched as well.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    for path in (shutil.which(word), *sorted(pyenv.glob(f"versions/*/bin/{word}"), reverse=True)):
+    for path in (shutil.which(name), *sorted(pyenv.glob(f"versions/*/bin/{name}"), reverse=True)):
         if path and subprocess.run([path, "-c", ""], capture_output=True).returncode == 0:
             return str(path)
     return None
 
 
-def declared(setup=ROOT / "setup.py"):
-    """(requirements, {extra: requirements}) as setup.py writes them."""
-    call = next(
-        node
-        for node in ast.walk(ast.parse(setup.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "setup"
-    )
-    words = {one.arg: one.value for one in call.keywords}
-    return [ast.literal_eval(words[name]) for name in ("install_requires", "extras_require")]
+def declared_requirements(setup: Path = ROOT / "setup.py") -> tuple[list[str], dict[str, list[str]]]:
+    """(requirements, {extra: requirements}) in setup.py."""
+    calls = [node for node in ast.walk(ast.parse(setup.read_text())) if isinstance(node, ast.Call)]
+    (call,) = [node for node in calls if getattr(node.func, "id", "") == "setup"]
+    arguments = {one.arg: one.value for one in call.keywords}
+    return ast.literal_eval(arguments["install_requires"]), ast.literal_eval(arguments["extras_require"])
 
 
-def oldest(requirements):
-    """pip's constraints that allow the lower bound of each requirement and nothing newer; one without a bound gives none."""
+def oldest_constraints(requirements: Iterable[str]) -> Iterator[str]:
+    """pip constraints that fix each requirement to its lower bound; a requirement without one gives none."""
     for text in requirements:
-        one = Requirement(text)
-        for part in one.specifier:
+        requirement = Requirement(text)
+        for part in requirement.specifier:
             if part.operator == ">=":
-                yield f"{one.name}=={part.version}{f' ; {one.marker}' if one.marker else ''}"
+                marker = f" ; {requirement.marker}" if requirement.marker else ""
+                yield f"{requirement.name}=={part.version}{marker}"
 
 
-def install(python, folder, with_oldest=False):
-    """A virtual environment of `python` in `folder`, new or as an earlier call left it; the path of its interpreter.
+def install(python: str, directory: Path, oldest: bool = False) -> str:
+    """Create or update a virtual environment; returns the path of its interpreter.
 
     Args:
-        with_oldest: the oldest version of every dependency that setup.py allows, and of its test extra's; else the newest.
+        python: interpreter to create it with.
+        directory: of the environment.
+        oldest: install the oldest version of every dependency that setup.py allows, including the test extra; otherwise the
+            latest.
 
     Raises:
-        subprocess.CalledProcessError: with pip's own words printed.
+        subprocess.CalledProcessError: if pip fails; it has printed the reason.
     """
-    subprocess.run([python, "-m", "venv", folder], check=True)
-    inside = str(Path(folder) / ("Scripts" if sys.platform == "win32" else "bin") / "python")
+    subprocess.run([python, "-m", "venv", directory], check=True)
+    inside = str(Path(directory) / ("Scripts" if sys.platform == "win32" else "bin") / "python")
     pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if with_oldest:
-        needed, extras = declared()
-        constraints = Path(folder) / "oldest.txt"
-        constraints.write_text("\n".join([*oldest(needed + extras["test"]), ""]))
-        subprocess.run([*pip, "--constraint", constraints, "--editable", ".[test]"], cwd=ROOT, check=True)
+    if oldest:
+        required, extras = declared_requirements()
+        constraints = Path(directory) / "oldest.txt"
+        constraints.write_text("\n".join([*oldest_constraints(required + extras["test"]), ""]))
+        options = ["--constraint", str(constraints)]
     else:
-        subprocess.run(
-            [*pip, "--upgrade", "--upgrade-strategy", "eager", "--editable", ".[test]"], cwd=ROOT, check=True
-        )
+        options = ["--upgrade", "--upgrade-strategy", "eager"]
+    subprocess.run([*pip, *options, "--editable", ".[test]"], cwd=ROOT, check=True)
     return inside

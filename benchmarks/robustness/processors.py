@@ -1,12 +1,13 @@
-"""Run the numeric tests as on other processors, and with other versions of Python: with other kernels, instruction sets, threads and last bits.
+"""Run the numeric tests as on other processors and with other Python and library versions.
 
-    python -m benchmarks.robustness.processors                                     all that this processor can run
-    python -m benchmarks.robustness.processors --list                              what they set, and what is left out and why; runs nothing
-    python -m benchmarks.robustness.processors --short                             three, with the quickest tests
+    python -m benchmarks.robustness.processors             all variants that this processor can run
+    python -m benchmarks.robustness.processors --list      what each variant sets, and which cannot run and why; runs nothing
+    python -m benchmarks.robustness.processors --short     three variants, with the fastest tests
     python -m benchmarks.robustness.processors --only nehalem -- tests/common/rollouts/test_advantages.py
     python -m benchmarks.robustness.processors --only --pythons python3.12 python3.13 --oldest --whole
 
-Tells what was in force in each, ends with a table, and with status 1 if a test failed.
+The variants differ in kernels, instruction sets, threads and rounding. Prints the configuration of the numeric libraries in each variant and
+a final table. The exit status is 1 if a test fails.
 """
 
 import argparse
@@ -16,15 +17,18 @@ import sys
 import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.markdown import markdown_table
+from benchmarks.paths import ROOT
 from benchmarks.robustness import active_libraries
-from benchmarks.robustness.interpreters import ROOT, install, interpreter
-from benchmarks.robustness.processor_variants import SHORT, Combination, combinations, cpu_flags
+from benchmarks.robustness.interpreters import find_interpreter, install
+from benchmarks.robustness.processor_variants import SHORT, Variant, cpu_flags, processor_variants
 
-# whole trainings, jobs of several ranks and what takes seconds: four fifths of the time of the numeric tests, which --short leaves out
+# trainings, jobs of several ranks and other slow tests, which --short skips: 80 % of the time of the numeric tests
 LONG = (
     *(
         f"tests/baselines_ppo/{name}.py"
@@ -47,35 +51,41 @@ LONG = (
 
 @dataclass
 class Outcome:
-    """What became of a combination.
+    """Result of a variant.
 
     Attributes:
         passed, failed, skipped: numbers of tests.
-        failing: names of the tests that failed, or what failed before there were any.
-        seconds: of the tests; None if there were none.
-        active_libraries: a line.
-        not_run: why it was left out; None if it was not.
+        failing: names of the failed tests, or an error before the tests.
+        seconds: of the tests; None if they did not run.
+        configuration: of the numeric libraries, on one line.
+        not_run: why the variant was skipped; None if it was not.
     """
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
-    failing: list = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
     seconds: float | None = None
-    active_libraries: str = ""
+    configuration: str = ""
     not_run: str | None = None
 
+    def lines(self) -> list[str]:
+        """The result as text."""
+        if self.not_run:
+            return [f"not run: {self.not_run}"]
+        counts = f"{self.passed} passed, {self.failed} failed, {self.skipped} skipped, {self.seconds or 0:.0f} s"
+        return [counts, *(f"FAILED {name}" for name in self.failing)]
 
-def read_junit(path):
-    """The `Outcome` of the tests in a file that pytest's --junitxml wrote."""
+
+def read_junit(path: Path) -> Outcome:
+    """The `Outcome` in a file that pytest's --junitxml wrote."""
     outcome = Outcome()
     for case in ElementTree.parse(path).iter("testcase"):
         kinds = {child.tag for child in case}
         if kinds & {"failure", "error"}:
             outcome.failed += 1
-            outcome.failing.append(
-                "::".join(filter(None, (case.get("classname", "").rpartition(".")[2], case.get("name"))))
-            )
+            class_name = case.get("classname", "").rpartition(".")[2]
+            outcome.failing.append("::".join(filter(None, (class_name, case.get("name")))))
         elif "skipped" in kinds:
             outcome.skipped += 1
         else:
@@ -83,16 +93,13 @@ def read_junit(path):
     return outcome
 
 
-def run_tests(python, environment, words):
-    """The `Outcome` of pytest with these words; its own output is shown as it comes."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "tests.xml"
+def run_tests(python: str, environment: Mapping[str, str], arguments: Sequence[str]) -> Outcome:
+    """Run pytest with these arguments and show its output; returns its `Outcome`."""
+    with tempfile.TemporaryDirectory() as directory:
+        report = Path(directory) / "tests.xml"
+        pytest = [python, "-m", "pytest", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
         began = time.monotonic()
-        status = subprocess.run(
-            [python, "-m", "pytest", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", *words],
-            cwd=ROOT,
-            env=environment,
-        ).returncode
+        status = subprocess.run([*pytest, *arguments], cwd=ROOT, env=environment).returncode
         outcome = read_junit(report) if report.exists() else Outcome()
         outcome.seconds = time.monotonic() - began
     if status not in (0, 1) or (status and not outcome.failing):
@@ -100,61 +107,66 @@ def run_tests(python, environment, words):
     return outcome
 
 
-def probe(python, environment):
-    """What is in force in processes of `python` with this environment, as `active_libraries.report` has it.
+def probe(python: str, environment: Mapping[str, str]) -> dict[str, Any]:
+    """Configuration of the numeric libraries in a process of `python` with this environment.
 
     Raises:
-        RuntimeError: with the last words of the process, if it does not end well.
+        RuntimeError: if the process fails; the message ends with its error output.
     """
     done = subprocess.run(
         [python, "-m", "benchmarks.robustness.active_libraries"],
         cwd=ROOT,
-        env=environment | {"ONEDNN_VERBOSE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env=dict(environment) | {"ONEDNN_VERBOSE": "1", "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
     )
     if done.returncode:
-        raise RuntimeError(
-            f"NumPy and TensorFlow do not start: status {done.returncode}: {' '.join(done.stderr.split()[-40:])}"
-        )
-    return active_libraries.report(done.stdout)
+        errors = " ".join(done.stderr.split()[-40:])
+        raise RuntimeError(f"NumPy and TensorFlow do not start: status {done.returncode}: {errors}")
+    return active_libraries.parse_output(done.stdout)
 
 
-def run_combination(one, words, own, seen, folder):
-    """The `Outcome` of one combination.
+def run_variant(
+    variant: Variant,
+    arguments: Sequence[str],
+    own: dict[str, Any],
+    seen: dict[str, dict[str, Any]],
+    venv_dir: Path,
+) -> Outcome:
+    """Run the tests in one variant.
 
     Args:
-        words: of pytest.
-        own: what is in force on this machine as it is.
-        seen: {name: what was in force}, of those before; this one is added.
-        folder: for virtual environments.
+        variant: to run.
+        arguments: of pytest.
+        own: configuration of this machine without a variant.
+        seen: {name: configuration} of the variants before; this one is added.
+        venv_dir: parent of the virtual environments.
     """
-    python, environment = sys.executable, one.environment()
-    if one.python:
-        print(f"    installing into {folder / one.name}", flush=True)
+    python, environment = sys.executable, variant.environment()
+    if variant.python:
+        print(f"    installing into {venv_dir / variant.name}", flush=True)
         try:
-            python = install(one.python, folder / one.name, one.oldest)
+            python = install(variant.python, venv_dir / variant.name, variant.oldest)
         except subprocess.CalledProcessError as error:
-            return Outcome(
-                failing=[f"the installation ended with status {error.returncode}: {' '.join(map(str, error.cmd))}"]
-            )
+            command = " ".join(map(str, error.cmd))
+            return Outcome(failing=[f"the installation ended with status {error.returncode}: {command}"])
     try:
-        found = own if one.name == "own" else probe(python, environment)
+        found = own if variant.name == "own" else probe(python, environment)
     except RuntimeError as error:
         return Outcome(failing=[str(error)])
     for name, before in seen.items():
         if found == before:
-            return Outcome(not_run=f"on this machine the same as {name}")
-    seen[one.name] = found
-    line = active_libraries.described(found, None if one.name == "own" else own)
-    print(f"    in force: {line}", flush=True)
-    outcome = run_tests(python, environment, words)
-    outcome.active_libraries = line
+            return Outcome(not_run=f"on this machine identical to {name}")
+    seen[variant.name] = found
+    configuration = active_libraries.describe(found, None if variant.name == "own" else own)
+    print(f"    configuration: {configuration}", flush=True)
+    outcome = run_tests(python, environment, arguments)
+    outcome.configuration = configuration
     return outcome
 
 
-def table(outcomes):
-    """The summary, in Markdown: what ran, then what was in force and what was left out."""
+def summary(outcomes: Mapping[str, Outcome]) -> str:
+    """A Markdown table of the variants that ran, then the configuration of each, or why it was skipped."""
     rows = [
         (
             name,
@@ -167,111 +179,96 @@ def table(outcomes):
         for name, one in outcomes.items()
         if one.not_run is None
     ]
-    lines = [
-        f"- {name}: {f'not run: {one.not_run}' if one.not_run else one.active_libraries}"
-        for name, one in outcomes.items()
+    header = ("variant", "passed", "failed", "skipped", "seconds", "failing tests")
+    notes = [
+        f"- {name}: {f'not run: {one.not_run}' if one.not_run else one.configuration}" for name, one in outcomes.items()
     ]
-    return "\n".join(
-        [markdown_table(("combination", "passed", "failed", "skipped", "seconds", "failing tests"), rows), "", *lines]
-    )
+    return "\n".join([markdown_table(header, rows), "", *notes])
 
 
-def parse(argv=None):
+def build_parser() -> argparse.ArgumentParser:
+    """The command line parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "tests", nargs="*", help="after --: words for pytest, in place of those that choose the numeric tests"
-    )
-    parser.add_argument(
-        "--short", action="store_true", help=f"{', '.join(SHORT)}, without the longest tests; with --only those"
-    )
+    parser.add_argument("tests", nargs="*", help="after --: arguments of pytest [those that select the numeric tests]")
+    parser.add_argument("--short", action="store_true", help=f"{', '.join(SHORT)}, or --only; skip the slowest tests")
     parser.add_argument(
         "--only",
         action="extend",
         nargs="*",
         metavar="NAME",
-        help="these combinations; none: those of --pythons and --oldest alone",
+        help="these variants; without a name: only those of --pythons and --oldest",
     )
     parser.add_argument(
         "--pythons",
         nargs="+",
         default=[],
         metavar="PYTHON",
-        help="also with these interpreters, commands or paths, each in a virtual environment of its own with the newest of all dependencies",
+        help="also run with these interpreters (commands or paths), each in a virtual environment with the latest versions of "
+        "all dependencies",
     )
     parser.add_argument(
         "--oldest",
         action="store_true",
-        help="also with this interpreter and the oldest of all dependencies that setup.py allows",
+        help="also run with this interpreter and the oldest versions of all dependencies that setup.py allows",
     )
     parser.add_argument(
-        "--venvs", metavar="DIR", help="where the virtual environments stay [a temporary folder, removed at the end]"
+        "--venvs", metavar="DIR", help="keep the virtual environments here [a temporary directory, removed at the end]"
     )
-    parser.add_argument("--whole", action="store_true", help="the whole default suite, in place of the numeric tests")
-    parser.add_argument("--output", metavar="FILE", help="write the table there, too")
+    parser.add_argument("--whole", action="store_true", help="run the whole default suite instead of the numeric tests")
+    parser.add_argument("--output", metavar="FILE", help="also write the table to this file")
     parser.add_argument(
-        "--list",
-        action="store_true",
-        help="show what each combination sets, and what cannot run here and why; run nothing",
+        "--list", action="store_true", help="print what each variant sets, and which cannot run and why; run nothing"
     )
-    args = parser.parse_args(argv)
-    args.error = parser.error
-    return args
+    return parser
 
 
-def chosen(args):
-    """The combinations that the arguments ask for, in order; ends with status 2 if there is one that does not exist."""
+def select_variants(parser: argparse.ArgumentParser, args: argparse.Namespace) -> list[Variant]:
+    """The requested variants, in order; ends with status 2 for an unknown variant or interpreter."""
     import numpy as np
 
-    known = combinations(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
+    known = processor_variants(np.show_config(mode="dicts")["SIMD Extensions"].get("found", []))
     names = args.only if args.only is not None else SHORT if args.short else known
     if unknown := [name for name in names if name not in known]:
-        args.error(f"no combination is called {unknown[0]}; there are {', '.join(known)}")
-    found = [known[name] for name in names]
-    for word in args.pythons:
-        if (path := interpreter(word)) is None:
-            args.error(f"--pythons {word}: no such Python interpreter; give a command or a path")
-        found.append(
-            Combination(Path(word).name if os.sep not in word else word.strip(os.sep).replace(os.sep, "-"), python=path)
-        )
-    return found + ([Combination("oldest", python=sys.executable, oldest=True)] if args.oldest else [])
+        parser.error(f"unknown variant {unknown[0]}; choose from {', '.join(known)}")
+    variants = [known[name] for name in names]
+    for command in args.pythons:
+        path = find_interpreter(command)
+        if path is None:
+            parser.error(f"--pythons {command}: no such Python interpreter; specify a command or a path")
+        name = command.strip(os.sep).replace(os.sep, "-") if os.sep in command else command
+        variants.append(Variant(name, python=path))
+    if args.oldest:
+        variants.append(Variant("oldest", python=sys.executable, oldest=True))
+    return variants
 
 
-def main():
-    args = parse()
-    todo, flags, outcomes, seen = chosen(args), cpu_flags(), {}, {}
+def main() -> int:
+    parser = build_parser()
+    args = parser.parse_args()
+    variants, flags = select_variants(parser, args), cpu_flags()
+    settings = {one.name: " ".join(f"{key}={value!r}" for key, value in one.variables.items()) for one in variants}
     if args.list:
-        for one in todo:
-            print(
-                f"{one.name}: {one.cannot_run(flags) or ' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'nothing is set'}"
-            )
+        for variant in variants:
+            print(f"{variant.name}: {variant.missing_flags(flags) or settings[variant.name] or 'sets no variables'}")
         return 0
-    words = args.tests or (
-        [] if args.whole else ["-m", "numeric and not slow", *(f"--deselect={name}" for name in LONG if args.short)]
-    )
+    numeric = ["-m", "numeric and not slow", *(f"--deselect={name}" for name in LONG if args.short)]
+    arguments = args.tests or ([] if args.whole else numeric)
     own = probe(sys.executable, dict(os.environ))
+    outcomes: dict[str, Outcome] = {}
+    seen: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        for number, one in enumerate(todo, 1):
-            print(
-                f"[{number}/{len(todo)}] {one.name}: {' '.join(f'{key}={value!r}' for key, value in one.variables.items()) or 'no variables'}",
-                flush=True,
-            )
-            reason = one.cannot_run(flags)
-            found = (
-                Outcome(not_run=reason)
-                if reason
-                else run_combination(one, words, own, seen, Path(args.venvs or temporary))
-            )
-            outcomes[one.name] = found
-            print(
-                f"    not run: {found.not_run}"
-                if found.not_run
-                else f"    {found.passed} passed, {found.failed} failed, {found.skipped} skipped, "
-                f"{found.seconds or 0:.0f} s{''.join(f'{os.linesep}    FAILED {name}' for name in found.failing)}",
-                flush=True,
-            )
-    print(f"\n{table(outcomes)}")
+        for number, variant in enumerate(variants, 1):
+            print(f"[{number}/{len(variants)}] {variant.name}: {settings[variant.name] or 'no variables'}", flush=True)
+            reason = variant.missing_flags(flags)
+            if reason:
+                outcome = Outcome(not_run=reason)
+            else:
+                outcome = run_variant(variant, arguments, own, seen, Path(args.venvs or temporary))
+            outcomes[variant.name] = outcome
+            print("\n".join(f"    {line}" for line in outcome.lines()), flush=True)
+    print(f"\n{summary(outcomes)}")
     if args.output:
-        Path(args.output).write_text(table(outcomes) + "\n")
+        Path(args.output).write_text(summary(outcomes) + "\n")
     return 1 if any(one.failing for one in outcomes.values()) else 0
 
 

@@ -1,11 +1,11 @@
-"""Does a rank ever die? The job of four ranks behind `tests/baselines_ppo/test_ranks.py`, again and again, with more processes than cores, in surroundings
-that bring out what reads freed memory or depends on who comes first.
+"""Search for rare crashes of a rank: repeats the four-rank job of `tests/baselines_ppo/test_ranks.py` under stress.
 
     python -m benchmarks.robustness.rank_crashes --runs 100 --jobs 2 --out crashes
 
-Each run has a folder in `--out` while it lasts; that of one that did not end well stays, with what it said (Python's stacks among it), its core and, where
-gdb is installed, the core's stacks of all threads. `log.jsonl` has one line a run, and is gone on with. Ctrl-C ends it; so does a file `stop` in `--out`, after
-the runs under way. Linux only.
+The jobs use more processes than cores, in conditions that reveal use of freed memory and race conditions. Each run has a directory in
+`--out` while it lasts. The directory of a failed run is kept, with its output (including Python's stacks), its core dump and, if gdb is
+installed, the stacks of all threads. `log.jsonl` has one line per run; a later call appends to it. Stop with Ctrl-C, or, after the
+current runs, by a file `stop` in `--out`. Linux only.
 """
 
 import argparse
@@ -17,64 +17,72 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from benchmarks.markdown import markdown_table
 from benchmarks.paths import ROOT
+from benchmarks.throughput.measurements import mpirun
 
 SCRIPT = ROOT / "tests" / "baselines_ppo" / "rank_checks.py"
-HEAP_CHECKS = "libc_malloc_debug.so.0"  # glibc's, of 2.34 and later
-SWITCHING = "import gc, sys\nsys.setswitchinterval(1e-5)\ngc.set_threshold(50, 3, 3)\n"  # what Python runs first, from a sitecustomize.py
-# what differs from the test's surroundings: environment variables; cores to run on, all if None
-SURROUNDINGS = {
-    "as tested": ({}, None),
-    "freed memory overwritten": ({"MALLOC_PERTURB_": "165"}, None),
-    "one core": ({}, 1),
-    "threads switched and garbage collected often": ({"PYTHONPATH": "sitecustomize"}, None),
-    "heap checked": ({"MALLOC_CHECK_": "3", "LD_PRELOAD": HEAP_CHECKS}, None),
-    "one core, freed memory overwritten": ({"MALLOC_PERTURB_": "165"}, 1),
+HEAP_CHECKS = "libc_malloc_debug.so.0"  # of glibc 2.34 and later
+# sitecustomize.py of a condition: frequent thread switches and garbage collections
+FREQUENT_SWITCHES = "import gc, sys\nsys.setswitchinterval(1e-5)\ngc.set_threshold(50, 3, 3)\n"
+
+
+class Condition(NamedTuple):
+    """Deviations from the conditions of the test.
+
+    Attributes:
+        variables: of the environment.
+        cores: number of usable cores; None: all.
+        sitecustomize: Python code that runs first.
+    """
+
+    variables: dict[str, str] = {}
+    cores: int | None = None
+    sitecustomize: str = ""
+
+
+# the names are those of log.jsonl
+CONDITIONS = {
+    "as tested": Condition(),
+    "freed memory overwritten": Condition({"MALLOC_PERTURB_": "165"}),
+    "one core": Condition(cores=1),
+    "threads switched and garbage collected often": Condition(sitecustomize=FREQUENT_SWITCHES),
+    "heap checked": Condition({"MALLOC_CHECK_": "3", "LD_PRELOAD": HEAP_CHECKS}),
+    "one core, freed memory overwritten": Condition({"MALLOC_PERTURB_": "165"}, cores=1),
 }
 
 
-def run(number, name, ranks, out):
-    """One job; returns its line of the log."""
-    variables, cores = SURROUNDINGS[name]
-    folder = out / f"run-{number:04d}"
-    (folder / "work").mkdir(parents=True)
-    (folder / "sitecustomize.py").write_text(SWITCHING if "PYTHONPATH" in variables else "")
-    environ = (
-        {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
-        | os.environ
-        | variables
-        | {"PYTHONPATH": f"{folder}:{ROOT}"}
-    )
-    beside = Path(sys.executable).with_name("mpirun")
+def run_job(number: int, name: str, ranks: int, out: Path) -> dict[str, Any]:
+    """Run one job; returns its line of the log."""
+    condition = CONDITIONS[name]
+    directory = out / f"run-{number:04d}"
+    (directory / "work").mkdir(parents=True)
+    (directory / "sitecustomize.py").write_text(condition.sitecustomize)
+    defaults = {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1"}
+    environ = defaults | os.environ | condition.variables | {"PYTHONPATH": f"{directory}:{ROOT}"}
 
-    def in_the_child():
+    def set_limits() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
-        if cores:
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+        if condition.cores:
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: condition.cores])
 
     began = time.time()
-    with (folder / "said").open("wb") as said:
+    with (directory / "said").open("wb") as output:
         status = subprocess.run(
-            [
-                beside if beside.exists() else "mpirun",
-                "-n",
-                str(ranks),
-                sys.executable,
-                SCRIPT,
-                folder / "work",
-                "--short",
-            ],
-            cwd=folder,
+            [mpirun(), "-n", str(ranks), sys.executable, SCRIPT, directory / "work", "--short"],
+            cwd=directory,
             env=environ,
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
-            preexec_fn=in_the_child,
+            preexec_fn=set_limits,
         ).returncode
-    found = {
+    line = {
         "run": number,
         "surroundings": name,
         "status": status,
@@ -82,34 +90,32 @@ def run(number, name, ranks, out):
         "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
     if status == 0:
-        shutil.rmtree(folder)
-        return found
-    cores = [path for path in folder.rglob("core*") if path.is_file()]
-    for core in cores if shutil.which("gdb") else ():
-        with core.with_name(f"{core.name}.stacks").open("wb") as stacks:
-            subprocess.run(
-                ["gdb", "-batch", "-ex", "thread apply all backtrace", sys.executable, core],
-                stdout=stacks,
-                stderr=subprocess.STDOUT,
-            )
-    return found | {"cores": [str(core) for core in cores], "said": str(folder / "said")}
+        shutil.rmtree(directory)
+        return line
+    dumps = [path for path in directory.rglob("core*") if path.is_file()]
+    for dump in dumps if shutil.which("gdb") else ():
+        gdb = ["gdb", "-batch", "-ex", "thread apply all backtrace", sys.executable, dump]
+        with dump.with_name(f"{dump.name}.stacks").open("wb") as stacks:
+            subprocess.run(gdb, stdout=stacks, stderr=subprocess.STDOUT)
+    return line | {"cores": [str(dump) for dump in dumps], "said": str(directory / "said")}
 
 
-def table(lines):
-    """What became of the runs, a line for each of the surroundings."""
-    rows = ["| surroundings | runs | did not end well | seconds (median) |", "| --- | --: | --: | --: |"]
-    for name in [name for name in SURROUNDINGS if any(line["surroundings"] == name for line in lines)]:
-        own = [line for line in lines if line["surroundings"] == name]
-        rows.append(
-            f"| {name} | {len(own)} | {sum(line['status'] != 0 for line in own)} | {statistics.median(line['seconds'] for line in own):.0f} |"
-        )
-    return "\n".join(rows)
+def summary(lines: Sequence[dict[str, Any]]) -> str:
+    """A Markdown table with one row per condition."""
+    rows = []
+    for name in CONDITIONS:
+        runs = [line for line in lines if line["surroundings"] == name]
+        if runs:
+            failed = sum(line["status"] != 0 for line in runs)
+            median = statistics.median(line["seconds"] for line in runs)
+            rows.append((name, str(len(runs)), str(failed), f"{median:.0f}"))
+    return markdown_table(("condition", "runs", "failed", "seconds (median)"), rows)
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100)
-    parser.add_argument("--jobs", type=int, default=2, help="at once")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once [2]")
     parser.add_argument("--ranks", type=int, default=4)
     parser.add_argument("--out", type=Path, default=Path("crashes"))
     args = parser.parse_args()
@@ -117,17 +123,15 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     log = out / "log.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
-    names, first = [*SURROUNDINGS], max((line["run"] for line in lines), default=-1) + 1
-    print(
-        f"{len(lines)} runs before; cores go where {Path('/proc/sys/kernel/core_pattern').read_text().strip()!r} says",
-        flush=True,
-    )
+    names, first = [*CONDITIONS], max((line["run"] for line in lines), default=-1) + 1
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text().strip()
+    print(f"{len(lines)} earlier runs; core dumps are written to {pattern!r}", flush=True)
 
-    def one(number):
+    def run_one(number: int) -> None:
         if (out / "stop").exists():
             return
-        shutil.rmtree(out / f"run-{number:04d}", ignore_errors=True)  # of a run that was interrupted
-        line = run(number, names[number % len(names)], args.ranks, out)
+        shutil.rmtree(out / f"run-{number:04d}", ignore_errors=True)  # left by an interrupted run
+        line = run_job(number, names[number % len(names)], args.ranks, out)
         lines.append(line)
         with log.open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -136,8 +140,8 @@ def main():
             print(Path(line["said"]).read_text(errors="replace")[-20_000:], flush=True)
 
     with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(one, range(first, first + args.runs)))
-    print(table(lines))
+        list(pool.map(run_one, range(first, first + args.runs)))
+    print(summary(lines))
     return int(any(line["status"] for line in lines))
 
 

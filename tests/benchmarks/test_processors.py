@@ -1,5 +1,6 @@
-"""What processors.py runs on which processor, and what it makes of what pytest and oneDNN say. That it runs: `.ci/run`."""
+"""processors.py: the variants that each processor runs, and the parsed output of pytest and oneDNN. `.ci/run` runs it."""
 
+import json
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -9,12 +10,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from benchmarks.robustness import active_libraries, interpreters, processors
-from benchmarks.robustness.processor_variants import PROCESSORS, SHORT, combinations, cpu_flags
+from benchmarks.robustness.processor_variants import PROCESSORS, SHORT, cpu_flags, processor_variants
 from benchmarks.robustness.processors import Outcome
 
 HASWELL = {"sse4_2", "popcnt", "avx", "avx2", "fma", "f16c"}
 SKYLAKEX = HASWELL | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
-NEW = ["X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR"]  # NumPy's names since 2.4
+NEW = ["X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR"]  # names since NumPy 2.4
 OLD = [
     "SSSE3",
     "SSE41",
@@ -28,7 +29,7 @@ OLD = [
     "AVX512CD",
     "AVX512_SKX",
     "AVX512_ICL",
-]  # before
+]  # earlier names
 
 JUNIT = """<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite errors="1" failures="1" skipped="1" tests="5">
 <testcase classname="tests.common.test_a" name="test_one" time="0.1" />
@@ -56,8 +57,13 @@ FOUND = {
 CONVOLUTION = "onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx2,forward_training,src:f32::blocked:acdb::f0,,,mb4_ic8oc16,8.1\n"
 
 
-def runnable(flags):
-    return {name for name, one in combinations(NEW).items() if one.cannot_run(flags) is None}
+def select(*arguments):
+    parser = processors.build_parser()
+    return processors.select_variants(parser, parser.parse_args(arguments))
+
+
+def runnable_variants(flags):
+    return {name for name, one in processor_variants(NEW).items() if one.missing_flags(flags) is None}
 
 
 @pytest.mark.parametrize(
@@ -69,8 +75,8 @@ def runnable(flags):
         (SKYLAKEX, set(PROCESSORS)),
     ],
 )
-def test_a_processor_runs_what_its_flags_allow_and_all_that_needs_none(flags, kinds):
-    assert runnable(frozenset(flags)) == kinds | {
+def test_processor_runs_the_variants_that_its_flags_allow(flags, kinds):
+    assert runnable_variants(frozenset(flags)) == kinds | {
         "own",
         "onednn-off",
         "onednn-on",
@@ -81,15 +87,15 @@ def test_a_processor_runs_what_its_flags_allow_and_all_that_needs_none(flags, ki
     }
 
 
-def test_a_processor_with_avx2_alone_has_eight_combinations():
+def test_processor_with_avx2_has_eight_variants():
     assert (
-        len(runnable(frozenset(HASWELL)) - {"zen", "own", "haswell"}) >= 8
-    )  # zen's kernels may be haswell's, and haswell this machine's own
+        len(runnable_variants(frozenset(HASWELL)) - {"zen", "own", "haswell"}) >= 8
+    )  # zen may use the kernels of haswell, and haswell those of this machine
 
 
-def test_the_reason_to_leave_one_out_names_what_is_lacking():
+def test_reason_for_skipping_names_the_missing_flags():
     assert (
-        combinations(NEW)["skylakex"].cannot_run(frozenset(HASWELL | {"avx512f"}))
+        processor_variants(NEW)["skylakex"].missing_flags(frozenset(HASWELL | {"avx512f"}))
         == "this processor lacks avx512bw, avx512cd, avx512dq, avx512vl"
     )
 
@@ -107,19 +113,19 @@ def test_the_reason_to_leave_one_out_names_what_is_lacking():
         ([], "nehalem", None),
     ],
 )
-def test_numpy_is_denied_what_the_processor_has_not_under_the_names_that_numpy_has(features, name, disabled):
-    assert combinations(features)[name].variables.get("NPY_DISABLE_CPU_FEATURES") == disabled
+def test_features_that_the_processor_lacks_are_disabled_by_numpys_names(features, name, disabled):
+    assert processor_variants(features)[name].variables.get("NPY_DISABLE_CPU_FEATURES") == disabled
 
 
-def test_flags_of_xla_that_were_there_before_stay(monkeypatch):
+def test_existing_xla_flags_are_kept(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=/tmp/x")
-    assert combinations([])["haswell"].environment()["XLA_FLAGS"] == "--xla_dump_to=/tmp/x --xla_cpu_max_isa=AVX2"
-    assert combinations([])["own"].environment()["XLA_FLAGS"] == "--xla_dump_to=/tmp/x"
+    assert processor_variants([])["haswell"].environment()["XLA_FLAGS"] == "--xla_dump_to=/tmp/x --xla_cpu_max_isa=AVX2"
+    assert processor_variants([])["own"].environment()["XLA_FLAGS"] == "--xla_dump_to=/tmp/x"
     monkeypatch.delenv("XLA_FLAGS")
-    assert combinations([])["haswell"].environment()["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
+    assert processor_variants([])["haswell"].environment()["XLA_FLAGS"] == "--xla_cpu_max_isa=AVX2"
 
 
-def test_flags_are_those_of_the_first_core_and_none_where_there_is_no_list(tmp_path):
+def test_cpu_flags_are_those_of_the_first_core_or_empty(tmp_path):
     file = tmp_path / "cpuinfo"
     file.write_text(
         "processor\t: 0\nvmx flags\t: vnmi\nflags\t\t: fpu sse4_2 avx\nbugs\t:\n\nprocessor\t: 1\nflags\t\t: fpu\n"
@@ -129,22 +135,22 @@ def test_flags_are_those_of_the_first_core_and_none_where_there_is_no_list(tmp_p
     assert cpu_flags(file) == cpu_flags(tmp_path / "none") == set()
 
 
-def test_the_short_run_is_three_combinations():
-    assert [one.name for one in processors.chosen(processors.parse(["--short"]))] == list(SHORT) and len(SHORT) == 3
+def test_short_run_has_three_variants():
+    assert [one.name for one in select("--short")] == list(SHORT) and len(SHORT) == 3
 
 
-def test_an_unknown_combination_or_interpreter_is_refused_before_anything_runs(capsys):
-    for words, said in (
-        (["--only", "pentium"], "no combination is called pentium; there are own, nehalem"),
+def test_unknown_variant_or_interpreter_is_rejected(capsys):
+    for arguments, message in (
+        (["--only", "pentium"], "unknown variant pentium; choose from own, nehalem"),
         (["--pythons", "python9.9"], "--pythons python9.9: no such Python interpreter"),
     ):
         with pytest.raises(SystemExit) as ended:
-            processors.chosen(processors.parse(words))
-        assert ended.value.code == 2 and said in capsys.readouterr().err
+            select(*arguments)
+        assert ended.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_other_interpreters_can_be_all_that_runs():
-    (one, two) = processors.chosen(processors.parse(["--only", "--pythons", sys.executable, "--oldest"]))
+def test_run_can_consist_of_other_interpreters_only():
+    (one, two) = select("--only", "--pythons", sys.executable, "--oldest")
     assert (one.python, one.oldest, two.name, two.python, two.oldest) == (
         sys.executable,
         False,
@@ -152,10 +158,10 @@ def test_other_interpreters_can_be_all_that_runs():
         sys.executable,
         True,
     )
-    assert "/" not in one.name  # names the folder of its virtual environment
+    assert "/" not in one.name  # it is the directory name of the virtual environment
 
 
-def test_outcomes_are_counted_and_what_failed_is_named(tmp_path):
+def test_outcomes_are_counted_and_failed_tests_named(tmp_path):
     file = tmp_path / "tests.xml"
     file.write_text(JUNIT)
     found = processors.read_junit(file)
@@ -172,10 +178,10 @@ def test_outcomes_are_counted_and_what_failed_is_named(tmp_path):
         (-11, None, ["pytest ended with status -11"]),
     ],
 )
-def test_tests_that_do_not_end_well_are_a_failure(status, report, failing, monkeypatch):
-    def run(words, **_):
+def test_abnormal_end_of_pytest_is_a_failure(status, report, failing, monkeypatch):
+    def run(command, **_):
         if report:
-            path = next(word for word in words if word.startswith("--junitxml=")).partition("=")[2]
+            path = next(part for part in command if part.startswith("--junitxml=")).partition("=")[2]
             open(path, "w").write(report)
         return SimpleNamespace(returncode=status)
 
@@ -184,10 +190,10 @@ def test_tests_that_do_not_end_well_are_a_failure(status, report, failing, monke
 
 
 def report_of(**changes):
-    return active_libraries.report(f"{VERBOSE}{active_libraries.HEAD}{active_libraries.json.dumps(FOUND | changes)}\n")
+    return active_libraries.parse_output(f"{VERBOSE}{active_libraries.PREFIX}{json.dumps(FOUND | changes)}\n")
 
 
-def test_what_is_in_force_is_read_from_both_voices_of_the_process():
+def test_configuration_is_read_from_the_json_line_and_onednn_messages():
     found = report_of()
     assert (found["onednn"], found["tensorflow_threads"], found["onednn_operations"], found["openblas"]) == (
         "Intel AVX2",
@@ -195,39 +201,42 @@ def test_what_is_in_force_is_read_from_both_voices_of_the_process():
         False,
         ["Haswell"],
     )
-    assert active_libraries.report(CONVOLUTION + active_libraries.HEAD + "{}")["onednn_operations"]
-    assert active_libraries.described(found) == (
-        "Python 3.11.7, NumPy 2.4.6; OpenBLAS Haswell; NumPy its baseline; XLA with FMA; oneDNN Intel AVX2, "
-        "its operations off; threads: OpenBLAS 1, TensorFlow 2"
+    assert active_libraries.parse_output(CONVOLUTION + active_libraries.PREFIX + "{}")["onednn_operations"]
+    assert active_libraries.describe(found) == (
+        "Python 3.11.7, NumPy 2.4.6; OpenBLAS Haswell; NumPy baseline; XLA with FMA; oneDNN Intel AVX2, "
+        "operations disabled; threads: OpenBLAS 1, TensorFlow 2"
     )
 
 
-def test_what_differs_from_the_machines_own_is_told():
+def test_differences_to_the_machines_own_results_are_described():
     other = report_of(openblas=["Nehalem"], perturbed="7", bits={"NumPy's products": "c", "XLA": "b"})
-    assert active_libraries.described(other, report_of()).endswith(
-        "products off by an ulp, seed 7; other bits than this machine's own: NumPy's products"
+    assert active_libraries.describe(other, report_of()).endswith(
+        "products perturbed by one ulp, seed 7; results that differ from this machine's own: NumPy's products"
     )
-    assert "Python" not in active_libraries.described(other, report_of())
-    assert active_libraries.described(report_of(), report_of()).endswith("none of those compared")
-    assert "Python 3.12.1" in active_libraries.described(report_of(versions={"Python": "3.12.1"}), report_of())
+    assert "Python" not in active_libraries.describe(other, report_of())
+    assert active_libraries.describe(report_of(), report_of()).endswith("none of those compared")
+    assert "Python 3.12.1" in active_libraries.describe(report_of(versions={"Python": "3.12.1"}), report_of())
 
 
 @pytest.fixture
 def scripted(monkeypatch, tmp_path):
-    """processors.main with given words, where each combination has in force what `forces` says, and `failing` fail on Nehalem."""
+    """Runs processors.main with the given arguments.
 
-    def run(*words, forces=None, failing=()):
+    `kernels` maps the requested OpenBLAS kernels to the used ones; the tests `failing` fail on Nehalem.
+    """
+
+    def run(*arguments, kernels=None, failing=()):
         def probe(python, environment):
-            asked = environment.get("OPENBLAS_CORETYPE", "Own")
+            requested = environment.get("OPENBLAS_CORETYPE", "Own")
             return report_of(
-                openblas=[(forces or {}).get(asked, asked)], perturbed=environment.get("TEST_PERTURB_PRODUCTS")
+                openblas=[(kernels or {}).get(requested, requested)], perturbed=environment.get("TEST_PERTURB_PRODUCTS")
             )
 
-        def run_tests(python, environment, words):
+        def run_tests(python, environment, arguments):
             names = list(failing) if environment.get("OPENBLAS_CORETYPE") == "Nehalem" else []
             return Outcome(passed=3, failed=len(names), failing=names, seconds=1.5)
 
-        monkeypatch.setattr(sys, "argv", ["processors.py", *words, "--output", str(tmp_path / "table.md")])
+        monkeypatch.setattr(sys, "argv", ["processors.py", *arguments, "--output", str(tmp_path / "table.md")])
         monkeypatch.setattr(processors, "cpu_flags", lambda: frozenset(HASWELL))
         monkeypatch.setattr(processors, "probe", probe)
         monkeypatch.setattr(processors, "run_tests", run_tests)
@@ -236,7 +245,7 @@ def scripted(monkeypatch, tmp_path):
     return run
 
 
-def test_the_table_has_a_row_for_what_ran_and_a_reason_for_what_did_not(scripted, capsys):
+def test_table_has_rows_for_variants_that_ran_and_reasons_for_the_others(scripted, capsys):
     status, table = scripted(
         "--only",
         "own",
@@ -244,7 +253,7 @@ def test_the_table_has_a_row_for_what_ran_and_a_reason_for_what_did_not(scripted
         "haswell",
         "zen",
         "skylakex",
-        forces={"Zen": "Haswell"},
+        kernels={"Zen": "Haswell"},
         failing=["test_a::test_one"],
     )
     assert status == 1
@@ -255,57 +264,56 @@ def test_the_table_has_a_row_for_what_ran_and_a_reason_for_what_did_not(scripted
     ]
     assert "| nehalem | 3 | 1 | 0 | 2 | `test_a::test_one` |" in table
     assert (
-        "- zen: not run: on this machine the same as haswell" in table
+        "- zen: not run: on this machine identical to haswell" in table
         and "- skylakex: not run: this processor lacks avx512" in table
     )
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "[2/5] nehalem: OPENBLAS_CORETYPE='Nehalem'" in said
-        and "FAILED test_a::test_one" in said
-        and said.endswith(table)
+        "[2/5] nehalem: OPENBLAS_CORETYPE='Nehalem'" in output
+        and "FAILED test_a::test_one" in output
+        and output.endswith(table)
     )
 
 
-def test_status_is_0_where_all_pass_and_1_where_the_libraries_do_not_start(scripted, monkeypatch):
+def test_status_is_0_if_all_pass_and_1_if_the_libraries_do_not_start(scripted, monkeypatch):
     assert scripted("--short")[0] == 0
     monkeypatch.setattr(
-        processors, "run_combination", lambda *args: Outcome(failing=["NumPy and TensorFlow do not start: status -4: "])
+        processors, "run_variant", lambda *args: Outcome(failing=["NumPy and TensorFlow do not start: status -4: "])
     )
     assert processors.main() == 1
 
 
-# ---- the range of versions
+def test_every_requirement_has_a_lower_bound():
+    required, extras = interpreters.declared_requirements()
+    requirements = required + extras["test"]
+    assert len(list(interpreters.oldest_constraints(requirements))) == len(requirements) > 15
+    assert all(
+        str(Requirement(line).specifier).startswith("==") for line in interpreters.oldest_constraints(requirements)
+    )
 
 
-def test_every_requirement_has_a_lower_bound_that_pip_can_be_held_to():
-    needed, extras = interpreters.declared()
-    asked = needed + extras["test"]
-    assert len(list(interpreters.oldest(asked))) == len(asked) > 15
-    assert all(str(Requirement(line).specifier).startswith("==") for line in interpreters.oldest(asked))
-
-
-def test_the_oldest_is_the_lower_bound_with_the_marker_of_its_platform():
-    assert list(interpreters.oldest(["a[x]>=1.4,<2", 'b>=5.0; sys_platform == "linux"', "c"])) == [
+def test_oldest_constraint_is_the_lower_bound_with_its_marker():
+    assert list(interpreters.oldest_constraints(["a[x]>=1.4,<2", 'b>=5.0; sys_platform == "linux"', "c"])) == [
         "a==1.4",
         'b==5.0 ; sys_platform == "linux"',
     ]
 
 
-def test_an_interpreter_that_does_not_start_is_none(tmp_path, monkeypatch):
+def test_interpreter_that_does_not_start_is_not_found(tmp_path, monkeypatch):
     shim = tmp_path / "python9.8"
-    shim.write_text("#!/bin/sh\necho not chosen >&2; exit 127\n")
+    shim.write_text("#!/bin/sh\necho not active >&2; exit 127\n")
     shim.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
-    assert interpreters.interpreter("python9.8") is None and interpreters.interpreter(str(shim)) is None
-    chosen = tmp_path / "pyenv/versions/9.8.1/bin/python9.8"
-    chosen.parent.mkdir(parents=True)
-    chosen.symlink_to(sys.executable)
-    assert interpreters.interpreter("python9.8") == str(chosen)
-    assert interpreters.interpreter(sys.executable) == sys.executable
+    assert interpreters.find_interpreter("python9.8") is None and interpreters.find_interpreter(str(shim)) is None
+    installed = tmp_path / "pyenv/versions/9.8.1/bin/python9.8"
+    installed.parent.mkdir(parents=True)
+    installed.symlink_to(sys.executable)
+    assert interpreters.find_interpreter("python9.8") == str(installed)
+    assert interpreters.find_interpreter(sys.executable) == sys.executable
 
 
-def test_the_numeric_tests_are_marked_and_the_long_ones_among_them_exist(request):
+def test_long_tests_exist_and_are_numeric(request):
     conftest = str(jobs.ROOT / "tests" / "conftest.py")
     NUMERIC = next(
         one.NUMERIC for one in request.config.pluginmanager.get_plugins() if getattr(one, "__file__", None) == conftest
