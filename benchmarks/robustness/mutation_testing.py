@@ -67,7 +67,7 @@ EQUATIONS = (
     "tests/baselines_ppo/test_pposgd_simple.py",
 )
 RETURNS = ("tests/returns/test_returns.py",)
-TASK = re.compile(r"test_the_best_of_three_[^[]*\[(.*)\]$")  # name of a failed return test
+TASK = re.compile(r"test_best_of_three_[^[]*\[(.*)\]$")  # name of a failed return test
 
 
 def mutate(text: str, edit: Edit) -> str:
