@@ -206,7 +206,7 @@ def test_batch_size_none_trains_on_the_whole_segment():
     [
         ({"max_iters": 1, "max_timesteps": 5}, "must be exactly one of"),
         ({}, "none"),
-        ({"max_iters": -1}, "negative"),
+        ({"max_iters": -1}, "max_iters=-1: must be positive"),
         ({"max_iters": 1, "optim_batchsize": 65}, "optim_batchsize=65"),
         ({"max_iters": 1, "clip_param": -0.1}, "clip_param=-0.1"),
         ({"max_iters": 1, "schedule": "cosine"}, "cosine"),
