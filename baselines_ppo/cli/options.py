@@ -65,8 +65,8 @@ def argument_type(function: Callable[[str], Any], name: str) -> Callable[[str], 
     return parse
 
 
-int_arg = argument_type(lambda text: convert(text, int), "integer")
-path_arg = argument_type(lambda text: Path(convert_path(text)), "path")
+int_argument = argument_type(lambda text: convert(text, int), "integer")
+path_argument = argument_type(lambda text: Path(convert_path(text)), "path")
 
 
 def add_setting(parser: Parser, group: Any, setting: Setting) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from baselines_ppo import __version__
 from baselines_ppo.cli.completion import SHELLS, completion_script, mark_paths
-from baselines_ppo.cli.options import Parser, add_setting, normalize_flags, path_arg
+from baselines_ppo.cli.options import Parser, add_setting, normalize_flags, path_argument
 from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.registry import PATH_SETTINGS, SETTINGS, SETTINGS_BY_GROUP
 from baselines_ppo.config.setting_fields import GROUPS
@@ -66,7 +66,7 @@ def _add_modes(parser: Parser) -> None:
     parser.add_option(
         group,
         "--video",
-        type=path_arg,
+        type=path_argument,
         help="with --play: record the first episode to this .gif file [default: no video; without a display: play.gif "
         "in the run directory]",
     )
@@ -81,7 +81,7 @@ def _add_other_options(parser: Parser) -> None:
         group,
         "--config",
         metavar="FILE",
-        type=path_arg,
+        type=path_argument,
         help="take settings from another run's config.json, or from a JSON object with the names above; explicit flags "
         "have precedence [default: none]",
     )

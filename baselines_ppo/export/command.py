@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from baselines_ppo.cli.errors import run_command
-from baselines_ppo.cli.options import Parser, path_arg
+from baselines_ppo.cli.options import Parser, path_argument
 from baselines_ppo.export.targets import require_vacant
 from common.policies.locate import find_policy
 from common.runtime.cpu import usable_cpu_count
@@ -18,10 +18,10 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(prog=PROG, description="Write a trained policy for programs that do not have this package.")
     parser.add_argument(
-        "run", metavar="RUN", type=path_arg, help="a run directory, a checkpoint, a policy directory or a policy file"
+        "run", metavar="RUN", type=path_argument, help="a run directory, a checkpoint, a policy directory or a policy file"
     )
     parser.add_argument(
-        "out", metavar="OUT", type=path_arg, help="the directory or file to write; must not exist, or be empty"
+        "out", metavar="OUT", type=path_argument, help="the directory or file to write; must not exist, or be empty"
     )
     parser.add_argument(
         "--format",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from baselines_ppo.cli.errors import run_command
-from baselines_ppo.cli.options import Parser, int_arg, path_arg
+from baselines_ppo.cli.options import Parser, int_argument, path_argument
 from baselines_ppo.plot.grouping import LEVEL, compare, grouped, load
 from common.errors import UserError
 from common.formatting import format_number
@@ -187,7 +187,7 @@ def parser():
         "paths",
         nargs="+",
         metavar="PATH",
-        type=path_arg,
+        type=path_argument,
         help="a run folder, a folder that holds some at any depth, or one file",
     )
     made.add_argument(
@@ -198,10 +198,10 @@ def parser():
     )
     made.add_argument("--x", choices=("steps", "time", "episodes"), default="steps", help="the horizontal axis [steps]")
     made.add_argument(
-        "--out", type=path_arg, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]"
+        "--out", type=path_argument, default=Path("comparison.png"), help="the figure: .png, .pdf or .svg [comparison.png]"
     )
-    made.add_argument("--window", type=int_arg, default=100, help="episodes of the running mean [100]")
-    made.add_argument("--final", type=int_arg, default=100, help="episodes that a final return is the mean of [100]")
+    made.add_argument("--window", type=int_argument, default=100, help="episodes of the running mean [100]")
+    made.add_argument("--final", type=int_argument, default=100, help="episodes that a final return is the mean of [100]")
     made.add_argument("--title", help="over the figure")
     made.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     return made

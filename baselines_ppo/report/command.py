@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from baselines_ppo.cli.errors import run_command
-from baselines_ppo.cli.options import Parser, path_arg
+from baselines_ppo.cli.options import Parser, path_argument
 from baselines_ppo.report.figures import RC_PARAMS, curve_figure, data_uri, panels, themed_svgs
 from baselines_ppo.report.summary import (
     commands,
@@ -145,7 +145,7 @@ def main(argv=None):
 def report(argv):
     """Draw the report of a run."""
     parser = Parser(prog=PROG, description="Draw curve.png and report.html of a run into its folder.")
-    parser.add_argument("run", metavar="RUN", type=path_arg, help="the run's folder; it may be under way")
+    parser.add_argument("run", metavar="RUN", type=path_argument, help="the run's folder; it may be under way")
     parser.add_argument(
         "--film",
         action="store_true",

@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from baselines_ppo.cli.command_lines import format_value
-from baselines_ppo.cli.options import Parser, argument_type, int_arg, metavar, normalize_flags, path_arg, setting_help
+from baselines_ppo.cli.options import (
+    Parser,
+    argument_type,
+    int_argument,
+    metavar,
+    normalize_flags,
+    path_argument,
+    setting_help,
+)
 from baselines_ppo.config.converters import convert_setting
 from baselines_ppo.config.registry import NOT_SWEEPABLE, SETTINGS, SETTINGS_BY_GROUP, Setting, flag_of
 from baselines_ppo.config.setting_fields import GROUPS
@@ -61,16 +69,16 @@ def sweep_parser() -> Parser:
     )
     own = parser.add_argument_group("Sweep")
     parser.add_option(
-        own, "--jobs", type=int_arg, metavar="N", help="number of runs at the same time [default: cores / --ranks]"
+        own, "--jobs", type=int_argument, metavar="N", help="number of runs at the same time [default: cores / --ranks]"
     )
     parser.add_option(
-        own, "--ranks", type=int_arg, metavar="N", help="ranks of each run, started by mpirun [default: 1]"
+        own, "--ranks", type=int_argument, metavar="N", help="ranks of each run, started by mpirun [default: 1]"
     )
     parser.add_option(
         own,
         "--sweep-dir",
         metavar="DIR",
-        type=path_arg,
+        type=path_argument,
         help="directory of the sweep; that of an earlier sweep resumes it, and extends it by further values "
         "[default: sweep-ENV-TIME in $BASELINES_PPO_RUNS, or in runs]",
     )
@@ -81,7 +89,7 @@ def sweep_parser() -> Parser:
         own,
         "--config",
         metavar="FILE",
-        type=path_arg,
+        type=path_argument,
         help="take settings from a run's config.json, or from a JSON object of settings; explicit flags have "
         "precedence [default: none]",
     )

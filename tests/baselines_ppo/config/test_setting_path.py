@@ -13,6 +13,7 @@ from baselines_ppo.config.settings import PPOSettings
 VALUE = 0.123456  # of clip_param, found nowhere else
 SHORT = ["--timesteps-per-actorbatch", "64", "--optim-batchsize", "32", "--optim-epochs", "1", "--max-iters", "1"]
 MAX_FILES = 15
+WRAPPER = "baselines_ppo/cli/errors.py"  # reports the errors of a command, and passes no value
 
 
 def files_of_stack():
@@ -21,7 +22,8 @@ def files_of_stack():
     while frame is not None:
         path = Path(frame.f_code.co_filename)
         if path.is_relative_to(jobs.ROOT) and not path.is_relative_to(jobs.ROOT / "tests"):
-            found.append(str(path.relative_to(jobs.ROOT)))
+            name = str(path.relative_to(jobs.ROOT))
+            found += [] if name == WRAPPER else [name]
         frame = frame.f_back
     return tuple(name for name, _ in itertools.groupby(reversed(found)))
 
@@ -66,6 +68,6 @@ def stacks(monkeypatch, cli_here, uncompiled_here, tmp_path):
 def test_a_setting_passes_few_files_and_none_twice(stacks):
     files = {name for stack in stacks for name in stack}
     assert "baselines_ppo/pposgd_simple.py" in files and "baselines_ppo/config/resolve.py" in files
-    assert len(files) <= MAX_FILES, files
+    assert len(files) <= MAX_FILES, sorted(files)
     for stack in stacks:
         assert len(stack) == len(set(stack)), stack  # no way back up
