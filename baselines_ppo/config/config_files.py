@@ -85,9 +85,11 @@ def exact_settings_of_run(settings: Mapping[str, Any], ranks: int, source: str) 
         ranks: number of its ranks.
         source: how an error names the file.
     """
-    given = validate_values(_without_local(dict(settings) | settings.get("policy_settings", {})), source)
+    policy_settings = settings.get("policy_settings", {})
+    given = validate_values(_without_local(dict(settings) | policy_settings), source)
     if (policy := given.get("policy", "")) in POLICIES:
-        given = values_before(POLICIES[policy]) | given
+        before = values_before(POLICIES[policy])
+        given = {name: value for name, value in before.items() if name not in policy_settings} | given
     if preset := PRESETS.get(given.get("preset", "")):
         # a policy setting that did not exist when the run was started must not take the current preset's value
         defaults = {name: SETTINGS[name].defaults[policy] for name in preset.policy.get(policy, ())}

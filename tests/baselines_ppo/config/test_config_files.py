@@ -46,6 +46,15 @@ def test_a_policy_setting_that_did_not_exist_then_has_its_default_not_its_preset
     assert resolve_config(again, 1, 2) == resolve_config(given, 1, 2)
 
 
+def test_a_printed_config_leaves_the_axis_of_the_channels_to_be_detected(tmp_path):
+    config = config_for("--policy", "cnn")
+    assert config.policy.channels is None
+    assert config_from_file(write_json(tmp_path, config_json(config))).policy.channels is None
+    older = config_json(config)
+    del older["settings"]["policy_settings"]["channels"]
+    assert config_from_file(write_json(tmp_path, older)).policy.channels == "smaller"
+
+
 def test_a_runs_counts_are_split_again_over_another_number_of_ranks(tmp_path):
     path = write_json(tmp_path, config_json(resolve_config(COUNTED, 1, 2)))
     assert config_from_file(path, ranks=4).algorithm.timesteps_per_actorbatch == 1024
