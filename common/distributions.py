@@ -183,7 +183,7 @@ class PdType:
         raise NotImplementedError
 
     def tf_noise(self, shape: tf.Tensor) -> tf.Tensor:
-        """Draw the same noise from TensorFlow's global generator, anew at every call of a compiled function."""
+        """Draw the same noise from TensorFlow's global generator; every call of a compiled function draws new noise."""
         raise NotImplementedError
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:

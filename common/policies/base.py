@@ -10,7 +10,6 @@ A custom policy derives from `Policy`, makes its `tf.Variable`s in `__init__` an
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +28,7 @@ from common.policies.actor import Actor, choose_actions
 from common.policies.files import FORMAT, build_policy, read_policy
 from common.policies.locate import find_policy
 from common.policies.observation_encoder import ObservationEncoder
-from common.policies.variables import NetworkView, PolicyMeta, PolicyVariables, fingerprint
+from common.policies.variables import NetworkView, PolicyModule
 from common.running_mean_std import RunningMeanStd
 from common.storage.array_files import check_arrays, save_arrays
 from common.storage.json_values import to_json
@@ -41,7 +40,7 @@ from common.validation import error_prefix
 UserPath = str | bytes | os.PathLike[str]
 
 
-class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFlow has no type stubs
+class Policy(PolicyModule):
     """A stochastic policy with a value function.
 
     Args:
@@ -85,29 +84,6 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
         self.pdtype = make_pdtype(ac_space)
         self.ob_rms: RunningMeanStd | None = None
         self.rng = np.random.default_rng()
-        self._compiled: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None
-        self._initial_fingerprint: bytes | None = None
-
-    # ---- copies
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return all attributes but the compiled function, which a copy compiles itself."""
-        return self.__dict__ | {"_compiled": None}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
-
-    def __copy__(self) -> Self:
-        """Copy deeply: a copy that shared variables would be trained with its original."""
-        return copy.deepcopy(self)
-
-    def mark_as_initial(self) -> None:
-        """Record the current weights as those that the constructor left."""
-        self._initial_fingerprint = fingerprint(self.variables)
-
-    def is_untouched(self) -> bool:
-        """Whether the variables are as the constructor left them: not loaded, trained or assigned since."""
-        return self._initial_fingerprint is not None and self._initial_fingerprint == fingerprint(self.variables)
 
     # ---- network
 
@@ -172,8 +148,7 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
             function = tf.function(self.forward, input_signature=signature, autograph=False)
             compiled = function.get_concrete_function()
-            # not by TensorFlow's __setattr__, which would add it to the checkpoint dependencies: no copy could then leave
-            # it out
+            # TensorFlow's __setattr__ would make it a checkpoint dependency, which a copy could not leave out
             self.__dict__["_compiled"] = compiled
         return compiled(tf.convert_to_tensor(x))
 
@@ -224,14 +199,6 @@ class Policy(tf.Module, metaclass=PolicyMeta):  # type: ignore[misc]  # TensorFl
         return vpred
 
     # ---- variables
-
-    def get_variables(self) -> PolicyVariables:
-        """Return all `tf.Variable`s."""
-        return PolicyVariables(self)
-
-    def get_trainable_variables(self) -> list[tf.Variable]:
-        """Return the trainable variables, in a fixed order."""
-        return list(self.trainable_variables)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all variables and the observation filter, as arrays by name."""

@@ -1,7 +1,7 @@
 """Reading of policy files, and building of the policies that they describe.
 
-This module knows no concrete policy class: the caller passes the class. What a file claims is compared with its arrays
-before anything is built (`common.policies.untrusted`).
+This module knows no concrete policy class: the caller passes the class. The claims of a file are compared with its
+arrays before anything is built (`common.policies.untrusted`).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def class_name_of(metadata: Metadata) -> str:
 # ---- building
 
 
-def build_policy(cls: type[P], path: object, arrays: Arrays, metadata: Metadata, name: str = "pi") -> P:
+def build_policy(cls: type[P], path: str | os.PathLike[str], arrays: Arrays, metadata: Metadata, name: str = "pi") -> P:
     """Build the policy that a file describes and load the file's weights into it.
 
     Args:

@@ -42,7 +42,7 @@ def find_policy_and_run(path: str | bytes | os.PathLike[str]) -> tuple[Path, Pat
     except OSError as error:
         raise UserError(f"cannot search {root} for a policy: {error.strerror}") from error
     raise UserError(
-        f"{root}: no policy found; give a run directory, a directory of runs, a checkpoint, or a {FILE_NAME} file"
+        f"{root}: no policy found; choose a run directory, a directory of runs, a checkpoint, or a {FILE_NAME} file"
     )
 
 

@@ -1,7 +1,7 @@
 """Fully connected layers in TensorFlow and in NumPy.
 
-A network written over them has one definition and two implementations: compiled TensorFlow for the update, and NumPy on
-a snapshot of the weights for acting, because a TensorFlow call with a batch of one costs far more than its arithmetic.
+A network written over them has one definition and two implementations. The update uses compiled TensorFlow. Acting uses
+NumPy on a snapshot of the weights, because a TensorFlow call with a batch of one costs far more than its arithmetic.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class ObservationEncoder:
         return np.stack([self.encode(ob) for ob in gym.vector.utils.iterate(batched_space, obs)])
 
     def single_or_batch(self, ob: Any) -> tuple[np.ndarray, bool]:
-        """Encode one observation or a batch; the shape tells which it is.
+        """Encode one observation or a batch, depending on the shape of `ob`.
 
         Args:
             ob: arrays, tensors or lists of any dtype. A batch of a Dict or Tuple has batched leaves.
@@ -188,7 +188,7 @@ class ObservationEncoder:
         except (IndexError, KeyError, TypeError, ValueError, NotImplementedError) as error:
             raise UserError(
                 f"observation {str(ob)[:60]!r} does not fit the policy's space {describe_space(self.space)} "
-                f"({type(error).__name__}: {truncate(str(error))}); give one of the space, or a batch of them"
+                f"({type(error).__name__}: {truncate(str(error))}); use an observation of the space, or a batch"
             ) from error
         raise UserError(
             f"observation of shape {shape} does not fit the policy's space {describe_space(self.space)}; give "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 
@@ -17,7 +18,7 @@ from common.policies.files import check_serializable
 from common.policies.space_comparison import describe_spaces, policy_space_difference
 from common.vec_env.vector_env_checker import layout_of
 
-PolicyFn = Callable[[str, gym.Space, gym.Space], Policy]  # (name, ob_space, ac_space) -> policy
+PolicyFn = Callable[[str, gym.Space[Any], gym.Space[Any]], Policy]  # (name, ob_space, ac_space) -> policy
 
 
 def build_policies(
@@ -63,7 +64,7 @@ def build_policies(
     return pi, oldpi
 
 
-def _check_trainable(policy: object) -> None:
+def _check_trainable(policy: Any) -> None:
     """Raise UserError unless `learn` can train the policy."""
     if not (hasattr(policy, "forward") and hasattr(policy, "encoder")):
         raise UserError(

@@ -1,18 +1,18 @@
-"""A policy's variables: listed with their policy, replaced by others of the same shapes, and hashed."""
+"""A policy as a TensorFlow module: its variables, their hash, copies of the module, and its network over other
+variables.
+"""
 
 from __future__ import annotations
 
 import abc
+import copy
 import hashlib
 import inspect
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
-
-if TYPE_CHECKING:
-    from common.policies.base import Policy
 
 
 class PolicyVariables(list[Any]):
@@ -21,7 +21,7 @@ class PolicyVariables(list[Any]):
     Saving and loading this list includes the policy's observation filter, which consists of variables in Baselines.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: PolicyModule) -> None:
         super().__init__(policy.variables)
         self.policy = policy
 
@@ -69,3 +69,39 @@ class PolicyMeta(abc.ABCMeta):
         pi = super().__call__(*args, **kwargs)
         pi.mark_as_initial()
         return pi
+
+
+class PolicyModule(tf.Module, metaclass=PolicyMeta):
+    """A tf.Module that can be copied and pickled, and knows whether its variables are as its constructor left them."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self._compiled: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]] | None = None
+        self._initial_fingerprint: bytes | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes but the compiled function, which a copy compiles itself."""
+        return self.__dict__ | {"_compiled": None}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(state)
+
+    def __copy__(self) -> Self:
+        """Copy deeply: a copy that shared variables would be trained with its original."""
+        return copy.deepcopy(self)
+
+    def mark_as_initial(self) -> None:
+        """Record the current weights as those that the constructor left."""
+        self._initial_fingerprint = fingerprint(self.variables)
+
+    def is_untouched(self) -> bool:
+        """Whether the variables are as the constructor left them: not loaded, trained or assigned since."""
+        return self._initial_fingerprint is not None and self._initial_fingerprint == fingerprint(self.variables)
+
+    def get_variables(self) -> PolicyVariables:
+        """Return all `tf.Variable`s."""
+        return PolicyVariables(self)
+
+    def get_trainable_variables(self) -> list[tf.Variable]:
+        """Return the trainable variables, in a fixed order."""
+        return list(self.trainable_variables)
