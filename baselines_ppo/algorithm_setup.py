@@ -27,7 +27,7 @@ from common.rollouts.return_scaling import RewardNormalizer
 from common.rollouts.segment import Segment
 from common.training.loop import TrainingLoop
 from common.validation import check_int_argument
-from common.vec_env.vector_env_checker import layout_of
+from common.vec_env.vector_env_checker import env_layout
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -99,7 +99,7 @@ class AlgorithmSetup(Generic[S]):
         self.seed = self._shared_seed(seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self._warn_of_statistics_outside_the_policy(env)
-        self.num_envs = layout_of(env).num_envs
+        self.num_envs = env_layout(env).num_envs
         self.horizon = getattr(self.settings, self.settings.counts()[0])
         self.settings.check_for(self.num_envs)
         self._import_distribution()

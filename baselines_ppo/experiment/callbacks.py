@@ -25,6 +25,7 @@ from common.validation import check_float
 if TYPE_CHECKING:
     from common.loggers.logger import Logger
     from common.loggers.tensorboard import TensorBoardOutput
+    from common.policies.base import Policy
     from common.training.loop import TrainingLoop
 
 
@@ -62,6 +63,22 @@ class BestPolicy:
                 training.folder.verify_ownership()
             self.path.parent.mkdir(exist_ok=True)
         training.pi.save(self.path, score=score, timesteps=training.timesteps_so_far, **self.extra)
+
+
+class SavePolicyCallback(Callback):
+    """Saves the final policy. It precedes callbacks that evaluate it, because an evaluation may fail.
+
+    Args:
+        save: function that writes a policy.
+    """
+
+    def __init__(self, save: Callable[[Policy], None]) -> None:
+        self.save = save
+
+    def on_training_end(self, training: TrainingLoop) -> None:
+        """Save pi, on rank 0."""
+        if training.comm.rank == 0:
+            self.save(training.pi)
 
 
 class SaveBestCallback(Callback):

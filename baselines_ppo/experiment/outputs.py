@@ -108,7 +108,13 @@ def outputs(folder, settings, running):
         running: a dict that holds the `TrainingLoop` under "training" by the time the first row is written; the screen, where there is one, is put
             under "screen".
     """
-    from baselines_ppo.experiment.callbacks import BestPolicy, EvalCallback, HistogramCallback, SaveBestCallback
+    from baselines_ppo.experiment.callbacks import (
+        BestPolicy,
+        EvalCallback,
+        HistogramCallback,
+        SaveBestCallback,
+        SavePolicyCallback,
+    )
     from common.envs.factory import make_env
     from common.loggers.live_display import make_progress_display
     from common.loggers.logger import CsvOutput, JsonOutput, Logger
@@ -142,7 +148,11 @@ def outputs(folder, settings, running):
         keeper = SaveBestCallback(best)
     return (
         Logger([CsvOutput(path / "progress.csv"), JsonOutput(path / "progress.json"), tensorboard, *shown]),
-        [keeper, *([HistogramCallback(tensorboard)] if settings["histograms"] else [])],
+        [
+            SavePolicyCallback(lambda pi: save_policy(pi, folder, settings)),
+            keeper,
+            *([HistogramCallback(tensorboard)] if settings["histograms"] else []),
+        ],
     )
 
 

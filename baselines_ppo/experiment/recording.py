@@ -15,7 +15,7 @@ from baselines_ppo.config.registry import STOP_SETTINGS
 from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.settings import ALGORITHMS
 from baselines_ppo.experiment.directory import acquire_run_directory
-from baselines_ppo.experiment.outputs import in_words, outputs, save_policy, versions
+from baselines_ppo.experiment.outputs import in_words, outputs, versions
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
 from common.loggers.live_display import make_progress_display
@@ -78,8 +78,6 @@ def recorded(training, learner, run_dir, progress):
                     f"what was learned until then is in {kept}, from which load_policy and learn(load_path=...) take it"
                 )
             raise
-        if learner.comm.rank == 0 and run_dir is not None:
-            save_policy(training.pi, training.folder, settings)
 
 
 def settings_of(learner, run_dir, progress):

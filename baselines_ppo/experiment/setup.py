@@ -9,7 +9,7 @@ import gymnasium as gym
 
 from baselines_ppo.config.resolve import resolve
 from baselines_ppo.config.resolved_config import ResolvedConfig
-from common.envs.factory import kind_of, make_env
+from common.envs.factory import env_family, make_env
 from common.policies.observation_encoder import is_image
 from common.validation import check_int
 
@@ -30,7 +30,7 @@ def resolve_config(
     """
     gym.logger.min_level = gym.logger.ERROR
     env_id = explicit["env"]
-    kind = kind_of(env_id)
+    kind = env_family(env_id)
     image = kind == "atari"
     if kind not in ("mujoco", "atari"):  # Box2D has an environment with images
         probe = make_env(env_id, env_kwargs=explicit.get("env_kwargs"))
@@ -46,7 +46,7 @@ def assign_cores(config: ResolvedConfig, cores: int) -> ResolvedConfig:
         config: of the run.
         cores: cores of one rank.
     """
-    kind, spare = kind_of(config.run.env), min(cores, check_int("num_envs", config.run.num_envs, 1))
+    kind, spare = env_family(config.run.env), min(cores, check_int("num_envs", config.run.num_envs, 1))
     workers, threads = config.run.env_workers, config.run.env_threads
     if workers is None:  # the Atari emulator holds the GIL
         workers = spare if kind == "atari" and spare > 1 else 0

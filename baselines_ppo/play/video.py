@@ -19,7 +19,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from common.envs.factory import kind_of, make_env
+from common.envs.factory import env_family, make_env
 from common.envs.rendering import FILM_WIDTH, FrameRecorder, hint, reason_of, select_gl_backend
 from common.errors import UserError
 from common.runtime.tf_import import stderr_on_error_only
@@ -157,12 +157,12 @@ def replay_to_file(
     """`film_episode` in this process, which must not have imported TensorFlow."""
     gym.logger.min_level = gym.logger.ERROR
     # Gymnasium 1.4 uses a fixed camera unless one is named; software rendering of 480 x 480 takes 1.5 times as long
-    camera = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if kind_of(env_id) == "mujoco" else {}
+    camera = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if env_family(env_id) == "mujoco" else {}
     with stderr_on_error_only():  # renderers print messages while they start
         try:
             env = make_env(env_id, training=False, env_kwargs={**camera, **env_kwargs, "render_mode": "rgb_array"})
         except UserError as error:
-            return None, 0, hint(kind_of(env_id), error)
+            return None, 0, hint(env_family(env_id), error)
         recorder = FrameRecorder(env)
         env.reset(seed=seed)
         for t, action in enumerate(actions):
@@ -170,6 +170,6 @@ def replay_to_file(
             env.step(action)
         env.close()
     if recorder.error is not None:
-        return None, 0, hint(kind_of(env_id), recorder.error)
+        return None, 0, hint(env_family(env_id), recorder.error)
     recorder.write(path)
     return recorder.frames[0].shape, len(recorder.frames), None

@@ -28,7 +28,6 @@ from baselines_ppo.experiment.outputs import (
     outputs,
     print_run_header,
     print_run_summary,
-    save_policy,
     versions,
 )
 from baselines_ppo.experiment.setup import assign_cores_to, resolve_for_env
@@ -213,8 +212,8 @@ def learn_in(job, settings, checkpoint, config):
     folder, comm, running = job.folder, job.comm, {}
     job.keep_in(folder)
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
-    from common.envs.factory import make_vector_env
     from common.envs.normalization_wrappers import in_words, running_statistics
+    from common.vec_env.factory import make_vector_env
 
     env = make_vector_env(
         settings["env"],
@@ -249,7 +248,7 @@ def learn_in(job, settings, checkpoint, config):
     if logger is not None:
         job.attach_logger(logger)
     job.opened.callback(restore_signals, running)
-    pi = learn(
+    learn(
         env,
         lambda name, ob_space, ac_space: cls(name, ob_space, ac_space, **settings["policy_settings"]),
         **{one.name: settings[one.name] for one in fields(ALGORITHMS[settings["alg"]])},
@@ -274,7 +273,6 @@ def learn_in(job, settings, checkpoint, config):
     training = running["training"]
     status = training.stop_requested + 128 if isinstance(training.stop_requested, int) else 0
     if comm.rank == 0:
-        save_policy(pi, folder, settings)
         with tolerate_closed_stream():
             print_run_summary(training, folder, settings, comm.size, status)
     job.close()

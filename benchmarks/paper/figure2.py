@@ -37,10 +37,10 @@ def interpolate(env_id: str, iteration: int, objective: str, seed: int) -> dict[
     from baselines_ppo.config.settings import PPOSettings
     from baselines_ppo.objectives import probability_ratio
     from baselines_ppo.pposgd_simple import PPOUpdate
-    from common.envs.factory import make_vector_env
     from common.mpi_adam import get_flat, set_from_flat
     from common.rollouts.advantages import add_vtarg_and_adv
     from common.training.stopping import StopCriteria
+    from common.vec_env.factory import make_vector_env
 
     setup = AlgorithmSetup(
         PPOSettings,

@@ -31,7 +31,7 @@ from baselines_ppo.train.preflight import check_resources  # noqa: E402
 from baselines_ppo.train.resume import check_compatible, check_settings, load_previous_run  # noqa: E402
 from benchmarks.robustness.fuzz_mutations import PLANS, damaged  # noqa: E402
 from common.distributed.communicator import Communicator  # noqa: E402
-from common.envs.factory import make_env, make_vector_env  # noqa: E402
+from common.envs.factory import make_env
 from common.errors import UserError  # noqa: E402
 from common.policies.files import read_policy  # noqa: E402
 from common.runs.log_files import RunLogFiles  # noqa: E402
@@ -39,6 +39,7 @@ from common.runs.run_directory import RunDirectory  # noqa: E402
 from common.training.checkpointing import save_checkpoint  # noqa: E402
 from common.training.state import validate_checkpoint  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
+from common.vec_env.factory import make_vector_env  # noqa: E402
 
 BOX = gym.spaces.Box(-8, 8, (3,))
 ARGV = [

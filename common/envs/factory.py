@@ -2,9 +2,7 @@
 
 import contextlib
 import copy
-import functools
 import os
-from pathlib import Path
 
 import gymnasium as gym
 
@@ -12,13 +10,10 @@ from common.dtypes import to_float
 from common.envs.env_ids import find_spec
 from common.envs.monitor import Monitor
 from common.envs.rendering import check_render_mode
-from common.envs.stagger import StaggeredFirstEpisode
 from common.envs.user_code import place_of, what_it_did
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.runtime.tf_import import without_warnings
-from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.subproc import SubprocVectorEnv
 
 
 def filter_mujoco_warnings(draws):
@@ -51,7 +46,7 @@ def without_opengl():
             os.environ["MUJOCO_GL"] = before
 
 
-def kind_of(env_id):
+def env_family(env_id):
     """'mujoco', 'atari', 'classic' (classic control, toy text, Box2D) or 'other': what a preset is chosen by."""
     entry_point = str(find_spec(env_id).entry_point)
     for kind, marks in {
@@ -78,7 +73,7 @@ def make_env(env_id, monitor_path=None, training=True, reward_scale=1.0, env_kwa
     Raises:
         UserError: unknown name, or arguments or dependencies with which it cannot be made.
     """
-    kind, env_kwargs = kind_of(env_id), env_kwargs or {}
+    kind, env_kwargs = env_family(env_id), env_kwargs or {}
     if not has_window:
         check_render_mode(env_kwargs.get("render_mode"))
     try:
@@ -112,33 +107,3 @@ def why_not(error, env_id):
     return (str(error).splitlines() or [""])[0][:300] or type(
         error
     ).__name__  # Gymnasium repeats all arguments behind it
-
-
-def make_vector_env(
-    env_id, num_envs, rank=0, monitor_dir=None, workers=0, reward_scale=1.0, env_kwargs=None, stagger=0
-):
-    """`num_envs` environments of this rank, each with its file `<rank>.<env>.monitor.csv` in `monitor_dir`.
-
-    Args:
-        workers: processes that step them; 0 for this one.
-        reward_scale, env_kwargs: as in `make_env`.
-        stagger: the ranks, over whose environments the first episodes' ends are spread; 0: they end by themselves.
-    """
-    spread = (rank * num_envs, stagger * num_envs) if stagger else None
-    make = functools.partial(make_indexed_env, env_id, rank, monitor_dir, reward_scale, env_kwargs, spread)
-    if workers:
-        return SubprocVectorEnv(make, num_envs, min(workers, num_envs))
-    return InProcessVectorEnv([make(k) for k in range(num_envs)])
-
-
-def make_indexed_env(env_id, rank, monitor_dir, reward_scale, env_kwargs, spread, k):
-    """Environment `k` of a rank; for None, one that is not written about.
-
-    Args:
-        spread: (number of the rank's first environment, environments of all ranks) where first episodes end early, or None.
-    """
-    path = None if k is None or monitor_dir is None else Path(monitor_dir) / f"{rank}.{k}.monitor.csv"
-    env = make_env(env_id, path, reward_scale=reward_scale, env_kwargs=env_kwargs)
-    limit = env.spec.max_episode_steps if env.spec and spread and k is not None else None
-    first = round(limit * (spread[0] + k) / spread[1]) if limit else 0
-    return StaggeredFirstEpisode(env, first) if first else env

@@ -16,7 +16,7 @@ from common.formatting import safe_repr, truncate
 from common.policies.base import Policy
 from common.policies.files import check_serializable
 from common.policies.space_comparison import describe_spaces, policy_space_difference
-from common.vec_env.vector_env_checker import layout_of
+from common.vec_env.vector_env_checker import env_layout
 
 PolicyFn = Callable[[str, gym.Space[Any], gym.Space[Any]], Policy]  # (name, ob_space, ac_space) -> policy
 
@@ -33,7 +33,7 @@ def build_policies(
         UserError: if `policy_fn` returns something that is not a policy of this package, a policy for other spaces, or
             one that cannot be described in a file.
     """
-    layout = layout_of(env)
+    layout = env_layout(env)
     ob_space, ac_space = layout.ob_space, layout.ac_space
     if not callable(policy_fn):
         raise UserError(

@@ -20,7 +20,7 @@ from common.rollouts.segment import Segment, add_values, concat_segments, drop_e
 from common.runtime.thread_pool import NamedThreadPool
 from common.validation import check_divisible, check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
-from common.vec_env.in_process import called
+from common.vec_env.in_process import env_range_label
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -108,12 +108,12 @@ class Collector:
                 "a segment with one step per environment can consist of resets only, because a reset takes a step in "
                 f"AutoresetMode.NEXT_STEP; use at least {2 * self.num_envs} steps, or AutoresetMode.SAME_STEP"
             )
-        is_native = self.adapter.ours
+        is_native = self.adapter.is_native
         bounds = self.adapter.env.bounds(threads) if is_native and not whole_episodes else [0, self.num_envs]
-        self.groups = [(slice(start, end), self.adapter.part(start, end)) for start, end in zip(bounds, bounds[1:])]
+        self.groups = [(slice(start, end), self.adapter.subset(start, end)) for start, end in zip(bounds, bounds[1:])]
         self.pool = None
         if len(self.groups) > 1:
-            self.pool = NamedThreadPool([called(columns.start, columns.stop) for columns, _ in self.groups])
+            self.pool = NamedThreadPool([env_range_label(columns.start, columns.stop) for columns, _ in self.groups])
         self.monitors = self.adapter.env.monitors if is_native else []
         self.obs = None  # [K, ...] encoded observations at which the next segment starts; None before the first reset
         self.episode_counter = EpisodeCounter(self.num_envs)

@@ -141,7 +141,11 @@ class TrainingLoop:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close callbacks; add the iteration to an error; write a crash dump for a non-finite number."""
-        self.exit_stack.close()
+        try:
+            self.exit_stack.close()
+        except Exception:
+            if error is None:  # otherwise it would hide the error that ends the training
+                raise
         if error is not None:
             self.comm.exit_reason = f"{type(error).__name__}: {error}"
         if isinstance(error, (EnvError, NonFiniteError)):

@@ -17,11 +17,11 @@ from small_envs import Identity
 from small_policies import uncompiled
 
 from baselines_ppo import pposgd_simple
-from common.envs.factory import make_vector_env
 from common.errors import UserError
 from common.runs.run_directory import RunDirectory
 from common.storage.append_file import AppendOnlyFile
 from common.storage.write_errors import WriteError
+from common.vec_env.factory import make_vector_env
 
 
 @pytest.fixture(scope="module")

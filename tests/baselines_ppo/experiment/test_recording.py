@@ -169,7 +169,7 @@ def test_arguments_that_no_file_holds_are_marked_as_lost_and_play_says_so(priced
         done = cli_here("--play", "--load-path", path, "--json")
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
         assert (
-            "made with price (a value of type function), which no file holds; give --env-kwargs" in done.stderr
+            "made with price (a value of type function), which no file can store; give --env-kwargs" in done.stderr
             and """'{"factor": 2}'""" in done.stderr
         )
     for kwargs, most in (("{}", 100), ('{"factor": 3}', 300)):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from common.envs.atari_wrappers import ClipReward, EpisodicLife, FireOnLifeLoss, FireReset, make_atari
-from common.envs.factory import make_env, make_vector_env
+from common.envs.factory import make_env
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
+from common.vec_env.factory import make_vector_env
 
 NOOP, FIRE = 0, 1
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scripted import ScriptedPolicy
 
-from common.envs.factory import make_vector_env
 from common.envs.monitor import Monitor
 from common.envs.stagger import StaggeredFirstEpisode
 from common.rollouts.collector import Collector
+from common.vec_env.factory import make_vector_env
 from common.vec_env.in_process import InProcessVectorEnv
 
 

@@ -108,5 +108,5 @@ def test_a_reward_scale_does_not_round_or_overflow_in_the_rewards_own_dtype():
 def test_what_is_no_number_is_refused(reward):
     env = Monitor(Pays(reward))
     env.reset()
-    with pytest.raises(EnvError, match="returned the reward .*, which is no number"):
+    with pytest.raises(EnvError, match="returned the reward .*, which is not a number"):
         env.step(0)

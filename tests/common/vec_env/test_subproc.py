@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 
 from baselines_ppo.__main__ import main
-from common.envs.factory import make_vector_env
 from common.errors import EnvError, UserError
 from common.runtime.thread_pool import NamedThreadPool
+from common.vec_env.factory import make_vector_env
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.subproc import SubprocVectorEnv, WorkerDiedError
 
@@ -181,7 +181,7 @@ from common.errors import UserError
     [
         (
             "if True:",
-            'script.py starts environments in processes of their own, which import it again; put what it does under `if __name__ == "__main__":`',
+            'script.py starts environments in separate processes, which import it again; put its code under `if __name__ == "__main__":`',
         ),
         (
             'if __name__ == "__main__":',
@@ -259,7 +259,7 @@ def test_a_process_that_dies_is_named():
     os.kill(env.workers[1].process.pid, signal.SIGKILL)
     with pytest.raises(
         WorkerDiedError,
-        match="process of environments 2 to 3 has died of signal SIGKILL; was it killed, or out of memory",
+        match="process of environments 2 to 3 died of signal SIGKILL; was it killed, or out of memory",
     ):
         rollout(env, 1, np.zeros((1, 4, 1)))
     env.close()
@@ -268,9 +268,9 @@ def test_a_process_that_dies_is_named():
 @pytest.mark.parametrize(
     "fault, said",
     [
-        ("crash", "has died of signal SIGSEGV; its stacks are above"),
+        ("crash", "died of signal SIGSEGV; its stacks are above"),
         ("exit", "raised SystemExit in step: 3"),
-        ("exit at once", "has died with status 4; does the environment end its process"),
+        ("exit at once", "exited with status 4; does the environment end its process"),
     ],
 )
 def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal_is_named(fault, said, capfd):
@@ -288,27 +288,27 @@ HANGS = {"fault": "hang", "at": 3}
 
 
 def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_closed(monkeypatch, capfd):
-    monkeypatch.setattr("common.vec_env.subproc.PATIENCE", 0.5)
+    monkeypatch.setattr("common.vec_env.subproc.CLOSE_TIMEOUT", 0.5)
     before = {*multiprocessing.active_children()}
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 3, workers=3, env_kwargs=HANGS)
     env.reset(seed=[0, 1, 2])
     pool = NamedThreadPool(["stepping"])
-    pool.start([lambda: rollout(env, 3, [[0, 0, 0]] * 3)])
+    pool.submit_all([lambda: rollout(env, 3, [[0, 0, 0]] * 3)])
     where = rf"in the process of environment 0 \(pid {env.workers[0].process.pid}\), at .*failing_ranks\.py:\d+ in hang\(\) \(stepping\)"
     deadline = time.monotonic() + 10
-    while not re.fullmatch(where, found := pool.where()):  # it comes to the step in which they hang
+    while not re.fullmatch(where, found := pool.describe_location()):  # it comes to the step in which they hang
         assert time.monotonic() < deadline, found
     began = time.monotonic()
     env.close()
     assert time.monotonic() - began < 3 * 0.5 and not {*multiprocessing.active_children()} - before
-    assert "environment 2 did not close in 0.5 s: the process is killed" in capfd.readouterr().err
+    assert "environment 2 did not close within 0.5 s: killing the process" in capfd.readouterr().err
 
 
 def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
     script = (
-        "from common.envs.factory import make_vector_env\n"
+        "from common.vec_env.factory import make_vector_env\n"
         f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n"
-        "env.reset(seed=[0]); env.workers[0].ask('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].answer()"
+        "env.reset(seed=[0]); env.workers[0].send('step', [0]); print(env.workers[0].process.pid, flush=True); env.workers[0].receive()"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], env=jobs.support_path(), stdout=subprocess.PIPE)
     child = Path(f"/proc/{int(parent.stdout.readline())}")

@@ -15,7 +15,7 @@ from baselines_ppo import learn
 from common.errors import EnvError, UserError
 from common.rollouts.collector import Collector
 from common.vec_env.adapter import VectorEnvAdapter
-from common.vec_env.vector_env_checker import layout_of
+from common.vec_env.vector_env_checker import env_layout
 
 SAME_STEP, NEXT_STEP, DISABLED = AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED
 PARTS = {
@@ -50,7 +50,7 @@ def altered(env, method, change):
 
 def collected(env, steps=12):
     """The segment of `steps` steps of each environment, or the line that it is refused with."""
-    layout = layout_of(env)
+    layout = env_layout(env)
     collector = Collector(env, uncompiled("pi", layout.ob_space, layout.ac_space), steps * layout.num_envs)
     try:
         collector.reset([0] * layout.num_envs)
@@ -73,7 +73,7 @@ def collected(env, steps=12):
 def test_an_env_is_one_environment_whatever_attributes_it_has(attributes):
     env = type("Fleet", (One,), attributes)()
     for made in (env, gym.wrappers.TimeLimit(env, 3)):
-        assert layout_of(made) == (1, One.observation_space, One.action_space) and collected(made)["truncated"].any()
+        assert env_layout(made) == (1, One.observation_space, One.action_space) and collected(made)["truncated"].any()
 
 
 def test_returns_of_an_env_with_a_number_of_environments_are_scaled():
@@ -111,7 +111,7 @@ class OldVectorEnv:
     [
         (
             OldVectorEnv(),
-            "env is a OldVectorEnv, not a gymnasium.Env or VectorEnv; derive an environment that is several from gymnasium.vector.VectorEnv",
+            "env is a OldVectorEnv, not a gymnasium.Env or VectorEnv; derive an environment with several instances from gymnasium.vector.VectorEnv",
         ),
         ("CartPole-v1", "env is a str, not a gymnasium.Env or VectorEnv; build it with gymnasium.make"),
         ([One()], "env is a list, not"),
@@ -123,7 +123,7 @@ class OldVectorEnv:
 )
 def test_what_is_neither_is_refused_before_a_policy_is_built(env, told):
     if told is None:
-        assert layout_of(env).num_envs == env.num_envs
+        assert env_layout(env).num_envs == env.num_envs
         return
     with pytest.raises(UserError) as caught:
         learn(env, None, max_iters=1)
@@ -144,7 +144,7 @@ def test_a_vector_env_says_how_many_it_is_and_has_the_batch_of_their_spaces(name
     env = BatchEnv()
     setattr(env, name, value)
     with pytest.raises(UserError) as caught:
-        layout_of(env)
+        env_layout(env)
     assert told in str(caught.value)
 
 
@@ -174,20 +174,20 @@ def infos(change):
     [
         (
             lambda _: {},
-            "BatchEnv breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'], which this environment does not give, at step 2 ",
+            "BatchEnv breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'], which this environment does not return, at step 2 ",
         ),
         (
             lambda infos: {"final_observation": infos["final_obs"]},
-            "SAME_STEP promises infos['final_obs'], which this environment does not give, but 'final_observ",
+            "SAME_STEP promises infos['final_obs'], which this environment does not return, but 'final_observ",
         ),
         (
             lambda infos: {"final_obs": np.full(3, None, object)},
             "environment 0 breaks a promise of its autoreset mode: SAME_STEP promises infos['final_obs'][0]",
         ),
-        (lambda infos: {"final_obs": []}, "SAME_STEP promises infos['final_obs'][0] where environment 0 has ended"),
+        (lambda infos: {"final_obs": []}, "SAME_STEP promises infos['final_obs'][0] where environment 0 ended"),
         (
             lambda infos: {"final_obs": np.zeros((3, 5))},
-            "environment 0 returned an observation of shape (5,), where its space is Box(-1.0, 99.0, (2,), float32), in"
+            "environment 0 returned an observation of shape (5,), but its space is Box(-1.0, 99.0, (2,), float32), in"
             " infos['final_obs'][0]",
         ),
         (lambda infos: [infos], "BatchEnv returned the infos [{'final_obs': "),
@@ -212,7 +212,7 @@ def test_last_observations_may_be_a_batch_as_the_observations_are(space):
         return (*result[:4], {} if last is None else {"final_obs": rows if space == "Dict" else tuple(rows.values())})
 
     assert set(collected(altered(env, "step", batched))["final_obs"][0][2]) == {3.0}
-    assert "which this environment does not give" in collected(
+    assert "which this environment does not return" in collected(
         altered(BatchEnv(space=PARTS[space]), "step", infos(lambda _: {}))
     )
 
@@ -227,7 +227,7 @@ def test_last_observations_may_be_a_batch_as_the_observations_are(space):
         (1, lambda x: x[:1], "returned rewards of shape (1,)"),
         (2, lambda x: x[:2], "returned terminated of shape (2,)"),
         (3, lambda x: x.astype(str), "returned truncated of shape (3,) and dtype <U5"),
-        (4, lambda x: [x], "returned the infos [{}], which are no dict"),
+        (4, lambda x: [x], "returned the infos [{}], which are not a dict"),
     ],
 )
 def test_a_step_returns_one_row_for_each(part, change, told):
@@ -235,7 +235,7 @@ def test_a_step_returns_one_row_for_each(part, change, told):
         return tuple(change(x) if i == part else x for i, x in enumerate(result))
 
     assert collected(altered(BatchEnv(), "step", changed)).startswith(f"BatchEnv {told}")
-    assert "where Gymnasium has five things" in collected(altered(BatchEnv(), "step", lambda result: result[:4]))
+    assert "but Gymnasium expects five values" in collected(altered(BatchEnv(), "step", lambda result: result[:4]))
 
 
 @pytest.mark.parametrize("change", [list, lambda x: x * 2, lambda x: x.astype(float)], ids=["list", "int", "float"])
@@ -248,7 +248,7 @@ def test_an_episode_cannot_end_in_the_step_that_only_starts_it():
     env = BatchEnv(NEXT_STEP)
     told = collected(altered(env, "step", lambda result: (*result[:2], result[2] | True, *result[3:])))
     assert told.startswith(
-        "environment 0 breaks a promise of its autoreset mode: NEXT_STEP promises that the step after an episode's end does nothing"
+        "environment 0 breaks a promise of its autoreset mode: NEXT_STEP promises that the step after an episode's end only starts the next one"
     )
 
 
@@ -316,7 +316,7 @@ def test_a_reset_that_takes_a_list_gets_it_and_one_that_breaks_is_blamed_for_tha
     env.reset = lambda *, seed=None: {}["level"]
     assert "raised KeyError in reset: 'level'" in collected(env)
     env.reset = lambda *, seed=None: np.zeros((3, 2), np.float32)
-    assert "from reset, where Gymnasium has a pair" in collected(env)
+    assert "from reset, but Gymnasium expects a pair" in collected(env)
     env.reset = lambda *, seed=None: (np.zeros((1, 2), np.float32), {})
     assert "BatchEnv returned from reset observations of shape (1, 2)" in collected(env)
 
