@@ -45,6 +45,9 @@ TENSORFLOW_FREE = (
     "baselines_ppo",
     "baselines_ppo.config.*",
     "baselines_ppo.cli.*",
+    "baselines_ppo.train.runner",
+    "baselines_ppo.play.command",
+    "baselines_ppo.report.*",
     "baselines_ppo.sweep.*",
     "baselines_ppo.plot.*",
     "baselines_ppo.experiment.setup",
@@ -70,6 +73,7 @@ TENSORFLOW_FREE = (
     "common.policies.space_serialization",
     "common.policies.observation_encoder",
     "common.rollouts.advantages",
+    "common.rollouts.episodes",
     "common.rollouts.segment",
     "common.rollouts.evaluation",
 )

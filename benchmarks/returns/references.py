@@ -31,7 +31,7 @@ from benchmarks.returns.training_queue import tree_commit  # noqa: E402
 from common.errors import UserError  # noqa: E402
 
 sys.path[:0] = [
-    str(ROOT / "tests" / "support" / folder) for folder in ("environments", "numerics")
+    str(ROOT / "tests" / "support" / folder) for folder in ("", "environments", "numerics")
 ]  # shared with the return tests, whose modules import each other by name
 import reference_bounds  # noqa: E402
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 SUPPORT = Path(__file__).parents[1] / "support"
-sys.path[:0] = [str(SUPPORT / folder) for folder in ("environments", "numerics")]
+sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "environments", "numerics")]
 import perturbed_products  # noqa: E402
 from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
