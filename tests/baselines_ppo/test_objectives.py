@@ -9,7 +9,7 @@ import tensorflow as tf
 from tolerance import LIBM, gamma, ulps
 
 from baselines_ppo import MlpPolicy
-from baselines_ppo.config.settings import PPOSettings, VPGSettings
+from baselines_ppo.config.settings import SURROGATES, PPOSettings, VPGSettings
 from baselines_ppo.objectives import OBJECTIVES, Coefficients, adapt_kl_coefficient, policy_gradient, probability_ratio
 from baselines_ppo.pposgd_simple import LOSS_NAMES, AdaptiveKLCoefficient, ppo_losses
 from baselines_ppo.vpg import vpg_losses
@@ -76,6 +76,10 @@ def test_overflowing_ratio_has_a_finite_gradient_if_the_objective_is_finite(name
     if name == "clip":
         np.testing.assert_allclose(value[:4], [0, 1, 1.2, 1.2], rtol=ulps(LIBM, 1))  # exp(0), and 1 + 0.2
         assert gradient[:4].tolist() == [0, 1, 0, 0]
+
+
+def test_command_line_offers_all_objectives():
+    assert OBJECTIVES.keys() == set(SURROGATES)
 
 
 def test_objectives_follow_their_equations():
