@@ -1,9 +1,10 @@
-"""Damaged and forged policies, checkpoints and config.json files by the thousand, read in processes of their own, which must refuse or load each.
+"""Fuzz the loaders: read thousands of damaged and forged policies, checkpoints and config.json files in separate processes.
 
     python -m benchmarks.robustness.fuzz_loads --inputs 100000 --seed 0
 
-Whatever else happens to a loader is a failure, and the file that did it is kept: an exception that is no UserError, more than one line, a crash, more than
---seconds for one file, more than --megabytes of memory, a write outside the run's folder, a process started, a pickle. Needs Hypothesis; Linux only.
+A loader must load a file or refuse it with a one-line UserError. Everything else is a failure, and the file is kept: another exception, a
+message of several lines, a crash, more than --seconds for one file, more than --megabytes of memory, a write outside the run directory, a
+started process, a pickle. Requires Hypothesis; Linux only.
 """
 
 import argparse
@@ -19,128 +20,135 @@ from pathlib import Path
 
 from benchmarks.paths import ROOT
 
-CHUNK = 10_000  # inputs of one process, so that what Hypothesis remembers stays small
+CHUNK = 10_000  # inputs per process, which limits Hypothesis's memory
 TOTALS = ("inputs", "loaded", "refused", "failed")
 
 
-def newest(folder):
-    """The file that a process had in hand when it died: the last that was written."""
-    paths = [
-        *folder.glob("?.safetensors"),
-        *folder.glob("run/checkpoints/*.safetensors"),
-        folder / "run" / "config.json",
+def last_written(directory: Path) -> Path:
+    """The file that a killed process was reading: the last that it wrote."""
+    candidates = [
+        *directory.glob("?.safetensors"),
+        *directory.glob("run/checkpoints/*.safetensors"),
+        directory / "run" / "config.json",
     ]
-    return max((path for path in paths if path.exists()), key=lambda path: path.stat().st_mtime_ns, default=None)
+    return max((path for path in candidates if path.exists()), key=lambda path: path.stat().st_mtime_ns)
 
 
-def reason(process, errors):
-    """Why a process ended that was not asked to."""
+def exit_reason(process: subprocess.Popen, errors: Path) -> str:
+    """Why a process ended unexpectedly."""
     if process.returncode < 0:
         name = signal.Signals(-process.returncode).name
-        return "took too long" if name == "SIGALRM" else f"died of {name}"
+        return "took too long" if name == "SIGALRM" else f"killed by {name}"
     lines = errors.read_text(errors="replace").splitlines()
-    return f"ended with status {process.returncode}: {lines[-1] if lines else 'nothing said'}"
+    return f"ended with status {process.returncode}: {lines[-1] if lines else 'no error message'}"
 
 
 class Progress:
-    """A line on how fast it goes and how long it will take, over itself on a terminal, else every ten seconds.
+    """Prints speed and remaining time: on a terminal over the last line, otherwise every ten seconds."""
 
-    Args:
-        inputs: in all.
-    """
+    def __init__(self, inputs: int) -> None:
+        self.inputs = inputs
+        self.started = time.monotonic()
+        self.last_print = 0.0
 
-    def __init__(self, inputs):
-        self.inputs, self.started, self.said = inputs, time.monotonic(), 0.0
-
-    def say(self, totals):
-        """Show where it stands."""
-        now, every = time.monotonic(), 0.2 if sys.stderr.isatty() else 10
-        if now - self.said < every and totals["inputs"] < self.inputs:
+    def update(self, totals: dict[str, int]) -> None:
+        """Print the totals if it is time, or at the end."""
+        is_terminal = sys.stderr.isatty()
+        now = time.monotonic()
+        if now - self.last_print < (0.2 if is_terminal else 10) and totals["inputs"] < self.inputs:
             return
-        self.said, speed = now, totals["inputs"] / max(now - self.started, 1e-9)
-        left = (self.inputs - totals["inputs"]) / speed if speed else float("nan")
+        self.last_print = now
+        speed = totals["inputs"] / max(now - self.started, 1e-9)
+        seconds_left = (self.inputs - totals["inputs"]) / speed if speed else float("nan")
         print(
-            f"{totals['inputs']:,} of {self.inputs:,} inputs, {speed:,.0f} a second, {left:,.0f} s left: {totals['loaded']:,} loaded, "
-            f"{totals['refused']:,} refused, {totals['failed']:,} failed",
+            f"{totals['inputs']:,} of {self.inputs:,} inputs, {speed:,.0f} per second, {seconds_left:,.0f} s left: "
+            f"{totals['loaded']:,} loaded, {totals['refused']:,} refused, {totals['failed']:,} failed",
             file=sys.stderr,
-            end="\r" if sys.stderr.isatty() else "\n",
+            end="\r" if is_terminal else "\n",
             flush=True,
         )
 
 
-def fuzz(args, totals, failures, progress):
-    """One process after the other, until there were as many inputs as asked for."""
-    start = args.seed * 10**9
-    while totals["inputs"] < args.inputs and totals["failed"] < args.most_failures:
-        count = min(CHUNK, args.inputs - totals["inputs"])
-        with tempfile.TemporaryDirectory(
-            dir="/dev/shm" if Path("/dev/shm").is_dir() else None
-        ) as folder:  # three files are written for every input
-            errors, before = Path(folder) / "stderr", dict(totals)
-            work = Path(folder) / "work"
+class Fuzzer:
+    """Runs one process after the other until there were enough inputs.
+
+    Attributes:
+        totals: {name of `TOTALS`: number}.
+        failures: [(description, path of the kept file)].
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.totals = dict.fromkeys(TOTALS, 0)
+        self.failures: list[tuple[str, str]] = []
+        self.progress = Progress(args.inputs)
+
+    def run(self) -> None:
+        """Read all inputs; stops early after --most-failures."""
+        while self.totals["inputs"] < self.args.inputs and self.totals["failed"] < self.args.most_failures:
+            self._run_process(min(CHUNK, self.args.inputs - self.totals["inputs"]))
+
+    def _run_process(self, count: int) -> None:
+        args, before = self.args, dict(self.totals)
+        first_seed = args.seed * 10**9 + before["inputs"]
+        in_memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # three files are written per input
+        with tempfile.TemporaryDirectory(dir=in_memory) as directory:
+            errors, work = Path(directory) / "stderr", Path(directory) / "work"
             work.mkdir()
-            words = [
-                sys.executable,
-                "-B",
-                "-m",
-                "benchmarks.robustness.fuzz_child",
-                work,
-                count,
-                start + before["inputs"],
-                args.seconds,
-                args.megabytes,
-                args.keep,
-            ]
+            command = [sys.executable, "-B", "-m", "benchmarks.robustness.fuzz_child"]
+            command += map(str, (work, count, first_seed, args.seconds, args.megabytes, args.keep))
+            path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
             with errors.open("wb") as stderr:
                 process = subprocess.Popen(
-                    list(map(str, words)),
+                    command,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
                     text=True,
                     cwd=work,
-                    env=os.environ
-                    | {"PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))},
+                    env=os.environ | {"PYTHONPATH": path},
                 )
             started = False
             for line in process.stdout:
-                said = json.loads(line)
-                if "failure" in said:
-                    failures.append((said["failure"], said["file"]))
-                totals |= {name: before[name] + said[name] for name in TOTALS}
+                found = json.loads(line)
+                if "failure" in found:
+                    self.failures.append((found["failure"], found["file"]))
+                self.totals |= {name: before[name] + found[name] for name in TOTALS}
                 started = True
-                progress.say(totals)
+                self.progress.update(self.totals)
             process.wait()
             if process.returncode:
+                reason = exit_reason(process, errors)
                 if not started:
-                    raise SystemExit(f"the process that is fuzzed does not start: {reason(process, errors)}")
-                kept = Path(args.keep) / f"died-{totals['inputs']}-{newest(work).name}"
-                shutil.copy(newest(work), kept)
-                failures.append((reason(process, errors), str(kept)))
-                totals["inputs"] += 1
-                totals["failed"] += 1
+                    raise SystemExit(f"the fuzzed process does not start: {reason}")
+                last = last_written(work)
+                kept = Path(args.keep) / f"died-{self.totals['inputs']}-{last.name}"
+                shutil.copy(last, kept)
+                self.failures.append((reason, str(kept)))
+                self.totals["inputs"] += 1
+                self.totals["failed"] += 1
 
 
-def main():
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seconds", type=float, default=20, help="for one input [20]")
+    parser.add_argument("--seconds", type=float, default=20, help="time limit of one input [20]")
     parser.add_argument(
-        "--megabytes", type=int, default=1024, help="beyond what the process had before the first input [1024]"
+        "--megabytes", type=int, default=1024, help="memory limit beyond the memory before the first input [1024]"
     )
-    parser.add_argument("--most-failures", type=int, default=50, help="after which it gives up [50]")
-    parser.add_argument("--keep", default="fuzz-failures", help="folder for the files that failed [fuzz-failures]")
+    parser.add_argument("--most-failures", type=int, default=50, help="stop after this many failures [50]")
+    parser.add_argument("--keep", default="fuzz-failures", help="directory for files that failed [fuzz-failures]")
     args = parser.parse_args()
     args.keep = str(Path(args.keep).resolve())
     Path(args.keep).mkdir(parents=True, exist_ok=True)
-    totals, failures, progress = dict.fromkeys(TOTALS, 0), [], Progress(args.inputs)
-    fuzz(args, totals, failures, progress)
-    for what, file in failures:
-        print(f"FAILED {file}: {what}")
-    if not failures:
+    fuzzer = Fuzzer(args)
+    fuzzer.run()
+    for description, file in fuzzer.failures:
+        print(f"FAILED {file}: {description}")
+    if not fuzzer.failures:
         Path(args.keep).rmdir()
-    print(json.dumps(totals | {"seconds": round(time.monotonic() - progress.started, 1)}))
-    return 1 if failures else 0
+    print(json.dumps(fuzzer.totals | {"seconds": round(time.monotonic() - fuzzer.progress.started, 1)}))
+    return 1 if fuzzer.failures else 0
 
 
 if __name__ == "__main__":
