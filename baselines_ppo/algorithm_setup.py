@@ -18,7 +18,7 @@ from baselines_ppo.experiment.run_options import RunOptions
 from baselines_ppo.experiment.warm_start import load_weights_into
 from common import compilation
 from common.distributed import communicator
-from common.envs.normalization_wrappers import in_words, running_statistics
+from common.envs.normalization_wrappers import describe_statistics, running_statistics
 from common.errors import UserError
 from common.optim.minibatch_optimizer import choose_averaging
 from common.policies.policy_pair import PolicyFn, build_policies
@@ -126,7 +126,7 @@ class AlgorithmSetup(Generic[S]):
             return
         if found := running_statistics(env):
             log.warning(
-                "learn: %s", in_words(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"})
+                "learn: %s", describe_statistics(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"})
             )
 
     def _import_distribution(self) -> None:

@@ -212,7 +212,7 @@ def learn_in(job, settings, checkpoint, config):
     folder, comm, running = job.folder, job.comm, {}
     job.keep_in(folder)
     learn = importlib.import_module(LEARN[settings["alg"]]).learn
-    from common.envs.normalization_wrappers import in_words, running_statistics
+    from common.envs.normalization_wrappers import describe_statistics, running_statistics
     from common.vec_env.factory import make_vector_env
 
     env = make_vector_env(
@@ -228,7 +228,7 @@ def learn_in(job, settings, checkpoint, config):
     job.opened.callback(close, env)
     if comm.rank == 0 and not settings["quiet"] and (statistics := running_statistics(env)):
         with tolerate_closed_stream():
-            print(in_words(statistics, {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}))
+            print(describe_statistics(statistics, {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}))
     from baselines_ppo.policy_registry import policy_class
 
     cls = policy_class(settings["policy"])

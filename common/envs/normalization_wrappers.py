@@ -1,24 +1,29 @@
-"""Wrappers that keep running statistics of their own, such as Gymnasium's `NormalizeObservation`: no file of a run holds those."""
+"""Finds wrappers with running statistics, such as Gymnasium's `NormalizeObservation`, which no file of a run stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import gymnasium as gym
 
-WRAPPERS = {
-    "NormalizeObservation": "observations",
-    "NormalizeReward": "rewards",
-}  # Gymnasium's: what their statistics are of
-ATTRIBUTES = {
-    "obs_rms": "NormalizeObservation",
-    "return_rms": "NormalizeReward",
-}  # what tells them from outside of their process
+# Gymnasium's wrapper -> what its statistics describe
+WRAPPERS = {"NormalizeObservation": "observations", "NormalizeReward": "rewards"}
+# attribute -> the wrapper that has it, to find wrappers in other processes
+ATTRIBUTES = {"obs_rms": "NormalizeObservation", "return_rms": "NormalizeReward"}
 
 
-def running_statistics(env):
-    """{name of a wrapper's class: "observations" or "rewards"} of the layers of an environment that normalise by what they have seen so far.
+def running_statistics(env: Any) -> dict[str, str]:
+    """Find the layers of an environment that normalise with running statistics.
 
-    They are looked for in the environments of a vector environment, too; where those are in other processes, Gymnasium's own are found. Statistics that stand
-    still (`update_running_mean` is False) are the caller's, and not among them.
+    The environments inside a vector environment are searched too; in other processes only Gymnasium's wrappers are
+    found. Constant statistics (`update_running_mean` is False) are the caller's choice, and are not reported.
+
+    Returns:
+        {name of the layer's class: "observations" or "rewards"}.
     """
-    found, reached = {}, set()
+    found: dict[str, str] = {}
+    reached = set()
     for layer in layers(env):
         reached.add(type(layer).__name__)
         if isinstance(layer, (gym.Env, gym.vector.VectorEnv)) and (what := statistics_in(layer)):
@@ -34,8 +39,8 @@ def running_statistics(env):
     return found | {name: WRAPPERS[name] for name in named if name in WRAPPERS and name not in reached}
 
 
-def layers(env, seen=()):
-    """An environment, those that it wraps, and of a vector environment those inside."""
+def layers(env: Any, seen: tuple[int, ...] = ()) -> Iterator[Any]:
+    """Yield an environment, those that it wraps, and those inside a vector environment."""
     while env is not None and id(env) not in seen:
         yield env
         seen = (*seen, id(env))
@@ -45,8 +50,8 @@ def layers(env, seen=()):
         env = getattr(env, "env", None)
 
 
-def statistics_in(layer):
-    """ "observations" or "rewards", if a layer has running statistics of them that are still updated; None if it has none."""
+def statistics_in(layer: Any) -> str | None:
+    """Return "observations" or "rewards" if a layer updates running statistics of them; None if it has none."""
     if getattr(layer, "update_running_mean", True) is False:
         return None
     own = [name for name, x in vars(layer).items() if name in ATTRIBUTES or is_running(x)]
@@ -55,23 +60,26 @@ def statistics_in(layer):
     return "rewards" if all("ret" in name or "rew" in name for name in own) else "observations"
 
 
-def is_running(x):
-    """Whether an object is a running mean and variance, as Gymnasium's, Stable-Baselines3's and this package's are: a table of data has methods of these
-    names."""
+def is_running(x: Any) -> bool:
+    """Whether an object is a running mean and variance, like those of Gymnasium, Stable-Baselines3 and this package.
+
+    A data frame has methods of these names.
+    """
     return all(hasattr(x, name) and not callable(getattr(x, name)) for name in ("mean", "var", "count")) and callable(
         getattr(x, "update", None)
     )
 
 
-def in_words(found, instead):
-    """One line on `running_statistics`.
+def describe_statistics(found: Mapping[str, str], instead: Mapping[str, str]) -> str:
+    """Return a one-line warning about running statistics.
 
     Args:
-        found: what it gave.
-        instead: {"observations": the setting that has the same and is saved, "rewards": likewise}, in the caller's words.
+        found: the result of `running_statistics`.
+        instead: {"observations": the setting that does the same and is saved, "rewards": likewise}, as the caller
+            spells it.
     """
     names, settings = ", ".join(found), " and ".join(dict.fromkeys(instead[what] for what in found.values()))
     return (
-        f"the environment has {names}, whose running statistics are in no file: evaluations and runs that go on start without them; use {settings} "
-        "instead, which is saved with the policy and in checkpoints"
+        f"the environment has {names}, whose running statistics are not saved: evaluations and resumed runs start without "
+        f"them; use {settings} instead, which is saved with the policy and in checkpoints"
     )

@@ -1,4 +1,4 @@
-"""Adapts any environment to the collector: whatever its autoreset mode, an episode ends in the step that ended it."""
+"""Adapts an environment of any autoreset mode to the collector: an episode ends in the step that ended it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class EncodedObservations:
 
 
 class VectorEnvAdapter:
-    """What the collector needs of an `Env` or a `VectorEnv`, of any autoreset mode.
+    """Adapter of an `Env` or a `VectorEnv` to the collector, for any autoreset mode.
 
     Args:
         env: the environment.

@@ -41,7 +41,7 @@ def worker_main(connection: Connection, stacks: Connection, start: int, end: int
 
     Args:
         connection: to the parent. The first message is the function that makes an environment.
-        stacks: where the Python stack goes on `STACK_DUMP_SIGNAL`.
+        stacks: where the Python stack is written at a `STACK_DUMP_SIGNAL`.
         start, end: numbers of the environments.
         shared: shared array for observations, or None.
     """

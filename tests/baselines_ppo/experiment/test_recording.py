@@ -218,7 +218,7 @@ def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_wo
 ):
     train(gym.wrappers.NormalizeReward(gym.make("CartPole-v1")), max_iters=1)
     assert caplog.messages == [
-        "learn: the environment has NormalizeReward, whose running statistics are in no file: evaluations and runs that go on start "
+        "learn: the environment has NormalizeReward, whose running statistics are not saved: evaluations and resumed runs start "
         "without them; use scale_returns=True instead, which is saved with the policy and in checkpoints"
     ]
     caplog.clear()
@@ -242,7 +242,7 @@ def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_wo
     )
     assert (
         done.returncode == 0
-        and "NormalizeObservation, whose running statistics are in no file" in done.stdout
+        and "NormalizeObservation, whose running statistics are not saved" in done.stdout
         and "--normalise-ob true" in done.stdout
     )
     assert not caplog.messages

@@ -221,5 +221,5 @@ def test_vector_env_gives_every_learner_its_own_monitor_file(tmp_path):
 
 
 def test_arguments_that_the_preprocessing_fixes_are_refused():
-    with pytest.raises(UserError, match="frameskip=4 cannot be chosen"):
+    with pytest.raises(UserError, match="frameskip=4: the preprocessing of Atari games chooses it"):
         make_env("ALE/Pong-v5", env_kwargs={"frameskip": 4})

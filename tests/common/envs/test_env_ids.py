@@ -99,14 +99,14 @@ def test_what_a_module_of_the_users_raises_or_lacks_is_theirs_with_its_line(text
 @pytest.mark.parametrize(
     "env_id, told",
     [
-        ("no_shop:Shop-v0", "there is no module no_shop; check its name, or put its folder on PYTHONPATH"),
+        ("no_shop:Shop-v0", "there is no module no_shop; check its name, or add its directory to PYTHONPATH"),
         ("shop.envs:Shop-v0", "there is no module shop.envs"),
         ("shop.py:Shop-v0", "there is no module shop.py; give shop"),
-        ("..shop:Shop-v0", "'..shop' is no module's name"),
-        (":Shop-v0", "'' is no module's name"),
-        ("shop:Shop-v1", "module shop registers no Shop-v1; it registers Nothing-v0, Shop-v0, Text-v0, Typo-v0"),
-        ("shop:Shop", "module shop registers no Shop; it registers Nothing-v0, Shop-v0"),
-        ("json:Shop-v0", "module json registers no Shop-v0; it registers none"),
+        ("..shop:Shop-v0", "'..shop' is not a module name"),
+        (":Shop-v0", "'' is not a module name"),
+        ("shop:Shop-v1", "module shop does not register Shop-v1; it registers Nothing-v0, Shop-v0, Text-v0, Typo-v0"),
+        ("shop:Shop", "module shop does not register Shop; it registers Nothing-v0, Shop-v0"),
+        ("json:Shop-v0", "module json does not register Shop-v0; it registers no environment"),
     ],
 )
 def test_a_module_that_there_is_not_and_one_that_registers_something_else_are_named(env_id, told, module):
@@ -131,7 +131,7 @@ def test_a_module_of_the_current_folder_is_found_and_what_it_registers_is_made(m
         ("Text-v0", "in numpy", "it raised ValueError at {file}:7: cannot reshape array of size 3 into shape (7,)"),
         ("Shop-v0", "lacks", "it needs no_such_simulator, which is not installed ({file}:8)"),
         ("Shop-v0", "exits", "it raised SystemExit at {file}:9: 3"),
-        ("Typo-v0", "", "its entry point shop.envs:Shop is in no module that there is: no shop.envs"),
+        ("Typo-v0", "", "the module of its entry point shop.envs:Shop does not exist: no shop.envs"),
         ("Nothing-v0", "", "module 'shop' has no attribute 'Shoop'"),
     ],
 )

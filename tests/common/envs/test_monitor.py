@@ -233,7 +233,7 @@ def test_a_rank_that_is_given_the_file_of_another_takes_one_of_its_own(tmp_path,
         assert len(rows_of(tmp_path / "1.0.monitor.csv")[1]) == 1 and path.read_text() == ""
         assert (
             capsys.readouterr().err
-            == f"rank 1: {path} is another rank's; this one's episodes go to 1.0.monitor.csv beside it\n"
+            == f"rank 1: {path} is another rank's file; this rank writes its episodes to 1.0.monitor.csv\n"
         )
         refused(tmp_path / "1.0.monitor.csv")  # a second environment of this rank is no other rank
         rank_0.kill()

@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from common.envs.normalization_wrappers import in_words, running_statistics
+from common.envs.normalization_wrappers import describe_statistics, running_statistics
 from common.running_mean_std import RunningMeanStd
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -92,11 +92,11 @@ def test_those_in_processes_of_gymnasiums_are_found():
 
 
 def test_the_line_names_the_wrapper_and_the_setting_that_has_the_same():
-    words = in_words(
+    words = describe_statistics(
         {"NormalizeReward": "rewards"}, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}
     )
     assert (
-        words.startswith("the environment has NormalizeReward, whose running statistics are in no file")
+        words.startswith("the environment has NormalizeReward, whose running statistics are not saved")
         and "use scale_returns=True" in words
     )
     assert np.char.count(words, "\n") == 0
