@@ -18,10 +18,11 @@ import tensorflow as tf
 SUPPORT = Path(__file__).parents[1] / "support"
 sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "environments", "numerics")]
 import perturbed_products  # noqa: E402
+from rank_divergence import diverge, flip  # noqa: E402
 from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
 
-from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
+from baselines_ppo import MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
 from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.config.settings import TRPOSettings  # noqa: E402
 from common import seeding  # noqa: E402
@@ -32,7 +33,6 @@ from common.mpi_adam import MpiAdam  # noqa: E402
 from common.rollouts.segment import Batch  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
 from common.runs.results import Run  # noqa: E402
-from common.runs.run_directory import RunDirectory  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -238,70 +238,8 @@ except UserError as error:
     results["recorded"]["refused"] = comm.gather(str(error).rpartition("/")[2])
 
 
-def flip(x):
-    """Flip the lowest bit of the first number of a variable or an array."""
-    bits = (x.numpy() if isinstance(x, tf.Variable) else x).view(np.uint8)
-    bits.flat[0] ^= 1
-    if isinstance(x, tf.Variable):
-        x.assign(bits.view(x.dtype.as_numpy_dtype).reshape(x.shape))
-
-
-def diverge(averaging, when, name, select):
-    """Flip a bit on the last rank in the third iteration of a training; returns (message, names of the checkpoints).
-
-    Args:
-        averaging: as `learn` takes it.
-        when: "before" or "after" the iteration, or during "collect".
-        name: of the array, for the run directory.
-        select: function (pi) -> the variable or array to change.
-    """
-    folder, last = RunDirectory(FOLDER / f"{averaging} {when} {name}"), comm.rank == comm.size - 1
-    found = {}
-
-    class FlipInCallback(Callback):
-        def before_iteration(self, training):
-            found["pi"] = training.pi
-            self.flip_at("before", training.iters_so_far == 2)
-
-        def after_iteration(self, training, stats):
-            self.flip_at("after", training.iters_so_far == 3)
-
-        def flip_at(self, moment, is_third_iteration):
-            if last and is_third_iteration and moment == when:
-                flip(select(found["pi"]))
-
-    class FlipInStep(Ragged):
-        steps = 0
-
-        def step(self, action):
-            self.steps += 1
-            if last and when == "collect" and self.steps == 150:
-                flip(select(found["pi"]))
-            return super().step(action)
-
-    try:
-        learn(
-            FlipInStep(),
-            uncompiled,
-            callback=FlipInCallback(),
-            averaging=averaging,
-            timesteps_per_actorbatch=64,
-            optim_batchsize=16,
-            optim_epochs=1,
-            max_iters=3,
-            seed=7,
-            folder=folder,
-            checkpoint_every=1,
-        )
-        message = "not found"
-    except ReplicaDivergenceError as error:
-        message = str(error)
-    comm.barrier()
-    return message, [path.name for path in folder.checkpoints.paths()]
-
-
 results["drift"] = {
-    f"{averaging}, {when}, {name}": diverge(averaging, when, name, select)
+    f"{averaging}, {when}, {name}": diverge(comm, FOLDER, averaging, when, name, select)
     for averaging, when, name, select in [
         ("gather", "before", "weight", lambda pi: pi.get_trainable_variables()[0]),
         ("gather", "collect", "mean", lambda pi: pi.ob_rms.mean),
