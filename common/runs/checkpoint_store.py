@@ -107,7 +107,9 @@ class CheckpointStore:
         for path in scheduled[self.keep :] + superseded:
             path.unlink()
 
-    def latest(self, validate: Callable[[Path, Arrays, dict[str, Any]], None], exact: bool = False) -> Checkpoint | None:
+    def latest(
+        self, validate: Callable[[Path, Arrays, dict[str, Any]], None], exact: bool = False
+    ) -> Checkpoint | None:
         """Return the latest valid checkpoint, or None if there is no checkpoint; `skipped` then lists the invalid ones.
 
         Args:
