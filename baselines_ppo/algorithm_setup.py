@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode
 
 from baselines_ppo.config.settings import Settings
 from baselines_ppo.experiment import recording
-from baselines_ppo.experiment.interrupts import in_good_order
+from baselines_ppo.experiment.interrupts import stop_on_ctrl_c
 from baselines_ppo.experiment.run_options import RunOptions
 from baselines_ppo.experiment.warm_start import load_weights_into
 from common import compilation
@@ -94,8 +94,8 @@ class AlgorithmSetup(Generic[S]):
         self.comm.barrier()  # waits without using a core, and notices a rank that never comes; a broadcast does neither
         self.options.use_roots_outputs(self.comm)
         if self.options.has_outputs:
-            recording.check(self.options, self.comm)
-        self.env = env if self.options.run_dir is None else recording.monitored(env)
+            recording.check_options(self.options, self.comm)
+        self.env = env if self.options.run_dir is None else recording.ensure_monitor(env)
         self.seed = self._shared_seed(seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self._warn_of_statistics_outside_the_policy(env)
@@ -161,12 +161,13 @@ class AlgorithmSetup(Generic[S]):
         training = self.begin(update)
         context = training
         if self.options.has_outputs:
-            context = recording.recorded(training, self, self.options.run_dir, self.options.progress)
-        return in_good_order(training, context)
+            context = recording.with_run_outputs(training, self, self.options.run_dir, self.options.progress)
+        return stop_on_ctrl_c(training, context)
 
     def begin(self, update: Update) -> TrainingLoop:
         """The `TrainingLoop` that drives `update`, with equal state on all ranks: new, resumed, or from a policy."""
         training = self._training_loop(update)
+        training.averaging_by_group = self.averaging_by_group
         self.comm.barrier()
         self._sync_policy()
         options = self.options
@@ -176,8 +177,6 @@ class AlgorithmSetup(Generic[S]):
             load_weights_into(options.load_path, self.pi, self.comm)
         if self.comm.rank == 0:
             self._log_length(training)
-        if options.on_start is not None:
-            options.on_start(training, self)
         return training
 
     def _training_loop(self, update: Update) -> TrainingLoop:

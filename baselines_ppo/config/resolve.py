@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from baselines_ppo.config.combinations import stagger_conflict
 from baselines_ppo.config.policy_settings import POLICIES
 from baselines_ppo.config.presets import PRESETS, Preset, default_preset
-from baselines_ppo.config.registry import POLICY_SETTINGS, RESUME_FREE, SETTINGS, STOP_SETTINGS
+from baselines_ppo.config.registry import POLICY_SETTINGS, SETTINGS, STOP_SETTINGS
 from baselines_ppo.config.resolved_config import ResolvedConfig, check_policy_names
 from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.setting_fields import defaults_of
@@ -117,76 +117,3 @@ def resolve_algorithm(
         given.check()
     given.check_for(num_envs)
     return given
-
-
-# ---- resuming, on dicts, until it is in train/resume
-
-
-def check_run_settings(settings):
-    """Raises UserError for the first field of `RunSettings`, {name: value}, that cannot be."""
-    RunSettings(**settings).check()
-
-
-def limits_of(settings):
-    """A run's `StopCriteria`. UserError, by the command line's names, if they cannot be."""
-    return RunSettings(**{one.name: settings[one.name] for one in fields(RunSettings)}).stop_criteria()
-
-
-def check_ranks(config, ranks, path):
-    """Raises UserError if the run in `path` was trained on another number of ranks."""
-    if config["ranks"] != ranks:
-        raise UserError(
-            f"{path} was trained on {config['ranks']} ranks, this job has {ranks}; resume it on {config['ranks']}"
-        )
-
-
-def resumed_settings(typed, before, ranks, path):
-    """The settings of a run that goes on: its own, whatever presets have become since, with the limits and logging that are typed now.
-
-    Args:
-        typed: what is typed now.
-        before: the run's, from its `config.json`, counts per rank, with every name (`fill_missing_settings`).
-
-    Raises:
-        UserError: if something else is typed than the run was started with.
-    """
-    own = before | before["policy_settings"]
-    for key, value in typed.items():
-        now, then = per_rank(key, value, before, ranks), own.get(key)
-        if key not in RESUME_FREE and now != then:
-            shared = "" if now == value else f", {now!r} per rank"
-            raise UserError(
-                f"--resume: {key}={value!r}{shared}, but the run in {path} has {then!r}; leave it out, or start a new run"
-            )
-    limits = (
-        {one.name: one.default for one in fields(RunSettings) if one.name in STOP_SETTINGS}
-        if any(limit in typed for limit in STOP_SETTINGS)
-        else {}
-    )
-    return before | limits | {key: value for key, value in typed.items() if key in RESUME_FREE}
-
-
-def per_rank(key, value, before, ranks):
-    """What a setting comes to on one rank that is typed for a run again: counts may be totals."""
-    steps, rows = ALGORITHMS[before["alg"]].counts()
-    if before["batch"] == "total" and key == steps:
-        return split_over_ranks(value, ranks, before["num_envs"])
-    if before["batch"] == "total" and key == rows and value is not None:
-        return min(split_over_ranks(value, ranks), before[steps])
-    return value
-
-
-def merge_resume_overrides(before, typed):
-    """What was typed for a run, with what is typed to go on with it: one limit replaces another."""
-    changed = {key: value for key, value in typed.items() if key in RESUME_FREE}
-    kept = {
-        key: value
-        for key, value in before.items()
-        if key not in STOP_SETTINGS or not any(limit in changed for limit in STOP_SETTINGS)
-    }
-    return kept | changed
-
-
-def drop_unchanged_load_path(typed, before):
-    """What is typed to go on with a run, without the load_path that was typed for it, too (`before`): where it started is decided."""
-    return {name: value for name, value in typed.items() if name != "load_path" or value != before.get(name)}

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from baselines_ppo.config.settings import ALGORITHMS
 from common.diagnostics.nonfinite import first_nonfinite_array
 from common.errors import EnvError, UserError
 from common.policies.files import BEST, read_best
@@ -200,18 +199,3 @@ class HistogramCallback(Callback):
         arrays |= {"segment/actions": seg["ac"][valid], "segment/advantages": seg["adv"][valid]}
         for name, values in arrays.items():
             self.tensorboard.histogram(name, np.asarray(values, np.float32), training.timesteps_so_far)
-
-
-def interval_warnings(settings: Mapping[str, Any], ranks: int) -> list[str]:
-    """Return a warning for each interval that is longer than the run: of evaluations, of histograms."""
-    steps = settings[ALGORITHMS[settings["alg"]].counts()[0]] * ranks
-    iterations = settings["max_iters"] or -(-(settings["num_timesteps"] or 0) // steps)
-    intervals = (
-        ("eval_every", settings["eval_every"], "only its final policy is evaluated"),
-        ("checkpoint_every", settings["checkpoint_every"] if settings["histograms"] else 0, "--histograms writes none"),
-    )
-    return [
-        f"--{name.replace('_', '-')} {every:,} iterations: the run ends after about {iterations:,}, so {consequence}"
-        for name, every, consequence in intervals
-        if every > iterations > 0
-    ]

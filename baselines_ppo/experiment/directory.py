@@ -1,78 +1,99 @@
-"""A run's folder when a job starts: claimed by rank 0 for all, and taken back to the checkpoint that the run goes on from."""
+"""The directory of a new run or sweep: its default path, and its acquisition by rank 0 for all ranks."""
 
+from __future__ import annotations
+
+import logging
 import os
-import sys
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from baselines_ppo.train.resume import check_compatible
+from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, RUN_DIR_TAKEN
 from common.policies.files import read_best
-from common.runs.log_files import RunLogFiles
 from common.runs.run_directory import RunDirectory, read_config
 from common.storage.paths import user_path
-from common.training.state import validate_checkpoint
+from common.storage.write_errors import user_error_on_os_error
+
+ROOT_VARIABLE = "BASELINES_PPO_RUNS"
+DEFAULT_ROOT = "runs"
 
 
-def runs_folder():
-    """The folder of runs that were not told where: what `BASELINES_PPO_RUNS` names, or runs/ here."""
-    return user_path(os.environ.get("BASELINES_PPO_RUNS") or "runs", "BASELINES_PPO_RUNS")
+def runs_root() -> Path:
+    """Return the directory of runs without an explicit path: `$BASELINES_PPO_RUNS`, or runs/ in the working directory."""
+    return user_path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT, ROOT_VARIABLE)
 
 
-def acquire_run_directory(path, comm, resuming, keep):
-    """The run's folder, claimed by rank 0 for the whole job; it keeps `keep` checkpoints."""
-    folder = None
-
-    def claim():
-        nonlocal folder
-        folder = RunDirectory(path, keep)
-        if warning := folder.acquire():
-            print(f"baselines_ppo: {warning}", file=sys.stderr, flush=True)
-        if not resuming and read_config(path) is not None:
-            raise UserError(f"run directory {path} {RUN_DIR_TAKEN}")
-        if not resuming and (names := folder.stale_files()):
-            raise UserError(
-                f"run directory {path} holds {names[0]} of a run whose config.json is gone; {OTHER_RUN_DIR}"
-            )
-        read_best(path)  # refuses it, too, while nothing has been touched
-
-    comm.run_on_root(claim)
-    if folder is None:
-        folder = RunDirectory(path)
-        folder.check_writable()
-    return folder
+def _file_name(env_id: str) -> str:
+    return re.sub(r"[/:]", "-", env_id)
 
 
-def rewind_to_checkpoint(folder, comm, exact, pi):
-    """Take a run's folder back to the checkpoint that it goes on from, on all ranks; returns the checkpoint, or None if there is none yet.
+def _timestamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def make_default_run_directory(env_id: str, seed: int) -> str:
+    """Create a directory for a run without an explicit path, and return its path.
+
+    If another run has started in the same second, a number is appended.
+
+    Raises:
+        UserError: if it cannot be created.
+    """
+    parent = runs_root() / _file_name(env_id)
+    name = f"{_timestamp()}-seed{seed}"
+    number = 1
+    while True:
+        path = parent / (name if number == 1 else f"{name}-{number}")
+        with user_error_on_os_error(f"run directory {path}", OTHER_RUN_DIR):
+            try:
+                os.makedirs(path)
+                return str(path)
+            except FileExistsError:
+                number += 1
+
+
+def default_sweep_path(env_ids: Sequence[str]) -> Path:
+    """Return the path of a sweep without an explicit one; the directory is not created."""
+    env = _file_name(env_ids[0]) if len(env_ids) == 1 else "many"
+    return runs_root() / f"sweep-{env}-{_timestamp()}"
+
+
+def acquire_run_directory(
+    path: str | Path, comm: Communicator, resuming: bool, keep_checkpoints: int
+) -> RunDirectory:
+    """Acquire a run's directory on rank 0 for the whole job, and return it on every rank.
 
     Args:
-        exact: pass over forced checkpoints.
-        pi: an example of the run's policy, which the checkpoint must fit.
+        path: the directory; created if it does not exist.
+        comm: the ranks.
+        resuming: whether the directory may contain a run.
+        keep_checkpoints: number of scheduled checkpoints to keep.
+
+    Raises:
+        UserError: on all ranks, if it is locked, contains another run, or cannot be written. Nothing has been changed
+            then.
     """
-    checkpoint = choose(folder, comm, exact)
-    if checkpoint is not None:
-        check_compatible(checkpoint, pi, comm.size)
-    sizes, logs = checkpoint[1]["logs"][comm.rank] if checkpoint else {}, RunLogFiles(folder.path, comm.rank)
-    missing = sum(comm.gather(logs.check(sizes)), [])  # and all have read
-    if comm.rank == 0:
-        if missing:
-            print(f"run.py: {', '.join(missing)}: the run goes on without these rows", file=sys.stderr, flush=True)
-        folder.discard_after(checkpoint[2] if checkpoint else None)
-    comm.barrier()  # only then: were this to end between the two, a newer checkpoint would find logs that are shorter than it knows
-    logs.cut(sizes)
-    return checkpoint
+    acquired: RunDirectory | None = None
 
-
-def choose(folder, comm, exact):
-    """The checkpoint (`RunDirectory.latest_checkpoint`) that rank 0 chooses and reads, on all ranks: to another host a shared folder may still look as it
-    did some seconds ago."""
-
-    def latest():
-        checkpoint = folder.checkpoints.latest(validate_checkpoint, exact)
-        if checkpoint is None and folder.checkpoints.paths():
+    def acquire() -> None:
+        nonlocal acquired
+        acquired = RunDirectory(path, keep_checkpoints)
+        if warning := acquired.acquire():
+            logging.getLogger("baselines_ppo").warning("%s", warning)
+        if not resuming and read_config(path) is not None:
+            raise UserError(f"run directory {path} {RUN_DIR_TAKEN}")
+        if not resuming and (names := acquired.stale_files()):
             raise UserError(
-                f"--resume exact: {folder.path} has a forced checkpoint and no scheduled one yet; go on from it by --resume alone"
+                f"run directory {path} contains {names[0]} of a run whose config.json is missing; {OTHER_RUN_DIR}"
             )
-        return checkpoint
+        read_best(path)  # raises UserError for an unreadable best policy before anything is changed
 
-    return comm.run_on_root(latest)
+    comm.run_on_root(acquire)
+    if acquired is not None:
+        return acquired
+    directory = RunDirectory(path)
+    directory.check_writable()
+    return directory

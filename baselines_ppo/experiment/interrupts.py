@@ -1,75 +1,83 @@
-"""Ctrl-C while a `learn` that was called from Python is under way: it ends after its iteration, with all that it writes, and the policy is not lost."""
+"""Ctrl-C during a `learn` that was called from Python: training ends after its iteration and writes its files."""
+
+from __future__ import annotations
 
 import contextlib
 import signal
 import threading
-import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from common.errors import SIGNAL_DEBOUNCE_SECONDS, Interrupted
+from common.errors import Interrupted
 from common.loggers.console import ProgressDisplay, write_to_stderr
+from common.runtime.stop_signals import StopSignals, raise_keyboard_interrupt
 
-INTERRUPTED = "interrupted"  # why a `TrainingLoop` stops, on all ranks
-STOPPING = "stopping: learn will finish its iteration; once more, and it ends at once"
+if TYPE_CHECKING:
+    from common.training.loop import TrainingLoop
+
+INTERRUPTED = "interrupted"  # `stop_requested` of a `TrainingLoop` that Ctrl-C stops, on all ranks
+STOPPING = "stopping: learn will finish its iteration; press Ctrl-C again to stop immediately"
 
 
-class CtrlC:
-    """A context in which the first SIGINT asks a training to stop; one that comes later than `SIGNAL_DEBOUNCE_SECONDS` ends it at once, by KeyboardInterrupt.
+class CtrlC(StopSignals):
+    """Context manager in which the first SIGINT asks a training to stop, and a later one raises KeyboardInterrupt.
 
-    Only where Python's own handler would be called, which raises KeyboardInterrupt wherever it is: one of the user's, or of the command line, stays as it
-    is. So it does outside the main thread, which alone sets handlers. A `learn` in the callback of another has it in turn.
+    It handles SIGINT only where Python's default handler would, which raises KeyboardInterrupt at any point. A handler
+    of the user or of the command line stays, as does any handler outside of the main thread, which cannot set one. A
+    `learn` in a callback of another one handles SIGINT itself.
 
     Args:
         training: the `TrainingLoop`.
-
-    Attributes:
-        asked: whether there was one.
     """
 
-    def __init__(self, training):
-        self.training, self.asked, self.first, self.before = training, False, None, None
+    def __init__(self, training: TrainingLoop) -> None:
+        super().__init__([signal.SIGINT], self._request_stop, raise_keyboard_interrupt)
+        self.training = training
 
-    def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            before = signal.getsignal(signal.SIGINT)
-            if before is signal.default_int_handler or isinstance(getattr(before, "__self__", None), CtrlC):
-                self.before = signal.signal(signal.SIGINT, self.note)
-        return self
-
-    def note(self, number, frame):
-        """The handler."""
-        if self.asked:
-            if time.monotonic() - self.first > SIGNAL_DEBOUNCE_SECONDS:
-                signal.default_int_handler(number, frame)
+    def install(self) -> None:
+        """Handle SIGINT, if Python's default handler or an outer `learn` handles it."""
+        if threading.current_thread() is not threading.main_thread():
             return
-        self.asked, self.first = True, time.monotonic()
+        handler = signal.getsignal(signal.SIGINT)
+        if handler is signal.default_int_handler or isinstance(getattr(handler, "__self__", None), CtrlC):
+            super().install()
+
+    def restore(self) -> None:
+        """Set the previous handler, unless a callback has set another one since."""
+        if signal.getsignal(signal.SIGINT) == self.handle:
+            super().restore()
+
+    def _request_stop(self, number: int) -> None:
         self.training.request_stop(INTERRUPTED)
         if self.training.comm.rank == 0:
-            shown = [one for one in getattr(self.training.logger, "outputs", ()) if isinstance(one, ProgressDisplay)]
-            (shown[0].notify if shown else write_to_stderr)(STOPPING)
-
-    def __exit__(self, *exception):
-        if self.before is not None and signal.getsignal(signal.SIGINT) == self.note:
-            signal.signal(signal.SIGINT, self.before)
+            outputs = getattr(self.training.logger, "outputs", ())
+            displays = [output for output in outputs if isinstance(output, ProgressDisplay)]
+            (displays[0].notify if displays else write_to_stderr)(STOPPING)
 
 
 @contextlib.contextmanager
-def in_good_order(training, context):
-    """A block in which a `TrainingLoop` goes on, inside another `context` of it, which writes what there is to write.
+def stop_on_ctrl_c(training: TrainingLoop, context: AbstractContextManager) -> Iterator[TrainingLoop]:
+    """Context manager for a training that Ctrl-C may stop.
+
+    Args:
+        training: the `TrainingLoop`.
+        context: the inner context manager, which writes the files of the run.
 
     Raises:
-        Interrupted: behind that, if Ctrl-C has ended it.
+        Interrupted: after `context` has ended, if Ctrl-C has stopped the training.
     """
     with CtrlC(training) as ctrl_c:
         with context:
             yield training
-        if ctrl_c.asked or training.stop_requested == INTERRUPTED:
-            kept = (
-                f", and in {training.folder.path}, from which load_policy and learn(load_path=...) take it"
+        if ctrl_c.received or training.stop_requested == INTERRUPTED:
+            location = (
+                f", and in {training.folder.path}; load_policy and learn(load_path=...) can read it"
                 if training.folder is not None
                 else ""
             )
             raise Interrupted(
-                f"Ctrl-C has ended learn after {training.iters_so_far:,} iterations, {training.timesteps_so_far:,} steps; "
-                f"the policy is in this exception's pi{kept}",
+                f"Ctrl-C stopped learn after {training.iters_so_far:,} iterations, "
+                f"{training.timesteps_so_far:,} steps; the policy is this exception's pi{location}",
                 training.pi,
             )

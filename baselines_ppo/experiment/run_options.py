@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,6 @@ class RunOptions:
         checkpoint: (arrays, metadata, path) to resume from (`RunDirectory.latest_checkpoint`).
         checkpoint_every: iterations between checkpoints.
         load_path: a trained policy to start from if there is no checkpoint (`warm_start`).
-        on_start: function (`TrainingLoop`, `AlgorithmSetup`) that is called once before the first step.
         env_threads: threads that step this rank's environments (`Collector`).
         heartbeat: this rank's `Heartbeat`.
         run_dir: directory for the run's files, which plot, report and load_policy read (`recording`). Rank 0's value is
@@ -49,7 +47,6 @@ class RunOptions:
     checkpoint: tuple[Any, ...] | None = None
     checkpoint_every: int = 25
     load_path: str | os.PathLike[str] | None = None
-    on_start: Callable[..., None] | None = None
     env_threads: int = 1
     heartbeat: Heartbeat | None = None
     run_dir: str | os.PathLike[str] | None = None

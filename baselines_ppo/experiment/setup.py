@@ -9,8 +9,10 @@ import gymnasium as gym
 
 from baselines_ppo.config.resolve import resolve
 from baselines_ppo.config.resolved_config import ResolvedConfig
+from common.distributed.communicator import Communicator
 from common.envs.factory import env_family, make_env
 from common.policies.observation_encoder import is_image
+from common.runtime.cpu import cpu_affinity
 from common.validation import check_int
 
 
@@ -55,11 +57,11 @@ def assign_cores(config: ResolvedConfig, cores: int) -> ResolvedConfig:
     return config.with_run(env_workers=workers, env_threads=threads)
 
 
-def resolve_for_env(explicit, ranks, cores):
-    """`resolve_config` as a dict, until its callers pass the config on."""
-    return resolve_config(explicit, ranks, cores).to_dict()
+def cores_per_rank(comm: Communicator) -> int:
+    """Return the number of cores that each rank may use.
 
-
-def assign_cores_to(settings, cores):
-    """`assign_cores` of a dict."""
-    return assign_cores(ResolvedConfig.from_dict(settings), cores).to_dict()
+    The cores in a rank's CPU affinity mask are divided among the ranks of its host that have the same mask; the
+    minimum over all ranks is used.
+    """
+    cores = cpu_affinity()
+    return comm.minimum(max(1, len(cores) // comm.gather_on_host(cores).count(cores)))

@@ -1,82 +1,123 @@
-"""A new run that starts from a policy that was trained before: `--load-path` without `--play`, and `learn(load_path=...)`.
+"""Starting a run from a trained policy: `--load-path` without `--play`, and `learn(load_path=...)`.
 
-The policy's weights and observation filter are taken over; Adam, return scale, schedules and counters start afresh. The run's folder keeps a copy, so that
-a run that is killed before its first checkpoint starts again from the same numbers, whatever has become of the file.
+The run takes over the policy's weights and observation filter. Adam, return scale, schedules and counters start from
+zero. The run's directory keeps a copy, so that a run that is killed before its first checkpoint restarts from the same
+weights even if the file has changed.
 """
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from baselines_ppo.config.policy_settings import POLICY_CLASS_NAMES
 from baselines_ppo.config.registry import INIT_ONLY_SETTINGS
-from baselines_ppo.experiment.outputs import environment_of
+from baselines_ppo.config.resolved_config import ResolvedConfig
+from baselines_ppo.experiment.artifacts import environment_metadata
+from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.hints import USE_CNN, USE_MLP
+from common.policies.base import Policy
 from common.policies.files import build_policy, read_policy
 from common.policies.locate import find_policy
 from common.policies.space_comparison import check_spaces
+from common.runs.run_directory import RunDirectory
 from common.storage.write_errors import raises_write_error
 
-COPY = "start/policy.safetensors"  # in the run's folder
-HINTS = {"mlp": USE_MLP, "cnn": USE_CNN}
-CLASS_HINTS = {POLICY_CLASS_NAMES[name]: hint for name, hint in HINTS.items()}
+INITIAL_COPY = "start/policy.safetensors"  # in the run's directory
+CLASS_HINTS = {POLICY_CLASS_NAMES["mlp"]: USE_MLP, POLICY_CLASS_NAMES["cnn"]: USE_CNN}
 
 
-def as_arguments(settings):
-    """Settings of a policy, {name: value}, as `learn`'s caller gives them to it."""
+def as_arguments(settings: dict[str, Any]) -> list[str]:
+    """Return policy settings as the text with which a caller of `learn` gives them."""
     return [f"{', '.join(f'{name}={value!r}' for name, value in settings.items())} to the policy"]
 
 
-def load_initial_policy(path, pi, comm, in_words=as_arguments):
-    """(file, state): the file that holds the policy at `path`, and what `Policy.state` said of it; read by rank 0 for all.
+def load_initial_policy(
+    path: str | Path,
+    pi: Policy,
+    comm: Communicator,
+    format_settings: Callable[[dict[str, Any]], list[str]] = as_arguments,
+) -> tuple[str, dict[str, np.ndarray]]:
+    """Read a trained policy on rank 0 and return it on all ranks.
 
     Args:
         path: as for `find_policy`.
-        pi: the run's policy, or an example of it, which the loaded one must fit.
+        pi: the run's policy, or a probe of it, with which the loaded one must be compatible.
         comm: the ranks.
-        in_words: function ({name: value} of a policy's settings) -> words that give them.
+        format_settings: function (policy settings) -> texts with which the user gives them.
+
+    Returns:
+        (file, state): the policy's file and its `Policy.state()`.
 
     Raises:
-        UserError: on all ranks alike, if there is none, or it does not fit.
+        UserError: on all ranks, if there is no policy, or it is not compatible.
     """
 
-    def read():
+    def read() -> tuple[str, dict[str, np.ndarray]]:
         file = find_policy(path).resolve()
-        return str(file), load_compatible_policy(file, pi, in_words).state()
+        return str(file), load_compatible_policy(file, pi, format_settings).state()
 
     return comm.run_on_root(read)
 
 
-def load_compatible_policy(file, pi, in_words):
-    """The policy in a file. UserError if `pi`, a run's own, is of another class, other spaces or other settings."""
+def load_compatible_policy(
+    file: Path, pi: Policy, format_settings: Callable[[dict[str, Any]], list[str]] = as_arguments
+) -> Policy:
+    """Load a policy. UserError if its class, spaces or settings differ from those of `pi`."""
     arrays, metadata = read_policy(file)
-    written, own = metadata.get("class"), type(pi).__name__
-    if written != own and written in CLASS_HINTS:
+    file_class, run_class = metadata.get("class"), type(pi).__name__
+    if file_class != run_class and file_class in CLASS_HINTS:
         raise UserError(
-            f"{file} holds a policy of class {written}, this run has one of class {own}; {CLASS_HINTS[written]}"
+            f"{file} holds a policy of class {file_class}, this run has one of class {run_class}; "
+            f"{CLASS_HINTS[file_class]}"
         )
     loaded = build_policy(type(pi), file, arrays, metadata)
     check_spaces(file, loaded, pi.ob_space, pi.ac_space, "this run")
-    theirs, ours = (
-        {name: value for name, value in one.settings().items() if name not in INIT_ONLY_SETTINGS}
-        for one in (loaded, pi)
-    )
-    if wrong := {name: value for name, value in theirs.items() if value != ours.get(name)}:
+    run_settings = pi.settings()
+    different = {
+        name: value
+        for name, value in loaded.settings().items()
+        if name not in INIT_ONLY_SETTINGS and value != run_settings.get(name)
+    }
+    if different:
+        in_file = ", ".join(f"{name}={value}" for name, value in different.items())
+        in_run = ", ".join(f"{name}={run_settings.get(name)}" for name in different)
         raise UserError(
-            f"{file} has a policy of {', '.join(f'{name}={value}' for name, value in wrong.items())}, this run one of "
-            f"{', '.join(f'{name}={ours.get(name)}' for name in wrong)}; give {' '.join(in_words(wrong))}"
+            f"{file} holds a policy with {in_file}, this run has one with {in_run}; "
+            f"give {' '.join(format_settings(different))}"
         )
     return loaded
 
 
-def save_initial_copy(folder, pi, state, source, settings):
-    """Write the copy of what a run starts from; `pi`, an example of the run's policy, becomes that."""
-    path = folder.path / COPY
+def save_initial_copy(
+    directory: RunDirectory, pi: Policy, state: dict[str, np.ndarray], source: str, config: ResolvedConfig
+) -> None:
+    """Write the copy of the initial policy to the run's directory.
+
+    Args:
+        directory: the run's directory.
+        pi: a probe of the run's policy; set to `state`.
+        state: the initial policy's `Policy.state()`.
+        source: the file that it was read from.
+        config: the run's.
+    """
+    path = directory.path / INITIAL_COPY
     with raises_write_error(path):
-        folder.verify_ownership()
+        directory.verify_ownership()
         path.parent.mkdir(exist_ok=True)
     pi.restore(state, source)
-    pi.save(path, source=source, **environment_of(settings))
+    pi.save(path, source=source, **environment_metadata(config))
 
 
-def load_weights_into(path, pi, comm):
-    """Give a policy, on all ranks, the weights and the observation filter of the one at `path`. UserError as `load_initial_policy`."""
+def load_weights_into(path: str | Path, pi: Policy, comm: Communicator) -> None:
+    """Set a policy, on all ranks, to the weights and observation filter of the policy at `path`.
+
+    Raises:
+        UserError: as `load_initial_policy`.
+    """
     file, state = load_initial_policy(path, pi, comm)
     pi.restore(state, file)

@@ -3,7 +3,7 @@
 import json
 
 from baselines_ppo.config.registry import NON_IDENTITY_SETTINGS
-from baselines_ppo.report.summary import completed_fraction, done, last
+from baselines_ppo.experiment.progress import completed_fraction, last_value, progress_text
 
 COMPLETE_FRACTION = 0.9  # of a length is as good as the whole
 SHOWN = 3  # runs that are named
@@ -19,7 +19,7 @@ def unfinished_runs(groups):
     for name, runs in groups.items():
         short = [run for run in runs if (found := completed_fraction(run)) and found[0] < COMPLETE_FRACTION]
         if short:
-            which = ", ".join(f"{run.path} ({done(run)[0]})" for run in short[:SHOWN]) + (
+            which = ", ".join(f"{run.path} ({progress_text(run)[0]})" for run in short[:SHOWN]) + (
                 ", ..." if len(short) > SHOWN else ""
             )
             yield f"{name}: {len(short)} of {len(runs)} runs did not come to their end: {which}"
@@ -27,7 +27,7 @@ def unfinished_runs(groups):
 
 def unequal_lengths(groups):
     """A line, if the shortest run of one group has many fewer steps than that of another."""
-    ends = {name: [last(run, "steps") for run in runs] for name, runs in groups.items()}
+    ends = {name: [last_value(run, "steps") for run in runs] for name, runs in groups.items()}
     if any(None in steps for steps in ends.values()):
         return
     ends = {name: min(steps) for name, steps in ends.items()}

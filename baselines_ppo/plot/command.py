@@ -230,7 +230,7 @@ def plot(argv):
         for several in groups.values()
         for runs in several.values()
         for run in runs
-        if run.curve.averaged
+        if run.curve.is_moving_average
     ]
     if args.json:
         print(json.dumps(found | {"figure": str(args.out), "notes": notes}))

@@ -117,7 +117,7 @@ def compare(groups, episodes=100):
         A dict that can be written as JSON.
     """
     finals = {
-        env: {name: np.array([run.curve.final(episodes) for run in runs]) for name, runs in several.items()}
+        env: {name: np.array([run.curve.final_return(episodes) for run in runs]) for name, runs in several.items()}
         for env, several in groups.items()
     }
     found = {

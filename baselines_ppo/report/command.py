@@ -14,20 +14,20 @@ from pathlib import Path
 
 from baselines_ppo.cli.errors import run_command
 from baselines_ppo.cli.options import Parser, path_argument
+from baselines_ppo.experiment.progress import last_value
 from baselines_ppo.report.figures import RC_PARAMS, curve_figure, data_uri, panels, themed_svgs
 from baselines_ppo.report.summary import (
     commands,
     evaluation_rows,
     format_timestamp,
     headline_metrics,
-    last,
     read_evaluations,
     setting_groups,
     subtitle,
     version_rows,
 )
 from common.errors import EnvError, UserError
-from common.runs.results import PROGRESS, Run
+from common.runs.results import PROGRESS, RunResults
 from common.storage.atomic import atomic_write
 from common.storage.paths import writable_file
 from common.storage.write_errors import user_error_on_os_error
@@ -112,7 +112,7 @@ def make_film(run):
     env.close()
     shape, _, warning = film_episode(env_id, env_kwargs, seed, recorder.actions, path)
     if warning is None:
-        to_tensorboard(run.folder / "tb", path.read_bytes(), shape, int(last(run, "steps") or 0))
+        to_tensorboard(run.folder / "tb", path.read_bytes(), shape, int(last_value(run, "steps") or 0))
     return warning
 
 
@@ -152,7 +152,7 @@ def report(argv):
         help="film an episode of its policy, too: film.gif, on the page and in TensorBoard",
     )
     args = parser.parse_args(argv)
-    run = Run(args.run)
+    run = RunResults(args.run)
     if not args.run.is_dir() or not (run.config or run.monitors or run.progress):
         raise UserError(f"{args.run}: no run there; give a folder with config.json, {PROGRESS} or *.monitor.csv")
     writable_file(args.run / "report.html", "report")

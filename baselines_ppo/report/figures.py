@@ -81,7 +81,7 @@ def curve_figure(run, evaluations, size):
     figure, ax = new_figure(*size)
     curve = run.curve
     if curve is not None and "steps" in curve.axes:
-        if not curve.averaged:
+        if not curve.is_moving_average:
             steps, returns = subsample(
                 DOTS, curve.axes["steps"], np.where(np.isfinite(curve.returns), curve.returns, np.nan)
             )

@@ -10,10 +10,10 @@ from baselines_ppo.cli.command_lines import TOOL, play_command, report_command, 
 from baselines_ppo.config.config_files import LEARN_FORMAT
 from baselines_ppo.config.registry import SETTINGS, SETTINGS_BY_GROUP, STOP_SETTINGS
 from baselines_ppo.config.setting_fields import GROUPS
+from baselines_ppo.experiment.progress import last_value, progress_text
 from baselines_ppo.report.figures import WINDOW
 from common.formatting import format_duration, format_number
-from common.runs.results import read_progress
-from common.training.stopping import StopCriteria
+from common.runs.tables import read_progress
 
 
 def shown(value):
@@ -26,55 +26,23 @@ def format_timestamp(moment):
     return (moment or "")[:16].replace("T", " ")
 
 
-def last(run, what):
-    """The last of a run's "steps", "time" or "episodes": of progress.csv, which speaks of whole iterations, else of its episodes; or None."""
-    column = run.column(what)
-    if column is None and run.curve is not None:
-        column = run.curve.axes.get(what)
-    known = column[np.isfinite(column)] if column is not None else ()
-    return float(known[-1]) if len(known) else None
-
-
-def completed_fraction(run):
-    """(part of the run that is done, from 0; the name of its limit; the limit); None if that is not known."""
-    limits = {name: run.settings.get(name) for name in STOP_SETTINGS if run.settings.get(name)}
-    if len(limits) != 1 or last(run, "steps") is None:
-        return None
-    iterations = len(run.rows.get("TimestepsSoFar", ()))
-    progress = StopCriteria(*(limits.get(name, 0) for name in STOP_SETTINGS)).progress(
-        last(run, "steps"), last(run, "episodes") or 0, iterations, last(run, "time") or 0
-    )
-    return progress, *limits.popitem()
-
-
-def done(run):
-    """(part of the run that is done, in words; whether it is finished)."""
-    if (found := completed_fraction(run)) is None:
-        return "", False
-    progress, name, limit = found
-    unit = {"num_timesteps": "steps", "max_episodes": "episodes", "max_iters": "iterations", "max_seconds": "seconds"}[
-        name
-    ]
-    return f"{min(progress, 1):.0%} of {limit:,} {unit}", progress >= 1
-
-
 def headline_metrics(run, evaluations):
     """[(label, value, note)] of what one wants to know first."""
-    steps, seconds, episodes, curve = last(run, "steps"), last(run, "time"), last(run, "episodes"), run.curve
+    steps, seconds, episodes, curve = last_value(run, "steps"), last_value(run, "time"), last_value(run, "episodes"), run.curve
     known = np.isfinite(curve.returns) if curve is not None else np.zeros(0, bool)
     window = min(WINDOW, int(known.sum()))
     best = at = None
     if curve is not None and "steps" in curve.axes:
         at, means = curve.points("steps", WINDOW)
-        if not curve.averaged:
+        if not curve.is_moving_average:
             at, means = at[window - 1 :], means[window - 1 :]  # means of fewer are luck
         at, best = at[means.argmax()], means.max()
-    averaged = curve is not None and curve.averaged
+    averaged = curve is not None and curve.is_moving_average
     mean_of = "mean in progress.csv" if averaged else f"mean of {window} episodes"
     rows = [
         (
             "final return",
-            shown(curve.final(WINDOW) if curve is not None else None),
+            shown(curve.final_return(WINDOW) if curve is not None else None),
             f"last {mean_of}" if window else "no finished episode yet",
         ),
         ("best return", shown(best), f"best {mean_of}, at {at:,.0f} steps" if best is not None else ""),
@@ -88,7 +56,7 @@ def headline_metrics(run, evaluations):
                 f"at {evaluations['TimestepsSoFar'][i]:,.0f} steps",
             )
         )
-    so_far = ", ".join(filter(None, (done(run)[0], "" if episodes is None else f"{episodes:,.0f} episodes")))
+    so_far = ", ".join(filter(None, (progress_text(run)[0], "" if episodes is None else f"{episodes:,.0f} episodes")))
     return [
         *rows,
         ("steps", "–" if steps is None else f"{steps:,.0f}", so_far),
@@ -179,7 +147,7 @@ def commands(run):
     path = shlex.quote(str(folder))
     if run.settings:
         limit = next((name for name in STOP_SETTINGS if run.settings.get(name)), None)
-        longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and done(run)[1] else ""
+        longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and progress_text(run)[1] else ""
         found += [
             (
                 "Resume, twice as far:" if longer else "Resume:",

@@ -3,23 +3,23 @@
 Every run is a process of its own. A sweep may be killed at any moment; given its folder again it goes on.
 """
 
-import re
 import shlex
 import sys
-import time
 
 from baselines_ppo.cli.errors import run_command
 from baselines_ppo.config.config_files import load_overrides
 from baselines_ppo.config.registry import MACHINE_SETTINGS, NOT_SWEEPABLE
-from baselines_ppo.experiment.directory import runs_folder
+from baselines_ppo.experiment.directory import default_sweep_path
 from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.directory import SweepFolder, extend_values
 from baselines_ppo.sweep.display import SweepDisplay, SweepStatus
 from baselines_ppo.sweep.plan import PROG, differing, number_of_runs, plan
-from baselines_ppo.sweep.processes import PROGRAM, RunProcess, Signals, command, environment, launcher, run_all
+from baselines_ppo.sweep.processes import PROGRAM, RunProcess, command, environment, launcher, run_all
 from common.distributed.launcher import launcher_world_size
 from common.errors import UserError
+from common.runtime import os_features
 from common.runtime.cpu import usable_cpu_count
+from common.runtime.stop_signals import StopSignals, not_ignored
 
 
 def main(argv=None, program=PROGRAM):
@@ -56,7 +56,7 @@ class Sweep:
                 f"a sweep starts mpirun itself, and here mpirun has started {launcher_world_size()[0]} of them; leave it out, and give --ranks"
             )
         self.program, self.dry_run = program, args.dry_run
-        self.folder = SweepFolder(args.sweep_dir or default_folder(with_config(args.config, values, args.ranks or 1)))
+        self.folder = SweepFolder(args.sweep_dir or default_sweep_path(with_config(args.config, values, args.ranks or 1).get("env", ())))
         if self.folder.path.is_dir() and not self.dry_run:
             self.claim()
         self.define(values, args)
@@ -124,7 +124,7 @@ class Sweep:
             flush=True,
         )
         board = SweepStatus(self.runs, differing(self.values), self.folder.standing, self.done)
-        with Signals() as signals:
+        with StopSignals(not_ignored(os_features.signals("SIGINT", "SIGTERM", "SIGHUP"))) as signals:
             with SweepDisplay(board) as screen:
                 run_all(
                     waiting,
@@ -143,7 +143,7 @@ class Sweep:
                 screen.finished(child.run, self.folder.finish(child.run))
             except UserError as error:
                 screen.failed(child.run, error)
-        elif signals.seen:
+        elif signals.received:
             screen.stopped(child.run)
         else:
             screen.failed(child.run, child.last_words())
@@ -156,12 +156,12 @@ class Sweep:
         if counts["done"] < len(self.runs):
             what = (
                 "go on"
-                if signals.seen
+                if signals.received
                 else f"{counts['failed']} failed, see output.txt in their folders; try them again"
             )
             print(f"{what} with: {shlex.join(['python', '-m', PROG, *self.again])}")
         sys.stdout.flush()
-        return 128 + signals.seen[0] if signals.seen else 1 if counts["failed"] else 0
+        return 128 + signals.received[0] if signals.received else 1 if counts["failed"] else 0
 
 
 def with_config(path, values, ranks):
@@ -170,9 +170,3 @@ def with_config(path, values, ranks):
         return values
     found, _ = load_overrides(path, {name: typed[0] for name, typed in values.items()}, ranks)
     return {name: [value] for name, value in found.items() if name not in (*NOT_SWEEPABLE, *MACHINE_SETTINGS)} | values
-
-
-def default_folder(values):
-    """Where a sweep goes that was not told where: under `BASELINES_PPO_RUNS`, or runs/ here."""
-    env = re.sub(r"[/:]", "-", values["env"][0]) if len(values.get("env", ())) == 1 else "many"
-    return runs_folder() / f"sweep-{env}-{time.strftime('%Y%m%d-%H%M%S')}"

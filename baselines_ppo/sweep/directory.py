@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.config.registry import STOP_SETTINGS, flag_of
+from baselines_ppo.experiment.progress import stop_criteria
 from baselines_ppo.sweep.plan import PROG
 from common.errors import UserError
 from common.runs import results
@@ -17,7 +18,6 @@ from common.storage.directory_lock import DirectoryLock, is_locked
 from common.storage.paths import user_path
 from common.storage.text_files import decode_text
 from common.storage.write_errors import user_error_on_os_error
-from common.training.stopping import StopCriteria
 
 FORMAT = "baselines_ppo.sweep"
 LAST_EPISODES = 100
@@ -125,9 +125,9 @@ class SweepFolder:
         Raises:
             UserError: if its episodes cannot be read.
         """
-        end, curve = self.standing(run), results.Run(self.path / run.name).curve
+        end, curve = self.standing(run), results.RunResults(self.path / run.name).curve
         figures = {
-            "mean_return": curve and curve.final(LAST_EPISODES),
+            "mean_return": curve and curve.final_return(LAST_EPISODES),
             "steps": end.steps,
             "seconds": round(end.seconds, 3),
             "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -143,8 +143,7 @@ class SweepFolder:
             return RunProgress()
         steps, seconds = int(row["TimestepsSoFar"]), row["TimeElapsed"]
         iters = path.read_bytes().count(b"\n") - 1 if "max_iters" in run.limits else 0
-        limits = StopCriteria(*(run.limits.get(name, 0) for name in STOP_SETTINGS))
-        return RunProgress(steps, seconds, min(limits.progress(steps, row["EpisodesSoFar"], iters, seconds), 1.0))
+        return RunProgress(steps, seconds, min(stop_criteria(run.limits).progress(steps, row["EpisodesSoFar"], iters, seconds), 1.0))
 
 
 def last_row(path):

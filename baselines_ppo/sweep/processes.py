@@ -1,7 +1,6 @@
 """The runs of a sweep as child processes: how one is started, asked to stop, killed, and what became of it; and the queue of them."""
 
 import ctypes
-import math
 import os
 import re
 import shlex
@@ -15,8 +14,7 @@ from pathlib import Path
 
 from baselines_ppo.cli.command_lines import to_argv
 from common.distributed.launcher import subprocess_env
-from common.errors import SIGNAL_DEBOUNCE_SECONDS, UserError
-from common.runtime import os_features
+from common.errors import UserError
 from common.runtime.crash_stacks import signal_name
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
@@ -121,37 +119,6 @@ class RunProcess:
         return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {words.strip()}"
 
 
-class Signals:
-    """A context in which SIGINT, SIGTERM and SIGHUP are noted: Ctrl-C, a batch system, a closed terminal.
-
-    Attributes:
-        seen: their numbers, in order; what comes within `SIGNAL_DEBOUNCE_SECONDS` of another is the same.
-    """
-
-    def __init__(self):
-        self.seen, self.last = [], -math.inf
-
-    def __enter__(self):
-        # one that nohup has had ignored stays so
-        numbers = [
-            number
-            for number in os_features.signals("SIGINT", "SIGTERM", "SIGHUP")
-            if signal.getsignal(number) != signal.SIG_IGN
-        ]
-        self.before = {number: signal.signal(number, self.note) for number in numbers}
-        return self
-
-    def note(self, number, frame):
-        """The handler."""
-        if time.monotonic() - self.last > SIGNAL_DEBOUNCE_SECONDS:
-            self.seen.append(number)
-            self.last = time.monotonic()
-
-    def __exit__(self, *exception):
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-
 def run_all(runs, jobs, start, ended, screen, signals):
     """Run all, in order, `jobs` at once, until they have ended or a signal ends them: the first asks them to stop, the second kills.
 
@@ -159,18 +126,18 @@ def run_all(runs, jobs, start, ended, screen, signals):
         start: function run -> `RunProcess`, or None if the run cannot start yet.
         ended: function of a `RunProcess` that has ended.
         screen: is told by `started(run)` and `stopping(number of children)`, and by `look(running runs)` all the time.
-        signals: an open `Signals`.
+        signals: an open `StopSignals`.
     """
     waiting, children, told = deque(runs), [], 0
     try:
-        while children or (waiting and not signals.seen):
-            if not signals.seen:
+        while children or (waiting and not signals.received):
+            if not signals.received:
                 fill(children, waiting, jobs, start, screen)
-            for child in children if len(signals.seen) > told else ():
+            for child in children if len(signals.received) > told else ():
                 child.kill() if told else child.stop()
-            if signals.seen and not told:
+            if signals.received and not told:
                 screen.stopping(len(children))
-            told = len(signals.seen)
+            told = len(signals.received)
             for child in [child for child in children if child.process.poll() is not None]:
                 children.remove(child)
                 ended(child)

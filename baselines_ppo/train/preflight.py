@@ -1,53 +1,88 @@
-"""What a run's settings would take of this machine, said before it starts: a slip of some zeros must not take the machine down."""
+"""Checks before a run starts: a probe of its policy, and an estimate of what it needs of this machine."""
+
+from __future__ import annotations
 
 import math
 
-from baselines_ppo.config.settings import ALGORITHMS
+from baselines_ppo.config.resolved_config import ResolvedConfig
+from baselines_ppo.config.run_settings import RunSettings
+from baselines_ppo.policy_registry import policy_class
+from common.envs.factory import make_env
 from common.errors import UserError
+from common.policies.base import Policy
+from common.policies.files import check_serializable
 from common.runtime import os_features
 from common.runtime.memory import check_memory
+from common.storage.paths import writable_file
 
-FILES = 64  # that a rank has open beside its monitor files
+RESERVED_FDS = 64  # file descriptors that a rank has open besides its Monitor files
+BYTES_PER_ROW_INDEX = 16  # an index and a weight of each row of a shuffled epoch
+BYTES_PER_EPISODE = 16  # return and length of an episode of an evaluation
 
 
-def check_resources(settings, pi):
-    """Raises UserError if segments, minibatches or environments are more than this machine can hold.
+def build_probe_policy(config: ResolvedConfig) -> Policy:
+    """Build the policy of a run, to learn its settings and shapes before anything is written.
+
+    Raises:
+        UserError: if environment and policy do not fit, or no file could describe the policy.
+    """
+    env = make_env(config.run.env, env_kwargs=config.run.env_kwargs)
+    cls = policy_class(config.run.policy)
+    policy = cls("probe", env.observation_space, env.action_space, **config.policy_kwargs)
+    env.close()
+    check_serializable(policy)
+    return policy
+
+
+def check_resources(config: ResolvedConfig, pi: Policy) -> None:
+    """Estimate memory and file descriptors from the settings.
+
+    It refuses a run that exceeds this machine's limits, for example after a typing error in a batch size.
 
     Args:
-        settings: of one rank, resolved.
-        pi: an example of the policy.
+        config: the run's.
+        pi: a probe of its policy.
+
+    Raises:
+        UserError: naming the first setting that needs too much.
     """
-    steps_name, rows_name = ALGORITHMS[settings["alg"]].counts()
-    steps = settings[steps_name]
-    (parameters,), entries = pi.pdtype.param_shape(), math.prod(pi.encoder.shape)
-    step = entries * (pi.encoder.dtype.itemsize + 4) + 4 * (3 * parameters + math.prod(pi.pdtype.sample_shape())) + 64
-    check_memory(step * steps, f"{steps_name}={steps}: a segment")
-    if settings[rows_name] is not None and settings[rows_name] > steps:
-        check_memory(step * settings[rows_name], f"{rows_name}={settings[rows_name]}: a minibatch")
-    one_by_one = settings.get("recompute_adv") or settings.get("target_kl") is not None
-    for name in ("vf_iters",) if one_by_one else ("optim_epochs", "vf_iters"):
-        if name in settings:  # indices and weights of all its minibatches at once
-            check_memory(16 * steps * settings[name], f"{name}={settings[name]}: the minibatches of a segment")
-    check_memory(16 * settings["eval_episodes"], f"eval_episodes={settings['eval_episodes']}: an evaluation")
-    processes = settings["env_workers"] or 1
-    files, allowed = -(-settings["num_envs"] // processes), os_features.max_open_files()
-    if allowed is not None and files > allowed - FILES:
+    steps_name, samples_name = config.algorithm.counts()
+    steps, samples = config.rollout_steps, config.minibatch_samples
+    step_bytes = _bytes_per_step(pi)
+    check_memory(step_bytes * steps, f"{steps_name}={steps}: a segment")
+    if samples is not None and samples > steps:
+        check_memory(step_bytes * samples, f"{samples_name}={samples}: a minibatch")
+    values = config.values()
+    shuffles_each_epoch = values.get("recompute_adv") or values.get("target_kl") is not None
+    for name in ("vf_iters",) if shuffles_each_epoch else ("optim_epochs", "vf_iters"):
+        if name in values:  # the indices of all epochs are allocated at once
+            size = BYTES_PER_ROW_INDEX * steps * values[name]
+            check_memory(size, f"{name}={values[name]}: the minibatches of a segment")
+    episodes = config.run.eval_episodes
+    check_memory(BYTES_PER_EPISODE * episodes, f"eval_episodes={episodes}: an evaluation")
+    check_file_descriptors(config.run)
+
+
+def _bytes_per_step(pi: Policy) -> int:
+    """Return the bytes of one step of a segment: observation, its float32 copy, action, policy outputs and scalars."""
+    observation_entries = math.prod(pi.encoder.shape)
+    action_entries = math.prod(pi.pdtype.sample_shape())
+    (parameters,) = pi.pdtype.param_shape()
+    return observation_entries * (pi.encoder.dtype.itemsize + 4) + 4 * (3 * parameters + action_entries) + 64
+
+
+def check_file_descriptors(run: RunSettings) -> None:
+    """Raises UserError if the Monitor files of one process exceed its limit of open files."""
+    monitor_files = -(-run.num_envs // (run.env_workers or 1))
+    allowed = os_features.max_open_files()
+    if allowed is not None and monitor_files > allowed - RESERVED_FDS:
         raise UserError(
-            f"num_envs={settings['num_envs']} are {files:,} monitor files of one process, which may have {allowed:,} open; give fewer, "
-            "or raise `ulimit -n`"
+            f"invalid num_envs={run.num_envs}: each process would open {monitor_files:,} Monitor files, of "
+            f"{allowed:,} allowed; use fewer environments, or raise `ulimit -n`"
         )
 
 
-def build_probe_policy(settings):
-    """A policy as it will be built. UserError if environment and policy do not fit, or no file could hold the policy, before anything is written."""
-    from baselines_ppo.policy_registry import policy_class
-    from common.envs.factory import make_env
-    from common.policies.files import check_serializable
-
-    probe = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
-    policy = policy_class(settings["policy"])(
-        "probe", probe.observation_space, probe.action_space, **settings["policy_settings"]
-    )
-    probe.close()
-    check_serializable(policy)
-    return policy
+def check_save_policy_path(run: RunSettings) -> None:
+    """Create the directory of the file for the final policy. UserError if it cannot be written."""
+    if run.save_policy:
+        writable_file(run.save_policy, "--save-policy")

@@ -1,136 +1,243 @@
-"""A run that goes on: what its folder says is checked, by every rank alike, before any file of it is touched."""
+"""Resuming a run: with which settings, and from which checkpoint.
 
-import contextlib
-import sys
-import time
+Every rank takes the same decisions, and everything is checked before a file of the run is changed. The checkpoint
+files are in `common.runs.checkpoint_store`, their contents in `common.training.state`, the run that is resumed in
+`previous_run`.
+"""
 
-from baselines_ppo.config.config_files import (
-    CONFIG_FORMAT,
-    LEARN_FORMAT,
-    PYTHON_RUN_HINT,
-    check_config,
-    validate_values,
-)
-from baselines_ppo.config.policy_settings import OLDER_CNN
-from baselines_ppo.config.resolve import check_run_settings, limits_of
-from baselines_ppo.config.resolved_config import check_policy_names, fill_missing_settings
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from baselines_ppo.config.registry import RESUME_FREE, STOP_SETTINGS
+from baselines_ppo.config.resolved_config import ResolvedConfig
 from baselines_ppo.config.run_settings import RunSettings
-from baselines_ppo.config.settings import ALGORITHMS
+from baselines_ppo.config.settings import split_over_ranks
+from baselines_ppo.experiment.metadata import package_versions
+from baselines_ppo.train.previous_run import PreviousRun
+from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.space_comparison import space_difference
 from common.policies.space_serialization import from_json
 from common.policies.untrusted import max_space_entries
-from common.runs.run_directory import read_config
+from common.runs.checkpoint_store import Checkpoint
+from common.runs.log_files import RunLogFiles
+from common.runs.run_directory import RunDirectory
 from common.storage.array_files import check_arrays
-from common.storage.directory_lock import is_locked
+from common.training.state import POLICY_PREFIX, validate_checkpoint, with_prefix
 from common.validation import check_int, error_prefix
 
-ENDING = 30.0  # seconds that --resume auto gives to a run before it
+if TYPE_CHECKING:
+    from common.policies.base import Policy
+
+# ---- settings
 
 
-def load_previous_run(path, comm, allow_missing):
-    """The `config.json` of the run to go on with: `ranks`, `typed`, `settings` and `versions`, each of its type.
+def resume_config(previous: PreviousRun, explicit: Mapping[str, Any], ranks: int) -> ResolvedConfig:
+    """Return the config of a resumed run.
 
     Args:
-        may_start: None is returned where there is no run in the folder; and a run that is still alive, as one is that a scheduler has told to end, is waited
-            for, `ENDING` seconds.
+        previous: the run.
+        explicit: the settings that the user gives now.
+        ranks: number of ranks of this job.
 
     Raises:
-        UserError: if there is none, it is no run's, or it holds what cannot be.
+        UserError: if the number of ranks or a fixed setting differs, or a setting is invalid.
+    """
+    check_ranks(previous, ranks)
+    config = resumed_config(
+        drop_unchanged_load_path(explicit, previous.config.explicit), previous.config, ranks, previous.path
+    )
+    check_config(config, previous.path)
+    return replace(config, explicit=merge_resume_overrides(previous.config.explicit, explicit))
+
+
+def check_ranks(previous: PreviousRun, ranks: int) -> None:
+    """Raises UserError if a run was trained on another number of ranks."""
+    if previous.ranks != ranks:
+        raise UserError(
+            f"{previous.path} was trained on {previous.ranks} ranks, this job has {ranks}; resume it on {previous.ranks}"
+        )
+
+
+def resumed_config(
+    explicit: Mapping[str, Any], previous: ResolvedConfig, ranks: int, path: str | Path
+) -> ResolvedConfig:
+    """Return the config of a run with the stop settings and outputs that are given for its resume.
+
+    Args:
+        explicit: the settings that the user gives now.
+        previous: the run's config.
+        ranks: number of ranks.
+        path: the run's directory, for error messages.
+
+    Raises:
+        UserError: if a setting that cannot change on resume is given another value.
+    """
+    values = previous.values() | previous.policy_kwargs
+    for name, value in explicit.items():
+        value_per_rank = per_rank(name, value, previous, ranks)
+        if name not in RESUME_FREE and value_per_rank != values.get(name):
+            conversion = "" if value_per_rank == value else f", {value_per_rank!r} per rank"
+            raise UserError(
+                f"--resume: {name}={value!r}{conversion}, but the run in {path} has {values.get(name)!r}; "
+                "leave it out, or start a new run"
+            )
+    overrides = {name: value for name, value in explicit.items() if name in RESUME_FREE}
+    return previous.with_run(**_unset_stop_settings(overrides) | overrides)
+
+
+def _unset_stop_settings(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the defaults of all stop settings if one of them is given, because it replaces the previous one."""
+    if not any(name in overrides for name in STOP_SETTINGS):
+        return {}
+    return {field.name: field.default for field in fields(RunSettings) if field.name in STOP_SETTINGS}
+
+
+def per_rank(name: str, value: Any, previous: ResolvedConfig, ranks: int) -> Any:
+    """Convert a setting that is given on the command line, where counts may be totals, to its value of one rank."""
+    steps_name, samples_name = previous.algorithm.counts()
+    if previous.run.batch == "total" and name == steps_name:
+        return split_over_ranks(value, ranks, previous.run.num_envs)
+    if previous.run.batch == "total" and name == samples_name and value is not None:
+        return min(split_over_ranks(value, ranks), previous.rollout_steps)
+    return value
+
+
+def merge_resume_overrides(previous: Mapping[str, Any], explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the explicit settings of a run updated with those of its resume; a stop setting replaces another one."""
+    overrides = {name: value for name, value in explicit.items() if name in RESUME_FREE}
+    replaced = STOP_SETTINGS if any(name in overrides for name in STOP_SETTINGS) else ()
+    return {name: value for name, value in previous.items() if name not in replaced} | overrides
+
+
+def drop_unchanged_load_path(explicit: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the explicit settings without a `load_path` that the run was started with: it has no effect any more."""
+    return {name: value for name, value in explicit.items() if name != "load_path" or value != previous.get(name)}
+
+
+def check_config(config: ResolvedConfig, path: str | Path) -> None:
+    """Raises UserError for the first invalid setting of a resumed run; its message names the config.json."""
+    with error_prefix(f"--resume: {path}/config.json"):
+        check_int("num_envs", config.run.num_envs)  # resolved at the start of every run, so never None
+        config.check()
+
+
+# ---- checkpoint
+
+
+def rewind_to_checkpoint(directory: RunDirectory, comm: Communicator, exact: bool, pi: Policy) -> Checkpoint | None:
+    """Restore a run's directory to the state at the checkpoint from which it resumes, on all ranks.
+
+    Args:
+        directory: the run's directory.
+        comm: the ranks.
+        exact: skip forced checkpoints.
+        pi: a probe of the run's policy, with which the checkpoint must be compatible.
+
+    Returns:
+        The checkpoint, or None if there is none yet.
+
+    Raises:
+        UserError: if no checkpoint can be used. Nothing has been changed then.
+        WriteError: if a file cannot be changed.
+    """
+    checkpoint = select_checkpoint(directory, comm, exact)
+    if checkpoint is not None:
+        check_compatible(checkpoint, pi, comm.size)
+    sizes = checkpoint.metadata["logs"][comm.rank] if checkpoint else {}
+    logs = RunLogFiles(directory.path, comm.rank)
+    missing = sum(comm.gather(logs.check(sizes)), [])  # also waits until every rank has checked
+    if comm.rank == 0:
+        if missing:
+            logging.getLogger("baselines_ppo").warning("%s: continuing without these rows", ", ".join(missing))
+        directory.discard_after(checkpoint.path if checkpoint else None)
+    # logs are truncated last: if the process were killed between the two steps in the other order, a newer checkpoint
+    # would remain whose logs are too short
+    comm.barrier()
+    logs.truncate_to(sizes)
+    return checkpoint
+
+
+def select_checkpoint(directory: RunDirectory, comm: Communicator, exact: bool) -> Checkpoint | None:
+    """Return, on all ranks, the checkpoint that rank 0 selects and reads.
+
+    Other hosts do not read it themselves, because a shared file system may show them an outdated directory.
     """
 
-    if allow_missing:
-        if comm.rank == 0:
-            wait_until_unlocked(path)
-        comm.barrier()
-    config = comm.broadcast(read_config(path) if comm.rank == 0 else None)  # before rank 0 may write one
-    if config is None:
-        if allow_missing:
-            return None
-        raise UserError(f"--resume: there is no run in {path}; check --run-dir, or leave --resume out to start one")
-    if config.get("format") == LEARN_FORMAT:
-        raise UserError(f"--resume: the run in {path} {PYTHON_RUN_HINT}")
-    if config.get("format") != CONFIG_FORMAT or not {"typed", "settings", "ranks"} <= config.keys():
-        raise UserError(f"--resume: {path}/config.json was not written by this program; choose another --run-dir")
-    source = f"--resume: {path}/config.json"
-    check_config(config, source)
-    settings, policy_settings = dict(config["settings"]), config["settings"].get("policy_settings")
-    settings.pop("policy_settings", None)
-    if not isinstance(policy_settings, dict):
-        raise UserError(
-            f"{source}: policy_settings={safe_repr(policy_settings)} is no whole config.json's; put back the one that the run wrote"
-        )
-    # a name that is not given is None here: settings are all there
-    found = {name: None for name in settings} | validate_values(settings, source)
-    if missing := [name for name in ("env", "alg", "policy", "preset", "batch") if found.get(name) is None]:
-        raise UserError(f"{source}: {missing[0]} is missing; put back the config.json that the run wrote")
-    versions = config.get("versions")
-    return {
-        "ranks": config["ranks"],
-        "typed": validate_values(config["typed"], source),
-        "versions": versions if isinstance(versions, dict) else {},
-        "settings": fill_missing_settings(found)
-        | {
-            "policy_settings": (OLDER_CNN if found["policy"] == "cnn" else {})
-            | validate_values(policy_settings, source)
-        },
-    }
-
-
-def wait_until_unlocked(path):
-    """Wait for the run in a folder to end, if one is alive, `ENDING` seconds at the most."""
-    deadline, said = time.monotonic() + ENDING, False
-    with contextlib.suppress(OSError):  # whoever may not look is told when the folder is claimed
-        while is_locked(path) and time.monotonic() < deadline:
-            if not said:
-                print(
-                    f"run.py: {path} is in use by a run that is still alive: waiting {ENDING:.0f} s for its end",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            said = True
-            time.sleep(0.2)
-
-
-def check_settings(settings, path):
-    """Raises UserError unless the settings of a run that goes on, after its own have been put over today's, can be."""
-    with error_prefix(f"--resume: {path}/config.json"):
-        check_run_settings({name: settings.get(name) for name in RunSettings.__dataclass_fields__})
-        check_int("num_envs", settings["num_envs"])  # which a run that has started knows
-        for name in ("env_workers", "env_threads"):  # as it does these, unless it is older than they are
-            if settings.get(name) is not None:
-                check_int(name, settings[name])
-        check_policy_names(settings["policy_settings"], settings["policy"])
-        cls = ALGORITHMS[settings["alg"]]
-        algorithm = cls(**{name: settings[name] for name in cls.__dataclass_fields__})
-        algorithm.check()
-        algorithm.check_with(limits_of(settings))
-        algorithm.check_for(settings["num_envs"])
-
-
-def check_compatible(checkpoint, pi, ranks):
-    """Raises UserError unless a checkpoint, `RunDirectory.latest_checkpoint`'s, is of a run with this policy, an example of it, on as many ranks."""
-    arrays, metadata, path = checkpoint
-    if len(metadata["logs"]) != ranks:
-        raise UserError(
-            f"{path} was written by {len(metadata['logs'])} ranks, the run in its folder has {ranks}; it is another run's: move it away"
-        )
-    check_arrays(
-        path, {name.removeprefix("pi/"): x for name, x in arrays.items() if name.startswith("pi/")}, pi.state()
-    )
-    written = metadata.get("policy")
-    if not isinstance(written, dict):
-        return
-    if written.get("class") != type(pi).__name__:
-        raise UserError(
-            f"{path} was trained with class {safe_repr(written.get('class'))}, the run in its folder has {safe_repr(type(pi).__name__)}; "
-            "it is another run's: move it away"
-        )
-    for key, own in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
-        with error_prefix(path):
-            what = space_difference(from_json(written.get(key), max_space_entries(sum(x.size for x in arrays.values()))), own)
-        if what:
+    def select() -> Checkpoint | None:
+        checkpoint = directory.checkpoints.latest(validate_checkpoint, exact)
+        if checkpoint is None and directory.checkpoints.paths():
             raise UserError(
-                f"{path} was trained with another {key}: {what} in the run in its folder; it is another run's: move it away"
+                f"--resume exact: {directory.path} has no scheduled checkpoint yet, only a forced one; "
+                "resume from it with --resume"
             )
+        return checkpoint
+
+    return comm.run_on_root(select)
+
+
+def check_compatible(checkpoint: Checkpoint, pi: Policy, ranks: int) -> None:
+    """Raises UserError unless a checkpoint was written by a run with this policy on as many ranks."""
+    path = checkpoint.path
+    hint = "it belongs to another run: move it away"
+    checkpoint_ranks = len(checkpoint.metadata["logs"])
+    if checkpoint_ranks != ranks:
+        raise UserError(f"{path} was written by {checkpoint_ranks} ranks, the run in its directory has {ranks}; {hint}")
+    check_arrays(path, with_prefix(checkpoint.arrays, POLICY_PREFIX), pi.state())
+    spec = checkpoint.metadata.get("policy")
+    if not isinstance(spec, dict):
+        return
+    class_name = type(pi).__name__
+    if spec.get("class") != class_name:
+        raise UserError(
+            f"{path} has a policy of class {safe_repr(spec.get('class'))}, the run in its directory "
+            f"one of class {safe_repr(class_name)}; {hint}"
+        )
+    max_entries = max_space_entries(sum(x.size for x in checkpoint.arrays.values()))
+    for key, space in (("ob_space", pi.ob_space), ("ac_space", pi.ac_space)):
+        with error_prefix(path):
+            mismatch = space_difference(from_json(spec.get(key), max_entries), space)
+        if mismatch:
+            raise UserError(f"{path} has another {key}: {mismatch} in the run in its directory; {hint}")
+
+
+# ---- messages
+
+
+def resume_lines(
+    previous: PreviousRun, explicit: Mapping[str, Any], checkpoint: Checkpoint | None, skipped: Mapping[Path, str]
+) -> list[str]:
+    """Return lines on where a run resumes and what has changed since.
+
+    Args:
+        previous: the run.
+        explicit: the settings that the user gave.
+        checkpoint: the checkpoint from which it resumes; None if there is none.
+        skipped: {path: reason} of corrupt checkpoints that were skipped.
+    """
+    lines = [
+        f"skipped a corrupt checkpoint ({reason}); renamed to {path.name}.damaged" for path, reason in skipped.items()
+    ]
+    if checkpoint is None:
+        lines.append("no checkpoint yet: training starts from the beginning")
+    else:
+        lines.append(f"continuing from {checkpoint.path.name}")
+        if checkpoint.metadata["forced"]:
+            lines.append(
+                "this is a forced checkpoint: nothing is lost, but an uninterrupted run would not have truncated its "
+                "episodes here"
+            )
+    for name in RESUME_FREE:
+        value_before = getattr(previous.config.run, name)
+        if name in explicit and explicit[name] != value_before:
+            lines.append(f"{name} is now {explicit[name]}, was {value_before}")
+    changed = {name for name, version in package_versions().items() if version != previous.versions.get(name)}
+    if changed:
+        lines.append(f"versions have changed of {', '.join(sorted(changed))}: the result may differ in its last bits")
+    return lines

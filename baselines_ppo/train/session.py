@@ -1,113 +1,133 @@
-"""One rank's part in a run, from its start to its end: the ranks, the watch, what is open, and the one door for what fails."""
+"""Training session: what one rank has open from the start of a run to its end, and how it reports a failure."""
+
+from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
-import sys
 import time
+from typing import TYPE_CHECKING
 
 from baselines_ppo.cli.command_lines import resume_command
-from baselines_ppo.cli.errors import format_error
+from baselines_ppo.cli.errors import PROGRAM, format_error
+from common.distributed.communicator import Communicator
 from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, print_stderr_bounded
 from common.distributed.heartbeat import Heartbeat
 from common.distributed.watchdog import Watchdog
 from common.hints import in_flags
+from common.runs.run_directory import RunDirectory
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import force_exit_when_overdue
+from common.vec_env.in_process import InProcessVectorEnv
+
+if TYPE_CHECKING:
+    from common.loggers.logger import Logger
 
 
-class Job:
-    """What a run has as long as it lasts.
+class TrainingSession:
+    """One rank's part of a run.
 
     Args:
         comm: the ranks.
         stall_timeout: seconds (`Watchdog`).
 
     Attributes:
-        heartbeat, watchdog: this rank's, which run from the first line to the last.
-        opened: an `ExitStack` of what is closed at the end, whatever that is.
-        folder: the `RunDirectory` that is given back after that; None until it is claimed.
-        spare: an open file to close where no more can be opened, so that what is left of the run can be looked at.
-        logger: rank 0's, closed before anything is said; None until there is one, and on other ranks.
+        heartbeat, watchdog: this rank's, which run until the session ends.
+        exit_stack: what is closed at the end of the run, also after a failure.
+        directory: the `RunDirectory`, which is released after that; None until it is acquired.
+        logger: rank 0's `Logger`, which is closed before a failure is printed; None until it exists.
+        reserve_fd: an open file; closing it makes one file descriptor available when none is left.
     """
 
-    def __init__(self, comm, stall_timeout):
+    def __init__(self, comm: Communicator, stall_timeout: float) -> None:
         self.comm = comm
         self.heartbeat = Heartbeat(comm).start()
         self.watchdog = Watchdog(comm, self.heartbeat, stall_timeout, translate=in_flags).start()
-        self.opened, self.folder, self.logger, self.spare = contextlib.ExitStack(), None, None, open(os.devnull)
-        self.end_stacks = None
+        self.exit_stack = contextlib.ExitStack()
+        self.directory: RunDirectory | None = None
+        self.logger: Logger | None = None
+        self.reserve_fd = open(os.devnull)
+        self._stop_recording_stacks = None
 
-    def keep_in(self, folder):
-        """Have the heartbeat's record, and Python's stacks if this rank dies of a signal, in the `ranks` of a `RunDirectory`."""
-        self.heartbeat.open_file(folder.path / "ranks")
-        self.end_stacks = stacks.push_target(
-            self.comm, folder.path / "ranks", f"go on with: {resume_command(folder.path, self.comm.size)}"
-        )
+    def format_message(self, text: str) -> str:
+        """Return a warning as one line: with the program's name on rank 0, with rank and host on other ranks."""
+        text = in_flags(" ".join(text.split()))
+        return f"{PROGRAM}: {text}" if self.comm.rank == 0 else self.comm.with_rank_prefix(text)
 
-    def attach_logger(self, logger):
-        """Take a logger, which has the terminal as long as it is open."""
-        self.logger, self.watchdog.on_abort = logger, logger.close
+    def record_in(self, directory: RunDirectory) -> None:
+        """Record the heartbeat, and Python's stacks if a signal kills this rank, in the run's directory."""
+        self.heartbeat.open_file(directory.path / "ranks")
+        hint = f"resume with: {resume_command(directory.path, self.comm.size)}"
+        self._stop_recording_stacks = stacks.push_target(self.comm, directory.path / "ranks", hint)
 
-    def close(self):
-        """Close what a run that has ended well has open, on all ranks, while the watch still looks on."""
+    def attach_logger(self, logger: Logger) -> None:
+        """Close this logger, which may draw on the terminal, before a failure or an abort is printed."""
+        self.logger = logger
+        self.watchdog.on_abort = logger.close
+
+    def close(self) -> None:
+        """Close everything after a successful run, on all ranks, while the watchdog is still running."""
         self.heartbeat.set_phase("closing")
-        self.opened.close()
+        self.exit_stack.close()
         self.comm.barrier()
         self._stop_watchdog()
 
-    def fail(self, reason, status, trace=None):
-        """The one door for a rank that fails. What fails on all ranks is said once: the others leave it to rank 0 for a second. What is open is closed,
-        as far as that takes some seconds at the most: then the watch ends this rank, and says what it could not.
+    def fail(self, reason: object, status: int, trace: str | None = None) -> int:
+        """Report a failure, clean up and abort the job.
+
+        Rank 0 prints first; the other ranks wait a second so that a common error is printed once. If cleanup takes
+        longer than a few seconds, the watchdog terminates the process and prints the pending message.
 
         Args:
-            reason: one line.
-            status: the exit status, which is returned where there is one rank; several never come back.
-            trace: a traceback, which is shown above the reason.
+            reason: the error message.
+            status: the exit status.
+            trace: a traceback, which is printed before the message.
+
+        Returns:
+            The exit status, if there is one rank. With several ranks the process ends here.
         """
         reason = in_flags(" ".join(str(reason).split()))
-        words = (trace or "") + (format_error(reason) if self.comm.size == 1 else self.comm.with_rank_prefix(reason))
-        self.heartbeat.mark_failed(status, words)
-        with contextlib.suppress(
-            Exception, KeyboardInterrupt
-        ):  # what ended the run is told, not what it broke on its way
+        line = format_error(reason) if self.comm.size == 1 else self.comm.with_rank_prefix(reason)
+        message = (trace or "") + line
+        self.heartbeat.mark_failed(status, message)
+        with contextlib.suppress(Exception, KeyboardInterrupt):  # must not hide the reason
             if self.logger is not None:
                 self.logger.close()
         if self.comm.rank == 0:
-            print_stderr_bounded(words)
+            print_stderr_bounded(message)
             self.heartbeat.mark_failed(status)
         with contextlib.suppress(Exception, KeyboardInterrupt):
-            self.opened.close()
+            self.exit_stack.close()
         if self.comm.rank > 0:
             time.sleep(ROOT_REPORTS_FIRST_SECONDS)
-            print_stderr_bounded(words)
+            print_stderr_bounded(message)
         self._stop_watchdog(self.heartbeat.current_phase[0])
         if self.comm.size > 1:
             self.comm.abort(status)
         atexit.register(force_exit_when_overdue, status)
         return status
 
-    def _stop_watchdog(self, last_phase="ended"):
+    def _stop_watchdog(self, last_phase: str = "ended") -> None:
         self.heartbeat.close(last_phase)
         self.watchdog.stop()
 
-    def end(self):
-        """End the watch where nothing else has, and give the folder back."""
+    def end(self) -> None:
+        """Stop the watchdog, if it is still running, and release the run's directory."""
         self._stop_watchdog()
-        self.spare.close()
-        if self.end_stacks is not None:
-            self.end_stacks()
-        if self.folder is not None:
-            self.folder.release()
+        self.reserve_fd.close()
+        if self._stop_recording_stacks is not None:
+            self._stop_recording_stacks()
+        if self.directory is not None:
+            self.directory.release()
 
 
-def close(env):
-    """Close environments. One that cannot be is told: it must not hide what ended the run, nor cost the policy of one that ended well."""
+def close_env(env: InProcessVectorEnv) -> None:
+    """Close the environments; log an exception, which must neither hide an earlier error nor fail a finished run."""
     try:
         env.close()
     except Exception as error:
-        print(
-            f"an environment could not be closed: {type(error).__name__}: {' '.join(str(error).split())}",
-            file=sys.stderr,
-            flush=True,
+        text = " ".join(str(error).split())
+        logging.getLogger("baselines_ppo").error(
+            "an environment could not be closed: %s: %s", type(error).__name__, text
         )

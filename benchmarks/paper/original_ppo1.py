@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from baselines_ppo.experiment.outputs import versions
+from baselines_ppo.experiment.metadata import package_versions
 from benchmarks.markdown import markdown_table
 from benchmarks.paths import ROOT
 from benchmarks.returns.command_line import add_jobs_argument, report_path, step_count
@@ -171,7 +171,7 @@ def train(env_id: str, seed: int, steps: int) -> Line:
         **evaluations,
         "settings": SETTINGS | HIDDEN,
         "git_commit": commit,
-        "versions": versions() | {"baselines": importlib.metadata.version("baselines")},
+        "versions": package_versions() | {"baselines": importlib.metadata.version("baselines")},
         "platform": platform.platform(),
     }
 

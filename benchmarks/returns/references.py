@@ -178,7 +178,7 @@ def main() -> int:
     init_worker()
     from return_tasks import TASKS
 
-    from baselines_ppo.experiment.outputs import versions
+    from baselines_ppo.experiment.metadata import package_versions
 
     if unknown := set(args.tasks or ()) - TASKS.keys():
         parser.error(f"unknown task {unknown.pop()!r}; choose from {', '.join(TASKS)}")
@@ -194,7 +194,7 @@ def main() -> int:
         args.tasks or TASKS,
         SEEDS[: args.trial],
         args.jobs,
-        {"git_commit": commit, "versions": versions()},
+        {"git_commit": commit, "versions": package_versions()},
         ResultFile("references", ROOT / "runs"),
         write=args.trial is None,
     )

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
@@ -19,14 +18,15 @@ from baselines_ppo import CnnPolicy, MlpPolicy  # noqa: E402
 from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.cli.parser import parse  # noqa: E402
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides  # noqa: E402
-from baselines_ppo.config.resolve import resumed_settings  # noqa: E402
+from baselines_ppo.config.resolved_config import ResolvedConfig  # noqa: E402
 from baselines_ppo.config.settings import PPOSettings  # noqa: E402
-from baselines_ppo.experiment.setup import assign_cores_to, resolve_for_env  # noqa: E402
+from baselines_ppo.experiment.setup import assign_cores, resolve_config  # noqa: E402
 from baselines_ppo.play.policy_env import env_named_in  # noqa: E402
 from baselines_ppo.policy_registry import load_policy, policy_class  # noqa: E402
 from baselines_ppo.pposgd_simple import PPOUpdate  # noqa: E402
 from baselines_ppo.train.preflight import check_resources  # noqa: E402
-from baselines_ppo.train.resume import check_compatible, check_settings, load_previous_run  # noqa: E402
+from baselines_ppo.train.previous_run import load_previous_run  # noqa: E402
+from baselines_ppo.train.resume import check_compatible, check_config, resumed_config  # noqa: E402
 from common.distributed.communicator import Communicator  # noqa: E402
 from common.envs.factory import make_env  # noqa: E402
 from common.errors import UserError  # noqa: E402
@@ -122,7 +122,7 @@ class Loaders:
         self.training.rewbuffer.extend([-1.5, 2.0])
         self.training.lenbuffer.extend([200, 200])
         save_checkpoint(self.training)
-        self.settings = resolve_for_env(parse(ARGV)[0], 1, 1) | {"policy_settings": setup.pi.settings()}
+        self.settings = resolve_config(parse(ARGV)[0], 1, 1).with_policy(setup.pi.settings()).to_dict()
         self.run_directory.write_config(
             {
                 "format": CONFIG_FORMAT,
@@ -171,7 +171,7 @@ class Loaders:
             check_compatible(checkpoint, self.pi, 1)
             logs = RunLogFiles(self.run, 0)
             logs.check(checkpoint[1]["logs"][0])
-            logs.cut(checkpoint[1]["logs"][0])
+            logs.truncate_to(checkpoint[1]["logs"][0])
             self.training.restore(checkpoint)
         else:
             env_named_in(read_policy(path)[1], path, path)
@@ -190,25 +190,24 @@ class Loaders:
 
     def read_given_config(self, path: Path) -> None:
         """Read a config.json as given with --config."""
-        self.build_policy(resolve_for_env({"env": "Pendulum-v1"} | load_overrides(path, {}, 1)[0], 1, 1))
+        self.build_policy(resolve_config({"env": "Pendulum-v1"} | load_overrides(path, {}, 1)[0], 1, 1))
 
     def read_resumed_config(self, path: Path) -> None:
         """Read a config.json as that of a resumed run."""
-        before = load_previous_run(path.parent, Communicator(None), allow_missing=False)
-        settings = resumed_settings({}, before["settings"], 1, path.parent)
-        check_settings(settings, path.parent)
-        settings = assign_cores_to(settings, 1)
-        self.build_policy(settings)
+        previous = load_previous_run(path.parent, Communicator(None), allow_missing=False)
+        config = resumed_config({}, previous.config, 1, path.parent)
+        check_config(config, path.parent)
+        self.build_policy(assign_cores(config, 1))
 
-    def build_policy(self, settings: dict[str, Any]) -> None:
+    def build_policy(self, config: ResolvedConfig) -> None:
         """Build the policy and check resources as in `preflight`; a large network is replaced by the one of this run."""
-        env = make_env(settings["env"], env_kwargs=settings["env_kwargs"])
+        env = make_env(config.run.env, env_kwargs=config.run.env_kwargs)
         env.close()
-        cls, options = policy_class(settings["policy"]), settings["policy_settings"]
+        cls, options = policy_class(config.run.policy), config.policy_kwargs
         spaces = env.observation_space, env.action_space
         shapes = cls.variable_shapes(*spaces, **options).values()
         is_small = len(shapes) <= 50 and all(int(np.prod([float(n) for n in shape])) < 10**5 for shape in shapes)
-        check_resources(settings, cls("pi", *spaces, **options) if is_small else self.pi)
+        check_resources(config, cls("pi", *spaces, **options) if is_small else self.pi)
 
     def other_files(self) -> dict[str, tuple[int, int]]:
         """{name: (size, modification time)} of everything next to the run directory."""

@@ -1,146 +1,131 @@
-"""The logs in a run's folder: which files they are, how long, and how they are taken back to a checkpoint. No link is followed on the way: what leads
-elsewhere is refused, and what comes into a log's place after it was looked at is left alone."""
+"""The log files of a run: their names, their sizes, and how they are truncated to a checkpoint."""
 
-import contextlib
-import errno
+from __future__ import annotations
+
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from common.errors import UserError
-from common.hints import START_FROM_POLICY
 from common.runtime import os_features
 from common.storage.append_file import complete_lines
-from common.storage.atomic import atomic_write
-from common.storage.write_errors import WriteError, raises_write_error
+from common.storage.write_errors import raises_write_error
 from common.validation import check_int
 
-ROWS = ("progress.csv", "progress.json", "evaluations.csv")
-MONITOR, EVENTS = ".monitor.csv", "tb/events."
+ROW_FILES = ("progress.csv", "progress.json", "evaluations.csv")
+MONITOR_SUFFIX = ".monitor.csv"
+MONITOR_HEADER_LINES = 2
+EVENTS_PREFIX = "tb/events."  # TensorBoard's binary files
 
 
 class RunLogFiles:
     """The logs that one rank of a run writes.
 
     Args:
-        folder: the run's.
-        rank: whose logs; None for those of all ranks.
+        run_path: the run's directory.
+        rank: the rank; None for the logs of all ranks.
     """
 
-    def __init__(self, folder, rank=None):
-        self.folder, self.rank, self.seen = Path(folder), rank, {}
+    def __init__(self, run_path: str | Path, rank: int | None = None) -> None:
+        self.run_path = Path(run_path)
+        self.rank = rank
 
-    def is_log(self, name):
-        """Whether a name in the folder is one of these logs'."""
-        if name.endswith(MONITOR) and "/" not in name:
+    def is_log(self, name: str) -> bool:
+        """Whether a name in the directory is that of one of these logs."""
+        if name.endswith(MONITOR_SUFFIX) and "/" not in name:
             return self.rank is None or name.startswith(f"{self.rank}.")
-        return not self.rank and (name in ROWS or name.startswith(EVENTS) and name.count("/") == 1)
+        is_of_root = name in ROW_FILES or name.startswith(EVENTS_PREFIX) and name.count("/") == 1
+        return not self.rank and is_of_root
 
-    def names(self):
-        """Names in the folder of what is there, links and all, in order."""
-        found = os.listdir(self.folder) if self.folder.is_dir() else []
-        found += (
-            [f"tb/{name}" for name in os.listdir(self.folder / "tb")]
-            if "tb" in found and (self.folder / "tb").is_dir()
-            else []
-        )
-        return sorted(filter(self.is_log, found))
+    def names(self) -> list[str]:
+        """Return the sorted names of the logs that exist, symbolic links included."""
+        names = os.listdir(self.run_path) if self.run_path.is_dir() else []
+        if (self.run_path / "tb").is_dir():
+            names += [f"tb/{name}" for name in os.listdir(self.run_path / "tb")]
+        return sorted(filter(self.is_log, names))
 
-    def sizes(self):
-        """Bytes of each, by its name; they are on the disk, as a checkpoint that knows them will be."""
+    def sizes(self) -> dict[str, int]:
+        """Flush the logs to disk and return their sizes in bytes, so that a checkpoint may rely on them.
+
+        Raises:
+            WriteError: if one of them cannot be flushed.
+        """
+        # Windows flushes no file that is open for reading only
+        mode = "rb" if os_features.CAN_OPEN_DIRECTORIES else "r+b"
         sizes = {}
         for name in self.names():
-            path = self.folder / name
-            with (
-                raises_write_error(path),
-                path.open("rb" if os_features.CAN_OPEN_DIRECTORIES else "r+b") as file,
-            ):  # Windows puts no file on the disk that is open for reading
+            path = self.run_path / name
+            with raises_write_error(path), path.open(mode) as file:
                 os.fsync(file.fileno())
                 sizes[name] = os.fstat(file.fileno()).st_size
         return sizes
 
-    def check(self, sizes):
-        """Look at every log before one is cut.
+    def check(self, sizes: Mapping[str, int]) -> list[str]:
+        """Check all logs before one of them is truncated.
 
         Args:
-            sizes: bytes by name, a checkpoint's.
+            sizes: {name: size in bytes} of a checkpoint.
 
         Returns:
-            [what is missing, in words], of logs that are shorter than that, or gone.
+            A description of each log that is missing or shorter than its size.
 
         Raises:
-            UserError: where the system cannot cut them; for a log that is a link or no file, or that cannot be cut to its size.
-            WriteError: for one that must not be written.
+            UserError: for an invalid size, and for a log that is a symbolic link or not a regular file: truncating it
+                would change a file elsewhere.
+            WriteError: for a log that cannot be written.
         """
-        if not os_features.CAN_TRUNCATE_LOGS:
-            raise UserError(
-                f"to go on with the run in {self.folder}, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-                f"{START_FROM_POLICY}"
-            )
-        self.seen, missing = {}, []
+        missing = []
+        names = self.names()
+        for name in names:
+            path = self.run_path / name
+            size = check_int(str(path), sizes.get(name, 0))
+            with raises_write_error(path):
+                status = os.lstat(path)
+                if stat.S_ISLNK(status.st_mode):
+                    raise UserError(
+                        f"{path} is a link, and only logs in the run's own directory are truncated; "
+                        "replace it with its target"
+                    )
+                if not stat.S_ISREG(status.st_mode):
+                    raise UserError(f"{path} is not a regular file; move it away")
+                path.open("r+b").close()
+            if status.st_size < size:
+                missing.append(f"{name} has {status.st_size:,} of {size:,} bytes")
+        missing += [f"{name} is missing" for name, size in sizes.items() if size and self.is_log(name) and name not in names]
+        return missing
+
+    def truncate_to(self, sizes: Mapping[str, int]) -> None:
+        """Truncate the logs to their sizes at a checkpoint, because the rows after it will be written again.
+
+        A log without a size is deleted. One that is shorter keeps its complete rows. No log is extended.
+
+        Args:
+            sizes: {name: size in bytes} of a checkpoint, checked by `check`.
+
+        Raises:
+            WriteError: if one of them cannot be changed.
+        """
         for name in self.names():
-            path, size = self.folder / name, check_int(str(self.folder / name), sizes.get(name, 0))
-            with raises_write_error(path), self._opened(name) as (file, _):
-                found = os.fstat(file)
-                if not stat.S_ISREG(found.st_mode):
-                    raise UserError(f"{path} is no file; move it away")
-                self.seen[name] = found.st_dev, found.st_ino
-                if found.st_size < size:
-                    missing.append(f"{name} has {found.st_size:,} of {size:,} bytes")
-        return missing + [
-            f"{name} is gone" for name, size in sizes.items() if size and self.is_log(name) and name not in self.seen
-        ]
-
-    def cut(self, sizes):
-        """Take the logs that `check` has seen back to `sizes`: what was written after the checkpoint will be written again, and what is not in `sizes` is
-        removed. One that is shorter keeps its whole rows. One that has another name, as in a copy of the folder by hard links, becomes a file of its own
-        first: the copy stays what it is.
-        """
-        for name, seen in self.seen.items():
-            path = self.folder / name
-            with raises_write_error(path), self._opened(name) as (file, folder):
-                found = os.fstat(file)
-                if (found.st_dev, found.st_ino) != seen:
-                    raise WriteError(errno.ESTALE, "another file has come into its place", str(path))
+            path = self.run_path / name
+            with raises_write_error(path):
                 if name not in sizes:
-                    os.unlink(path.name, dir_fd=folder)
+                    path.unlink()
                     continue
-                size = (
-                    sizes[name]
-                    if found.st_size >= sizes[name] or name.startswith(EVENTS)
-                    else complete_rows_size(file, found.st_size, 2 if name.endswith(MONITOR) else 0)
-                )
-                if found.st_nlink > 1:
-                    atomic_write(path, os.pread(file, size, 0))
-                elif found.st_size > size:
-                    os.ftruncate(file, size)
-
-    @contextlib.contextmanager
-    def _opened(self, name):
-        """(descriptor of a log, descriptor of the folder it is in)."""
-        with contextlib.ExitStack() as stack:
-
-            def opened(name, flags, within=None):
-                try:
-                    number = os.open(name, flags | os.O_NONBLOCK | os.O_NOFOLLOW * (within is not None), dir_fd=within)
-                except OSError as error:
-                    if within is not None and stat.S_ISLNK(os.stat(name, dir_fd=within, follow_symlinks=False).st_mode):
-                        raise UserError(
-                            f"{self.folder / name} is a link, and a run's logs are cut back only where they stand; "
-                            "put what it leads to in its place"
-                        ) from error
-                    raise WriteError(error.errno, error.strerror, str(self.folder / name)) from error
-                stack.callback(os.close, number)
-                return number
-
-            *inner, last = name.split("/")
-            folder = opened(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            for part in inner:
-                folder = opened(part, os.O_RDONLY | os.O_DIRECTORY, folder)
-            yield opened(last, os.O_RDWR, folder), folder
+                current = path.stat().st_size
+                size = min(sizes[name], current)
+                if current < sizes[name] and not name.startswith(EVENTS_PREFIX):
+                    size = complete_rows_size(path, MONITOR_HEADER_LINES if name.endswith(MONITOR_SUFFIX) else 0)
+                if size < current:
+                    os.truncate(path, size)
 
 
-def complete_rows_size(file, size, header):
-    """How many of the first `size` bytes of a text file are complete rows; 0 if there are fewer than its `header` lines."""
-    rows = complete_lines(os.pread(file, size, 0))
-    return len(rows) if rows.count(b"\n") >= header else 0
+def complete_rows_size(path: Path, header_lines: int = 0) -> int:
+    """Return the size in bytes of a text file without an incomplete last row.
+
+    Args:
+        path: the file.
+        header_lines: number of lines without which the file has no rows; its size is then 0.
+    """
+    content = complete_lines(path.read_bytes())
+    return len(content) if content.count(b"\n") >= header_lines else 0

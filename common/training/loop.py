@@ -121,6 +121,7 @@ class TrainingLoop:
         self.lenbuffer: deque[int] = deque(maxlen=100)
         self.tstart, self.elapsed_before, self.synced_elapsed = time.time(), 0.0, 0.0
         self.seg: Segment | None = None
+        self.averaging_by_group: Mapping[str, str] = {}  # set by the algorithm's set-up, for config.json
         self.stop_requested: Any = None
         self.current_segment: Mapping[str, Any] = {}  # of the running iteration, for the crash dump
         self.exit_stack = contextlib.ExitStack()

@@ -22,7 +22,7 @@ from rank_divergence import diverge, flip  # noqa: E402
 from small_envs import Ragged  # noqa: E402
 from small_policies import uncompiled  # noqa: E402
 
-from baselines_ppo import MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
+from baselines_ppo import Callback, MlpPolicy, StopTraining, learn, trpo_mpi, value_fit, vpg  # noqa: E402
 from baselines_ppo.algorithm_setup import AlgorithmSetup  # noqa: E402
 from baselines_ppo.config.settings import TRPOSettings  # noqa: E402
 from common import seeding  # noqa: E402
@@ -32,7 +32,7 @@ from common.errors import UserError  # noqa: E402
 from common.mpi_adam import MpiAdam  # noqa: E402
 from common.rollouts.segment import Batch  # noqa: E402
 from common.running_mean_std import RunningMeanStd  # noqa: E402
-from common.runs.results import Run  # noqa: E402
+from common.runs.results import RunResults  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -63,8 +63,9 @@ def train(env=None, **kwargs):
     """Train shortly; returns (pi, digests of all state by iteration and rank, digests of the first actions by rank, training loop)."""
     seen = {"digests": [], "actions": None}
 
-    def on_start(training, setup):
-        seen["training"] = training
+    class Start(Callback):
+        def on_training_start(self, training):
+            seen["training"] = training
 
     def callback(local, _):
         state = [x for part in (local["pi"], *seen["training"].checkpointables.values()) for x in part.state().values()]
@@ -80,8 +81,7 @@ def train(env=None, **kwargs):
     pi = algorithm(
         env or Ragged(),
         kwargs.pop("policy_fn", uncompiled),
-        callback=callback,
-        on_start=on_start,
+        callback=[Start(), callback],
         **{"max_iters": 3, "seed": 7} | defaults | kwargs,
     )
     return pi, seen["digests"], seen["actions"], seen["training"]
@@ -224,7 +224,7 @@ except UserError as error:
 # a run with a directory, which only rank 0 knows
 _, _, _, training = train(run_dir=FOLDER / "run" if comm.rank == 0 else None, max_iters=2)
 comm.barrier()  # rank 0 has written the policy
-found = Run(FOLDER / "run")
+found = RunResults(FOLDER / "run")
 results["recorded"] = {
     "files": sorted(path.name for path in found.path.glob("*.csv")),
     "ranks": found.settings["ranks"],

@@ -13,7 +13,7 @@ from doc_pages import BLOCKS, PAGES, blocks, commands, edits, inline_commands, s
 
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.registry import STOP_SETTINGS
-from baselines_ppo.experiment.setup import resolve_for_env
+from baselines_ppo.experiment.setup import resolve_config
 
 BASH = [block for block in BLOCKS if block.language == "bash" and not block.changed]
 RUN = [block for block in BASH if block.not_run is None and commands(block)]
@@ -68,7 +68,7 @@ def understand(command):
         assert not end.code
         return None
     if "env" in typed and not args.play:
-        return resolve_for_env(typed, command.ranks, cores=2)
+        return resolve_config(typed, command.ranks, cores=2).to_dict()
     assert args.play or args.resume or args.video or args.config
     return None
 

@@ -14,13 +14,12 @@ from baselines_ppo.__main__ import main
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.experiment.directory import rewind_to_checkpoint
-from baselines_ppo.experiment.setup import resolve_for_env
+from baselines_ppo.config.resolved_config import ResolvedConfig
+from baselines_ppo.experiment.setup import resolve_config
 from baselines_ppo.train.preflight import build_probe_policy, check_resources
-from common.errors import UserError
+from baselines_ppo.train.resume import rewind_to_checkpoint
 from common.runs.log_files import RunLogFiles
 from common.runs.run_directory import RunDirectory
-from common.storage.write_errors import WriteError
 from common.training.state import validate_checkpoint
 
 WORDS = [
@@ -52,9 +51,9 @@ BASE = {"env": "Pendulum-v1", "max_iters": 1}
 
 def start(path):
     """What a run does with `--config PATH` before it touches the disk."""
-    settings = resolve_for_env(load_overrides(path, {}, 1)[0], 1, 1)
-    pi = build_probe_policy(settings)
-    check_resources(settings | {"policy_settings": pi.settings()}, pi)
+    config = resolve_config(load_overrides(path, {}, 1)[0], 1, 1)
+    pi = build_probe_policy(config)
+    check_resources(config, pi)
 
 
 def config_of(**changed):
@@ -310,35 +309,11 @@ def test_a_folder_whose_parts_are_links_out_of_it_is_refused(name, run, capsys):
     resume(run, capsys, f"{run / name} is a link, and a run writes into its own directory only")
 
 
-def test_what_comes_into_a_logs_place_after_it_was_looked_at_is_left_alone(run):
-    outside, logs = run.parent / "outside" / "progress.csv", RunLogFiles(run, 0)
-    for put in (lambda: (run / "progress.csv").symlink_to(outside), lambda: shutil.copy(outside, run / "progress.csv")):
-        logs.check({"progress.csv": 1})
-        (run / "progress.csv").rename(run / "kept")  # its number stays taken
-        put()
-        with pytest.raises((UserError, WriteError), match="is a link|has come into its place"):
-            logs.cut({"progress.csv": 1})
-        assert outside.read_text() == "mine\n" * 100 == (run / "progress.csv").read_text()
-        (run / "kept").replace(run / "progress.csv")
-
-
 def cut(folder, found):
     logs = RunLogFiles(folder, 0)
     missing = logs.check(found)
-    logs.cut(found)
+    logs.truncate_to(found)
     return missing
-
-
-def test_a_copy_of_a_folder_by_hard_links_stays_what_it_is(tmp_path):
-    log, copy = tmp_path / "progress.csv", tmp_path / "copy.csv"
-    for size, left in ((2, "a\n"), (4, "a\nb\n")):
-        log.write_text("a\nb\n")
-        copy.unlink(missing_ok=True)
-        copy.hardlink_to(log)
-        assert cut(tmp_path, {"progress.csv": size}) == []
-        with log.open("a") as file:
-            file.write("c\n")
-        assert log.read_text() == left + "c\n" and copy.read_text() == "a\nb\n"
 
 
 def test_sizes_reach_no_other_file_and_lengthen_none(run):
@@ -369,8 +344,8 @@ def test_rows_that_are_missing_are_said_and_what_is_left_of_them_stays_whole(run
     capsys.readouterr()
     assert main(["--run-dir", str(run), "--resume", "--max-iters", "3", "--quiet"]) == 0
     assert capsys.readouterr().err == (
-        f"run.py: progress.csv has {len(rows) - 5:,} of {len(rows):,} bytes, 0.0.monitor.csv is gone: "
-        "the run goes on without these rows\n"
+        f"run.py: progress.csv has {len(rows) - 5:,} of {len(rows):,} bytes, 0.0.monitor.csv is missing: "
+        "continuing without these rows\n"
     )
     left = (run / "progress.csv").read_text().splitlines()
     assert (
@@ -401,7 +376,7 @@ def test_all_ranks_go_back_to_the_checkpoint_that_rank_0_has_chosen(run):
         rank=1, size=2, run_on_root=lambda function: chosen, gather=lambda value: [[], value], barrier=lambda: None
     )
     config = json.loads((run / "config.json").read_text())
-    assert rewind_to_checkpoint(RunDirectory(run), other, False, build_probe_policy(config["settings"])) is chosen
+    assert rewind_to_checkpoint(RunDirectory(run), other, False, build_probe_policy(ResolvedConfig.from_dict(config["settings"]))) is chosen
     assert (run / "1.0.monitor.csv").read_text() == "r,l\n"
 
 
@@ -447,8 +422,8 @@ def test_a_run_keeps_its_own_settings_whatever_its_preset_has_become(monkeypatch
     del before["settings"]["stagger"]
     (run / "config.json").write_text(json.dumps(before))
     monkeypatch.setitem(PRESETS, "mujoco", now)
-    given = resolve_for_env(load_overrides(run / "config.json", {}, 1)[0], 1, 1)
-    beside = resolve_for_env(load_overrides(run / "config.json", {"optim_batchsize": 50}, 1)[0], 1, 1)
+    given = resolve_config(load_overrides(run / "config.json", {}, 1)[0], 1, 1).to_dict()
+    beside = resolve_config(load_overrides(run / "config.json", {"optim_batchsize": 50}, 1)[0], 1, 1).to_dict()
     capsys.readouterr()
     assert main(["--run-dir", str(run), "--resume", "--print-config"]) == 0
     assert json.loads(capsys.readouterr().out)["settings"] == before["settings"] | {

@@ -83,7 +83,7 @@ def test_a_crashed_rank_leaves_its_stacks_on_stderr_and_in_ranks(ranks, bad_rank
     left = run_dir / "ranks" / f"{bad_rank}.stacks"
     for text in (stderr, left.read_text()):
         assert re.search(STACKS.format(bad_rank, HOST, re.escape(str(left))), text), text
-    assert f"; go on with: {resume_command(run_dir, ranks)}\n" in stderr
+    assert f"; resume with: {resume_command(run_dir, ranks)}\n" in stderr
     assert sorted(path.name for path in left.parent.glob("*.stacks")) == [
         left.name
     ]  # none of those that the launcher ended
@@ -112,7 +112,7 @@ def test_a_crash_in_a_users_script_leaves_its_stacks_too(ranks, bad_rank, tmp_pa
 def test_a_schedulers_signal_writes_a_checkpoint_and_the_same_command_resumes(ranks, tmp_path):
     run_dir = tmp_path / "run"
     script = command(ranks, *argv_for("none", run_dir, "--resume", "auto"))
-    for attempt, begun, number in ((0, "", signal.SIGUSR1), (1, "resume: goes on from ckpt-", signal.SIGTERM)):
+    for attempt, begun, number in ((0, "", signal.SIGUSR1), (1, "resume: continuing from ckpt-", signal.SIGTERM)):
         process = subprocess.Popen(
             script, env=support_path(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )

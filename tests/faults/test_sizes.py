@@ -11,8 +11,7 @@ from wide_envs import Wide
 
 from baselines_ppo import MlpPolicy, pposgd_simple, trpo_mpi, vpg
 from baselines_ppo.config.resolve import resolve
-from baselines_ppo.experiment.outputs import print_run_header
-from common.distributed.communicator import Communicator
+from baselines_ppo.experiment.summary import print_run_header
 from common.vec_env.in_process import InProcessVectorEnv
 
 
@@ -88,9 +87,8 @@ def test_a_segment_of_one_step_and_a_batch_of_one_row_train(learn, settings, unc
 )
 def test_a_policy_that_cannot_learn_of_one_step_is_said_to(typed, said, capsys):
     typed = {"env": "CartPole-v1", "batch": "per-rank", "num_envs": 1, "max_iters": 1} | typed
-    settings = resolve(typed, 1, "classic", "CartPole-v1", False).to_dict()
-    print_run_header(settings, typed, Communicator(None), None, None, {})
-    assert ("the policy learns nothing" in capsys.readouterr().out) == said
+    print_run_header(resolve(typed, 1, "classic", "CartPole-v1", False), 1)
+    assert ("the policy does not learn" in capsys.readouterr().out) == said
 
 
 @pytest.mark.slow  # 16 starts of TensorFlow

@@ -14,7 +14,7 @@ from run_files import SHORT
 
 from baselines_ppo.experiment.directory import acquire_run_directory
 from baselines_ppo.sweep.directory import SweepFolder
-from baselines_ppo.train import resume
+from baselines_ppo.train import previous_run
 from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.runs.run_directory import RunDirectory
@@ -59,11 +59,11 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
 def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch, capsys):
     before = RunDirectory(tmp_path)
     before.acquire()
-    monkeypatch.setattr(resume.time, "sleep", lambda _: before.release())
-    assert resume.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
+    monkeypatch.setattr(previous_run.time, "sleep", lambda _: before.release())
+    assert previous_run.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
     assert (
         capsys.readouterr().err
-        == f"run.py: {tmp_path} is in use by a run that is still alive: waiting 30 s for its end\n"
+        == f"run.py: {tmp_path} is locked by another running process: waiting up to 30 s for it to exit\n"
     )
     RunDirectory(tmp_path).acquire()
 
@@ -71,9 +71,9 @@ def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch
 def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
     folder = RunDirectory(tmp_path)
     folder.acquire()
-    monkeypatch.setattr(resume, "ENDING", 0.3)
+    monkeypatch.setattr(previous_run, "UNLOCK_TIMEOUT", 0.3)
     assert (
-        resume.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
+        previous_run.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
     )  # and is refused when it claims the folder
     folder.release()
 
@@ -122,6 +122,6 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
 def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("kept")
-    with pytest.raises(UserError, match=f"holds {name} of a run whose config.json is gone; choose another run_dir$"):
+    with pytest.raises(UserError, match=f"contains {name} of a run whose config.json is missing; choose another run_dir$"):
         acquire_run_directory(tmp_path, Communicator(None), False, 3)
     assert (tmp_path / name).read_text() == "kept"

@@ -76,7 +76,7 @@ INVALID = {
     ),
     "another network": (
         lambda _, trained: {"load_path": trained / "policy.safetensors"},
-        "this run one of hid_size=4; give hid_size=8 to the policy",
+        "this run has one with hid_size=4; give hid_size=8 to the policy",
         None,
     ),
     "another class": (

@@ -13,7 +13,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.util import tensor_util
 
 from baselines_ppo import load_policy
-from baselines_ppo.experiment.callbacks import EvalCallback, interval_warnings
+from baselines_ppo.config.resolved_config import ResolvedConfig
+from baselines_ppo.config.run_settings import RunSettings
+from baselines_ppo.config.settings import PPOSettings
+from baselines_ppo.experiment.callbacks import EvalCallback
+from baselines_ppo.experiment.summary import interval_warnings
 from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
@@ -132,7 +136,7 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
     folder = tmp_path / "run"
     done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "50", "--eval-episodes", "2", "--max-iters", "1")
     assert (
-        "--eval-every 50 iterations: the run ends after about 1, so only its final policy is evaluated\n"
+        "--eval-every 50 iterations: the run ends after about 1, so only the final policy is evaluated\n"
         in done.stdout
     )
     (row,) = csv.DictReader((folder / "evaluations.csv").open())
@@ -148,7 +152,7 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
         ({}, []),
         (
             {"eval_every": 9},
-            ["--eval-every 9 iterations: the run ends after about 8, so only its final policy is evaluated"],
+            ["--eval-every 9 iterations: the run ends after about 8, so only the final policy is evaluated"],
         ),
         ({"checkpoint_every": 9}, []),
         ({"checkpoint_every": 8, "histograms": True}, []),
@@ -161,16 +165,9 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
     ],
 )
 def test_what_a_run_is_too_short_for_is_said_at_its_start(changed, said):
-    settings = {
-        "alg": "ppo",
-        "timesteps_per_actorbatch": 256,
-        "num_timesteps": 4096,
-        "max_iters": 0,
-        "eval_every": 8,
-        "checkpoint_every": 25,
-        "histograms": False,
-    }
-    assert interval_warnings(settings | changed, ranks=2) == said
+    run = RunSettings(**{"num_timesteps": 4096, "eval_every": 8, "checkpoint_every": 25} | changed)
+    config = ResolvedConfig(run, PPOSettings(timesteps_per_actorbatch=256), {})
+    assert interval_warnings(config, ranks=2) == said
 
 
 def test_the_final_policy_is_not_evaluated_after_a_signal():

@@ -9,14 +9,13 @@ from small_policies import uncompiled
 from baselines_ppo import MlpPolicy, UserError, learn, load_policy
 from baselines_ppo.cli import parser as cli
 from baselines_ppo.config import config_files
-from baselines_ppo.experiment.directory import runs_folder
+from baselines_ppo.experiment.directory import default_sweep_path, runs_root
 from baselines_ppo.export import command as export
 from baselines_ppo.export import export_saved_model
 from baselines_ppo.export.targets import require_vacant
 from baselines_ppo.plot import command as plot
 from baselines_ppo.report import command as report
 from baselines_ppo.sweep import cli as sweep_cli
-from baselines_ppo.sweep import command as sweep
 from common import tf_util
 from common.envs.monitor import Monitor
 from common.loggers.logger import CsvOutput
@@ -93,7 +92,7 @@ def test_every_other_command_and_every_setting_reads_it(home, monkeypatch):
     (home / "c.json").write_text('{"load_path": "~/run"}')
     assert config_files.load_overrides(home / "c.json", {}, 1)[0]["load_path"] == str(home / "run")
     monkeypatch.setenv("BASELINES_PPO_RUNS", "~/runs")
-    assert runs_folder() == home / "runs" and sweep.default_folder({}).parent == home / "runs"
+    assert runs_root() == home / "runs" and default_sweep_path([]).parent == home / "runs"
     assert plot.main(["~/run", "--out=~/figures/x.png"]) == 0 and (home / "figures/x.png").exists()
     assert report.main(["~/run"]) == 0 and (home / "run/report.html").exists()
     args = export.build_parser().parse_args(["~/run", "~/x"])

@@ -79,8 +79,8 @@ def test_ctrl_c_ends_learn_after_its_iteration_with_the_policy_in_reach(where, t
     assert isinstance(stop.value, Interrupted) and signal.getsignal(signal.SIGINT) is before
     assert (
         str(stop.value)
-        == f"Ctrl-C has ended learn after 3 iterations, 192 steps; the policy is in this exception's pi, and in {tmp_path / 'run'}, "
-        "from which load_policy and learn(load_path=...) take it"
+        == f"Ctrl-C stopped learn after 3 iterations, 192 steps; the policy is this exception's pi, and in {tmp_path / 'run'}; "
+        "load_policy and learn(load_path=...) can read it"
     )
     assert capfd.readouterr().err == f"{STOPPING}\n"
     same(stop.value.pi, load_policy(tmp_path / "run"))
@@ -93,7 +93,7 @@ def test_ctrl_c_ends_learn_after_its_iteration_with_the_policy_in_reach(where, t
 def test_without_a_folder_and_for_another_algorithm_the_policy_is_in_reach_too():
     with pytest.raises(Interrupted) as stop:
         vpg.learn(Acts(ctrl_c), uncompiled, timesteps_per_actorbatch=64, vf_batchsize=32, max_iters=1000, seed=0)
-    assert str(stop.value).endswith("the policy is in this exception's pi")
+    assert str(stop.value).endswith("the policy is this exception's pi")
     assert stop.value.pi.act(False, np.zeros(4, np.float32))[0] in (0, 1)
 
 
@@ -104,7 +104,7 @@ def test_ctrl_c_in_the_last_iteration_is_not_lost(tmp_path):
 
 
 def test_a_second_ctrl_c_ends_at_once_and_what_the_last_iteration_left_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr("baselines_ppo.experiment.interrupts.SIGNAL_DEBOUNCE_SECONDS", 0.05)
+    monkeypatch.setattr("common.runtime.stop_signals.SIGNAL_DEBOUNCE_SECONDS", 0.05)
 
     def twice():
         ctrl_c()
@@ -178,7 +178,7 @@ def test_what_goes_wrong_in_the_users_code_costs_no_whole_iteration(where, error
         train(env, callback=callback, run_dir=tmp_path / "run")
     path = tmp_path / "run/checkpoints/ckpt-00000002-forced.safetensors"
     assert raised.value.__notes__ == [
-        f"what was learned until then is in {path}, from which load_policy and learn(load_path=...) take it"
+        f"the last iteration is saved in {path}; load_policy and learn(load_path=...) can read it"
     ]
     same(train(max_iters=2), load_policy(tmp_path / "run"))
 
@@ -206,7 +206,7 @@ def test_a_disk_that_is_full_does_not_hide_what_went_wrong(tmp_path, monkeypatch
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("common.runs.run_directory.save_arrays", full)
+    monkeypatch.setattr("common.runs.checkpoint_store.save_arrays", full)
     with pytest.raises(ZeroDivisionError) as raised:
         train(callback=once_in_iteration(2, breaks), run_dir=tmp_path / "run")
     assert not hasattr(raised.value, "__notes__")

@@ -20,10 +20,10 @@ from baselines_ppo import UserError, learn, load_policy, vpg
 from baselines_ppo.config.config_files import load_overrides
 from baselines_ppo.play.policy_env import load_policy_and_env
 from baselines_ppo.plot import command as plot
-from baselines_ppo.train.resume import load_previous_run
+from baselines_ppo.train.previous_run import load_previous_run
 from common.distributed import communicator
 from common.envs.monitor import Monitor
-from common.runs.results import Run
+from common.runs.results import RunResults
 from common.storage.directory_lock import is_locked
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -43,7 +43,7 @@ def recorded(tmp_path_factory):
 
 def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded, tmp_path, capsys):
     pi, folder = recorded
-    run = Run(folder)
+    run = RunResults(folder)
     assert (
         run.env == "CartPole-v1"
         and run.column("steps").tolist() == [256, 512, 768]
@@ -259,11 +259,11 @@ def test_environments_of_any_kind_are_recorded(tmp_path, capsys):
         seed=0,
         run_dir=tmp_path / "own",
     )
-    assert Run(tmp_path / "own").episodes.lengths.tolist() == [100, 100]
+    assert RunResults(tmp_path / "own").episodes.lengths.tolist() == [100, 100]
     env = InProcessVectorEnv([Monitor(Identity(space)) for _ in range(2)])
     train(env, run_dir=str(tmp_path / "monitored"), max_iters=2)
-    assert [path.name for path in Run(tmp_path / "monitored").monitors] == ["0.0.monitor.csv", "0.1.monitor.csv"]
-    assert Run(tmp_path / "monitored").episodes.lengths.tolist() == [100] * 4
+    assert [path.name for path in RunResults(tmp_path / "monitored").monitors] == ["0.0.monitor.csv", "0.1.monitor.csv"]
+    assert RunResults(tmp_path / "monitored").episodes.lengths.tolist() == [100] * 4
     train(
         gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1
     )  # whose environments nobody can reach

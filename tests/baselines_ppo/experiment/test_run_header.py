@@ -5,14 +5,13 @@ from configs import config_json, write_json
 
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.config_files import load_overrides
-from baselines_ppo.experiment.outputs import print_run_header
 from baselines_ppo.experiment.setup import resolve_config
-from common.distributed.communicator import Communicator
+from baselines_ppo.experiment.summary import print_run_header
 
 
 def test_settings_without_effect_are_reported(capsys):
     explicit, _ = parse(["--env", "CartPole-v1", "--kl-target", "0.1", "--beta", "3", "--clip-param", "0.1"])
-    print_run_header(resolve_config(explicit, 1, 2).to_dict(), explicit, Communicator(None), None, None, {})
+    print_run_header(resolve_config(explicit, 1, 2), 1)
     lines = [line for line in capsys.readouterr().out.splitlines() if " has no effect here: it requires " in line]
     assert [line.split()[0] for line in lines] == ["kl_target", "beta"]
 
@@ -25,14 +24,14 @@ def test_settings_without_effect_are_reported(capsys):
         (("--stagger", "false"), ""),
         (
             ("--bootstrap-time-limits", "false"),
-            "preset mujoco would end first episodes early (--stagger); not with bootstrap_time_limits=False: "
+            "--stagger of preset mujoco is disabled by bootstrap_time_limits=False: "
             "an episode that is ended early would count as terminated\n",
         ),
     ],
 )
 def test_a_dropped_stagger_of_the_preset_is_reported(words, expected, capsys):
     explicit, _ = parse(["--env", "CartPole-v1", "--preset", "mujoco", *words])
-    print_run_header(resolve_config(explicit, 1, 2).to_dict(), explicit, Communicator(None), None, None, {})
+    print_run_header(resolve_config(explicit, 1, 2), 1)
     assert "".join(capsys.readouterr().out.splitlines(keepends=True)[2:]) == expected
 
 
@@ -41,5 +40,5 @@ def test_a_dropped_stagger_is_reported_for_a_run_from_a_file(tmp_path, capsys):
     path = write_json(tmp_path, config_json(resolve_config(explicit, 1, 2)))
     for now, times in (({}, 0), ({"bootstrap_time_limits": False}, 1)):
         given, stored = load_overrides(path, now, 1)
-        print_run_header(resolve_config(given, 1, 2).to_dict(), stored, Communicator(None), None, None, {})
-        assert capsys.readouterr().out.count("would end first episodes early") == times
+        print_run_header(resolve_config(given, 1, 2, stored), 1)
+        assert capsys.readouterr().out.count("--stagger of preset mujoco is disabled") == times

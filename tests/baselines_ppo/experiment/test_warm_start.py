@@ -65,7 +65,7 @@ def test_weights_and_filter_are_taken_over_and_adam_starts_afresh(trained, run):
     file = trained / "policy" / "policy.safetensors"
     folder, said = run("new", *WORDS, "--max-iters", "1", "--optim-stepsize", "1e-12", "--load-path", trained)
     assert (
-        f"\nstarts from the policy in {file}: its weights and observation filter; Adam, return scale and counters start afresh\n"
+        f"\ninitial policy: {file} (its weights and observation filter); Adam, return scale and counters start from zero\n"
         in said
     )
     assert json.loads((folder / "config.json").read_text())["settings"]["load_path"] == str(file)
@@ -94,7 +94,7 @@ def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_sta
     assert "starts from" not in said
     assert_same_run(halted, once)
     _, said = run("killed", "--resume")
-    assert "starts from the policy in" in said and "has no checkpoint yet" in said
+    assert "initial policy: " in said and "no checkpoint yet" in said
     assert_same_run(killed, once)
 
 
@@ -104,7 +104,7 @@ def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_sta
         (
             ["--hid-size", "16", "--ob-clip", "10"],
             [
-                "has a policy of hid_size=8, ob_clip=5.0, this run one of hid_size=16, ob_clip=10.0; give --hid-size 8 --ob-clip 5.0"
+                "holds a policy with hid_size=8, ob_clip=5.0, this run has one with hid_size=16, ob_clip=10.0; give --hid-size 8 --ob-clip 5.0"
             ],
         ),
         (["--env", "CartPole-v1"], ["was trained for observations", "this run has"]),

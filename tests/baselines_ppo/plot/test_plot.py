@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy import stats
 
-from baselines_ppo.experiment.outputs import final_return
+from baselines_ppo.experiment.summary import final_return
 from baselines_ppo.plot import command as plot
 from baselines_ppo.plot import grouping
 from baselines_ppo.report.summary import headline_metrics
@@ -300,7 +300,7 @@ def test_the_last_100_episodes_are_one_number_on_the_terminal_in_report_plot_and
     )
     (found,) = re.findall(r"mean return of the last 100 training episodes: (.+)", done.stdout)
     (run,) = plot.load([tmp_path])[0]["CartPole-v1"]
-    assert run.rows["EpRewMean"][-1] != run.curve.final(
+    assert run.rows["EpRewMean"][-1] != run.curve.final_return(
         100
     )  # which takes another hundred: those of the last environments
     groups = grouping.compare(plot.grouped({"CartPole-v1": [run]}))["environments"]["CartPole-v1"]["groups"]
@@ -385,7 +385,7 @@ def test_a_curve_that_ends_early_is_told(tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, part",
     [
-        (["nowhere"], "nowhere: there is no such file or folder"),
+        (["nowhere"], "nowhere: no such file or directory"),
         (["--out", "x.jpg"], ".png, .pdf, .svg"),
         (["--window", "0"], "--window 0"),
         (["--final", "-3"], "--final -3"),

@@ -4,23 +4,18 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from configs import config_for
 
-from baselines_ppo.experiment.directory import acquire_run_directory
-from baselines_ppo.train.runner import cores_of_a_rank, default_folder
+from baselines_ppo.experiment.directory import acquire_run_directory, make_default_run_directory
+from baselines_ppo.experiment.setup import cores_per_rank
 from common.distributed.communicator import Communicator
-
-
-def resolved(*words):
-    return config_for(*words).to_dict()
 
 
 def test_runs_go_into_the_directory_of_the_environment_variable(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BASELINES_PPO_RUNS", raising=False)
-    assert default_folder(resolved()).startswith("runs/CartPole-v1/")
+    assert make_default_run_directory("CartPole-v1", 0).startswith("runs/CartPole-v1/")
     monkeypatch.setenv("BASELINES_PPO_RUNS", f"{tmp_path}/elsewhere")
-    found = default_folder(resolved("--seed", "3"))
+    found = make_default_run_directory("CartPole-v1", 3)
     assert found.startswith(f"{tmp_path}/elsewhere/CartPole-v1/") and found.endswith("-seed3")
 
 
@@ -31,7 +26,7 @@ def test_runs_with_one_seed_in_one_second_get_different_directories(tmp_path, mo
         tmp_path / "CartPole-v1" / name
         for name in ("20200101-000000-seed0", "20200101-000000-seed0-2", "20200101-000000-seed0-3")
     ]
-    assert [default_folder(resolved()) for _ in directories] == [str(path) for path in directories]
+    assert [make_default_run_directory("CartPole-v1", 0) for _ in directories] == [str(path) for path in directories]
     assert [acquire_run_directory(path, Communicator(None), False, 3).path for path in directories] == directories
 
 
@@ -64,5 +59,5 @@ def test_no_directory_is_made_if_no_run_starts(words, status, tmp_path, monkeypa
     "others, cores", [([], 8), ([list(range(8))], 4), ([list(range(8, 16))], 8), ([list(range(8))] * 15, 1)]
 )
 def test_cores_are_divided_among_the_ranks_that_share_them(others, cores, monkeypatch):
-    monkeypatch.setattr("baselines_ppo.train.runner.cpu_affinity", lambda: list(range(8)))
-    assert cores_of_a_rank(SimpleNamespace(gather_on_host=lambda own: [own, *others], minimum=lambda x: x)) == cores
+    monkeypatch.setattr("baselines_ppo.experiment.setup.cpu_affinity", lambda: list(range(8)))
+    assert cores_per_rank(SimpleNamespace(gather_on_host=lambda own: [own, *others], minimum=lambda x: x)) == cores

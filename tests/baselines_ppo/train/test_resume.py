@@ -77,7 +77,7 @@ def test_killed_and_resumed_ends_with_the_same_bits(ranks, program, tmp_path):
     assert not (broken / "policy").exists()
     resumed = jobs.run(ranks, program, "--run-dir", broken, "--resume")
     assert resumed.returncode == 0, resumed.stderr
-    assert "goes on from ckpt-" in resumed.stdout
+    assert "continuing from ckpt-" in resumed.stdout
     assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
     # everything that training reads again: Adam's moments, return scaling, the last 100 episodes
     arrays = [load_arrays(run / "checkpoints/ckpt-00000018.safetensors", FORMAT)[0] for run in (whole, broken)]
@@ -106,7 +106,7 @@ def test_so_does_the_rest_of_the_family(name, tmp_path, capsys, uncompiled_here)
         (broken / "checkpoints" / newer).unlink()
     (broken / "policy/policy.safetensors").unlink()
     assert jobs.main_here("--run-dir", broken, "--resume") == 0
-    assert "goes on from ckpt-00000006" in capsys.readouterr().out
+    assert "continuing from ckpt-00000006" in capsys.readouterr().out
     assert (whole / "policy/policy.safetensors").read_bytes() == (broken / "policy/policy.safetensors").read_bytes()
     assert rows(whole / "progress.csv") == rows(broken / "progress.csv")
 
@@ -138,9 +138,9 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no
     newest.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     goes_on = cli_here("--run-dir", run_dir, "--resume", "--hid-size", "16", "--max-iters", "21")
     assert goes_on.returncode == 0, goes_on.stderr
-    assert f"passed over a checkpoint: {newest} is damaged" in goes_on.stdout
-    assert f"kept as {newest.name}.damaged" in goes_on.stdout and newest.with_name(f"{newest.name}.damaged").exists()
-    assert f"goes on from {others[0].name}" in goes_on.stdout
+    assert f"skipped a corrupt checkpoint ({newest} is damaged" in goes_on.stdout
+    assert f"renamed to {newest.name}.damaged" in goes_on.stdout and newest.with_name(f"{newest.name}.damaged").exists()
+    assert f"continuing from {others[0].name}" in goes_on.stdout
     for path in (run_dir / "checkpoints").iterdir():
         path.write_bytes(path.read_bytes()[:1000])
     logs = (run_dir / "progress.csv").read_bytes()
@@ -157,7 +157,7 @@ def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(
     policy = (run_dir / "policy/policy.safetensors").read_bytes()
     refused = cli_here("--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
     assert (
-        refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled one yet" in refused.stderr
+        refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled checkpoint yet" in refused.stderr
     )
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["ckpt-00000002-forced.safetensors"]
     assert (run_dir / "policy/policy.safetensors").read_bytes() == policy

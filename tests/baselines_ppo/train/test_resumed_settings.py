@@ -2,20 +2,20 @@
 
 import pytest
 
-from baselines_ppo.config.resolve import resumed_settings
-from baselines_ppo.experiment.setup import resolve_for_env
+from baselines_ppo.experiment.setup import resolve_config
+from baselines_ppo.train.resume import resumed_config
 from common.errors import UserError
 
 
 def test_totals_over_ranks_may_be_given_again():
     first = {"env": "Pendulum-v1", "preset": "mujoco", "max_iters": 2, "timesteps_per_actorbatch": 256}
-    before = resolve_for_env(first, 2, 1)
-    assert (before["timesteps_per_actorbatch"], before["optim_batchsize"]) == (128, 64)  # 128 is the preset's total
+    before = resolve_config(first, 2, 1)
+    assert (before.rollout_steps, before.minibatch_samples) == (128, 64)  # 128 is the preset's total
     again = first | {"optim_batchsize": 128}
-    assert resumed_settings(again, before, 2, "run") == before
+    assert resumed_config(again, before, 2, "run") == before
     other = first | {"optim_batchsize": 64}
     with pytest.raises(UserError, match="optim_batchsize=64, 32 per rank, but the run in run has 64;"):
-        resumed_settings(other, before, 2, "run")
+        resumed_config(other, before, 2, "run")
 
 
 @pytest.mark.parametrize("ranks", [1, 3, 100])
@@ -34,12 +34,11 @@ def test_totals_over_ranks_may_be_given_again():
 )
 def test_settings_of_the_run_may_be_given_again_and_a_limit_replaces_another(explicit, ranks):
     explicit = {"env": "Pendulum-v1", "max_iters": 2} | explicit
-    before = resolve_for_env(explicit, ranks, 1)
-    assert resumed_settings(explicit, before, ranks, "run") == resumed_settings({}, before, ranks, "run") == before
-    assert resumed_settings({"num_timesteps": 5000}, before, ranks, "run") == before | {
-        "num_timesteps": 5000,
-        "max_iters": 0,
-    }
+    before = resolve_config(explicit, ranks, 1)
+    assert resumed_config(explicit, before, ranks, "run") == resumed_config({}, before, ranks, "run") == before
+    assert resumed_config({"num_timesteps": 5000}, before, ranks, "run") == before.with_run(
+        num_timesteps=5000, max_iters=0
+    )
 
 
 @pytest.mark.parametrize(
@@ -54,10 +53,10 @@ def test_settings_of_the_run_may_be_given_again_and_a_limit_replaces_another(exp
     ],
 )
 def test_a_setting_that_must_not_change_is_refused_by_name(explicit, then):
-    before = resolve_for_env({"env": "Pendulum-v1", "preset": "mujoco", "hid_size": 8}, 1, 1)
+    before = resolve_config({"env": "Pendulum-v1", "preset": "mujoco", "hid_size": 8}, 1, 1)
     ((name, value),) = explicit.items()
     with pytest.raises(
         UserError,
         match=f"^--resume: {name}={value!r}, but the run in run has {then}; leave it out, or start a new run$",
     ):
-        resumed_settings(explicit, before, 1, "run")
+        resumed_config(explicit, before, 1, "run")

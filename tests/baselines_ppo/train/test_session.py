@@ -1,79 +1,83 @@
-"""What a run has open is closed at its end, whatever that is, and cannot hold up the end: neither of a failure nor of a run that ended well."""
+"""A session closes what a run has open, however it ends, and cleanup that hangs cannot block the end."""
 
 import threading
 
 import pytest
 
-from baselines_ppo.train.session import Job
+from baselines_ppo.train.session import TrainingSession
 from common.distributed import heartbeat, watchdog
 from common.distributed.communicator import Communicator
 
 
-class Ends(Communicator):
-    """One rank of which the watch's last words are kept, and whose end is an event."""
+class RecordingCommunicator(Communicator):
+    """One rank that records the watchdog's abort: its reason, its status, and an event."""
 
     def __init__(self):
         super().__init__(None)
-        self.words, self.status, self.over = None, None, threading.Event()
+        self.reason = None
+        self.status = None
+        self.aborted = threading.Event()
 
     def report_and_abort(self, reason, status=1, immediately=False):
-        self.words, self.status = reason, status
-        self.over.set()
+        self.reason = reason
+        self.status = status
+        self.aborted.set()
 
 
 @pytest.fixture
-def job(monkeypatch):
+def session(monkeypatch):
     for module in (watchdog, heartbeat):
         monkeypatch.setattr(module, "POLL_INTERVAL", 0.02)
     monkeypatch.setattr(watchdog, "CLEANUP_TIMEOUT", 0.2)
-    made = Job(Ends(), stall_timeout=0.2)
-    yield made
-    made.end()
+    session = TrainingSession(RecordingCommunicator(), stall_timeout=0.2)
+    yield session
+    session.end()
 
 
-def test_a_failure_is_told_before_anything_is_closed_and_what_hangs_there_is_ended_with_its_status(job, capfd):
-    at_close = []
+def test_failure_is_printed_before_cleanup_and_cleanup_that_hangs_is_aborted(session, capfd):
+    printed_at_cleanup = []
 
-    def close():
-        at_close.append(capfd.readouterr().err)
-        assert job.comm.over.wait(20)
+    def hang():
+        printed_at_cleanup.append(capfd.readouterr().err)
+        assert session.comm.aborted.wait(20)
 
-    job.opened.callback(close)
-    job.heartbeat.set_phase("collect", 7)
-    assert job.fail("it\nbroke", 130, trace="Traceback: here\n") == 130
-    assert at_close == ["Traceback: here\nrun.py: error: it broke\n"]
-    assert job.comm.words.startswith(
-        "failed in collect, and cleaning up has not ended after 0 s, at "
-    ) and job.comm.words.endswith(" in wait()")
-    assert job.comm.status == 130 and job.heartbeat.current_phase == ("failed in collect", 7)
+    session.exit_stack.callback(hang)
+    session.heartbeat.set_phase("collect", 7)
+    assert session.fail("it\nbroke", 130, trace="Traceback: here\n") == 130
+    assert printed_at_cleanup == ["Traceback: here\nrun.py: error: it broke\n"]
+    reason = session.comm.reason
+    assert reason.startswith("failed in collect, and cleaning up has not ended after 0 s, at ")
+    assert reason.endswith(" in wait()")
+    assert session.comm.status == 130
+    assert session.heartbeat.current_phase == ("failed in collect", 7)
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
-def test_what_is_open_is_closed_last_first_though_the_logger_and_one_of_it_fail(error, job, capfd):
+def test_everything_is_closed_in_reverse_order_although_the_logger_and_one_callback_fail(error, session, capfd):
     closed = []
 
     def fail():
         raise error
 
-    class Logger:
+    class FailingLogger:
         def close(self):
             closed.append("logger")
             fail()
 
-    job.attach_logger(Logger())
+    session.attach_logger(FailingLogger())
     for name in ("first", "second"):
-        job.opened.callback(closed.append, name)
-    job.opened.callback(fail)
-    assert job.fail("it broke", 1) == 1
-    assert closed == ["logger", "second", "first"] and capfd.readouterr().err == "run.py: error: it broke\n"
-    assert job.heartbeat.ended.is_set() and job.comm.words is None
+        session.exit_stack.callback(closed.append, name)
+    session.exit_stack.callback(fail)
+    assert session.fail("it broke", 1) == 1
+    assert closed == ["logger", "second", "first"]
+    assert capfd.readouterr().err == "run.py: error: it broke\n"
+    assert session.heartbeat.ended.is_set()
+    assert session.comm.reason is None
 
 
-def test_a_run_that_ended_well_is_not_held_up_by_what_does_not_close(job):
-    job.opened.callback(lambda: job.comm.over.wait(20))
-    job.close()
-    assert (
-        job.comm.words.startswith("no progress for 0 s in closing, ")
-        and job.comm.words.endswith(" the policy is saved")
-        and job.comm.status == 1
-    )
+def test_successful_run_whose_cleanup_hangs_is_aborted(session):
+    session.exit_stack.callback(lambda: session.comm.aborted.wait(20))
+    session.close()
+    assert session.comm.reason.startswith("no progress for 0 s in closing, ")
+    assert session.comm.reason.endswith(" the policy is saved")
+    assert session.comm.status == 1

@@ -14,7 +14,7 @@ import pytest
 from terminals import Terminal, seen
 
 from baselines_ppo.play.video import run_in_subprocess
-from baselines_ppo.train.runner import STOPPING, install_signals, restore_signals
+from baselines_ppo.train.signals import STOPPING, training_stop_signals
 from common.distributed.communicator import Communicator
 from common.storage.array_files import load_arrays
 
@@ -22,29 +22,26 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_the_first_asks_for_a_stop_a_later_one_ends_at_once_and_handlers_are_given_back(number, monkeypatch):
-    monkeypatch.setattr("baselines_ppo.train.runner.SIGNAL_DEBOUNCE_SECONDS", 0.2)
-    own = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests run under nohup
-    asked, before = [], {one: signal.getsignal(one) for one in NUMBERS}
-    running = {"handlers": install_signals(SimpleNamespace(request_stop=asked.append))}
-    try:
+def test_first_signal_requests_a_stop_and_a_later_one_interrupts(number, monkeypatch):
+    monkeypatch.setattr("common.runtime.stop_signals.SIGNAL_DEBOUNCE_SECONDS", 0.2)
+    hangup_handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it is ignored if the tests run under nohup
+    requests, before = [], {one: signal.getsignal(one) for one in NUMBERS}
+    with training_stop_signals(SimpleNamespace(request_stop=requests.append), None):
         signal.raise_signal(number)
-        signal.raise_signal(number)  # a shell's and the kernel's, of one terminal that is gone
-        assert asked == [number]
+        signal.raise_signal(number)  # the shell and the kernel both report a closed terminal
+        assert requests == [number]
         time.sleep(0.3)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
-    finally:
-        restore_signals(running)
     assert {one: signal.getsignal(one) for one in NUMBERS} == before
-    signal.signal(signal.SIGHUP, own)
+    signal.signal(signal.SIGHUP, hangup_handler)
 
 
-def test_what_is_ignored_as_under_nohup_stays_ignored():
+def test_sighup_that_nohup_ignores_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        restore_signals({"handlers": install_signals(SimpleNamespace(request_stop=pytest.fail))})
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        with training_stop_signals(SimpleNamespace(request_stop=pytest.fail), None):
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -93,17 +90,17 @@ def test_a_signal_ends_a_run_with_its_status_a_forced_checkpoint_and_the_way_on(
     done = cli_here(*words(fault, folder), *(["--quiet"] if quiet else []))
     assert done.returncode == status, done.stderr
     assert checkpoints(folder) == {"ckpt-00000004-forced.safetensors": True}
-    way_on = f"go on with: python -m baselines_ppo --run-dir '{folder}' --resume\n"
+    way_on = f"resume with: python -m baselines_ppo --run-dir '{folder}' --resume\n"
     assert (folder / "report.html").exists() == (folder / "curve.png").exists() == drawn
     if quiet:
         assert (
             done.stdout == ""
-            and done.stderr.endswith(f"run.py: stopped early, at 256 steps; {way_on}")
+            and done.stderr.endswith(f"run.py: stopped early at 256 steps; {way_on}")
             and STOPPING not in done.stderr
         )
     else:
         assert done.stderr.endswith(f"{STOPPING}\n") and f"stopped early; {way_on}" in done.stdout
-        assert (f"draw it by: python -m baselines_ppo.report '{folder}'" in done.stdout) == (not drawn)
+        assert (f"draw it with: python -m baselines_ppo.report '{folder}'" in done.stdout) == (not drawn)
 
 
 def test_a_signal_that_comes_while_the_ranks_agree_to_go_on_is_not_lost(
@@ -147,12 +144,10 @@ def test_ctrl_c_on_the_terminal_of_a_job_of_two_ranks_ends_it_as_it_does_one(tmp
     ((name, forced),) = ((name, forced) for name, forced in checkpoints(folder).items() if "forced" in name)
     assert forced and (folder / "curve.png").exists() and (folder / "report.html").exists()
     lines = seen(terminal.text)
-    view = lines[: lines.index(STOPPING)]
-    assert "steps/s" in view[-4] and view[-3].split()[:2] == ["return", "length"]
-    assert lines[len(view) + 1].startswith("mean return of the last")
-    assert f"stopped early; go on with: mpirun -n 2 python -m baselines_ppo --run-dir {folder} --resume" in "".join(
-        lines[len(view) :]
-    )
+    after_signal = lines[lines.index(STOPPING) + 1 :]
+    assert any(line.startswith("mean return of the last") for line in after_signal)
+    command = f"mpirun -n 2 python -m baselines_ppo --run-dir {folder} --resume"
+    assert f"stopped early; resume with: {command}" in "".join(after_signal)
     jobs.wait_gone(folder)
 
 

@@ -15,7 +15,7 @@ import pytest
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
 from common.loggers.logger import CsvOutput, JsonOutput
-from common.runs.results import read_monitor
+from common.runs.episodes import read_monitor
 from common.runtime import os_features
 from common.storage import append_file
 

@@ -12,7 +12,9 @@ import pytest
 from tolerance import gamma
 
 from common.errors import UserError
-from common.runs.results import Run, find_runs, read_monitor, read_progress, running_mean
+from common.runs.episodes import read_monitor
+from common.runs.results import RunResults, find_runs, running_mean
+from common.runs.tables import read_progress
 
 OURS = '#{"t_start": 1000.5, "env_id": "Hopper-v4"}\nr,l,t\n1.500000,3,2.000000\n-2.000000,4,5.000000\n'
 BASELINES = '# {"t_start": 1000.5, "env_id": "Hopper-v4"} \nr,l,t\r\n1.5,3,2.0\r\n-2.0,4,5.0\r\n'
@@ -52,15 +54,15 @@ def test_monitor_files_of_three_programs_are_read_alike(text, tmp_path):
 
 @pytest.mark.parametrize("whose", PROGRESS)
 def test_progress_files_of_all_programs_give_the_same_curve(whose, tmp_path):
-    curve = Run(write(tmp_path, progress_csv=PROGRESS[whose])).curve
+    curve = RunResults(write(tmp_path, progress_csv=PROGRESS[whose])).curve
     steps, returns = curve.points("steps", 100)
     assert steps.tolist() == [200, 300] and returns.tolist() == [10.5, 11.5]
-    assert curve.final(100) == 11.5
+    assert curve.final_return(100) == 11.5
     if whose != "deepq":  # it does not log the time
         assert curve.points("time", 100)[0].tolist() == [3.0, 4.5]
     else:
         assert curve.points("episodes", 100)[0].tolist() == [2, 4]
-        with pytest.raises(UserError, match="progress.csv does not tell time; choose another --x of steps, episodes"):
+        with pytest.raises(UserError, match="progress.csv does not contain time; choose another --x of steps, episodes"):
             curve.points("time", 100)
 
 
@@ -68,7 +70,7 @@ def test_progress_files_of_all_programs_give_the_same_curve(whose, tmp_path):
     "whose, episodes, steps, counted", [("baselines", 35, 2275, "EpisodesSoFar"), ("stable_baselines3", 76, 2020, None)]
 )
 def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(whose, episodes, steps, counted):
-    run = Run(jobs.ROOT / "tests" / "data" / whose)
+    run = RunResults(jobs.ROOT / "tests" / "data" / whose)
     assert (run.env, len(run.episodes.returns), run.episodes.lengths.sum()) == ("CartPole-v1", episodes, steps)
     np.testing.assert_array_equal(run.episodes.returns, run.episodes.lengths)  # a reward of 1 a step
     means = run.column("return")
@@ -81,7 +83,7 @@ def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(wh
 
 def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
     # ends at 12, 20; 11.5, 15.5; nothing yet
-    run = Run(
+    run = RunResults(
         write(
             tmp_path,
             **{
@@ -98,7 +100,7 @@ def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
 
 
 def test_episodes_stay_in_order_where_a_file_was_gone_on_with_by_a_new_clock(tmp_path):
-    assert Run(
+    assert RunResults(
         write(tmp_path, a_monitor_csv=monitor(0, (1, 1, 50), (2, 1, 90), (3, 1, 4)))
     ).episodes.returns.tolist() == [1, 2, 3]
 
@@ -106,7 +108,7 @@ def test_episodes_stay_in_order_where_a_file_was_gone_on_with_by_a_new_clock(tmp
 @pytest.mark.parametrize("length", range(1, 40))
 def test_half_written_files_give_the_lines_that_are_whole(length, tmp_path):
     whole = monitor(0, (1, 2, 3), (4, 5, 6))
-    run = Run(write(tmp_path, a_monitor_csv=whole[:-length], progress_csv=PROGRESS["ours"][:-length]))
+    run = RunResults(write(tmp_path, a_monitor_csv=whole[:-length], progress_csv=PROGRESS["ours"][:-length]))
     assert run.episodes.returns.tolist() == [float(line.split(",")[0]) for line in whole[:-length].split("\n")[2:-1]]
     assert len(run.rows.get("TimestepsSoFar", ())) == max(PROGRESS["ours"][:-length].count("\n") - 1, 0)
 
@@ -122,7 +124,7 @@ def test_runs_are_found_at_any_depth_and_not_inside_runs(tmp_path):
 
 def test_settings_hold_those_of_the_policy_and_the_ranks(tmp_path):
     config = {"settings": {"env": "Hopper-v4", "lam": 0.9, "policy_settings": {"hid_size": 32}}, "ranks": 4}
-    run = Run(write(tmp_path, config_json=json.dumps(config)))
+    run = RunResults(write(tmp_path, config_json=json.dumps(config)))
     assert run.settings == {"env": "Hopper-v4", "lam": 0.9, "hid_size": 32, "ranks": 4}
     assert run.env == "Hopper-v4" and run.curve is None
 
@@ -130,8 +132,8 @@ def test_settings_hold_those_of_the_policy_and_the_ranks(tmp_path):
 @pytest.mark.parametrize(
     "name, text, parts",
     [
-        ("x.monitor.csv", "r,l,t\n1,2,3\n", ["no Monitor file", "t_start"]),
-        ("x.monitor.csv", '#{"env_id": "A"}\nr,l,t\n', ["no Monitor file", "t_start"]),
+        ("x.monitor.csv", "r,l,t\n1,2,3\n", ["is not a Monitor file", "t_start"]),
+        ("x.monitor.csv", '#{"env_id": "A"}\nr,l,t\n', ["is not a Monitor file", "t_start"]),
         ("x.monitor.csv", '#{"t_start": 1}\na,b\n1,2\n', ["columns a, b"]),
         ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2,3\n1,oops,3\n1,2,4\n', ["line 4", "1,oops,3"]),
         ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2\n1,2,4\n', ["line 3", "'1,2'"]),
@@ -142,7 +144,7 @@ def test_settings_hold_those_of_the_policy_and_the_ranks(tmp_path):
 def test_what_cannot_be_read_is_named_in_one_line(name, text, parts, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError) as caught:
-        _ = Run(tmp_path).curve
+        _ = RunResults(tmp_path).curve
     for part in (str(tmp_path / name), *parts):
         assert part in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -177,9 +179,9 @@ def test_running_mean_passes_over_what_is_not_finite():
 
 
 def test_final_return_is_the_mean_of_the_last_episodes(tmp_path):
-    curve = Run(write(tmp_path, a_monitor_csv=monitor(0, (100, 1, 1), (2, 1, 2), (4, 1, 3), ("nan", 1, 4)))).curve
-    assert curve.final(2) == 3.0
-    assert curve.final(100) == pytest.approx(106 / 3)
+    curve = RunResults(write(tmp_path, a_monitor_csv=monitor(0, (100, 1, 1), (2, 1, 2), (4, 1, 3), ("nan", 1, 4)))).curve
+    assert curve.final_return(2) == 3.0
+    assert curve.final_return(100) == pytest.approx(106 / 3)
 
 
 def test_reading_needs_neither_tensorflow_nor_matplotlib():
@@ -204,7 +206,7 @@ def test_where_progress_tells_them_steps_are_its_own_and_not_those_of_finished_e
 @pytest.mark.parametrize("env_id", ["None", "", None, 3, ["a"]])
 def test_what_names_no_environment_is_not_taken_for_one(env_id, tmp_path):
     write(tmp_path, x_monitor_csv=monitor(1, (1, 2, 3), env=env_id))
-    assert read_monitor(tmp_path / "x.monitor.csv")[0] is None and Run(tmp_path).env is None
+    assert read_monitor(tmp_path / "x.monitor.csv")[0] is None and RunResults(tmp_path).env is None
 
 
 @pytest.mark.parametrize(
@@ -244,13 +246,13 @@ def test_a_comma_behind_the_rows_alone_is_no_cell(tmp_path):
         "b": [2, 4],
     }
     write(tmp_path, progress_csv="a,b\n1,2,,3\n")
-    with pytest.raises(UserError, match="line 2: 4 cells under a header of 2"):
+    with pytest.raises(UserError, match="line 2: 4 cells, but the header has 2"):
         read_progress(tmp_path / "progress.csv")
 
 
 def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
     write(tmp_path, x_monitor_csv="\n\n" + OURS + "oops,1,2\n")
-    with pytest.raises(UserError, match="line 7: 'oops,1,2' is no episode"):
+    with pytest.raises(UserError, match="line 7: 'oops,1,2' is not an episode"):
         read_monitor(tmp_path / "x.monitor.csv")
 
 
@@ -267,7 +269,7 @@ def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
     for name, read in (
         ("x.monitor.csv", read_monitor),
         ("progress.csv", read_progress),
-        ("config.json", lambda path: Run(path.parent).config),
+        ("config.json", lambda path: RunResults(path.parent).config),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(UserError) as error:
@@ -278,4 +280,4 @@ def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
 
 def test_a_config_with_a_byte_order_mark_is_read(tmp_path):
     (tmp_path / "config.json").write_bytes(b'\xef\xbb\xbf{"settings": {"env": "Hopper-v4"}}')
-    assert Run(tmp_path).env == "Hopper-v4"
+    assert RunResults(tmp_path).env == "Hopper-v4"

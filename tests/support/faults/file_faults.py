@@ -24,7 +24,7 @@ PRELOAD = [
     "tensorflow",
     "gymnasium",
     "tensorboard.plugins.hparams.summary_v2",
-    "baselines_ppo.train.runner",
+    "baselines_ppo.train.learn_run",
     "baselines_ppo.experiment.callbacks",
     "baselines_ppo.pposgd_simple",
     "baselines_ppo.mlp_policy",

@@ -1,0 +1,41 @@
+"""Messages of the package's logger, as the command line prints them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+from collections.abc import Callable, Iterator
+
+
+class MessageHandler(logging.Handler):
+    """Prints warnings and errors to stderr, one line each.
+
+    Args:
+        format_message: function (text) -> line, such as one that puts the program's name before the text.
+    """
+
+    def __init__(self, format_message: Callable[[str], str]) -> None:
+        super().__init__(logging.WARNING)
+        self.format_message = format_message
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; a closed stderr is ignored."""
+        with contextlib.suppress(OSError, ValueError):
+            print(self.format_message(record.getMessage()), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def messages_to_stderr(format_message: Callable[[str], str]) -> Iterator[None]:
+    """Context manager in which the messages of the package's logger are printed.
+
+    Args:
+        format_message: as for `MessageHandler`.
+    """
+    logger = logging.getLogger("baselines_ppo")
+    handler = MessageHandler(format_message)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
