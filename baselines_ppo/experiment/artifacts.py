@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from common.policies.base import Policy
 
 REPORT_TIMEOUT = 600.0  # seconds for the report and its video
-PROGRAM_PREFIX = "baselines_ppo.report: "  # of the report's own messages
+PROGRAM_PREFIX = "baselines_ppo.report: "  # of the messages of the report's process
 
 
 def environment_metadata(config: ResolvedConfig) -> dict[str, Any]:
@@ -56,9 +56,7 @@ def draw_report(directory: RunDirectory, config: ResolvedConfig) -> None:
     retry = f"draw it with: {report_command(directory.path)}"
     process = None
     try:
-        process = subprocess.run(
-            argv, capture_output=True, text=True, env=subprocess_env(), timeout=REPORT_TIMEOUT
-        )
+        process = subprocess.run(argv, capture_output=True, text=True, env=subprocess_env(), timeout=REPORT_TIMEOUT)
     except KeyboardInterrupt:
         messages = [f"not drawn (interrupted); {retry}"]
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -22,7 +22,7 @@ DEFAULT_ROOT = "runs"
 
 
 def runs_root() -> Path:
-    """Return the directory of runs without an explicit path: `$BASELINES_PPO_RUNS`, or runs/ in the working directory."""
+    """Return the directory of runs without an explicit path: `$BASELINES_PPO_RUNS`, or ./runs."""
     return user_path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT, ROOT_VARIABLE)
 
 
@@ -61,9 +61,7 @@ def default_sweep_path(env_ids: Sequence[str]) -> Path:
     return runs_root() / f"sweep-{env}-{_timestamp()}"
 
 
-def acquire_run_directory(
-    path: str | Path, comm: Communicator, resuming: bool, keep_checkpoints: int
-) -> RunDirectory:
+def acquire_run_directory(path: str | Path, comm: Communicator, resuming: bool, keep_checkpoints: int) -> RunDirectory:
     """Acquire a run's directory on rank 0 for the whole job, and return it on every rank.
 
     Args:

@@ -27,7 +27,7 @@ from common.training.callbacks import Callback
 
 
 class RunOutputs(NamedTuple):
-    """What rank 0 writes and displays during a run.
+    """The outputs of rank 0 during a run.
 
     Attributes:
         logger: takes a row of each iteration.

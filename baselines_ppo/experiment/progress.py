@@ -1,4 +1,4 @@
-"""How much of a run is complete: the one computation for training, report, plot and sweep."""
+"""Completed fraction of a run: the one computation for training, report, plot and sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from common.training.stopping import StopCriteria
 
 
 class Completion(NamedTuple):
-    """How much of a run is complete.
+    """The completed fraction of a run, and the limit to which it refers.
 
     Attributes:
         fraction: 0 or more; the run is complete at 1.

@@ -1,4 +1,4 @@
-"""`learn(run_dir=..., progress=True)`: a run from Python with the directory and the progress display of the command line."""
+"""`learn(run_dir=..., progress=True)`: a run from Python with the outputs of the command line."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def ensure_monitor(env: Any) -> Any:
 def with_run_outputs(
     training: TrainingLoop, setup: AlgorithmSetup, run_dir: Path | None, progress: bool
 ) -> Iterator[TrainingLoop]:
-    """Context manager for a training with a run's outputs: logs, checkpoints, Monitor files and, at its end, the policy.
+    """Context manager for a training with a run's outputs: logs, checkpoints, Monitor files and the final policy.
 
     Args:
         training: the `TrainingLoop`.
@@ -96,7 +96,9 @@ def with_run_outputs(
         except BaseException as error:
             checkpoint = training.rescue()
             if checkpoint is not None:
-                error.add_note(f"the last iteration is saved in {checkpoint}; load_policy and learn(load_path=...) can read it")
+                error.add_note(
+                    f"the last iteration is saved in {checkpoint}; load_policy and learn(load_path=...) can read it"
+                )
             raise
 
 
@@ -128,9 +130,7 @@ def run_config(setup: AlgorithmSetup, run_dir: Path | None, progress: bool) -> R
         report=False,
         **stop_settings(setup.limits),
     )
-    config = ResolvedConfig(
-        run, setup.settings, setup.pi.spec()["settings"], lost_env_kwargs=lost_env_kwargs or {}
-    )
+    config = ResolvedConfig(run, setup.settings, setup.pi.spec()["settings"], lost_env_kwargs=lost_env_kwargs or {})
     return replace(config, explicit=_explicit_settings(config, type(setup.pi)))
 
 

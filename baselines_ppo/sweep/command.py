@@ -146,7 +146,7 @@ class Sweep:
         elif signals.received:
             screen.stopped(child.run)
         else:
-            screen.failed(child.run, child.last_words())
+            screen.failed(child.run, child.failure_reason())
 
     def end(self, board, signals):
         """The last lines; returns the exit status."""

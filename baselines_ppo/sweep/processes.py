@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import re
 import shlex
 import shutil
 import signal
@@ -16,12 +15,10 @@ from baselines_ppo.cli.command_lines import to_argv
 from common.distributed.launcher import subprocess_env
 from common.errors import UserError
 from common.runtime.crash_stacks import signal_name
+from common.storage.failure_file import FAILURE_FILE_VARIABLE, read_failure_reason
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
 PAUSE = 0.1  # seconds between looks at the children
-OWN_WORDS = re.compile(
-    r"run\.py: error: |rank \d+ on host "
-)  # how a run says why it ends; MPI has more to say after it
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
 
@@ -74,12 +71,14 @@ class RunProcess:
         run: the `Run`.
         words: its command.
         environ: its environment.
-        output: path of the file that takes what it says.
+        output: path of the file for its console output.
     """
 
     def __init__(self, run, words, environ, output):
         self.run, self.output, self.began = run, output, time.monotonic()
+        self.failure_file = output.with_name("failure.json")
         output.parent.mkdir(parents=True, exist_ok=True)
+        self.failure_file.unlink(missing_ok=True)
         with output.open("wb") as file:
             file.write(f"{shlex.join(words)}\n".encode())
             file.flush()
@@ -88,7 +87,7 @@ class RunProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environ,
+                env=environ | {FAILURE_FILE_VARIABLE: str(self.failure_file.absolute())},
                 process_group=0,
                 preexec_fn=set_parent_death_signal if LIBC else None,
             )
@@ -107,16 +106,16 @@ class RunProcess:
                 self.process.kill()
             self.process.wait()
 
-    def last_words(self):
-        """Why it has ended, in one line: its own last words, or the last line of its output."""
+    def failure_reason(self):
+        """Return exit status and reason in one line: what the run recorded, or the last line of its output."""
         status = self.process.returncode
-        lines = [
-            line for line in self.output.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line.strip()
-        ]
-        words = next(
-            (line for line in reversed(lines) if OWN_WORDS.match(line)), lines[-1] if lines else "it said nothing"
-        )
-        return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {words.strip()}"
+        reason = read_failure_reason(self.failure_file)
+        if reason is None:
+            output = self.output.read_text(encoding="utf-8", errors="replace")
+            lines = [line for line in output.splitlines()[1:] if line.strip()]
+            reason = lines[-1] if lines else "no output"
+        ended = f"killed by {signal_name(-status)}" if status < 0 else f"status {status}"
+        return f"{ended}: {reason.strip()}"
 
 
 def run_all(runs, jobs, start, ended, screen, signals):

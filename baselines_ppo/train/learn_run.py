@@ -63,9 +63,7 @@ def learn_run(plan: RunPlan, session: TrainingSession) -> int:
         load_path, initial_state = load_initial_policy(config.run.load_path, pi, comm, to_argv)
         config = config.with_run(load_path=load_path)
     comm.run_on_root(lambda: check_save_policy_path(config.run))
-    path = comm.run_on_root(
-        lambda: config.run.run_dir or make_default_run_directory(config.run.env, config.run.seed)
-    )
+    path = comm.run_on_root(lambda: config.run.run_dir or make_default_run_directory(config.run.env, config.run.seed))
     config = config.with_run(run_dir=path)
     directory = acquire_run_directory(path, comm, plan.previous is not None, config.run.keep_checkpoints)
     session.directory = directory

@@ -19,7 +19,7 @@ from common.errors import UserError
 
 @dataclass
 class RunPlan:
-    """What a run is going to do.
+    """The plan of a run.
 
     Attributes:
         config: its settings; of a resumed run `explicit` includes those of its start.

@@ -53,7 +53,7 @@ def load_previous_run(path: str, comm: Communicator, allow_missing: bool) -> Pre
         path: its directory.
         comm: the ranks.
         allow_missing: return None if the directory contains no run; and wait up to `UNLOCK_TIMEOUT` for a run that is
-            still running, such as one that a scheduler has told to exit.
+            still running, such as one that a scheduler is stopping.
 
     Raises:
         UserError: on all ranks, if there is no run, it cannot be resumed, or its config.json is invalid.

@@ -61,7 +61,7 @@ def check_ranks(previous: PreviousRun, ranks: int) -> None:
     """Raises UserError if a run was trained on another number of ranks."""
     if previous.ranks != ranks:
         raise UserError(
-            f"{previous.path} was trained on {previous.ranks} ranks, this job has {ranks}; resume it on {previous.ranks}"
+            f"{previous.path} was trained on {previous.ranks} ranks, this job has {ranks}; use {previous.ranks}"
         )
 
 
@@ -239,5 +239,5 @@ def resume_lines(
             lines.append(f"{name} is now {explicit[name]}, was {value_before}")
     changed = {name for name, version in package_versions().items() if version != previous.versions.get(name)}
     if changed:
-        lines.append(f"versions have changed of {', '.join(sorted(changed))}: the result may differ in its last bits")
+        lines.append(f"versions have changed of {', '.join(sorted(changed))}: the result may not be bit-identical")
     return lines

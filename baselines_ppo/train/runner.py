@@ -21,7 +21,7 @@ from common.storage.write_errors import WriteError
 
 
 def run(explicit: dict[str, Any], args: argparse.Namespace) -> int:
-    """Train as the command line says, on every rank; returns the exit status."""
+    """Train with the given settings and flags, on every rank; returns the exit status."""
     try:
         comm = communicator.world()
     except UserError as error:

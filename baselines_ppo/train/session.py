@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from baselines_ppo.cli.command_lines import resume_command
 from baselines_ppo.cli.errors import PROGRAM, format_error
 from common.distributed.communicator import Communicator
-from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, print_stderr_bounded
+from common.distributed.exit_guard import ROOT_REPORTS_FIRST_SECONDS, report_failure_bounded
 from common.distributed.heartbeat import Heartbeat
 from common.distributed.watchdog import Watchdog
 from common.hints import in_flags
@@ -89,19 +89,18 @@ class TrainingSession:
         """
         reason = in_flags(" ".join(str(reason).split()))
         line = format_error(reason) if self.comm.size == 1 else self.comm.with_rank_prefix(reason)
-        message = (trace or "") + line
-        self.heartbeat.mark_failed(status, message)
+        self.heartbeat.mark_failed(status, (trace or "") + line)
         with contextlib.suppress(Exception, KeyboardInterrupt):  # must not hide the reason
             if self.logger is not None:
                 self.logger.close()
         if self.comm.rank == 0:
-            print_stderr_bounded(message)
+            report_failure_bounded(line, status, trace or "")
             self.heartbeat.mark_failed(status)
         with contextlib.suppress(Exception, KeyboardInterrupt):
             self.exit_stack.close()
         if self.comm.rank > 0:
             time.sleep(ROOT_REPORTS_FIRST_SECONDS)
-            print_stderr_bounded(message)
+            report_failure_bounded(line, status, trace or "")
         self._stop_watchdog(self.heartbeat.current_phase[0])
         if self.comm.size > 1:
             self.comm.abort(status)

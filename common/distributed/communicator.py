@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 
-from common.distributed.exit_guard import ExitGuard, print_stderr_bounded
+from common.distributed.exit_guard import ExitGuard, report_failure_bounded
 from common.distributed.launcher import launcher_world_size
 from common.errors import UserError
 from common.runtime import os_features
@@ -210,7 +210,7 @@ class Communicator:
 
     def report_and_abort(self, reason: str, status: int = 1, immediately: bool = False) -> NoReturn:
         """Print which rank gives up and why (one line), then `abort`."""
-        print_stderr_bounded(self.with_rank_prefix(reason))
+        report_failure_bounded(self.with_rank_prefix(reason), status)
         self.abort(status, immediately)
 
     def abort(self, status: int, immediately: bool = False) -> NoReturn:

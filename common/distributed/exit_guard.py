@@ -15,6 +15,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from common.storage.failure_file import record_failure
+
 if TYPE_CHECKING:
     from common.distributed.communicator import Communicator
 
@@ -41,6 +43,20 @@ def print_stderr_bounded(text: str) -> None:
     writer = threading.Thread(target=write, daemon=True)
     writer.start()
     writer.join(STDERR_TIMEOUT)
+
+
+def report_failure_bounded(line: str, status: int, trace: str = "") -> None:
+    """Print why a rank fails, and record it for the program that started the run, in a bounded time.
+
+    Args:
+        line: the error message.
+        status: the exit status.
+        trace: a traceback, which is printed before the message.
+    """
+    print_stderr_bounded(trace + line)
+    recorder = threading.Thread(target=record_failure, args=(status, line), daemon=True)  # the disk may hang
+    recorder.start()
+    recorder.join(STDERR_TIMEOUT)
 
 
 class ExitGuard:

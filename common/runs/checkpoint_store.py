@@ -1,6 +1,6 @@
 """The checkpoint files of a run: naming, writing, rotation, and the choice of the latest valid one.
 
-What a checkpoint contains is defined and validated in `common.training.state`.
+The contents of a checkpoint are defined and validated in `common.training.state`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class CheckpointStore:
             iteration: number of finished iterations.
             arrays: {name: array}.
             metadata: counters, log sizes by rank, and the policy's description.
-            forced: whether it is written outside of the schedule; its name then says so.
+            forced: whether it is written outside of the schedule; marked in the file name.
 
         Raises:
             WriteError: if it cannot be written, or the directory belongs to another process.

@@ -92,7 +92,9 @@ class RunLogFiles:
                 path.open("r+b").close()
             if status.st_size < size:
                 missing.append(f"{name} has {status.st_size:,} of {size:,} bytes")
-        missing += [f"{name} is missing" for name, size in sizes.items() if size and self.is_log(name) and name not in names]
+        missing += [
+            f"{name} is missing" for name, size in sizes.items() if size and self.is_log(name) and name not in names
+        ]
         return missing
 
     def truncate_to(self, sizes: Mapping[str, int]) -> None:

@@ -19,7 +19,8 @@ from common.runs.run_directory import read_config
 from common.runs.tables import read_progress
 from common.storage.paths import user_path
 
-# quantity -> its column in a progress.csv: ours and Baselines' ppo1 and trpo_mpi, Baselines' others, Stable-Baselines3's
+# quantity -> its column in a progress.csv: of this package and Baselines' ppo1 and trpo_mpi, of Baselines' other
+# algorithms, and of Stable-Baselines3
 COLUMNS = {
     "return": ("EpRewMean", "eprewmean", "mean 100 episode reward", "rollout/ep_rew_mean"),
     "steps": ("TimestepsSoFar", "misc/total_timesteps", "total_timesteps", "time/total_timesteps", "steps"),
@@ -187,7 +188,9 @@ class RunResults:
         columns = {quantity: self.column(quantity) for quantity in COLUMNS}
         returns = columns.pop("return")
         if returns is None:
-            raise UserError(f"{self.progress} has no column of returns; it must have one of {', '.join(COLUMNS['return'])}")
+            raise UserError(
+                f"{self.progress} has no column of returns; it must have one of {', '.join(COLUMNS['return'])}"
+            )
         axes = {quantity: column for quantity, column in columns.items() if column is not None}
         return LearningCurve(returns, True, axes, self.progress) if np.isfinite(returns).any() else None
 

@@ -29,6 +29,7 @@ from baselines_ppo.sweep.processes import launcher
 FAKE = """
 import json, pathlib, signal, sys, time
 from baselines_ppo.cli.parser import parse
+from common.storage.failure_file import record_failure
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 typed, args = parse(sys.argv[1:])
 folder = pathlib.Path(typed["run_dir"])
@@ -39,6 +40,7 @@ if not args.resume:
 while (folder.parent / ".hold").exists():
     time.sleep(0.01)
 if (folder.parent / f".fail-{folder.name}").exists():
+    record_failure(1, "run.py: error: the floor is wet")
     print("run.py: error: the floor is wet\\nand MPI has more to say")
     sys.exit(1)
 (folder / "progress.csv").write_text("EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed\\n10.5,4,512,2.0\\n")

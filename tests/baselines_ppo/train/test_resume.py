@@ -157,7 +157,9 @@ def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(
     policy = (run_dir / "policy/policy.safetensors").read_bytes()
     refused = cli_here("--run-dir", run_dir, "--resume", "exact", "--max-iters", "3")
     assert (
-        refused.returncode == 2 and len(refused.stderr.splitlines()) == 1 and "no scheduled checkpoint yet" in refused.stderr
+        refused.returncode == 2
+        and len(refused.stderr.splitlines()) == 1
+        and "no scheduled checkpoint yet" in refused.stderr
     )
     assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["ckpt-00000002-forced.safetensors"]
     assert (run_dir / "policy/policy.safetensors").read_bytes() == policy

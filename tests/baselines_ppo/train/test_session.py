@@ -7,6 +7,7 @@ import pytest
 from baselines_ppo.train.session import TrainingSession
 from common.distributed import heartbeat, watchdog
 from common.distributed.communicator import Communicator
+from common.storage.failure_file import FAILURE_FILE_VARIABLE, read_failure_reason
 
 
 class RecordingCommunicator(Communicator):
@@ -50,6 +51,15 @@ def test_failure_is_printed_before_cleanup_and_cleanup_that_hangs_is_aborted(ses
     assert reason.endswith(" in wait()")
     assert session.comm.status == 130
     assert session.heartbeat.current_phase == ("failed in collect", 7)
+
+
+@pytest.mark.parametrize("path", ["failure.json", "missing/failure.json"], ids=["writable", "unwritable"])
+def test_failure_is_recorded_for_the_program_that_asked_for_it(path, session, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv(FAILURE_FILE_VARIABLE, str(tmp_path / path))
+    assert session.fail("it broke", 1, trace="Traceback: here\n") == 1
+    assert capfd.readouterr().err == "Traceback: here\nrun.py: error: it broke\n"
+    expected = "run.py: error: it broke" if path == "failure.json" else None
+    assert read_failure_reason(tmp_path / path) == expected
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is full"), KeyboardInterrupt()])
