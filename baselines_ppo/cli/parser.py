@@ -47,9 +47,9 @@ def _add_modes(parser: Parser) -> None:
         nargs="?",
         const="latest",
         choices=("latest", "exact", "auto"),
-        help="resume the run in --run-dir from its latest checkpoint. exact: from the latest scheduled checkpoint, "
-        "bit-identical to an uninterrupted run. auto: start the run if there is none, for job scripts. "
-        "[default: a new run; without a value: latest]",
+        help="resume the run in --run-dir. latest: from its latest checkpoint; exact: from its latest scheduled one, "
+        "bit-identical to an uninterrupted run; auto: like latest, or a new run if there is none "
+        "[default: a new run]",
     )
     parser.add_option(
         group,

@@ -21,7 +21,7 @@ def config_from_file(path, explicit=None, ranks=1):
 
 
 def config_json(config, ranks=1, explicit=None):
-    """What config.json holds of a config."""
+    """Return the contents of config.json for a config."""
     stored = config.explicit if explicit is None else explicit
     return {"format": CONFIG_FORMAT, "ranks": ranks, "settings": config.to_dict(), "typed": stored}
 
