@@ -1,4 +1,4 @@
-"""What the numeric libraries of a process use: versions, instruction sets, threads and checksums of fixed computations.
+"""Configuration of the numeric libraries of a process: versions, instruction sets, threads and checksums of fixed computations.
 
 Started by processors.py. With ONEDNN_VERBOSE=1 oneDNN prints its configuration to standard output, next to this script's JSON line;
 `parse_output` combines both.

@@ -2,9 +2,9 @@
 
     python -m benchmarks.robustness.fuzz_loads --inputs 100000 --seed 0
 
-A loader must load a file or refuse it with a one-line UserError. Everything else is a failure, and the file is kept: another exception, a
-message of several lines, a crash, more than --seconds for one file, more than --megabytes of memory, a write outside the run directory, a
-started process, a pickle. Requires Hypothesis; Linux only.
+A loader must load a file or refuse it with a one-line UserError. Everything else is a failure, and the file is kept. Failures are: another
+exception, a message of several lines, a crash, more than --seconds for one file, and more than --megabytes of memory. So are a write outside
+the run directory, a started process and a pickle. Requires Hypothesis; Linux only.
 """
 
 import argparse

@@ -33,7 +33,7 @@ FREQUENT_SWITCHES = "import gc, sys\nsys.setswitchinterval(1e-5)\ngc.set_thresho
 
 
 class Condition(NamedTuple):
-    """Deviations from the conditions of the test.
+    """Changes to the conditions of the test.
 
     Attributes:
         variables: of the environment.
