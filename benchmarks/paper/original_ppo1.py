@@ -58,7 +58,7 @@ PRINT_INTERVAL = 50  # iterations
 class GymEnv:
     """A Gymnasium environment with Gym's interface of 2017: `reset` returns an observation, `step` four values."""
 
-    def __init__(self, env, seed: int) -> None:
+    def __init__(self, env: Any, seed: int) -> None:
         self.env = env
         self.seed: int | None = seed
         self.observation_space = env.observation_space
@@ -74,7 +74,7 @@ class GymEnv:
         return ob, reward, terminated or truncated, info
 
 
-def dense(x, units: int, name: str, kernel_initializer):
+def dense(x: Any, units: int, name: str, kernel_initializer: Any) -> Any:
     """`tf.layers.dense` of TensorFlow 1, which Keras 3 removed: x W + b, [batch, units]."""
     import tensorflow as tf
 

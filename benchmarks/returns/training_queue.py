@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import IO
 
 from baselines_ppo.sweep.processes import launcher
 from benchmarks.paths import ROOT
@@ -169,7 +170,7 @@ def run_queue(jobs: Sequence[TrainingJob], workers: int, work_dir: Path = ROOT /
     return failed
 
 
-def _acquire(lock, work_dir: Path) -> None:
+def _acquire(lock: IO[str], work_dir: Path) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -136,7 +136,7 @@ def edit_json(root: Any, op: str, position: int, argument: int) -> None:
 class DeepPlaceholder(str):
     """Stands for JSON that is nested deeper than an encoder writes; `encode_json` replaces it."""
 
-    def __new__(cls, depth: int):
+    def __new__(cls, depth: int) -> "DeepPlaceholder":
         return super().__new__(cls, f"@deep{depth}@")
 
 

@@ -11,13 +11,14 @@ import argparse  # noqa: E402
 import json  # noqa: E402
 import multiprocessing  # noqa: E402
 import time  # noqa: E402
+from typing import Any  # noqa: E402
 
 ACTIONS = 1 << 14  # drawn in advance and reused
 WARM_UP = 1000  # steps before the measurement
 CLOCK_INTERVAL = 50  # steps between readings of the clock
 
 
-def measure(env_id: str, seed: int, seconds: float, start, results) -> None:
+def measure(env_id: str, seed: int, seconds: float, start: Any, results: Any) -> None:
     """Step one environment with Gaussian actions and put its steps per second into `results`.
 
     Args:
