@@ -8,7 +8,6 @@ RUN_DIR_TAKEN = "already contains a run; choose another run_dir"
 OTHER_RUN_DIR = "choose another run_dir"
 OTHER_SWEEP_DIR = "choose another sweep_dir"
 RESUME_HINT = "start again, from a checkpoint with load_path if there is one"
-START_FROM_POLICY = "start a new run from its policy with load_path"
 START_FROM_CHECKPOINT = "start again from the last checkpoint with load_path"
 RESUME_AFTER_STALL = (
     "start again from the last checkpoint with load_path, or raise the watchdog's timeout if this is normal"
@@ -29,7 +28,6 @@ IN_FLAGS = {
     RESUME_AFTER_STALL: "resume with --resume auto, and raise --stall-timeout if this is normal",
     RESTART_AFTER_STALL: "no iteration had started: start again, and raise --stall-timeout if this is normal",
     RESUME_HINT: "resume with --resume",
-    START_FROM_POLICY: "start a new run from its policy with --load-path",
     START_FROM_CHECKPOINT: "resume from the last checkpoint with --resume",
     SCALE_REWARDS: "scale the rewards to the order of 1: --reward-scale X, or --scale-returns",
     USE_MLP: "use --policy mlp",

@@ -24,9 +24,6 @@ except ImportError:  # Windows
 
 CAN_OPEN_DIRECTORIES = hasattr(os, "O_DIRECTORY")
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)  # flag of `os.open` that refuses symbolic links
-CAN_TRUNCATE_LOGS = (  # what `common.runs.log_files` needs
-    CAN_OPEN_DIRECTORIES and bool(NO_FOLLOW) and hasattr(os, "pread") and os.open in os.supports_dir_fd
-)
 NO_LOCKS_ERRNOS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems, and of `lock`, without locks
 yield_core = getattr(os, "sched_yield", None) or (lambda: time.sleep(0))  # lets another process run
 

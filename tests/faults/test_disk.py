@@ -1,4 +1,4 @@
-"""What happens to a run whose files cannot be written: one line that says what is left, status 1, and a resume that ends with the same bits."""
+"""A run whose files cannot be written ends with one line, status 1 and complete files, and can be resumed."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def small_disk():
 
 
 def refused(words, folder, *args, **kwargs):
-    """The one line of a run that cannot write."""
+    """Run with a fault, and return the one line that the run prints about it."""
     ended = file_faults.run(words, folder, *args, **kwargs)
     assert ended.returncode == 1, ended
     (line,) = ended.stderr.splitlines()
@@ -62,18 +62,11 @@ def refused(words, folder, *args, **kwargs):
 
 
 def words_for(run):
-    """The command line that starts a run, or goes on with it."""
+    """The command line that starts a run, or resumes it."""
     return ["--run-dir", run, "--resume"] if (run / "config.json").exists() else [*SHORT, "--run-dir", run]
 
 
-def goes_on(run, whole):
-    """Resume it, with nothing in its way any more."""
-    ended = file_faults.run(["--run-dir", run, "--resume"], run.parent)
-    assert ended.returncode == 0, ended.stderr
-    assert_same_run(run, whole)
-
-
-# what a writer is refused, and what the run says; each goes on from what the one before has left
+# (injected fault, message); each run resumes from the files that the previous one has left
 REFUSALS = [
     (
         ("open", "config.json", 1, "EACCES"),
@@ -105,18 +98,19 @@ REFUSALS = [
 ]
 
 
-def go_on_to_the_end(run, whole):
+def resume_to_the_end(run, whole):
+    """Resume a run without a fault; it must end like an undisturbed one."""
     ended = file_faults.run(["--run-dir", run, "--resume"], run.parent)
     assert ended.returncode == 0, ended.stderr
     assert_same_run(run, whole)
 
 
-def test_a_run_says_what_it_could_not_write_and_what_is_left_and_goes_on_from_there(whole, tmp_path):
+def test_run_reports_what_it_cannot_write_and_what_is_left_and_resumes_from_there(whole, tmp_path):
     run = tmp_path / "run"
     for fault, says in REFUSALS:
         assert refused(words_for(run), tmp_path, fault) == says
         assert not list(run.rglob("*.part"))
-    go_on_to_the_end(run, whole)
+    resume_to_the_end(run, whole)
 
 
 def small_files():
@@ -124,23 +118,23 @@ def small_files():
 
 
 @pytest.mark.slow
-def test_tensorboards_events_that_cannot_be_written_are_told_alike(whole, tmp_path):
-    """They are the first to grow over 6,500 bytes; a checkpoint has 6,100."""
+def test_unwritable_tensorboard_events_are_reported_in_the_same_way(whole, tmp_path):
+    """These files are the first to exceed 6,500 bytes; a checkpoint has 6,100."""
     run = tmp_path / "run"
     assert refused(words_for(run), tmp_path, None, small_files) == (
         "tb: File too large; the last complete checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and resume with --resume"
     )
-    go_on_to_the_end(run, whole)
+    resume_to_the_end(run, whole)
 
 
 @pytest.mark.slow
-def test_a_full_disk_and_one_that_is_remounted_read_only(whole, tmp_path, small_disk):
+def test_full_disk_and_disk_remounted_read_only(whole, tmp_path, small_disk):
     run = tmp_path / "run"
     for name in ("checkpoints", "tb"):
         small_disk(run / name)
     room, fill = (
         ("No space left on device", "free some disk space"),
-        f"head -c 1M /dev/zero > {run}/{{}}/filler 2> {tmp_path}/said || true",
+        f"head -c 1M /dev/zero > {run}/{{}}/filler 2> {tmp_path}/fill.log || true",
     )
     for fault, (why, fix), file, mend in (
         (
@@ -161,10 +155,10 @@ def test_a_full_disk_and_one_that_is_remounted_read_only(whole, tmp_path, small_
             f"{file}: {why}; the last complete checkpoint is ckpt-00000003.safetensors; {fix} and resume with --resume"
         )
         subprocess.run(mend, shell=True, check=True)
-    go_on_to_the_end(run, whole)
+    resume_to_the_end(run, whole)
 
 
-def test_a_read_only_folder_is_refused_before_anything_is_made(tmp_path, small_disk):
+def test_read_only_disk_is_refused_before_anything_is_created(tmp_path, small_disk):
     small_disk(tmp_path / "disk")
     subprocess.run(["mount", "-o", "remount,ro", tmp_path / "disk"], check=True)
     ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "disk/run"], tmp_path)
@@ -189,16 +183,14 @@ def test_a_read_only_folder_is_refused_before_anything_is_made(tmp_path, small_d
         ),
     ],
 )
-def test_a_folder_that_is_taken_away_is_not_made_again_and_another_in_its_place_is_left_alone(
-    row, file, command, why, tmp_path
-):
+def test_removed_run_directory_is_not_recreated_and_its_replacement_is_not_changed(row, file, command, why, tmp_path):
     run = tmp_path / "run"
     says = refused(words_for(run), tmp_path, ("write", "progress.csv", row, command.format(run)))
     assert says == f"{file.format(run)}: {why}; there is no checkpoint; check who moved or deleted it and restart"
     assert not [path for path in run.rglob("*") if path.is_file()]
 
 
-def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(tmp_path):
+def test_unwritable_directory_is_refused_before_anything_is_created(tmp_path):
     tmp_path.chmod(0o500)
     root = os.geteuid() == 0
     try:
@@ -223,7 +215,7 @@ def test_a_folder_in_which_nobody_may_write_is_refused_before_anything_is_made(t
         ("mv {0} {0}-gone && mkdir -p {0}/checkpoints", "the directory has been replaced by another one"),
     ],
 )
-def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, why, tmp_path):
+def test_removed_run_directory_is_detected_in_the_next_iteration(command, why, tmp_path):
     folder, log = RunDirectory(tmp_path / "run"), Rows()
     folder.acquire()
 
@@ -249,7 +241,7 @@ def test_a_folder_that_is_taken_away_is_noticed_in_the_next_iteration(command, w
 
 
 @pytest.mark.slow
-def test_an_environments_own_oserror_is_not_taken_for_ours(tmp_path):
+def test_oserror_of_an_environment_is_not_reported_as_a_write_error(tmp_path):
     environ = os.environ | {"PYTHONPATH": str(Path(file_faults.__file__).parent)}
     ended = jobs.run(
         1, jobs.RUN, "--env", "odd_envs:Oserror-v0", "--max-iters", "3", "--run-dir", tmp_path / "run", env=environ
@@ -258,7 +250,7 @@ def test_an_environments_own_oserror_is_not_taken_for_ours(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_of_which_one_cannot_write_end_both_in_one_line_and_go_on(tmp_path):
+def test_two_ranks_of_which_one_cannot_write_end_with_one_line_and_resume(tmp_path):
     assert jobs.run(2, jobs.RUN, *SHORT, "--run-dir", tmp_path / "whole").returncode == 0
     run = tmp_path / "run"
     for rank, fault, file in (
@@ -279,23 +271,23 @@ def test_two_ranks_of_which_one_cannot_write_end_both_in_one_line_and_go_on(tmp_
 
 
 @pytest.mark.slow
-def test_a_report_that_cannot_be_written_warns_only(tmp_path):
+def test_unwritable_report_is_a_warning(tmp_path):
     run = tmp_path / "run"
     (run / "report.html").mkdir(parents=True)
     ended = file_faults.run([*SHORT[:-1], "true", "--max-iters", "1", "--run-dir", run], tmp_path)
-    assert ended.returncode == 0 and ended.stderr == f"report: error: cannot write to {run}: Is a directory\n"
+    assert ended.returncode == 0 and ended.stderr == f"run.py: report: error: cannot write to {run}: Is a directory\n"
 
 
-def no_screen():
+def fill_stdout():
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
 
 
-def test_a_screen_that_takes_no_more_does_not_end_the_run(whole, tmp_path):
-    ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "run"], tmp_path, prepare=no_screen)
+def test_closed_stdout_does_not_end_the_run(whole, tmp_path):
+    ended = file_faults.run([*SHORT, "--run-dir", tmp_path / "run"], tmp_path, prepare=fill_stdout)
     assert ended.returncode == 0
     assert (
         ended.stderr
-        == "baselines_ppo: standard output takes no more (No space left on device): nothing further is shown, the run goes on\n"
+        == "baselines_ppo: stdout is closed (No space left on device): progress output disabled, training continues\n"
     )
     assert_same_run(tmp_path / "run", whole)
 
@@ -311,7 +303,7 @@ def file_size():
     resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_row_for_which_there_is_no_room_leaves_no_part(tmp_path, file_size):
+def test_row_that_exceeds_the_disk_is_not_written_partially(tmp_path, file_size):
     rows = AppendOnlyFile(tmp_path / "rows.csv")
     rows.write("12345678\n")
     file_size(12)
@@ -324,7 +316,7 @@ def test_a_row_for_which_there_is_no_room_leaves_no_part(tmp_path, file_size):
     assert (tmp_path / "rows.csv").read_text() == "12345678\n12\n"
 
 
-def test_a_monitor_in_a_worker_names_its_file(tmp_path, file_size):
+def test_write_error_of_a_monitor_in_a_worker_names_its_file(tmp_path, file_size):
     file_size(4096)  # bytes: some 200 episodes of 9 steps
     env = make_vector_env("CartPole-v1", 1, 3, tmp_path, workers=1)
     obs, rew = np.zeros((1, 1, 4), np.float32), np.zeros((1, 1))

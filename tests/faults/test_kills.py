@@ -1,4 +1,4 @@
-"""Killed at any moment, also within any operation on a file: what is resumed ends with the same bits, and nothing is torn, doubled, lost or left over."""
+"""A run that is killed at any moment, also within a file operation, is bit-identical after resumes; no file is torn or left over."""
 
 import json
 import os
@@ -17,18 +17,18 @@ from run_files import SHORT, assert_same_run
 from common.runs.run_directory import RunDirectory
 from common.training.state import validate_checkpoint
 
-# in the order in which one run meets them; each but the first goes on from what the one before has left
-DEFAULT_MAX_ENTRIES = [
+# in the order of a run; each run but the first resumes from the files that the previous one has left
+FEW_FAULTS = [
     ("rename", "config.json", 1, "kill"),  # nothing but .lock and half of a config.json: started again
     ("write", "progress.json", 2, "half"),  # no checkpoint yet
     ("fsync", "ckpt-00000006", 1, "half"),
-    ("truncate", "progress.csv", 1, "kill"),  # while logs are being taken back
+    ("truncate", "progress.csv", 1, "kill"),  # while logs are truncated
     ("remove", "ckpt-00000003", 1, "kill"),  # the third checkpoint is whole, the first not yet dropped
     ("fsync", "policy/.policy", 1, "half"),
 ]  # after the last checkpoint
 MANY = [
     ("open", "config.json", 1, "kill"),
-    *DEFAULT_MAX_ENTRIES[:2],
+    *FEW_FAULTS[:2],
     (
         "rename",
         "config.json",
@@ -38,62 +38,62 @@ MANY = [
     ("write", "0.1.monitor.csv", 2, "half"),
     ("open", "best/", 1, "kill"),
     ("rename", "ckpt-00000003", 1, "kill"),
-    ("fsync", "checkpoints$", 1, "kill"),  # renamed, and not yet told to the disk
+    ("fsync", "checkpoints$", 1, "kill"),  # renamed, but the directory is not flushed yet
     ("open", "ckpt-00000006", 1, "kill"),
-    *DEFAULT_MAX_ENTRIES[2:4],
+    *FEW_FAULTS[2:4],
     ("write", "evaluations.csv", 1, "half"),
     ("fsync", "monitor.csv", 1, "kill"),
     ("rename", "ckpt-00000009", 1, "kill"),
-    *DEFAULT_MAX_ENTRIES[4:5],
+    *FEW_FAULTS[4:5],
     ("write", "progress.csv", 2, "kill"),
     ("fsync", "ckpt-00000014-forced", 1, "half"),
     ("mkdir", "policy$", 1, "kill"),
     ("rename", "policy/.policy", 1, "kill"),
-    *DEFAULT_MAX_ENTRIES[5:],
+    *FEW_FAULTS[5:],
 ]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nothing happened to."""
+    """An undisturbed run."""
     folder = tmp_path_factory.mktemp("whole")
     assert file_faults.run([*SHORT, "--run-dir", folder / "run"], folder).returncode == 0
     return folder / "run"
 
 
 def words_for(run):
-    """The command line that starts a run, or goes on with it."""
+    """The command line that starts a run, or resumes it."""
     return ["--run-dir", run, "--resume"] if (run / "config.json").exists() else [*SHORT, "--run-dir", run]
 
 
-def assert_checkpoints_are_whole(run):
+def assert_checkpoints_are_valid(run):
     folder = RunDirectory(run)
     found = folder.checkpoints.latest(validate_checkpoint)
     assert folder.checkpoints.skipped == {} and (found is None) == (folder.checkpoints.paths() == [])
 
 
-def kill_again_and_again(run, faults, whole):
+def kill_repeatedly(run, faults, whole):
     for fault in faults:
         killed = file_faults.run(words_for(run), run.parent, fault)
         assert killed.returncode == -signal.SIGKILL, (fault, killed)
-        assert_checkpoints_are_whole(run)
+        assert_checkpoints_are_valid(run)
     ended = file_faults.run(words_for(run), run.parent)
     assert ended.returncode == 0, ended.stderr
     assert_same_run(run, whole)
 
 
-def test_killed_within_operations_on_files_it_ends_with_the_same_bits(whole, tmp_path):
-    kill_again_and_again(tmp_path / "run", DEFAULT_MAX_ENTRIES, whole)
+def test_run_killed_within_file_operations_is_bit_identical_after_resumes(whole, tmp_path):
+    kill_repeatedly(tmp_path / "run", FEW_FAULTS, whole)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_killed_within_twenty_operations_on_files(whole, tmp_path):
+def test_run_killed_within_twenty_file_operations_is_bit_identical_after_resumes(whole, tmp_path):
     assert len(MANY) == 20
-    kill_again_and_again(tmp_path / "run", MANY, whole)
+    kill_repeatedly(tmp_path / "run", MANY, whole)
 
 
-# n-th write of TensorFlow's own, in C++, into tb/ -> whether half of it is on disk; of each process anew
+# n-th write of TensorFlow's C++ code into tb/, counted in each process -> "half" if half of it reaches the disk
 NATIVE = {1: "", 2: "half", 5: "half", 40: "", 61: "half", 100: "half", 7: ""}
 
 
@@ -121,7 +121,7 @@ def shim(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_killed_within_writes_that_python_does_not_make(whole, shim, tmp_path):
+def test_run_killed_within_native_writes_is_bit_identical_after_resumes(whole, shim, tmp_path):
     run, same = (
         tmp_path / "run",
         {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")},
@@ -132,7 +132,7 @@ def test_killed_within_writes_that_python_does_not_make(whole, shim, tmp_path):
         )
         killed = jobs.run(1, jobs.RUN, *words_for(run), env=os.environ | same | fault)
         assert killed.returncode == -signal.SIGKILL, (count, killed.stderr)
-        assert_checkpoints_are_whole(run)
+        assert_checkpoints_are_valid(run)
     ended = file_faults.run(words_for(run), tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert_same_run(run, whole)
@@ -140,14 +140,14 @@ def test_killed_within_writes_that_python_does_not_make(whole, shim, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_killed_at_twenty_random_moments(whole, tmp_path):
+def test_run_killed_at_twenty_random_moments_is_bit_identical_after_resumes(whole, tmp_path):
     run, moments, killed = tmp_path / "run", random.Random(0), 0
     while killed < 20:
         ended = file_faults.run(words_for(run), tmp_path, kill_after=moments.uniform(0.1, 6.0))
         assert ended.returncode in (0, -signal.SIGKILL), ended.stderr
         killed += ended.returncode != 0
         if run.exists():
-            assert_checkpoints_are_whole(run)
+            assert_checkpoints_are_valid(run)
         if ended.returncode == 0:
             assert_same_run(run, whole)
             shutil.rmtree(run)
@@ -158,7 +158,7 @@ def test_killed_at_twenty_random_moments(whole, tmp_path):
 
 @pytest.fixture(scope="module")
 def whole_of_four(tmp_path_factory):
-    """A run on four ranks that nothing happened to."""
+    """An undisturbed run on four ranks."""
     run = tmp_path_factory.mktemp("four") / "run"
     assert jobs.run(4, jobs.RUN, *SHORT, "--run-dir", run).returncode == 0
     return run
@@ -166,7 +166,7 @@ def whole_of_four(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits(whole_of_four, tmp_path):
+def test_four_ranks_killed_together_at_random_moments_are_bit_identical_after_resumes(whole_of_four, tmp_path):
     run, moments = tmp_path / "run", random.Random(0)
     for _ in range(6):
         row = moments.randint(1, 13)
@@ -176,7 +176,7 @@ def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits
             run,
             lambda row=row: (run / "progress.csv").exists() and (run / "progress.csv").read_bytes().count(b"\n") > row,
         )
-        assert_checkpoints_are_whole(run)
+        assert_checkpoints_are_valid(run)
     ended = jobs.run(4, jobs.RUN, *words_for(run))
     assert ended.returncode == 0, ended.stderr
     assert_same_run(run, whole_of_four)
@@ -184,26 +184,26 @@ def test_four_ranks_killed_together_at_six_random_moments_end_with_the_same_bits
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_four_ranks_of_which_one_is_killed_end_with_the_same_bits(whole_of_four, tmp_path):
+def test_four_ranks_of_which_one_is_killed_are_bit_identical_after_resumes(whole_of_four, tmp_path):
     script, run = Path(file_faults.__file__), tmp_path / "broken"
     for rank, fault in (
-        (0, DEFAULT_MAX_ENTRIES[0]),
+        (0, FEW_FAULTS[0]),
         (3, ("write", "3.0.monitor.csv", 2, "half")),
-        (0, DEFAULT_MAX_ENTRIES[2]),
+        (0, FEW_FAULTS[2]),
         (2, ("truncate", "2.1.monitor.csv", 1, "kill")),
         (1, ("fsync", "1.0.monitor.csv", 1, "kill")),
-        (0, DEFAULT_MAX_ENTRIES[5]),
+        (0, FEW_FAULTS[5]),
     ):
         killed = jobs.run(4, script, json.dumps([rank, fault]), *words_for(run))
         assert killed.returncode not in (0, 1, 2), (fault, killed.stderr)
         jobs.wait_gone(run)
-        assert_checkpoints_are_whole(run)
+        assert_checkpoints_are_valid(run)
     ended = jobs.run(4, jobs.RUN, *words_for(run))
     assert ended.returncode == 0, ended.stderr
     assert_same_run(run, whole_of_four)
 
 
-def test_resume_of_a_run_that_was_killed_before_its_config_says_to_start_it(tmp_path):
+def test_resume_of_a_run_killed_before_its_config_exists_is_refused_with_a_hint(tmp_path):
     run = tmp_path / "run"
     file_faults.run([*SHORT, "--run-dir", run], tmp_path, ("open", "config.json", 1, "kill"))
     assert sorted(path.name for path in run.iterdir()) == [".lock", "checkpoints"]
@@ -211,11 +211,11 @@ def test_resume_of_a_run_that_was_killed_before_its_config_says_to_start_it(tmp_
     assert refused.returncode == 2
     assert (
         refused.stderr
-        == f"run.py: error: --resume: there is no run in {run}; check --run-dir, or leave --resume out to start one\n"
+        == f"run.py: error: --resume: there is no run in {run}; check --run-dir, or start one without --resume\n"
     )
 
 
-def test_what_killed_writers_left_half_done_is_removed_by_the_next_run(tmp_path):
+def test_temporary_files_of_killed_writers_are_deleted_by_the_next_run(tmp_path):
     folder = RunDirectory(tmp_path)
     left = [
         ".config.json.7.part",
@@ -232,8 +232,8 @@ def test_what_killed_writers_left_half_done_is_removed_by_the_next_run(tmp_path)
     assert not any((tmp_path / name).exists() for name in left) and all((tmp_path / name).exists() for name in kept)
 
 
-def test_logs_are_taken_back_only_once_newer_checkpoints_are_gone(whole, tmp_path):
-    """Else a kill between the two would leave a forced checkpoint that knows more rows than there are."""
+def test_logs_are_truncated_only_after_newer_checkpoints_are_deleted(whole, tmp_path):
+    """Otherwise a kill between the two would leave a forced checkpoint whose logs are too short."""
     run = tmp_path / "run"
     shutil.copytree(whole, run)
     killed = file_faults.run(["--run-dir", run, "--resume", "exact"], tmp_path, ("truncate", "progress.csv", 1, "kill"))

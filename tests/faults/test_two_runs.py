@@ -1,4 +1,4 @@
-"""One folder, one run: the second is refused and touches nothing, whatever the filesystem; a dead run's folder is free."""
+"""A run directory belongs to one running process: a second one is refused and changes nothing."""
 
 import errno
 import fcntl
@@ -20,8 +20,8 @@ from common.errors import UserError
 from common.runs.run_directory import RunDirectory
 
 
-def seen(folder):
-    """Everything that could have been touched."""
+def snapshot(folder):
+    """Times, size and inode of every file of a directory."""
     return {
         path: (path.stat().st_mtime_ns, path.stat().st_ctime_ns, path.stat().st_size, path.stat().st_ino)
         for path in (folder, *folder.rglob("*"))
@@ -29,23 +29,23 @@ def seen(folder):
 
 
 @pytest.mark.parametrize("words", [["--resume"], SHORT])
-def test_the_second_of_two_runs_is_refused_in_one_line_and_touches_nothing(words, tmp_path):
+def test_second_of_two_runs_is_refused_with_one_line_and_changes_nothing(words, tmp_path):
     run = tmp_path / "run"
     assert file_faults.run([*SHORT, "--run-dir", run], tmp_path).returncode == 0
     folder = acquire_run_directory(run, Communicator(None), True, 3)
-    (run / ".config.json.7.part").touch()  # as the first may be writing it
-    before = seen(run)
+    (run / ".config.json.7.part").touch()  # the first run may be writing it
+    before = snapshot(run)
     refused = file_faults.run([*words, "--run-dir", run], tmp_path)
     assert refused.returncode == 2
     assert (
         refused.stderr
         == f"run.py: error: run directory {run} is locked by another running process; choose another --run-dir\n"
     )
-    assert seen(run) == before
+    assert snapshot(run) == before
     folder.release()
 
 
-def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
+def test_directory_of_a_killed_run_is_unlocked(tmp_path):
     code = f"from common.runs.run_directory import RunDirectory; import time; run = RunDirectory({str(tmp_path)!r}); run.acquire(); print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
     process.stdout.readline()
@@ -56,29 +56,26 @@ def test_the_folder_of_a_run_that_was_killed_is_free(tmp_path):
     RunDirectory(tmp_path).acquire()
 
 
-def test_a_requeued_job_waits_for_the_one_before_it_to_end(tmp_path, monkeypatch, capsys):
+def test_requeued_job_waits_for_the_previous_one_to_exit(tmp_path, monkeypatch, caplog):
     before = RunDirectory(tmp_path)
     before.acquire()
     monkeypatch.setattr(previous_run.time, "sleep", lambda _: before.release())
     assert previous_run.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
-    assert (
-        capsys.readouterr().err
-        == f"run.py: {tmp_path} is locked by another running process: waiting up to 30 s for it to exit\n"
-    )
+    assert caplog.messages == [f"{tmp_path} is locked by another running process: waiting up to 30 s for it to exit"]
     RunDirectory(tmp_path).acquire()
 
 
-def test_nor_does_it_wait_for_ever(tmp_path, monkeypatch):
+def test_requeued_job_waits_for_a_bounded_time(tmp_path, monkeypatch):
     folder = RunDirectory(tmp_path)
     folder.acquire()
     monkeypatch.setattr(previous_run, "UNLOCK_TIMEOUT", 0.3)
     assert (
         previous_run.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
-    )  # and is refused when it claims the folder
+    )  # the directory is refused when it is acquired
     folder.release()
 
 
-def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost_it(tmp_path):
+def test_removed_lock_is_acquired_again_or_ends_the_run_that_lost_it(tmp_path):
     first, second = RunDirectory(tmp_path), RunDirectory(tmp_path)
     first.acquire()
     (tmp_path / ".lock").unlink()
@@ -93,18 +90,18 @@ def test_a_lock_that_is_removed_by_hand_is_taken_again_or_ends_the_run_that_lost
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monkeypatch, capsys):
+def test_file_system_without_locks_is_used_with_a_warning(number, tmp_path, monkeypatch, caplog):
     def flock(file, operation):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", flock)
     (tmp_path / ".config.json.7.part").touch()
     acquire_run_directory(tmp_path, Communicator(None), False, 3)
-    assert (
-        capsys.readouterr().err
-        == f"baselines_ppo: run directory {tmp_path} cannot be locked ({os.strerror(number)}); make sure that no other run uses it\n"
-    )
-    assert (tmp_path / ".config.json.7.part").exists()  # another may be writing it
+    reason = os.strerror(number)
+    assert caplog.messages == [
+        f"run directory {tmp_path} cannot be locked ({reason}); make sure that no other run uses it"
+    ]
+    assert (tmp_path / ".config.json.7.part").exists()  # another process may be writing it
     sweep = SweepFolder(tmp_path / "sweep")
     assert (
         sweep.claim()
@@ -119,9 +116,11 @@ def test_a_filesystem_without_locks_is_warned_of_and_used(number, tmp_path, monk
     "name",
     ["checkpoints/ckpt-00000025.safetensors", "progress.csv", "0.0.monitor.csv", "1.0.monitor.csv", "tb/events.out"],
 )
-def test_a_folder_whose_config_is_gone_is_not_written_over(name, tmp_path):
+def test_directory_whose_config_is_missing_is_not_overwritten(name, tmp_path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text("kept")
-    with pytest.raises(UserError, match=f"contains {name} of a run whose config.json is missing; choose another run_dir$"):
+    with pytest.raises(
+        UserError, match=f"contains {name} of a run whose config.json is missing; choose another run_dir$"
+    ):
         acquire_run_directory(tmp_path, Communicator(None), False, 3)
     assert (tmp_path / name).read_text() == "kept"

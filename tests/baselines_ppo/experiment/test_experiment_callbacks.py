@@ -1,4 +1,4 @@
-"""Evaluation while training and the best policy: their files, and that they change no bit of the training."""
+"""Evaluation during training and the best policy: their files; training is bit-identical without them."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def evaluated(tmp_path_factory):
     return folder
 
 
-def test_every_evaluation_is_a_row_and_the_best_policy_is_kept(evaluated):
+def test_every_evaluation_is_a_row_and_the_best_policy_is_saved(evaluated):
     rows = list(csv.DictReader((evaluated / "evaluations.csv").open()))
     assert [int(row["Iteration"]) for row in rows] == [1, 2, 3, 4]
     scores = [float(row["EvalRewMean"]) for row in rows]
@@ -65,7 +65,7 @@ def test_every_evaluation_is_a_row_and_the_best_policy_is_kept(evaluated):
     load_policy(evaluated / "best/policy.safetensors")
 
 
-def test_tensorboard_has_every_setting_and_the_histograms_that_were_asked_for(evaluated):
+def test_tensorboard_has_every_setting_and_the_requested_histograms(evaluated):
     events = EventAccumulator(str(evaluated / "tb"), size_guidance={"tensors": 0})
     events.Reload()
     plugin = HParamsPluginData.FromString(events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content)
@@ -93,20 +93,20 @@ def test_tensorboard_has_every_setting_and_the_histograms_that_were_asked_for(ev
             assert counts.sum() == size
 
 
-def test_evaluations_and_histograms_change_no_bit_of_the_training(evaluated, tmp_path):
+def test_run_with_evaluations_and_histograms_is_bit_identical_to_one_without(evaluated, tmp_path):
     train(tmp_path / "plain")
     for name, x in last_checkpoint(tmp_path / "plain").items():
         np.testing.assert_array_equal(last_checkpoint(evaluated)[name], x, err_msg=name)
 
 
-def test_without_evaluations_the_best_is_the_highest_mean_return_at_a_checkpoint(tmp_path):
+def test_without_evaluations_the_best_policy_has_the_highest_mean_return_at_a_checkpoint(tmp_path):
     train(tmp_path / "run")
     rows = list(csv.DictReader((tmp_path / "run/progress.csv").open()))
-    best = max(float(row["EpRewMean"]) for row in rows[1::2])  # the last of which is the end
+    best = max(float(row["EpRewMean"]) for row in rows[1::2])  # the last row is that of the end
     assert load_arrays(tmp_path / "run/best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == best
 
 
-def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path, cli_here):
+def test_resumed_run_keeps_the_best_policy_of_all_its_parts(evaluated, tmp_path, cli_here):
     import shutil
 
     folder = tmp_path / "run"
@@ -118,7 +118,7 @@ def test_a_resumed_run_keeps_the_better_of_before_and_after(evaluated, tmp_path,
     assert load_arrays(folder / "best/policy.safetensors", "baselines_ppo.policy")[1]["score"] == max(scores)
 
 
-def test_the_final_policy_is_evaluated_and_a_run_that_goes_on_forgets_that(tmp_path, cli_here, uncompiled_here):
+def test_final_policy_is_evaluated_and_a_resumed_run_discards_that_row(tmp_path, cli_here, uncompiled_here):
     folder, rows = (
         tmp_path / "run",
         lambda: [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())],
@@ -130,14 +130,13 @@ def test_the_final_policy_is_evaluated_and_a_run_that_goes_on_forgets_that(tmp_p
     assert done.returncode == 0 and rows() == ["3", "5"]
 
 
-def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_its_final_policy(
+def test_run_that_ends_before_its_first_evaluation_warns_and_evaluates_its_final_policy(
     tmp_path, cli_here, uncompiled_here
 ):
     folder = tmp_path / "run"
     done = cli_here(*WORDS, "--run-dir", folder, "--eval-every", "50", "--eval-episodes", "2", "--max-iters", "1")
     assert (
-        "--eval-every 50 iterations: the run ends after about 1, so only the final policy is evaluated\n"
-        in done.stdout
+        "--eval-every 50 iterations: the run ends after about 1, so only the final policy is evaluated\n" in done.stdout
     )
     (row,) = csv.DictReader((folder / "evaluations.csv").open())
     assert row["Iteration"] == "1"
@@ -147,7 +146,7 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
 
 
 @pytest.mark.parametrize(
-    "changed, said",
+    "changed, expected",
     [
         ({}, []),
         (
@@ -164,13 +163,13 @@ def test_a_run_that_is_over_before_its_first_evaluation_says_so_and_evaluates_it
         ({"max_iters": 20, "eval_every": 9}, []),
     ],
 )
-def test_what_a_run_is_too_short_for_is_said_at_its_start(changed, said):
+def test_intervals_longer_than_the_run_are_reported_at_its_start(changed, expected):
     run = RunSettings(**{"num_timesteps": 4096, "eval_every": 8, "checkpoint_every": 25} | changed)
     config = ResolvedConfig(run, PPOSettings(timesteps_per_actorbatch=256), {})
-    assert interval_warnings(config, ranks=2) == said
+    assert interval_warnings(config, ranks=2) == expected
 
 
-def test_the_final_policy_is_not_evaluated_after_a_signal():
+def test_final_policy_is_not_evaluated_after_a_signal():
     def never():
         raise AssertionError
 
@@ -179,7 +178,7 @@ def test_the_final_policy_is_not_evaluated_after_a_signal():
 
     evaluations = EvalCallback(never, 2, 1, never, best=None)
     evaluations.on_training_end(training(3, 15))
-    evaluations.on_training_end(training(4, None))  # it has been evaluated
+    evaluations.on_training_end(training(4, None))  # evaluated already
     with pytest.raises(AssertionError):
         evaluations.on_training_end(training(3, "callback"))
 
@@ -192,7 +191,7 @@ def test_two_ranks_evaluate_once(tmp_path):
     assert [row["Iteration"] for row in csv.DictReader((tmp_path / "run/evaluations.csv").open())] == ["2", "4"]
 
 
-def test_a_checkpoint_is_played_as_a_policy_is(evaluated, cli_here):
+def test_checkpoint_and_policy_play_the_same_episodes(evaluated, cli_here):
     found = {}
     for path in (evaluated, evaluated / "checkpoints/ckpt-00000004.safetensors", evaluated / "policy"):
         done = cli_here(
@@ -204,7 +203,7 @@ def test_a_checkpoint_is_played_as_a_policy_is(evaluated, cli_here):
     assert all(returns == first for returns in others) and len(first) == 5
 
 
-def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoint(evaluated, tmp_path, cli_here):
+def test_killed_run_without_a_final_policy_is_played_from_its_latest_checkpoint(evaluated, tmp_path, cli_here):
     import shutil
 
     folder = tmp_path / "run"
@@ -215,7 +214,7 @@ def test_a_killed_run_without_a_final_policy_is_played_from_its_newest_checkpoin
     assert json.loads(done.stdout)["policy"].endswith("ckpt-00000004.safetensors")
 
 
-def test_playing_without_a_display_leaves_a_film(evaluated, tmp_path):
+def test_play_without_a_display_writes_a_video(evaluated, tmp_path):
     from PIL import Image
 
     headless = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}

@@ -1,4 +1,4 @@
-"""Home is meant by `~` wherever this package takes a path, and what cannot be written in the end is refused at the start."""
+"""`~` is expanded in every path, and a path that cannot be written at the end is refused at the start."""
 
 import json
 
@@ -46,7 +46,7 @@ TYPED = [
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """The user's home, with a run in ~/run; the current folder is beside it, and nothing may come into that."""
+    """The home directory, with a run in ~/run. The working directory is another one and must stay empty."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("home")
         here = tmp_path_factory.mktemp("here")
@@ -62,13 +62,13 @@ def pi():
     return MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2), hid_size=4)
 
 
-def test_learn_records_a_run_in_it_and_starts_from_one(home):
+def test_learn_writes_a_run_to_the_home_directory_and_starts_from_one(home):
     settings = json.loads((home / "run/config.json").read_text())["settings"]
     assert settings["run_dir"] == str(home / "run") and (home / "run/policy/policy.safetensors").exists()
     learn(gym.make("CartPole-v1"), uncompiled, load_path="~/run", **SMALL)
 
 
-def test_the_command_line_trains_in_it(home, cli_here, uncompiled_here):
+def test_command_line_trains_in_the_home_directory(home, cli_here, uncompiled_here):
     words = [*TYPED, "--load-path=~/run", "--hid-size=8", "--normalise-ob=true"]
     assert cli_here(*words, "--save_path=~/qa/pol.safetensors", "--log_path=~/qa/run").returncode == 0
     assert (home / "qa/pol.safetensors").read_bytes() == (home / "qa/run/policy/policy.safetensors").read_bytes()
@@ -82,7 +82,7 @@ def test_the_command_line_trains_in_it(home, cli_here, uncompiled_here):
     assert cli_here("--config=~/qa/run/config.json", "--print-config").returncode == 0
 
 
-def test_every_other_command_and_every_setting_reads_it(home, monkeypatch):
+def test_every_other_command_and_setting_expands_the_home_directory(home, monkeypatch):
     _, args = cli.parse(["--play", "--load-path=~/run", "--video=~/film/a.gif"])
     assert (args.load_path, args.video) == (str(home / "run"), home / "film/a.gif")
     values, args = sweep_cli.parse(
@@ -99,7 +99,7 @@ def test_every_other_command_and_every_setting_reads_it(home, monkeypatch):
     assert (args.run, args.out) == (home / "run", home / "x")
 
 
-def test_python_saves_loads_exports_and_logs_there(home, pi):
+def test_python_saves_loads_exports_and_logs_in_the_home_directory(home, pi):
     pi.save("~/saved/pi.safetensors")
     for name in ("~/saved/pi.safetensors", b"~/saved/pi.safetensors", "~/saved/../saved/pi.safetensors"):
         load_policy(name)
@@ -117,7 +117,7 @@ def test_python_saves_loads_exports_and_logs_there(home, pi):
 
 
 @pytest.mark.parametrize("given", ["", "~nobody-has-this-name/x", "a\0b", "x" * 300])
-def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
+def test_invalid_path_is_refused_with_one_line_everywhere(given, home, pi):
     for ask in (
         lambda: learn(gym.make("CartPole-v1"), uncompiled, run_dir=given, **SMALL),
         lambda: load_policy(given),
@@ -133,7 +133,7 @@ def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
         assert "\n" not in str(error.value)
 
 
-# ---- what is written in the end
+# ---- paths that are written at the end
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_what_is_no_path_is_refused_in_one_line_everywhere(given, home, pi):
         ("/proc/nobody/p", "cannot write to --save-policy {path}: No such"),
     ],
 )
-def test_where_the_policy_is_saved_is_tried_before_the_first_step(path, says, tmp_path, monkeypatch, cli_here):
+def test_path_of_the_saved_policy_is_checked_before_the_first_step(path, says, tmp_path, monkeypatch, cli_here):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").touch()
     refused = cli_here(*TYPED, "--run-dir", "run", "--save-policy", path)
@@ -152,7 +152,7 @@ def test_where_the_policy_is_saved_is_tried_before_the_first_step(path, says, tm
     assert not (tmp_path / "run/config.json").exists()
 
 
-def test_so_is_where_films_figures_pages_and_exports_go(home, tmp_path, cli_here, monkeypatch, capfd):
+def test_paths_of_videos_figures_and_exports_are_checked_first(home, tmp_path, cli_here, monkeypatch, capfd):
     (tmp_path / "taken").touch()
     refused = cli_here("--play", "--load-path", home / "run", "--video", tmp_path / "taken/a.gif")
     assert (
@@ -165,12 +165,12 @@ def test_so_is_where_films_figures_pages_and_exports_go(home, tmp_path, cli_here
         export.main([str(home / "run"), str(tmp_path / "taken/x.tflite")]),
     ):
         assert command == 2
-    monkeypatch.setattr(export, "import_tensorflow", None)  # it is found before that
+    monkeypatch.setattr(export, "import_tensorflow", None)  # the path is checked before the import
     assert export.main([str(home / "run"), str(tmp_path / "taken/x")]) == 2
     assert capfd.readouterr().err.count("Not a directory; choose another place\n") == 3
 
 
-def test_a_policy_is_saved_as_a_file_or_not_at_all(pi, tmp_path, monkeypatch):
+def test_policy_is_saved_to_a_regular_file_or_refused(pi, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for path, says in (
         (".", "is a directory"),

@@ -69,7 +69,7 @@ class After(Callback):
 
 
 @pytest.mark.parametrize("where", ["step", "before", "after"])
-def test_ctrl_c_ends_learn_after_its_iteration_with_the_policy_in_reach(where, tmp_path, capfd):
+def test_ctrl_c_stops_learn_after_its_iteration_and_the_exception_has_the_policy(where, tmp_path, capfd):
     env, callback = {"step": (Acts(ctrl_c), None), "before": (None, once_in_iteration(3)), "after": (None, After())}[
         where
     ]
@@ -90,7 +90,7 @@ def test_ctrl_c_ends_learn_after_its_iteration_with_the_policy_in_reach(where, t
         train(load_path=tmp_path / "run", max_iters=1)
 
 
-def test_without_a_folder_and_for_another_algorithm_the_policy_is_in_reach_too():
+def test_exception_has_the_policy_without_a_run_directory_and_for_another_algorithm():
     with pytest.raises(Interrupted) as stop:
         vpg.learn(Acts(ctrl_c), uncompiled, timesteps_per_actorbatch=64, vf_batchsize=32, max_iters=1000, seed=0)
     assert str(stop.value).endswith("the policy is this exception's pi")
@@ -103,7 +103,7 @@ def test_ctrl_c_in_the_last_iteration_is_not_lost(tmp_path):
     assert newest_checkpoint(tmp_path / "run") == "ckpt-00000003.safetensors"
 
 
-def test_a_second_ctrl_c_ends_at_once_and_what_the_last_iteration_left_is_kept(tmp_path, monkeypatch):
+def test_second_ctrl_c_stops_immediately_and_the_last_iteration_is_saved(tmp_path, monkeypatch):
     monkeypatch.setattr("common.runtime.stop_signals.SIGNAL_DEBOUNCE_SECONDS", 0.05)
 
     def twice():
@@ -118,7 +118,7 @@ def test_a_second_ctrl_c_ends_at_once_and_what_the_last_iteration_left_is_kept(t
     assert newest_checkpoint(tmp_path / "run") == "ckpt-00000002-forced.safetensors"
 
 
-def test_a_handler_of_the_users_own_stays(tmp_path):
+def test_handler_of_the_user_is_not_replaced(tmp_path):
     seen = []
     before = signal.signal(signal.SIGINT, lambda *_: seen.append("mine"))
     try:
@@ -129,7 +129,7 @@ def test_a_handler_of_the_users_own_stays(tmp_path):
     assert seen == ["mine"] and own is not before
 
 
-def test_one_that_a_callback_has_put_up_meanwhile_stays():
+def test_handler_that_a_callback_has_installed_is_not_replaced():
     def mine(*_):
         """Another handler."""
 
@@ -140,7 +140,7 @@ def test_one_that_a_callback_has_put_up_meanwhile_stays():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_in_a_thread_learn_leaves_signals_alone():
+def test_learn_in_a_thread_does_not_change_signal_handlers():
     found = []
     thread = threading.Thread(
         target=lambda: found.append(
@@ -153,7 +153,7 @@ def test_in_a_thread_learn_leaves_signals_alone():
     same(train(max_iters=2), found[-1])
 
 
-def test_ctrl_c_in_a_learn_within_a_callback_ends_both(tmp_path):
+def test_ctrl_c_in_a_learn_within_a_callback_stops_both(tmp_path):
     def inner():
         train(callback=once_in_iteration(1), run_dir=tmp_path / "inner")
 
@@ -172,7 +172,7 @@ def breaks():
 
 
 @pytest.mark.parametrize("where, error", [("callback", ZeroDivisionError), ("step", Exception)])
-def test_what_goes_wrong_in_the_users_code_costs_no_whole_iteration(where, error, tmp_path):
+def test_exception_in_user_code_loses_no_complete_iteration(where, error, tmp_path):
     env, callback = (Acts(breaks), None) if where == "step" else (None, once_in_iteration(2, breaks))
     with pytest.raises(error) as raised:
         train(env, callback=callback, run_dir=tmp_path / "run")
@@ -183,7 +183,7 @@ def test_what_goes_wrong_in_the_users_code_costs_no_whole_iteration(where, error
     same(train(max_iters=2), load_policy(tmp_path / "run"))
 
 
-def test_what_goes_wrong_within_an_update_leaves_no_checkpoint_of_half_an_update(tmp_path, monkeypatch):
+def test_exception_within_an_update_leaves_no_checkpoint_of_an_incomplete_update(tmp_path, monkeypatch):
     from baselines_ppo.pposgd_simple import PPOUpdate
 
     update = PPOUpdate.__call__
@@ -202,7 +202,7 @@ def test_what_goes_wrong_within_an_update_leaves_no_checkpoint_of_half_an_update
     assert checkpoint_paths(tmp_path / "run") == []
 
 
-def test_a_disk_that_is_full_does_not_hide_what_went_wrong(tmp_path, monkeypatch):
+def test_full_disk_does_not_hide_the_original_exception(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""`learn(run_dir=..., progress=True)`: what a run from Python writes and shows, and that it changes no bit of it."""
+"""`learn(run_dir=..., progress=True)`: files and display of a run from Python, which is bit-identical without them."""
 
 import csv
 import json
@@ -36,12 +36,12 @@ def train(env=None, **kwargs):
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory):
-    """(the policy, its run's folder)."""
+    """(the policy, its run directory)."""
     folder = tmp_path_factory.mktemp("recorded") / "runs" / "mine"
     return train(run_dir=folder, checkpoint_every=2, clip_param=0.1, seed=np.int64(0), standardise_adv=np.True_), folder
 
 
-def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded, tmp_path, capsys):
+def test_plot_report_and_load_policy_read_a_run_from_python(recorded, tmp_path, capsys):
     pi, folder = recorded
     run = RunResults(folder)
     assert (
@@ -63,7 +63,7 @@ def test_a_run_from_python_leaves_what_plot_report_and_load_policy_read(recorded
     assert (folder / "best/policy.safetensors").exists() and list((folder / "tb").glob("events.*"))
 
 
-def test_its_config_has_every_setting_and_says_which_are_not_the_defaults(recorded):
+def test_config_has_every_setting_and_lists_those_that_are_not_defaults(recorded):
     config = json.loads((recorded[1] / "config.json").read_text())
     assert config["typed"] == {"env": "CartPole-v1", "policy": "mlp", "seed": 0, "hid_size": 8} | {
         "clip_param": 0.1,
@@ -80,7 +80,7 @@ def test_its_config_has_every_setting_and_says_which_are_not_the_defaults(record
     ) == ("ppo", 0.99, 3, 2)
 
 
-def test_what_is_imported_to_record_a_run_sets_nothing_in_the_process():
+def test_importing_the_run_outputs_changes_no_environment_variable():
     code = (
         "import os\nbefore = dict(os.environ)\nimport baselines_ppo.experiment.recording, baselines_ppo.experiment.outputs, baselines_ppo.experiment.callbacks, baselines_ppo.report\n"
         "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
@@ -92,19 +92,19 @@ def test_what_is_imported_to_record_a_run_sets_nothing_in_the_process():
     )
 
 
-def test_the_command_line_says_that_it_cannot_go_on_with_it_nor_take_its_settings(recorded):
+def test_command_line_neither_resumes_a_run_from_python_nor_reads_its_settings(recorded):
     for ask in (
         lambda: load_previous_run(recorded[1], communicator.world(), allow_missing=False),
         lambda: load_overrides(recorded[1] / "config.json", {}, 1),
     ):
         with pytest.raises(
             UserError,
-            match="is learn\\(\\)'s, from Python, whose environment and policy the command line does not have; start it again from",
+            match="was started by learn\\(\\) in Python; the command line cannot continue it. Start it again from",
         ):
             ask()
 
 
-def test_a_run_that_is_recorded_is_the_run_that_is_not_to_the_bit(tmp_path, capsys):
+def test_run_with_outputs_is_bit_identical_to_one_without(tmp_path, capsys):
     plain, found = train(), train(run_dir=tmp_path / "run", progress=True)
     for name, x in plain.state().items():
         np.testing.assert_array_equal(found.state()[name], x, err_msg=name)
@@ -113,7 +113,7 @@ def test_a_run_that_is_recorded_is_the_run_that_is_not_to_the_bit(tmp_path, caps
     assert capsys.readouterr().out == ""
 
 
-def test_a_folder_that_has_a_run_is_refused_and_one_is_made_for_none_that_cannot_be(recorded, tmp_path):
+def test_directory_with_a_run_is_refused_and_invalid_arguments_create_none(recorded, tmp_path):
     with pytest.raises(UserError, match="already contains a run; choose another run_dir"):
         train(run_dir=recorded[1])
     for wrong, part in (
@@ -127,7 +127,7 @@ def test_a_folder_that_has_a_run_is_refused_and_one_is_made_for_none_that_cannot
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_that_fails_lets_go_of_its_folder_and_keeps_its_rows(tmp_path):
+def test_failed_run_unlocks_its_directory_and_keeps_its_rows(tmp_path):
     def fails(locals_, globals_):
         if locals_["iters_so_far"] == 1:
             raise RuntimeError("mine")
@@ -139,7 +139,7 @@ def test_a_run_that_fails_lets_go_of_its_folder_and_keeps_its_rows(tmp_path):
 
 
 class Priced(Identity):
-    """Takes arguments that no file holds."""
+    """Environment with arguments that no file can store."""
 
     metadata = {"render_modes": ["rgb_array", "human"]}
 
@@ -158,7 +158,7 @@ def priced(monkeypatch):
     monkeypatch.setitem(gym.registry, "Priced-v0", gym.envs.registration.EnvSpec("Priced-v0", entry_point=Priced))
 
 
-def test_arguments_that_no_file_holds_are_marked_as_lost_and_play_says_so(priced, tmp_path, cli_here):
+def test_arguments_that_no_file_can_store_are_marked_as_lost_and_play_reports_them(priced, tmp_path, cli_here):
     folder = tmp_path / "run"
     train(
         gym.make("Priced-v0", price=lambda r: 5.0, factor=np.int64(2)), run_dir=folder, checkpoint_every=1, max_iters=1
@@ -178,7 +178,7 @@ def test_arguments_that_no_file_holds_are_marked_as_lost_and_play_says_so(priced
     assert page_of(folder).text
 
 
-def test_an_array_among_the_arguments_keeps_no_run_from_its_start_and_a_window_is_not_asked_for_again(priced, tmp_path):
+def test_array_arguments_do_not_fail_a_run_and_a_window_is_not_recorded(priced, tmp_path):
     table = np.ones(3)
     train(
         gym.make("Priced-v0", price=table.__getitem__, factor=table),
@@ -194,8 +194,8 @@ def test_an_array_among_the_arguments_keeps_no_run_from_its_start_and_a_window_i
     assert load_policy_and_env(tmp_path / "shown")[3] == {"factor": 2}
 
 
-@pytest.mark.parametrize("named", ["", ":99"], ids=["no display", "one that is gone"])
-def test_a_window_is_refused_where_there_is_no_display(named, recorded, tmp_path, monkeypatch, cli_here):
+@pytest.mark.parametrize("named", ["", ":99"], ids=["no display", "unreachable display"])
+def test_window_is_refused_without_a_display(named, recorded, tmp_path, monkeypatch, cli_here):
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.setenv("DISPLAY", named)
     window = ("--env-kwargs", '{"render_mode": "human"}')
@@ -213,9 +213,7 @@ def test_a_window_is_refused_where_there_is_no_display(named, recorded, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_words(
-    caplog, monkeypatch, tmp_path, cli_here
-):
+def test_running_statistics_of_a_wrapper_are_reported_at_the_start(caplog, monkeypatch, tmp_path, cli_here):
     train(gym.wrappers.NormalizeReward(gym.make("CartPole-v1")), max_iters=1)
     assert caplog.messages == [
         "learn: the environment has NormalizeReward, whose running statistics are not saved: evaluations and resumed runs start "
@@ -248,7 +246,7 @@ def test_running_statistics_of_a_wrapper_are_told_at_the_start_in_the_callers_wo
     assert not caplog.messages
 
 
-def test_environments_of_any_kind_are_recorded(tmp_path, capsys):
+def test_outputs_are_written_for_every_kind_of_environment(tmp_path, capsys):
     space = gym.spaces.Discrete(3)  # without an id, and by another algorithm
     vpg.learn(
         Identity(space),
@@ -266,6 +264,6 @@ def test_environments_of_any_kind_are_recorded(tmp_path, capsys):
     assert RunResults(tmp_path / "monitored").episodes.lengths.tolist() == [100] * 4
     train(
         gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1
-    )  # whose environments nobody can reach
+    )  # its environments are not accessible
     assert plot.main([str(tmp_path / "vector"), "--out", str(tmp_path / "x.png")]) == 0
     assert "without Monitor files returns are the means of its progress.csv" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""How far a run goes is said where it is no matter of course."""
+"""The length of a run is reported if it differs from the requested one."""
 
 import re
 
@@ -28,7 +28,7 @@ WORDS = (
 LEFT = "^resume: nothing is left to do: the run has had {}, and {}; raise it to continue$"
 
 
-def test_steps_that_are_rounded_up_and_a_resume_that_has_nothing_to_do_are_said(tmp_path, cli_here, uncompiled_here):
+def test_rounded_up_steps_and_a_resume_with_nothing_to_do_are_reported(tmp_path, cli_here, uncompiled_here):
     said = cli_here(*WORDS, "--num-timesteps", "100", "--run-dir", tmp_path).stdout
     assert "--num-timesteps 100 becomes 128 steps: the run has whole iterations of 64 steps\n" in said
     for limit, value, had in (
@@ -43,7 +43,7 @@ def test_steps_that_are_rounded_up_and_a_resume_that_has_nothing_to_do_are_said(
     assert "becomes" not in said and "nothing is left" not in said and "192 steps in" in said
 
 
-def test_learn_says_how_many_steps_it_becomes(caplog):
+def test_learn_logs_the_rounded_up_number_of_steps(caplog):
     caplog.set_level("INFO", "baselines_ppo")
     for steps, becomes in ((50, True), (64, False)):
         learn(

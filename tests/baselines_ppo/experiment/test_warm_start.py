@@ -1,4 +1,4 @@
-"""A new run that starts from a trained policy: what it takes over, what it does not, and that it does so once."""
+"""A new run from a trained policy: what it loads, what starts from zero, and that a resume does not load again."""
 
 import json
 import os
@@ -40,7 +40,7 @@ OB, AC = gym.spaces.Box(-8, 8, (3,)), gym.spaces.Box(-2, 2, (1,))
 
 @pytest.fixture
 def trained(tmp_path):
-    """A run's folder with a policy for Pendulum, of weights by chance and a filter of 1000 observations."""
+    """A run directory with a policy for Pendulum: random weights and a filter of 1000 observations."""
     pi = MlpPolicy("pi", OB, AC, **LIKE_MUJOCO)
     pi.initialise(np.random.default_rng(5))
     pi.ob_rms.update(np.random.default_rng(6).normal(2, 3, (1000, 3)))
@@ -51,7 +51,7 @@ def trained(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, cli_here, uncompiled_here):
-    """A function (name of the folder, words) that runs the command line, which must end well; returns (folder, what it said)."""
+    """A function (name of the directory, words) that runs the command line; returns (directory, stdout)."""
 
     def start(name, *words):
         done = cli_here("--run-dir", tmp_path / name, *words)
@@ -61,7 +61,7 @@ def run(tmp_path, cli_here, uncompiled_here):
     return start
 
 
-def test_weights_and_filter_are_taken_over_and_adam_starts_afresh(trained, run):
+def test_weights_and_filter_are_loaded_and_adam_starts_from_zero(trained, run):
     file = trained / "policy" / "policy.safetensors"
     folder, said = run("new", *WORDS, "--max-iters", "1", "--optim-stepsize", "1e-12", "--load-path", trained)
     assert (
@@ -75,23 +75,21 @@ def test_weights_and_filter_are_taken_over_and_adam_starts_afresh(trained, run):
         if not name.startswith("ob_rms/"):
             np.testing.assert_allclose(
                 after[name], x, rtol=0, atol=4e-12
-            )  # two steps of Adam, each of 1e-12; the sum is rounded by less
+            )  # two Adam steps of 1e-12 each, and a smaller rounding error
     assert after["ob_rms/count"] == 1064
     arrays, metadata = load_arrays(folder / "checkpoints" / "ckpt-00000001.safetensors", FORMAT)
     assert arrays["adam/t"] == 2 and metadata["counters"]["timesteps_so_far"] == 64
 
 
-def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_starts_from_its_own_copy(
-    trained, run, tmp_path
-):
+def test_resumed_run_does_not_load_again_and_one_without_a_checkpoint_uses_its_copy(trained, run, tmp_path):
     once, _ = run("once", *WORDS, "--max-iters", "2", "--load-path", trained)
     halted, _ = run("halted", *WORDS, "--max-iters", "1", "--load-path", trained)
     killed = tmp_path / "killed"
     shutil.copytree(once, killed)
     shutil.rmtree(killed / "checkpoints")
     shutil.rmtree(trained)
-    _, said = run("halted", "--resume", "--max-iters", "2", "--load-path", trained)  # as a job script types it again
-    assert "starts from" not in said
+    _, said = run("halted", "--resume", "--max-iters", "2", "--load-path", trained)  # as in a job script
+    assert "initial policy" not in said
     assert_same_run(halted, once)
     _, said = run("killed", "--resume")
     assert "initial policy: " in said and "no checkpoint yet" in said
@@ -112,7 +110,7 @@ def test_a_run_that_goes_on_does_not_load_again_and_one_without_a_checkpoint_sta
         (["--load-path", "pixels.safetensors"], ["holds a policy of class CnnPolicy", "use --policy cnn"]),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_written(
+def test_incompatible_policy_is_refused_with_one_line_before_anything_is_written(
     words, parts, trained, tmp_path, monkeypatch, cli_here
 ):
     monkeypatch.chdir(tmp_path)
@@ -123,13 +121,13 @@ def test_what_does_not_fit_is_refused_in_one_line_before_anything_is_written(
     assert not (tmp_path / "new").exists()
 
 
-def test_a_run_that_goes_on_cannot_start_from_elsewhere(trained, run, tmp_path, cli_here):
+def test_resumed_run_cannot_load_another_policy(trained, run, tmp_path, cli_here):
     run("new", *WORDS, "--max-iters", "1", "--load-path", trained)
     done = cli_here("--run-dir", tmp_path / "new", "--resume", "--max-iters", "2", "--load-path", "another")
     assert done.returncode == 2 and "--resume: load_path='another', but the run in" in done.stderr
 
 
-def test_a_folder_of_runs_is_its_newest_run_that_has_a_policy(trained, tmp_path, cli_here):
+def test_directory_of_runs_stands_for_its_latest_run_with_a_policy(trained, tmp_path, cli_here):
     runs = tmp_path / "runs"
     for name, time in (("b", 200), ("a", 300), ("c", 100), ("starting", 400)):
         shutil.copytree(trained, runs / name)

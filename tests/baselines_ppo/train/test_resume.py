@@ -1,4 +1,4 @@
-"""Invariant 5: a run that is killed and resumed ends with the same bits as one that was not."""
+"""Invariant 5: a run that is killed and resumed is bit-identical to an uninterrupted one."""
 
 import csv
 import json
@@ -11,8 +11,8 @@ import pytest
 from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
-# Pendulum: episodes of 200, the first of which end early, are cut by checkpoints that fall every 3 x 128 steps of an environment on one rank, which has eight,
-# and every 3 x 512 on each of four, which have two
+# Pendulum has episodes of 200 steps; the first ones end early. Checkpoints truncate them every 3 x 128 steps of an
+# environment on one rank, which has eight, and every 3 x 512 steps on each of four ranks, which have two
 WORDS = [
     "--env",
     "Pendulum-v1",
@@ -39,7 +39,7 @@ WORDS = [
 ]
 
 
-# the others' own state: beta, the value function's Adam, whole episodes
+# further state of other algorithms: beta, Adam of the value function, complete episodes
 OTHERS = {
     "adaptive_kl": [
         "--preset",
@@ -58,14 +58,14 @@ OTHERS = {
 
 
 def rows(path):
-    """A log's rows without what tells the time."""
+    """The rows of a log without the column of times."""
     lines = list(csv.reader(Path(path).read_text().splitlines()[1 if path.name.endswith("monitor.csv") else 0 :]))
     clock = next(i for i, name in enumerate(lines[0]) if name in ("TimeElapsed", "t"))
     return [row[:clock] + row[clock + 1 :] for row in lines]
 
 
 @pytest.mark.parametrize("ranks, program", [(1, jobs.RUN), (4, jobs.RUN_UNCOMPILED)], ids=["1", "4"])
-def test_killed_and_resumed_ends_with_the_same_bits(ranks, program, tmp_path):
+def test_killed_and_resumed_run_is_bit_identical(ranks, program, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert jobs.run(ranks, program, *WORDS, "--run-dir", whole).returncode == 0
 
@@ -88,13 +88,14 @@ def test_killed_and_resumed_ends_with_the_same_bits(ranks, program, tmp_path):
     assert len(monitors) == 8
     for name in ("progress.csv", *monitors):
         assert rows(whole / name) == rows(broken / name), name
-    # an environment's first episode ends after k/8 of a limit: on four ranks, 7.7 limits between checkpoints, the last of the eight has one whole episode less
+    # an environment's first episode ends after k/8 of the time limit. On four ranks there are 7.7 limits between
+    # checkpoints, and the last of the eight environments has one complete episode less
     counts = [len(rows(whole / name)) - 1 for name in monitors]
     assert min(counts) > 5 and (ranks == 1 or counts[-1] < counts[0])
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_so_does_the_rest_of_the_family(name, tmp_path, capsys, uncompiled_here):
+def test_killed_and_resumed_run_of_other_algorithms_is_bit_identical(name, tmp_path, capsys, uncompiled_here):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
     assert jobs.main_here(*words, "--run-dir", whole) == 0
@@ -111,7 +112,7 @@ def test_so_does_the_rest_of_the_family(name, tmp_path, capsys, uncompiled_here)
     assert rows(whole / "progress.csv") == rows(broken / "progress.csv")
 
 
-def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here, uncompiled_here):
+def test_finished_run_resumes_to_a_new_limit_and_reports_it(tmp_path, cli_here, uncompiled_here):
     run_dir = tmp_path / "run"
     assert cli_here(*WORDS, "--run-dir", run_dir).returncode == 0
     longer = cli_here("--run-dir", run_dir, "--resume", "--max-iters", "24")
@@ -128,7 +129,7 @@ def test_a_run_that_ended_goes_on_to_a_new_limit_and_says_so(tmp_path, cli_here,
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr
 
 
-def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no_other(
+def test_corrupt_checkpoint_is_skipped_with_a_message_and_refused_if_there_is_no_other(
     tmp_path, cli_here, uncompiled_here
 ):
     run_dir = tmp_path / "run"
@@ -150,7 +151,7 @@ def test_a_damaged_checkpoint_is_passed_over_aloud_and_refused_where_there_is_no
     assert (run_dir / "progress.csv").read_bytes() == logs
 
 
-def test_exact_is_refused_where_there_is_only_a_forced_checkpoint_which_is_kept(tmp_path, cli_here, uncompiled_here):
+def test_exact_resume_is_refused_if_the_only_checkpoint_is_forced_which_is_kept(tmp_path, cli_here, uncompiled_here):
     run_dir = tmp_path / "run"
     words = [*WORDS[: WORDS.index("--max-iters")], "--max-iters", "2", "--report", "false"]
     assert cli_here(*words, "--run-dir", run_dir).returncode == 0

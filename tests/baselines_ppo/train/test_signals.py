@@ -1,4 +1,4 @@
-"""Signals ask a run to stop, which it does with a forced checkpoint; ignored ones do not; all are given back. Ctrl-C ends every command in one line."""
+"""A signal stops a run with a forced checkpoint; ignored signals stay ignored; Ctrl-C ends every command with one line."""
 
 import importlib
 import json
@@ -72,7 +72,7 @@ def words(fault, run_dir):
 
 
 def checkpoints(run_dir):
-    """{name: whether it says that it was forced}."""
+    """{name: its metadata "forced"}."""
     return {
         path.name: load_arrays(path, "baselines_ppo.checkpoint")[1]["forced"]
         for path in (Path(run_dir) / "checkpoints").iterdir()
@@ -83,29 +83,27 @@ def checkpoints(run_dir):
     "fault, status, drawn, quiet",
     [("interrupt", 130, True, False), ("terminate", 143, False, False), ("terminate", 143, False, True)],
 )
-def test_a_signal_ends_a_run_with_its_status_a_forced_checkpoint_and_the_way_on(
+def test_signal_stops_a_run_with_its_status_a_forced_checkpoint_and_the_resume_command(
     fault, status, drawn, quiet, tmp_path, cli_here, uncompiled_here
 ):
     folder = tmp_path / "my run"
     done = cli_here(*words(fault, folder), *(["--quiet"] if quiet else []))
     assert done.returncode == status, done.stderr
     assert checkpoints(folder) == {"ckpt-00000004-forced.safetensors": True}
-    way_on = f"resume with: python -m baselines_ppo --run-dir '{folder}' --resume\n"
+    resume_hint = f"resume with: python -m baselines_ppo --run-dir '{folder}' --resume\n"
     assert (folder / "report.html").exists() == (folder / "curve.png").exists() == drawn
     if quiet:
         assert (
             done.stdout == ""
-            and done.stderr.endswith(f"run.py: stopped early at 256 steps; {way_on}")
+            and done.stderr.endswith(f"run.py: stopped early at 256 steps; {resume_hint}")
             and STOPPING not in done.stderr
         )
     else:
-        assert done.stderr.endswith(f"{STOPPING}\n") and f"stopped early; {way_on}" in done.stdout
+        assert done.stderr.endswith(f"{STOPPING}\n") and f"stopped early; {resume_hint}" in done.stdout
         assert (f"draw it with: python -m baselines_ppo.report '{folder}'" in done.stdout) == (not drawn)
 
 
-def test_a_signal_that_comes_while_the_ranks_agree_to_go_on_is_not_lost(
-    tmp_path, cli_here, uncompiled_here, monkeypatch
-):
+def test_signal_during_the_vote_of_the_ranks_is_not_lost(tmp_path, cli_here, uncompiled_here, monkeypatch):
     gather = Communicator.gather
     with monkeypatch.context() as patch:
 
@@ -123,14 +121,14 @@ def test_a_signal_that_comes_while_the_ranks_agree_to_go_on_is_not_lost(
     ]  # after the iteration that had been agreed on
 
 
-def test_a_second_ctrl_c_ends_a_run_at_once_and_writes_nothing_more(tmp_path, cli_here, uncompiled_here):
+def test_second_ctrl_c_stops_a_run_immediately_and_writes_nothing_more(tmp_path, cli_here, uncompiled_here):
     done = cli_here(*words("interrupt_twice", tmp_path / "run"))
     assert done.returncode == 130
     assert done.stderr.splitlines()[-2:] == [STOPPING, "run.py: error: interrupted"]
     assert checkpoints(tmp_path / "run") == {} and not (tmp_path / "run/report.html").exists()
 
 
-def test_ctrl_c_on_the_terminal_of_a_job_of_two_ranks_ends_it_as_it_does_one(tmp_path):
+def test_ctrl_c_in_the_terminal_of_two_ranks_stops_them_like_one(tmp_path):
     folder = tmp_path / "run"
     terminal = Terminal(
         jobs.command(2, jobs.RUN_UNCOMPILED, *words("none", folder)), cwd=jobs.ROOT, env=jobs.support_path()
@@ -151,13 +149,13 @@ def test_ctrl_c_on_the_terminal_of_a_job_of_two_ranks_ends_it_as_it_does_one(tmp
     jobs.wait_gone(folder)
 
 
-# ---- commands that are no runs
+# ---- other commands
 
 
 @pytest.mark.parametrize(
     "module", ["__main__", "plot.__main__", "report.__main__", "export.__main__", "sweep.__main__"]
 )
-def test_ctrl_c_ends_a_command_in_one_line_with_130(module, monkeypatch, capsys):
+def test_ctrl_c_ends_a_command_with_one_line_and_status_130(module, monkeypatch, capsys):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
@@ -172,7 +170,7 @@ def interrupt_who_waits(env_id):
     time.sleep(600)
 
 
-def test_ctrl_c_ends_a_window_too(monkeypatch, capfd):
+def test_ctrl_c_closes_a_window(monkeypatch, capfd):
     monkeypatch.setenv("MUJOCO_GL", "egl")  # nothing is to be tried out for it
     children, before = {*multiprocessing.active_children()}, signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -1,4 +1,4 @@
-"""Reading runs: ours, Baselines' and Stable-Baselines3's files as those programs write them, half-written ones, and what is none of them."""
+"""Results of runs from the files of this package, Baselines and Stable-Baselines3; incomplete and invalid files."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ from common.runs.tables import read_progress
 OURS = '#{"t_start": 1000.5, "env_id": "Hopper-v4"}\nr,l,t\n1.500000,3,2.000000\n-2.000000,4,5.000000\n'
 BASELINES = '# {"t_start": 1000.5, "env_id": "Hopper-v4"} \nr,l,t\r\n1.5,3,2.0\r\n-2.0,4,5.0\r\n'
 SB3 = '#{"t_start": 1000.5, "env_id": "Hopper-v4"}\nr,l,t,is_success,task\r\n1.5,3,2.0,True,"a, b"\r\n-2.0,4,5.0,False,c\r\n'
-PROGRESS = {  # each: three rows, of which the first knows no return yet
+PROGRESS = {  # three rows each; the first has no return yet
     "ours": "EpLenMean,EpRewMean,EpThisIter,EpisodesSoFar,TimestepsSoFar,TimeElapsed\nnan,nan,0,0,100,1.5\n9,10.5,2,2,200,3.0\n9,11.5,2,4,300,4.5\n",
     "ppo2": "eplenmean,eprewmean,fps,misc/time_elapsed,misc/total_timesteps\n,,66,1.5,100\n9,10.5,66,3.0,200\n9,11.5,66,4.5,300\n",
     "a2c": "eprewmean,fps,total_timesteps,time_elapsed\nnan,66,100,1.5\n10.5,66,200,3.0\n11.5,66,300,4.5\n",
@@ -42,7 +42,7 @@ def monitor(started, *episodes, env="Hopper-v4"):
 
 
 @pytest.mark.parametrize("text", [OURS, BASELINES, SB3], ids=["ours", "baselines", "sb3"])
-def test_monitor_files_of_three_programs_are_read_alike(text, tmp_path):
+def test_monitor_files_of_three_programs_give_the_same_episodes(text, tmp_path):
     env, started, episodes = read_monitor(write(tmp_path, x_monitor_csv=text) / "x.monitor.csv")
     assert (env, started) == ("Hopper-v4", 1000.5)
     assert (
@@ -62,17 +62,19 @@ def test_progress_files_of_all_programs_give_the_same_curve(whose, tmp_path):
         assert curve.points("time", 100)[0].tolist() == [3.0, 4.5]
     else:
         assert curve.points("episodes", 100)[0].tolist() == [2, 4]
-        with pytest.raises(UserError, match="progress.csv does not contain time; choose another --x of steps, episodes"):
+        with pytest.raises(
+            UserError, match="progress.csv does not contain time; choose another --x of steps, episodes"
+        ):
             curve.points("time", 100)
 
 
 @pytest.mark.parametrize(
     "whose, episodes, steps, counted", [("baselines", 35, 2275, "EpisodesSoFar"), ("stable_baselines3", 76, 2020, None)]
 )
-def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(whose, episodes, steps, counted):
+def test_files_written_by_other_programs_are_read_and_agree(whose, episodes, steps, counted):
     run = RunResults(jobs.ROOT / "tests" / "data" / whose)
     assert (run.env, len(run.episodes.returns), run.episodes.lengths.sum()) == ("CartPole-v1", episodes, steps)
-    np.testing.assert_array_equal(run.episodes.returns, run.episodes.lengths)  # a reward of 1 a step
+    np.testing.assert_array_equal(run.episodes.returns, run.episodes.lengths)  # one reward of 1 per step
     means = run.column("return")
     # Stable-Baselines3 counts no episodes, but its last row comes after all of them
     for count, mean in zip(run.rows[counted].astype(int), means, strict=True) if counted else [(episodes, means[-1])]:
@@ -81,7 +83,7 @@ def test_what_these_programs_wrote_themselves_is_read_and_its_two_files_agree(wh
     assert np.all(np.diff(run.column("time")) > 0) and np.all(np.diff(run.episodes.times) > 0)
 
 
-def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
+def test_episodes_of_several_files_are_merged_by_end_time(tmp_path):
     # ends at 12, 20; 11.5, 15.5; nothing yet
     run = RunResults(
         write(
@@ -99,21 +101,21 @@ def test_episodes_of_several_files_are_merged_by_when_they_ended(tmp_path):
     assert run.curve.axes["episodes"].tolist() == [1, 2, 3, 4]
 
 
-def test_episodes_stay_in_order_where_a_file_was_gone_on_with_by_a_new_clock(tmp_path):
+def test_episodes_stay_in_order_if_a_resume_restarts_the_clock(tmp_path):
     assert RunResults(
         write(tmp_path, a_monitor_csv=monitor(0, (1, 1, 50), (2, 1, 90), (3, 1, 4)))
     ).episodes.returns.tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("length", range(1, 40))
-def test_half_written_files_give_the_lines_that_are_whole(length, tmp_path):
+def test_incomplete_last_line_is_ignored(length, tmp_path):
     whole = monitor(0, (1, 2, 3), (4, 5, 6))
     run = RunResults(write(tmp_path, a_monitor_csv=whole[:-length], progress_csv=PROGRESS["ours"][:-length]))
     assert run.episodes.returns.tolist() == [float(line.split(",")[0]) for line in whole[:-length].split("\n")[2:-1]]
     assert len(run.rows.get("TimestepsSoFar", ())) == max(PROGRESS["ours"][:-length].count("\n") - 1, 0)
 
 
-def test_runs_are_found_at_any_depth_and_not_inside_runs(tmp_path):
+def test_runs_are_found_at_any_depth_but_not_inside_runs(tmp_path):
     write(tmp_path / "b" / "deep" / "run", progress_csv=PROGRESS["ours"])
     write(tmp_path / "b" / "deep" / "run" / "inside", progress_csv=PROGRESS["ours"])
     write(tmp_path / "a", x_monitor_csv=OURS)
@@ -122,7 +124,7 @@ def test_runs_are_found_at_any_depth_and_not_inside_runs(tmp_path):
     assert find_runs(tmp_path / "a" / "x.monitor.csv")[0].episodes.returns.tolist() == [1.5, -2.0]
 
 
-def test_settings_hold_those_of_the_policy_and_the_ranks(tmp_path):
+def test_settings_include_those_of_the_policy_and_the_ranks(tmp_path):
     config = {"settings": {"env": "Hopper-v4", "lam": 0.9, "policy_settings": {"hid_size": 32}}, "ranks": 4}
     run = RunResults(write(tmp_path, config_json=json.dumps(config)))
     assert run.settings == {"env": "Hopper-v4", "lam": 0.9, "hid_size": 32, "ranks": 4}
@@ -137,11 +139,11 @@ def test_settings_hold_those_of_the_policy_and_the_ranks(tmp_path):
         ("x.monitor.csv", '#{"t_start": 1}\na,b\n1,2\n', ["columns a, b"]),
         ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2,3\n1,oops,3\n1,2,4\n', ["line 4", "1,oops,3"]),
         ("x.monitor.csv", '#{"t_start": 1}\nr,l,t\n1,2\n1,2,4\n', ["line 3", "'1,2'"]),
-        ("progress.csv", "EpRewMean,TimestepsSoFar\n1,2\n1,2,3\n", ["line 3", "3 cells", "header of 2"]),
+        ("progress.csv", "EpRewMean,TimestepsSoFar\n1,2\n1,2,3\n", ["line 3", "3 cells", "header has 2"]),
         ("progress.csv", "a,b\n1,2\n", ["no column of returns", "EpRewMean"]),
     ],
 )
-def test_what_cannot_be_read_is_named_in_one_line(name, text, parts, tmp_path):
+def test_invalid_file_is_reported_in_one_line(name, text, parts, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError) as caught:
         _ = RunResults(tmp_path).curve
@@ -151,7 +153,7 @@ def test_what_cannot_be_read_is_named_in_one_line(name, text, parts, tmp_path):
 
 
 @pytest.mark.parametrize("read", [read_monitor, read_progress])
-def test_what_is_no_text_or_not_there_is_named(read, tmp_path):
+def test_binary_or_missing_file_is_reported(read, tmp_path):
     (tmp_path / "odd.csv").write_bytes(bytes(range(256)))
     for path in (tmp_path / "odd.csv", tmp_path / "missing.csv"):
         with pytest.raises(UserError, match=path.name):
@@ -173,13 +175,15 @@ def test_running_mean_agrees_with_a_mean_over_each_window():
         )
 
 
-def test_running_mean_passes_over_what_is_not_finite():
+def test_running_mean_skips_non_finite_values():
     np.testing.assert_array_equal(running_mean(np.array([np.nan, 1, np.inf, 3, 5]), 2), [np.nan, 1, 1, 3, 4])
     assert len(running_mean(np.zeros(0), 3)) == 0
 
 
 def test_final_return_is_the_mean_of_the_last_episodes(tmp_path):
-    curve = RunResults(write(tmp_path, a_monitor_csv=monitor(0, (100, 1, 1), (2, 1, 2), (4, 1, 3), ("nan", 1, 4)))).curve
+    curve = RunResults(
+        write(tmp_path, a_monitor_csv=monitor(0, (100, 1, 1), (2, 1, 2), (4, 1, 3), ("nan", 1, 4)))
+    ).curve
     assert curve.final_return(2) == 3.0
     assert curve.final_return(100) == pytest.approx(106 / 3)
 
@@ -192,11 +196,11 @@ def test_reading_needs_neither_tensorflow_nor_matplotlib():
     assert subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT).returncode == 0
 
 
-def test_where_progress_tells_them_steps_are_its_own_and_not_those_of_finished_episodes_alone(tmp_path):
+def test_steps_of_progress_csv_take_precedence_over_steps_of_finished_episodes(tmp_path):
     (tmp_path / "0.0.monitor.csv").write_text(
         '#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + "".join(f"1,10,{t}\n" for t in (1, 2, 3, 900))
     )
-    # two episodes an iteration of 25 steps, of which 5 were cut; the last iteration after a pause of which TimeElapsed knows nothing
+    # two episodes per iteration of 25 steps, of which 5 were truncated; a pause before the last one is not in TimeElapsed
     (tmp_path / "progress.csv").write_text("EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed\n1,2,25,2.5\n1,4,50,5\n")
     (run,) = find_runs(tmp_path)
     np.testing.assert_allclose(run.curve.axes["steps"], [12.5, 25, 37.5, 50])
@@ -204,7 +208,7 @@ def test_where_progress_tells_them_steps_are_its_own_and_not_those_of_finished_e
 
 
 @pytest.mark.parametrize("env_id", ["None", "", None, 3, ["a"]])
-def test_what_names_no_environment_is_not_taken_for_one(env_id, tmp_path):
+def test_invalid_environment_id_is_treated_as_unknown(env_id, tmp_path):
     write(tmp_path, x_monitor_csv=monitor(1, (1, 2, 3), env=env_id))
     assert read_monitor(tmp_path / "x.monitor.csv")[0] is None and RunResults(tmp_path).env is None
 
@@ -220,7 +224,7 @@ def test_what_names_no_environment_is_not_taken_for_one(env_id, tmp_path):
     ],
     ids=["byte order mark", "CRLF", "empty lines", "both", "trailing commas"],
 )
-def test_what_spreadsheets_and_editors_do_to_a_file_changes_nothing(change, tmp_path):
+def test_changes_by_spreadsheets_and_editors_have_no_effect(change, tmp_path):
     for i, text in enumerate((OURS, BASELINES, SB3)):
         write(tmp_path, **{f"{i}_monitor_csv": change(text)})
         env, started, episodes = read_monitor(tmp_path / f"{i}.monitor.csv")
@@ -239,7 +243,7 @@ def test_what_spreadsheets_and_editors_do_to_a_file_changes_nothing(change, tmp_
             np.testing.assert_array_equal(found[name], expected[name])
 
 
-def test_a_comma_behind_the_rows_alone_is_no_cell(tmp_path):
+def test_comma_after_the_last_cell_is_ignored(tmp_path):
     write(tmp_path, progress_csv="a,b\n1,2,\n3,4,,\n")
     assert {name: column.tolist() for name, column in read_progress(tmp_path / "progress.csv").items()} == {
         "a": [1, 3],
@@ -250,7 +254,7 @@ def test_a_comma_behind_the_rows_alone_is_no_cell(tmp_path):
         read_progress(tmp_path / "progress.csv")
 
 
-def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
+def test_invalid_line_is_reported_with_its_number(tmp_path):
     write(tmp_path, x_monitor_csv="\n\n" + OURS + "oops,1,2\n")
     with pytest.raises(UserError, match="line 7: 'oops,1,2' is not an episode"):
         read_monitor(tmp_path / "x.monitor.csv")
@@ -265,7 +269,7 @@ def test_a_damaged_line_is_named_by_its_number_in_the_file(tmp_path):
     ],
     ids=["utf-16", "utf-16-be", "gzip"],
 )
-def test_a_file_of_another_encoding_is_named_so(data, says, tmp_path):
+def test_file_of_another_encoding_is_reported(data, says, tmp_path):
     for name, read in (
         ("x.monitor.csv", read_monitor),
         ("progress.csv", read_progress),

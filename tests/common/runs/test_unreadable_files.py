@@ -102,7 +102,7 @@ def test_an_unreadable_best_policy_is_not_replaced_by_a_worse_one(unreadable, be
     for asks in (BestPolicy, lambda folder, _: acquire_run_directory(folder, Communicator(None), False, 3)):
         with pytest.raises(
             UserError,
-            match="cannot read .*/best/policy.safetensors: .*; mend that, or move the file away to go on without it$",
+            match="cannot read .*/best/policy.safetensors: .*; fix that, or move the file away to resume without it$",
         ):
             asks(best.parents[1], "EpRewMean")
 
@@ -111,7 +111,7 @@ def test_a_damaged_best_policy_is_replaced_and_one_of_another_version_is_not(bes
     save_arrays(best, {}, {"format": f"{POLICY}.2", "by": "EpRewMean", "score": 5.0})
     with pytest.raises(
         UserError,
-        match="another version of this package wrote it; mend that, or move the file away to go on without it$",
+        match="another version of this package wrote it; fix that, or move the file away to resume without it$",
     ):
         BestPolicy(best.parents[1], "EpRewMean")
     for score in (None, "5"):

@@ -35,7 +35,7 @@ print(json.dumps([statuses, sorted(os.listdir("run/checkpoints")), os.path.exist
 """
 
 
-def test_everything_but_resume_works_without_posix_features(tmp_path):
+def test_everything_works_without_posix_features(tmp_path):
     code = CODE.format(support=str(jobs.ROOT / "tests/support/faults"))
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -47,22 +47,16 @@ def test_everything_but_resume_works_without_posix_features(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     statuses, checkpoints, exported, cli_files = json.loads(done.stdout.splitlines()[-1])
-    assert (
-        statuses == [0, 0, 2]
-        and checkpoints == ["ckpt-00000002.safetensors", "ckpt-00000003-forced.safetensors"]
-        and exported
-    )
+    assert statuses == [0, 0, 0]
+    assert checkpoints == ["ckpt-00000002.safetensors", "ckpt-00000003-forced.safetensors"]
+    assert exported
     assert {"policy", "progress.csv", "ranks"} <= {*cli_files}
-    lines = [line for line in done.stderr.splitlines() if line.startswith(("baselines_ppo: ", "run.py: "))]
-    for directory, line in zip(("run", "cli", "cli"), lines[:-1], strict=True):
-        assert (
-            line
-            == f"baselines_ppo: run directory {directory} cannot be locked (this system has no flock()); make sure that no other run uses it"
-        )
-    assert lines[-1] == (
-        "run.py: error: to go on with the run in cli, its logs must be cut back, for which this system lacks what Linux and macOS have; "
-        "start a new run from its policy with --load-path"
-    )
+    warning = "cannot be locked (this system has no flock()); make sure that no other run uses it"
+    assert [line for line in done.stderr.splitlines() if "cannot be locked" in line] == [
+        f"run directory run {warning}",
+        f"run.py: run directory cli {warning}",
+        f"run.py: run directory cli {warning}",
+    ]
 
 
 @pytest.mark.parametrize("missing", ["fcntl", "resource"])
