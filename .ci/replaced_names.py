@@ -81,7 +81,7 @@ IN_FILES = {
     "baselines_ppo/cli/parser.py": "count",
     "baselines_ppo/config/converters.py": "count",
     "baselines_ppo/train/resume.py": "choose",
-    "baselines_ppo/train/session.py": "opened spare close",
+    "baselines_ppo/train/session.py": "opened spare",
     "baselines_ppo/train/preflight.py": "FILES",
     "baselines_ppo/experiment/directory.py": "choose instead",
     "baselines_ppo/experiment/outputs.py": "announce outputs",

@@ -52,14 +52,20 @@ def plan_run(explicit: dict[str, Any], args: argparse.Namespace, comm: Communica
         previous = load_previous_run(explicit["run_dir"], comm, allow_missing=args.resume == "auto")
         if previous is not None:
             config = resume_config(previous, explicit, comm.size)
+            check_has_env(config.explicit)
             return RunPlan(assign_cores(config, cores), previous, args.resume == "exact")
     stored = explicit
     if args.config:
         explicit, stored = load_overrides(args.config, explicit, comm.size)
     check_flag_combinations(explicit)
+    check_has_env(explicit)
+    return RunPlan(resolve_config(explicit, comm.size, cores, stored))
+
+
+def check_has_env(explicit: dict[str, Any]) -> None:
+    """Raises UserError if no environment is given."""
     if "env" not in explicit:
         raise UserError("--env is missing; name a Gymnasium environment, such as --env Hopper-v4")
-    return RunPlan(resolve_config(explicit, comm.size, cores, stored))
 
 
 def print_config(config: ResolvedConfig, ranks: int) -> None:

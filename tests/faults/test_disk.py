@@ -74,11 +74,13 @@ REFUSALS = [
     ),
     (
         ("open", "config.json", 2, "ENOSPC"),
-        "config.json: No space left on device; there is no checkpoint yet; free some disk space and restart with --resume",
+        "config.json: No space left on device; there is no checkpoint yet; "
+        "free some disk space and restart with --resume",
     ),
     (
         ("write", "0.1.monitor.csv", 2, "EDQUOT"),
-        "0.1.monitor.csv: Disk quota exceeded; there is no checkpoint yet; free some disk space and restart with --resume",
+        "0.1.monitor.csv: Disk quota exceeded; there is no checkpoint yet; "
+        "free some disk space and restart with --resume",
     ),
     (
         ("fsync", "ckpt-00000006", 1, "ENOSPC"),
@@ -88,7 +90,8 @@ REFUSALS = [
     (
         ("open", "ckpt-00000006", 1, "all files"),
         "checkpoints/ckpt-00000006.safetensors: Too many open files; "
-        "the last complete checkpoint is ckpt-00000003.safetensors; allow more open files (ulimit -n) and resume with --resume",
+        "the last complete checkpoint is ckpt-00000003.safetensors; "
+        "allow more open files (ulimit -n) and resume with --resume",
     ),
     (
         ("rename", "policy/.policy", 1, "EROFS"),
@@ -122,7 +125,8 @@ def test_unwritable_tensorboard_events_are_reported_in_the_same_way(whole, tmp_p
     """These files are the first to exceed 6,500 bytes; a checkpoint has 6,100."""
     run = tmp_path / "run"
     assert refused(words_for(run), tmp_path, None, small_files) == (
-        "tb: File too large; the last complete checkpoint is ckpt-00000003.safetensors; allow larger files (ulimit -f) and resume with --resume"
+        "tb: File too large; the last complete checkpoint is ckpt-00000003.safetensors; "
+        "allow larger files (ulimit -f) and resume with --resume"
     )
     resume_to_the_end(run, whole)
 

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment, also within a file operation, is bit-identical after resumes; no file is torn or left over."""
+"""A run that is killed at any moment is bit-identical after resumes; no file is torn, lost or left over."""
 
 import json
 import os

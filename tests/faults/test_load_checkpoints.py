@@ -61,7 +61,7 @@ CHECKPOINTS = {
     "logs of two ranks": (lambda arrays, metadata: metadata["logs"].append({}), ["2 ranks"]),
     "no logs": (lambda arrays, metadata: metadata.pop("logs"), ["logs"]),
     "logs in text": (lambda arrays, metadata: metadata.update(logs=["x"]), ["logs=['x']"]),
-    "a rewbuffer of ints": (array("rewbuffer", np.zeros(3, np.int64)), ["rewbuffer is int64"]),
+    "a rewbuffer of ints": (array("rewbuffer", np.zeros(3, np.int64)), ["invalid rewbuffer (int64"]),
     "a NaN": (
         lambda arrays, metadata: arrays["pi/000/pol/fc1/b"].fill(np.nan),
         ["pi/000/pol/fc1/b is nan", "use an older checkpoint"],
@@ -72,11 +72,11 @@ CHECKPOINTS = {
     "another network": (array("pi/000/pol/fc1/b", np.zeros(9, np.float32)), ["another model", "(9,)"]),
     "another environment": (
         lambda arrays, metadata: metadata["policy"]["ob_space"].update(high=9.0),
-        ["ob_space", "another run's"],
+        ["ob_space", "another run"],
     ),
     "another class": (
         lambda arrays, metadata: metadata["policy"].update({"class": "CnnPolicy"}),
-        ["CnnPolicy", "another run's"],
+        ["CnnPolicy", "another run"],
     ),
     "another format": (
         lambda arrays, metadata: metadata.update(format="baselines_ppo.checkpoint.2"),

@@ -46,7 +46,10 @@ def test_second_of_two_runs_is_refused_with_one_line_and_changes_nothing(words, 
 
 
 def test_directory_of_a_killed_run_is_unlocked(tmp_path):
-    code = f"from common.runs.run_directory import RunDirectory; import time; run = RunDirectory({str(tmp_path)!r}); run.acquire(); print(flush=True); time.sleep(60)"
+    code = (
+        "import time; from common.runs.run_directory import RunDirectory; "
+        f"run = RunDirectory({str(tmp_path)!r}); run.acquire(); print(flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=file_faults.ROOT)
     process.stdout.readline()
     with pytest.raises(UserError, match="locked by another running process"):

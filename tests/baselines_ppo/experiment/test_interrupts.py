@@ -78,8 +78,8 @@ def test_ctrl_c_stops_learn_after_its_iteration_and_the_exception_has_the_policy
         train(env, callback=callback, run_dir=tmp_path / "run")
     assert isinstance(stop.value, Interrupted) and signal.getsignal(signal.SIGINT) is before
     assert (
-        str(stop.value)
-        == f"Ctrl-C stopped learn after 3 iterations, 192 steps; the policy is this exception's pi, and in {tmp_path / 'run'}; "
+        str(stop.value) == "Ctrl-C stopped learn after 3 iterations, 192 steps; "
+        f"the policy is this exception's pi, and in {tmp_path / 'run'}; "
         "load_policy and learn(load_path=...) can read it"
     )
     assert capfd.readouterr().err == f"{STOPPING}\n"

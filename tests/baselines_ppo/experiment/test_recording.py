@@ -82,7 +82,11 @@ def test_config_has_every_setting_and_lists_those_that_are_not_defaults(recorded
 
 def test_importing_the_run_outputs_changes_no_environment_variable():
     code = (
-        "import os\nbefore = dict(os.environ)\nimport baselines_ppo.experiment.recording, baselines_ppo.experiment.outputs, baselines_ppo.experiment.callbacks, baselines_ppo.report\n"
+        "import os\n"
+        "from common.runtime.tf_import import import_tensorflow_quietly\n"
+        "import_tensorflow_quietly()\n"
+        "before = dict(os.environ)\n"
+        "import baselines_ppo.experiment.recording, baselines_ppo.experiment.callbacks, baselines_ppo.report\n"
         "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
     )
     environ = {name: x for name, x in os.environ.items() if not name.endswith("_NUM_THREADS")}
@@ -216,8 +220,8 @@ def test_window_is_refused_without_a_display(named, recorded, tmp_path, monkeypa
 def test_running_statistics_of_a_wrapper_are_reported_at_the_start(caplog, monkeypatch, tmp_path, cli_here):
     train(gym.wrappers.NormalizeReward(gym.make("CartPole-v1")), max_iters=1)
     assert caplog.messages == [
-        "learn: the environment has NormalizeReward, whose running statistics are not saved: evaluations and resumed runs start "
-        "without them; use scale_returns=True instead, which is saved with the policy and in checkpoints"
+        "learn: the environment has NormalizeReward, whose running statistics are not saved: evaluations and resumed "
+        "runs start without them; use scale_returns=True instead, which is saved with the policy and in checkpoints"
     ]
     caplog.clear()
     spec = gym.envs.registration.EnvSpec(

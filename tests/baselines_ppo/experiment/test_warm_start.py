@@ -65,8 +65,8 @@ def test_weights_and_filter_are_loaded_and_adam_starts_from_zero(trained, run):
     file = trained / "policy" / "policy.safetensors"
     folder, said = run("new", *WORDS, "--max-iters", "1", "--optim-stepsize", "1e-12", "--load-path", trained)
     assert (
-        f"\ninitial policy: {file} (its weights and observation filter); Adam, return scale and counters start from zero\n"
-        in said
+        f"\ninitial policy: {file} (its weights and observation filter); "
+        "Adam, return scale and counters start from zero\n" in said
     )
     assert json.loads((folder / "config.json").read_text())["settings"]["load_path"] == str(file)
     before, kept, after = (load_policy(path).state() for path in (file, folder / "start", folder))
@@ -102,7 +102,8 @@ def test_resumed_run_does_not_load_again_and_one_without_a_checkpoint_uses_its_c
         (
             ["--hid-size", "16", "--ob-clip", "10"],
             [
-                "holds a policy with hid_size=8, ob_clip=5.0, this run has one with hid_size=16, ob_clip=10.0; give --hid-size 8 --ob-clip 5.0"
+                "holds a policy with hid_size=8, ob_clip=5.0, this run has one with hid_size=16, ob_clip=10.0; "
+                "give --hid-size 8 --ob-clip 5.0"
             ],
         ),
         (["--env", "CartPole-v1"], ["was trained for observations", "this run has"]),

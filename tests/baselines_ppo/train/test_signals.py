@@ -1,4 +1,4 @@
-"""A signal stops a run with a forced checkpoint; ignored signals stay ignored; Ctrl-C ends every command with one line."""
+"""A signal stops a run with a forced checkpoint; Ctrl-C ends every command with one line."""
 
 import importlib
 import json

@@ -190,7 +190,8 @@ def test_final_return_is_the_mean_of_the_last_episodes(tmp_path):
 
 def test_reading_needs_neither_tensorflow_nor_matplotlib():
     code = (
-        "import sys, common.runs.results; heavy = {'tensorflow', 'matplotlib', 'gymnasium', 'scipy', 'mpi4py'} & set(sys.modules); "
+        "import sys, common.runs.results; "
+        "heavy = {'tensorflow', 'matplotlib', 'gymnasium', 'scipy', 'mpi4py'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=jobs.ROOT).returncode == 0
@@ -200,7 +201,7 @@ def test_steps_of_progress_csv_take_precedence_over_steps_of_finished_episodes(t
     (tmp_path / "0.0.monitor.csv").write_text(
         '#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + "".join(f"1,10,{t}\n" for t in (1, 2, 3, 900))
     )
-    # two episodes per iteration of 25 steps, of which 5 were truncated; a pause before the last one is not in TimeElapsed
+    # two episodes per iteration of 25 steps, 5 of them truncated; a pause before the last one is not in TimeElapsed
     (tmp_path / "progress.csv").write_text("EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed\n1,2,25,2.5\n1,4,50,5\n")
     (run,) = find_runs(tmp_path)
     np.testing.assert_allclose(run.curve.axes["steps"], [12.5, 25, 37.5, 50])

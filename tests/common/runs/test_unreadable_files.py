@@ -69,7 +69,8 @@ def test_an_unreadable_checkpoint_is_not_treated_as_damaged(unreadable, folder):
     unreadable()
     with pytest.raises(
         UserError,
-        match="ckpt-00000050.safetensors: .*; nothing was changed: fix that, or move the file away to resume without it$",
+        match="ckpt-00000050.safetensors: .*; nothing was changed: fix that, or move the file away to resume "
+        "without it$",
     ):
         folder.checkpoints.latest(validate_checkpoint)
     assert len(folder.checkpoints.paths()) == 2
