@@ -94,8 +94,8 @@ def differing(environments):
 def group_name(run, keys):
     """The name of the curve that a run belongs to."""
     if not run.settings:
-        name = run.folder.resolve().name
-        return re.sub(r"[-_.]?seed[-_=]?\d+$", "", name) or run.folder.resolve().parent.name
+        name = run.directory.resolve().name
+        return re.sub(r"[-_.]?seed[-_=]?\d+$", "", name) or run.directory.resolve().parent.name
     if not keys:
         return str(run.settings.get("preset"))
     return ", ".join(

@@ -37,16 +37,16 @@ PROG = "baselines_ppo.report"
 
 def template_context(run):
     """(curve.png as bytes, {name: what the template puts there})."""
-    evaluations, film = read_evaluations(run.folder), run.folder / "film.gif"
+    evaluations, film = read_evaluations(run.directory), run.directory / "film.gif"
     wide, narrow = (curve_figure(run, evaluations, size) for size in ((9.5, 3.9), (3.8, 3.4)))
     png = io.BytesIO()
     wide.savefig(png, format="png", dpi=150)
     headlines = headline_metrics(run, evaluations)
     alt = f"Return against steps; {'; '.join(f'{label} {value}' for label, value, _ in headlines[:2])}"
     return png.getvalue(), {
-        "title": run.env or run.folder.resolve().name,
+        "title": run.env or run.directory.resolve().name,
         "subtitle": subtitle(run),
-        "folder": run.folder.resolve(),
+        "folder": run.directory.resolve(),
         "started": format_timestamp(run.config.get("started")),
         "drawn": format_timestamp(time.strftime("%Y-%m-%dT%H:%M:%S%z")),
         "headline": headlines,
@@ -78,9 +78,9 @@ def draw(run):
     with matplotlib.rc_context(RC_PARAMS):
         png, contents = template_context(run)
     page = template.render(contents)
-    with user_error_on_os_error(run.folder):
-        atomic_write(run.folder / "curve.png", png)
-        atomic_write(run.folder / "report.html", page.encode())
+    with user_error_on_os_error(run.directory):
+        atomic_write(run.directory / "curve.png", png)
+        atomic_write(run.directory / "report.html", page.encode())
 
 
 # ---- the film
@@ -99,9 +99,9 @@ def make_film(run):
     from common.runtime.tf_import import import_tensorflow
 
     import_tensorflow(threads=usable_cpu_count())
-    seed, path = run.settings.get("seed") or 0, run.folder / "film.gif"
+    seed, path = run.settings.get("seed") or 0, run.directory / "film.gif"
     try:
-        pi, env, env_id, env_kwargs = load_policy_and_env(run.folder)
+        pi, env, env_id, env_kwargs = load_policy_and_env(run.directory)
     except UserError as error:
         return f"no film: {error}"
     recorder = Recorder(env)
@@ -112,7 +112,7 @@ def make_film(run):
     env.close()
     shape, _, warning = film_episode(env_id, env_kwargs, seed, recorder.actions, path)
     if warning is None:
-        to_tensorboard(run.folder / "tb", path.read_bytes(), shape, int(last_value(run, "steps") or 0))
+        to_tensorboard(run.directory / "tb", path.read_bytes(), shape, int(last_value(run, "steps") or 0))
     return warning
 
 

@@ -143,7 +143,7 @@ def version_rows(run):
 
 def commands(run):
     """[(what it does, command)] to go on with a run, watch it, compare it."""
-    folder, found = run.folder.resolve(), []
+    folder, found = run.directory.resolve(), []
     path = shlex.quote(str(folder))
     if run.settings:
         limit = next((name for name in STOP_SETTINGS if run.settings.get(name)), None)
@@ -155,7 +155,7 @@ def commands(run):
             ),
             ("Play the policy:", play_command(folder)),
         ]
-        if (run.folder / "best" / "policy.safetensors").exists():
+        if (run.directory / "best" / "policy.safetensors").exists():
             found.append(("Play the best policy:", play_command(folder / "best")))
         found.append(("Watch in TensorBoard:", f"tensorboard --logdir {path}/tb"))
     if run.config.get("format") == LEARN_FORMAT:

@@ -1,1 +1,1 @@
-"""`run.py`: trains a policy, from the resolved settings to the last line that is printed."""
+"""`run.py` without `--play`: trains a policy, from the command line to the final summary."""

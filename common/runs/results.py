@@ -89,11 +89,12 @@ class RunResults:
     Attributes:
         monitors: paths of its Monitor files.
         progress: path of its progress.csv, or None.
+        directory: the run's directory.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = user_path(path)
-        self.folder = self.path if self.path.is_dir() else self.path.parent
+        self.directory = self.path if self.path.is_dir() else self.path.parent
         self.monitors: list[Path] = []
         self.progress: Path | None = None
         if self.path.is_dir():
@@ -107,7 +108,7 @@ class RunResults:
     @cached_property
     def config(self) -> dict[str, Any]:
         """Its config.json, {} if there is none. UserError if it cannot be read."""
-        return read_config(self.folder) or {}
+        return read_config(self.directory) or {}
 
     @cached_property
     def settings(self) -> dict[str, Any]:
