@@ -28,9 +28,14 @@ def run(explicit: dict[str, Any], args: argparse.Namespace) -> int:
         print_error(error)
         return 2
     session = TrainingSession(comm, explicit.get("stall_timeout", RunSettings.stall_timeout))
+    with messages_to_stderr(session.format_message):
+        return run_session(explicit, args, session)
+
+
+def run_session(explicit: dict[str, Any], args: argparse.Namespace, session: TrainingSession) -> int:
+    """Train, report a failure and end the session; returns the exit status."""
     try:
-        with messages_to_stderr(session.format_message):
-            return train(explicit, args, session)
+        return train(explicit, args, session)
     except UserError as error:
         return session.fail(error, status=2)
     except KeyboardInterrupt:
