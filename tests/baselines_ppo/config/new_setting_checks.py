@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from baselines_ppo.__main__ import main
-from baselines_ppo.plot.grouping import grouped, load
+from baselines_ppo.plot.grouping import group_runs, load
 from baselines_ppo.sweep.command import main as sweep
 from common.runtime.tf_import import import_tensorflow
 
@@ -61,7 +61,7 @@ for name in ("0.0", "50.0"):
     found[f"trained {name}"] = call(main, *TASK, *SHORT, *QUIET, "--kl-coef", name, "--run-dir", RUNS / name)
 found["stored"] = {name: config_of(RUNS / name)["settings"]["kl_coef"] for name in ("0.0", "50.0")}
 found["policies"] = [(RUNS / name / "policy" / "policy.safetensors").read_bytes().hex() for name in ("0.0", "50.0")]
-found["curves"] = sorted(grouped(load([RUNS / "0.0", RUNS / "50.0"])[0])["CartPole-v1"])
+found["curves"] = sorted(group_runs(load([RUNS / "0.0", RUNS / "50.0"])[0])["CartPole-v1"])
 found["resumed with another value"] = call(main, "--run-dir", RUNS / "50.0", "--resume", "--kl-coef", "1")
 # a run from before there was the setting
 older = config_of(RUNS / "0.0")

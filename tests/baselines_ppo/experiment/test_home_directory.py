@@ -126,7 +126,7 @@ def test_invalid_path_is_refused_with_one_line_everywhere(given, home, pi):
         lambda: Monitor(gym.make("CartPole-v1"), given),
         lambda: export_saved_model(pi, given),
         lambda: cli.parse(["--run-dir", given]),
-        lambda: plot.parser().parse_args([given]),
+        lambda: plot.make_parser().parse_args([given]),
     ):
         with pytest.raises(UserError) as error:
             ask()
