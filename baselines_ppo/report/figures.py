@@ -1,23 +1,27 @@
-"""The report's figures, as SVG with its text as text, in ink for a light and for a dark page."""
+"""The report's figures as SVG, in a light and a dark theme. Text remains text."""
+
+from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from common.formatting import format_number
-from common.runs.results import COLUMNS
+from common.runs.results import COLUMNS, RunResults
 
-WINDOW = 100  # episodes of the running mean and of the final return, as EpRewMean's
-DOTS, POINTS = 10_000, 1_000  # drawn at most; more are not seen
-THEME_COLORS = {"light": "#1d2329", "dark": "#d8dee4"}  # as --ink in report.html.j2
-BLUE, ORANGE = "#2b84c6", "#d5701a"  # readable on both pages
-# matplotlib's settings: all ink of one colour, that can be changed in the SVG, and text as text
+WINDOW = 100  # episodes of the running mean and of the final return, equal to that of EpRewMean
+DOTS, POINTS = 10_000, 1_000  # maximum numbers to draw; more are not visible
+THEME_COLORS = {"light": "#1d2329", "dark": "#d8dee4"}  # equal to --ink in report.html.j2
+BLUE, ORANGE = "#2b84c6", "#d5701a"  # readable in both themes
+# Matplotlib's settings: lines and text of one colour, which is replaced in the SVG; text remains text
 RC_PARAMS = dict.fromkeys(
     ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color"),
     THEME_COLORS["light"],
 ) | {"font.size": 10, "svg.fonttype": "none"}
-# column of progress.csv -> what its panel is called; columns that are not here follow, under their own names
+# column of progress.csv -> title of its panel; other columns follow, titled with their names
 PANELS = {
     "loss_kl": "KL(old policy ‖ new policy)",
     "clipfrac": "Clip fraction",
@@ -33,8 +37,13 @@ PANELS = {
 NO_PANEL = {name for names in COLUMNS.values() for name in names} | {"EpThisIter"}
 
 
-def new_figure(width, height, margins=None):
-    """A figure of inches and its axes, with margins {left, ...}, or such as its labels need, for twice the time. Matplotlib's settings must be `RC_PARAMS`."""
+def new_figure(width: float, height: float, margins: Mapping[str, float] | None = None) -> tuple[Any, Any]:
+    """Return a Matplotlib figure and its axes. Matplotlib's settings must be `RC_PARAMS`.
+
+    Args:
+        width, height: in inches.
+        margins: {left, right, bottom, top} as fractions; None computes them from the labels, which takes twice as long.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -48,13 +57,13 @@ def new_figure(width, height, margins=None):
     return figure, ax
 
 
-def data_uri(kind, data):
-    """Bytes as a data: URI."""
+def data_uri(kind: str, data: bytes) -> str:
+    """Return an image as a data: URI; `kind` is its MIME subtype."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
-def themed_svgs(figure):
-    """{"light", "dark": data: URI} of a figure: drawn once, its ink changed."""
+def themed_svgs(figure: Any) -> dict[str, str]:
+    """Return {"light", "dark": data: URI} of a figure, which is drawn once; its colour is replaced."""
     file = io.StringIO()
     figure.savefig(
         file,
@@ -70,14 +79,14 @@ def themed_svgs(figure):
     }
 
 
-def subsample(most, *arrays):
-    """At most `most` evenly spaced entries of each of some arrays [N]."""
-    keep = np.linspace(0, len(arrays[0]) - 1, min(most, len(arrays[0]))).astype(int)
+def subsample(limit: int, *arrays: np.ndarray) -> list[np.ndarray]:
+    """Return at most `limit` evenly spaced entries of each array [N]."""
+    keep = np.linspace(0, len(arrays[0]) - 1, min(limit, len(arrays[0]))).astype(int)
     return [x[keep] for x in arrays]
 
 
-def curve_figure(run, evaluations, size):
-    """Return against steps: episodes as dots, their running mean, evaluations as marks."""
+def curve_figure(run: RunResults, evaluations: Mapping[str, np.ndarray], size: tuple[float, float]) -> Any:
+    """Draw the return against steps: episodes as dots, their running mean, and evaluations as marks."""
     figure, ax = new_figure(*size)
     curve = run.curve
     if curve is not None and "steps" in curve.axes:
@@ -122,25 +131,25 @@ def curve_figure(run, evaluations, size):
     return figure
 
 
-def panel(title, steps, values):
-    """A small figure of one column of progress.csv: title, alt text, images."""
+def panel(title: str, steps: np.ndarray, values: np.ndarray) -> dict[str, str]:
+    """Return a small figure of one column of progress.csv: title, alt text, images."""
     figure, ax = new_figure(3.5, 1.9, {"left": 0.18, "right": 0.98, "bottom": 0.14, "top": 0.88})
-    ax.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)  # no label is wider than its margin
+    ax.ticklabel_format(axis="y", scilimits=(-3, 5), useOffset=False)  # labels fit into the margin
     known = np.isfinite(steps) & np.isfinite(values)
     steps, values = subsample(POINTS, steps[known], values[known])
     ax.plot(steps, values, color=BLUE, linewidth=1.3, marker="o" if len(steps) == 1 else None)
     if title == PANELS["ev_tdlam_before"] and values.min() < -1:
-        ax.set_ylim(-1.05, 1.05)  # the first value functions are worse than none by orders of magnitude
-        title += ", cut at -1"
+        ax.set_ylim(-1.05, 1.05)  # early value functions are worse than a constant by orders of magnitude
+        title += ", truncated at -1"
     return {
         "title": title,
-        "alt": f"{title} against steps: {format_number(float(values[0]))} at first, {format_number(float(values[-1]))} at last",
+        "alt": f"{title} against steps: from {format_number(float(values[0]))} to {format_number(float(values[-1]))}",
         **themed_svgs(figure),
     }
 
 
-def panels(run):
-    """Panels of all columns of progress.csv that have a number other than 0."""
+def panels(run: RunResults) -> list[dict[str, str]]:
+    """Return the panels of all columns of progress.csv with a finite value other than 0."""
     steps = run.column("steps")
     if steps is None:
         return []

@@ -1,8 +1,12 @@
-"""What the report says of a run in words and numbers: headline, evaluations, settings, versions, commands."""
+"""The report's texts and numbers: headline metrics, evaluations, settings, versions, commands."""
+
+from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,46 +17,48 @@ from baselines_ppo.config.setting_fields import GROUPS
 from baselines_ppo.experiment.progress import last_value, progress_text
 from baselines_ppo.report.figures import WINDOW
 from common.formatting import format_duration, format_number
+from common.runs.results import RunResults
 from common.runs.tables import read_progress
 
 
-def shown(value):
-    """A figure, or a dash for one that is not known."""
+def format_optional(value: float | None) -> str:
+    """Return a number as text, or a dash if it is unknown."""
     return "–" if value is None or not np.isfinite(value) else format_number(value)
 
 
-def format_timestamp(moment):
-    """An ISO 8601 time, as config.json has it, for people; empty if it is not known."""
+def format_timestamp(moment: str | None) -> str:
+    """Return an ISO 8601 time without seconds and time zone; an empty text if it is unknown."""
     return (moment or "")[:16].replace("T", " ")
 
 
-def headline_metrics(run, evaluations):
-    """[(label, value, note)] of what one wants to know first."""
-    steps, seconds, episodes, curve = last_value(run, "steps"), last_value(run, "time"), last_value(run, "episodes"), run.curve
+def headline_metrics(run: RunResults, evaluations: Mapping[str, np.ndarray]) -> list[tuple[str, str, str]]:
+    """Return [(label, value, note)] of the report's first lines."""
+    steps, seconds, episodes = (last_value(run, quantity) for quantity in ("steps", "time", "episodes"))
+    curve = run.curve
     known = np.isfinite(curve.returns) if curve is not None else np.zeros(0, bool)
     window = min(WINDOW, int(known.sum()))
     best = at = None
     if curve is not None and "steps" in curve.axes:
         at, means = curve.points("steps", WINDOW)
         if not curve.is_moving_average:
-            at, means = at[window - 1 :], means[window - 1 :]  # means of fewer are luck
+            at, means = at[window - 1 :], means[window - 1 :]  # means of fewer episodes are too noisy
         at, best = at[means.argmax()], means.max()
     averaged = curve is not None and curve.is_moving_average
     mean_of = "mean in progress.csv" if averaged else f"mean of {window} episodes"
     rows = [
         (
             "final return",
-            shown(curve.final_return(WINDOW) if curve is not None else None),
+            format_optional(curve.final_return(WINDOW) if curve is not None else None),
             f"last {mean_of}" if window else "no finished episode yet",
         ),
-        ("best return", shown(best), f"best {mean_of}, at {at:,.0f} steps" if best is not None else ""),
+        ("best return", format_optional(best), f"best {mean_of}, at {at:,.0f} steps" if best is not None else ""),
     ]
     if evaluations:
         i = best_evaluation(evaluations)
         rows.append(
             (
                 "best evaluation",
-                shown(evaluations["EvalRewMean"][i]),
+                format_optional(evaluations["EvalRewMean"][i]),
                 f"at {evaluations['TimestepsSoFar'][i]:,.0f} steps",
             )
         )
@@ -65,8 +71,8 @@ def headline_metrics(run, evaluations):
     ]
 
 
-def read_evaluations(folder):
-    """{column: [rows] float64} of evaluations.csv, those rows that have a score; {} if there is none."""
+def read_evaluations(folder: str | Path) -> dict[str, np.ndarray]:
+    """Return {column: [rows] float64} of the rows of evaluations.csv that have a score; {} if there are none."""
     path = Path(folder) / "evaluations.csv"
     columns = read_progress(path) if path.exists() else {}
     if not {"TimestepsSoFar", "EvalRewMean"} <= columns.keys():
@@ -75,21 +81,21 @@ def read_evaluations(folder):
     return {name: column[known] for name, column in columns.items()} if known.any() else {}
 
 
-def best_evaluation(evaluations):
-    """Number of the first row with the highest mean."""
+def best_evaluation(evaluations: Mapping[str, np.ndarray]) -> int:
+    """Return the number of the first row with the highest mean."""
     return int(np.argmax(evaluations["EvalRewMean"]))
 
 
-def evaluation_rows(evaluations, most=10):
-    """Rows of the table: the last ones, and the best, which stands apart before them if it is older."""
+def evaluation_rows(evaluations: Mapping[str, np.ndarray], limit: int = 10) -> list[dict[str, Any]]:
+    """Return the rows of the table: the last `limit` evaluations, preceded by the best one if it is older."""
     if not evaluations:
         return []
     n, best = len(evaluations["EvalRewMean"]), best_evaluation(evaluations)
-    recent = range(max(0, n - most), n)
+    recent = range(max(0, n - limit), n)
 
-    def row(i):
+    def row(i: int) -> dict[str, Any]:
         cell = {
-            name: shown(evaluations[column][i] if column in evaluations else None)
+            name: format_optional(evaluations[column][i] if column in evaluations else None)
             for name, column in (
                 ("mean", "EvalRewMean"),
                 ("deviation", "EvalRewStd"),
@@ -103,36 +109,39 @@ def evaluation_rows(evaluations, most=10):
     return [row(i) for i in ([] if best in recent else [best]) + [*recent]]
 
 
-def setting_groups(run):
-    """[(concern, rows)]: every setting with its value and meaning, as `--help` groups them."""
-    typed, left = (
-        run.config.get("typed") or {},
-        {name: value for name, value in run.settings.items() if name != "ranks"},
-    )
-    found = []
+def setting_groups(run: RunResults) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return [(group, rows)], every setting with its value and description, in the groups of `--help`."""
+    explicit = run.config.get("typed") or {}
+    left = {name: value for name, value in run.settings.items() if name != "ranks"}
+    found: list[tuple[str, list[tuple[str, Any]]]] = []
     for group, title in GROUPS.items():
         found.append((title, [(one.name, left.pop(one.name)) for one in SETTINGS_BY_GROUP[group] if one.name in left]))
     found.append(("more", [*left.items()]))
     return [
         (
-            concern,
+            group,
             [
-                {"name": name, "value": in_words(value), "doc": SETTINGS[name].info.doc if name in SETTINGS else "", "typed": name in typed}
+                {
+                    "name": name,
+                    "value": format_setting(value),
+                    "doc": SETTINGS[name].info.doc if name in SETTINGS else "",
+                    "explicit": name in explicit,
+                }
                 for name, value in rows
             ],
         )
-        for concern, rows in found
+        for group, rows in found
         if rows
     ]
 
 
-def in_words(value):
-    """A setting's value as one would type it."""
+def format_setting(value: Any) -> str:
+    """Return a setting's value as it is given on the command line."""
     return value if isinstance(value, str) else "none" if value is None else json.dumps(value)
 
 
-def version_rows(run):
-    """[(what, version)], the commit, the machine and the command line among them."""
+def version_rows(run: RunResults) -> list[tuple[str, str]]:
+    """Return [(name, version)], with the commit, the platform and the command line."""
     more = {
         "git commit": run.config.get("git_commit"),
         "platform": run.config.get("platform"),
@@ -141,37 +150,39 @@ def version_rows(run):
     return [(name, value) for name, value in ((run.config.get("versions") or {}) | more).items() if value]
 
 
-def commands(run):
-    """[(what it does, command)] to go on with a run, watch it, compare it."""
-    folder, found = run.directory.resolve(), []
+def commands(run: RunResults) -> list[tuple[str, str]]:
+    """Return [(what it does, command)] to resume, play and compare a run."""
+    folder = run.directory.resolve()
+    found: list[tuple[str, str]] = []
     path = shlex.quote(str(folder))
     if run.settings:
         limit = next((name for name in STOP_SETTINGS if run.settings.get(name)), None)
         longer = f" --{limit.replace('_', '-')} {2 * run.settings[limit]}" if limit and progress_text(run)[1] else ""
         found += [
             (
-                "Resume, twice as far:" if longer else "Resume:",
+                "Resume, for twice the length:" if longer else "Resume:",
                 resume_command(folder, run.config.get("ranks") or 1) + longer,
             ),
             ("Play the policy:", play_command(folder)),
         ]
         if (run.directory / "best" / "policy.safetensors").exists():
             found.append(("Play the best policy:", play_command(folder / "best")))
-        found.append(("Watch in TensorBoard:", f"tensorboard --logdir {path}/tb"))
+        found.append(("View in TensorBoard:", f"tensorboard --logdir {path}/tb"))
     if run.config.get("format") == LEARN_FORMAT:
-        del found[0]  # nobody but its own script can go on with it
+        del found[0]  # only the script that called learn() can continue it
     return [
         *found,
-        ("Compare with others:", f"{TOOL}.plot {path} OTHER_RUN ..."),
-        ("Draw this page again:", report_command(folder)),
+        ("Compare with other runs:", f"{TOOL}.plot {path} OTHER_RUN ..."),
+        ("Update this page:", report_command(folder)),
     ]
 
 
-def subtitle(run):
-    """Algorithm, preset, network, seed and ranks, as far as they are known."""
+def subtitle(run: RunResults) -> str:
+    """Return algorithm, preset, network, seed and ranks, as far as they are known."""
     s = run.settings
     if not s:
         return "without config.json"
     alg = f"{s.get('alg')} ({s['objective']})" if s.get("objective") else str(s.get("alg"))
     ranks = run.config.get("ranks") or 1
-    return f"{alg}, preset {s.get('preset')}, {s.get('policy')} policy, seed {s.get('seed')}, {ranks} rank{'s' if ranks > 1 else ''}"
+    parts = (alg, f"preset {s.get('preset')}", f"{s.get('policy')} policy", f"seed {s.get('seed')}")
+    return f"{', '.join(parts)}, {ranks} rank{'s' if ranks > 1 else ''}"

@@ -1,4 +1,4 @@
-"""Folders of runs as training leaves them, written by hand, and the page that is drawn of one."""
+"""Run directories as training leaves them, written by hand, and their reports."""
 
 import json
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ EVALUATIONS = "TimestepsSoFar,Iteration,Episodes,EvalRewMean,EvalRewStd,EvalRewM
 
 
 def config_of(folder, **typed):
-    """What `config.json` of a run on two ranks holds."""
+    """Return the contents of `config.json` of a run on two ranks."""
     typed = {"env": "Pendulum-v1", "num_timesteps": 30_000, "run_dir": str(folder)} | typed
     settings = resolve(typed, 2, "classic", typed["env"], False).to_dict()
     return {
@@ -36,7 +36,10 @@ def config_of(folder, **typed):
 
 
 def write_run(folder, iterations=12, episodes=240, evaluations=12, film=True, **typed):
-    """A run of two ranks as the trainer leaves it: returns rise by 5 an episode of 200 steps; the best evaluation is the first, 77."""
+    """Write a run of two ranks.
+
+    Returns rise by 5 per episode of 200 steps. The best evaluation is the first one, 77.
+    """
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config_of(folder, **typed)))
     for rank in range(2):
@@ -61,7 +64,7 @@ def write_run(folder, iterations=12, episodes=240, evaluations=12, film=True, **
 
 
 class Page(HTMLParser):
-    """A parsed page: every tag closed in order, or an AssertionError."""
+    """A parsed page. AssertionError unless every tag is closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -70,7 +73,7 @@ class Page(HTMLParser):
         assert not self.open, self.open
 
     def handle_starttag(self, tag, attrs):
-        assert len(dict(attrs)) == len(attrs), f"an attribute of {tag} is there twice"
+        assert len(dict(attrs)) == len(attrs), f"{tag} has an attribute twice"
         self.tags.append((tag, dict(attrs)))
         self.ids += [value for name, value in attrs if name == "id"]
         if tag not in VOID:
@@ -91,6 +94,6 @@ class Page(HTMLParser):
 
 
 def page_of(folder):
-    """The page of a run, drawn and parsed."""
+    """Write and parse the report of a run."""
     assert report.main([str(folder)]) == 0
     return Page((folder / "report.html").read_text())

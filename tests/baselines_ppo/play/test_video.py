@@ -67,7 +67,7 @@ def test_the_video_is_in_the_report_and_in_tensorboard(tmp_path, monkeypatch, ca
     assert report.main([str(folder), "--film"]) == 0
     assert capfd.readouterr() == ("", "")
     assert Image.open(folder / "film.gif").n_frames == 20
-    assert "Film" in Page((folder / "report.html").read_text()).text
+    assert "Video" in Page((folder / "report.html").read_text()).text
     events = [
         event
         for path in (folder / "tb").iterdir()
@@ -99,7 +99,7 @@ def test_a_run_without_a_policy_gets_a_report_without_a_video(tmp_path, monkeypa
     monkeypatch.setenv("MUJOCO_GL", "egl")
     folder = write_run(tmp_path / "run", film=False)
     assert report.main([str(folder), "--film"]) == 0
-    assert "no film: " in capfd.readouterr().err
+    assert "no video: " in capfd.readouterr().err
     assert (folder / "report.html").exists()
 
 

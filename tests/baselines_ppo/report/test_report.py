@@ -1,4 +1,4 @@
-"""The page of a run: what is on it, that it is whole, asks for nothing, and opens in a browser; for runs in every state."""
+"""The report of a run: its contents, its validity, that it loads nothing, and that it opens in a browser."""
 
 import base64
 import html
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
 import jobs
@@ -39,10 +40,10 @@ def decoded(uri):
     return kind, base64.b64decode(data, validate=True)
 
 
-# ---- what is on the page
+# ---- contents
 
 
-def test_page_names_the_run_and_its_figures(page):
+def test_the_page_names_the_run_and_its_metrics(page):
     # the last 100 of 240 returns -1500 + 5 i have the mean -1500 + 5 x 189.5; 48,000 steps in 24 s
     for words in (
         "Pendulum-v1",
@@ -57,12 +58,12 @@ def test_page_names_the_run_and_its_figures(page):
         assert words in page.text
 
 
-def test_best_is_of_a_whole_window(tmp_path):
+def test_the_best_return_is_of_a_full_window(tmp_path):
     folder = write_run(tmp_path / "run", film=False)
     rows = "".join(f"{r},10,{i}\n" for i, r in enumerate([900] + [0] * 99 + [2] * 100 + [1] * 100))
     (folder / "0.0.monitor.csv").write_text('#{"t_start": 0, "env_id": "A"}\nr,l,t\n' + rows)
     (folder / "1.0.monitor.csv").unlink()
-    (folder / "progress.csv").unlink()  # which tells of other steps
+    (folder / "progress.csv").unlink()  # which has other steps
     # the first mean of 100 is 9, that of the single first episode would be 900; then at most 2
     assert "best return 9 best mean of 100 episodes, at 1,000 steps" in page_of(folder).text
 
@@ -73,20 +74,20 @@ def test_evaluations_are_the_last_ten_and_the_best(page):
     assert len([attrs for attrs in page.all("tr") if attrs.get("class") == "best"]) == 1
 
 
-def test_every_setting_is_on_the_page_and_what_was_typed_stands_out(run, page):
+def test_every_setting_is_on_the_page_and_explicit_ones_are_marked(run, page):
     settings = json.loads((run / "config.json").read_text())["settings"]
     names = settings.keys() - {"policy_settings"} | settings["policy_settings"].keys()
     for name in names:
         assert f" {name} " in page.text
     assert "clip_param 0.15" in page.text and "vf_clip none" in page.text
-    assert len([attrs for attrs in page.all("tr") if attrs.get("class") == "typed"]) == len(
+    assert len([attrs for attrs in page.all("tr") if attrs.get("class") == "explicit"]) == len(
         json.loads((run / "config.json").read_text())["typed"]
     )
 
 
-def test_panels_are_those_that_progress_has(page):
+def test_panels_are_the_columns_of_progress_csv(page):
     titles = re.findall(
-        r"(KL\(old policy ‖ new policy\)|Clip fraction|Entropy penalty|Entropy|Explained variance, cut at -1|Value loss|Surrogate loss|"
+        r"(KL\(old policy ‖ new policy\)|Clip fraction|Entropy penalty|Entropy|Explained variance, truncated at -1|Value loss|Surrogate loss|"
         r"Step size|Episode length)",
         page.text,
     )
@@ -95,7 +96,7 @@ def test_panels_are_those_that_progress_has(page):
             "KL(old policy ‖ new policy)",
             "Clip fraction",
             "Entropy",
-            "Explained variance, cut at -1",
+            "Explained variance, truncated at -1",
             "Value loss",
             "Surrogate loss",
             "Step size",
@@ -104,7 +105,7 @@ def test_panels_are_those_that_progress_has(page):
     )  # the entropy penalty is 0 throughout
 
 
-def test_commands_to_go_on_are_on_the_page(run, page):
+def test_commands_for_next_steps_are_on_the_page(run, page):
     for command in (
         f"mpirun -n 2 python -m baselines_ppo --run-dir {run} --resume --num-timesteps 60000",
         f"python -m baselines_ppo --play --load-path {run} --deterministic",
@@ -113,10 +114,10 @@ def test_commands_to_go_on_are_on_the_page(run, page):
         assert command in page.text
 
 
-# ---- whole, accessible, and alone
+# ---- validity
 
 
-def test_page_asks_for_nothing_and_runs_nothing(run, page):
+def test_the_page_loads_nothing_and_runs_no_script(run, page):
     assert not {"script", "iframe", "object", "embed", "form", "base"} & {tag for tag, _ in page.tags}
     for _, attrs in page.tags:
         assert not [name for name in attrs if name.startswith("on")]
@@ -128,7 +129,7 @@ def test_page_asks_for_nothing_and_runs_nothing(run, page):
         assert not re.findall(rb"(?:href|src)=\"(?!#|data:)", decoded(uri)[1])
 
 
-def test_ids_are_unique_and_what_refers_to_them_finds_them(page):
+def test_ids_are_unique_and_references_resolve(page):
     assert max(Counter(page.ids).values()) == 1
     assert {attrs["aria-labelledby"] for attrs in page.all("section") if "aria-labelledby" in attrs} <= set(page.ids)
 
@@ -147,19 +148,19 @@ def test_images_decode_and_have_alt_texts(page):
     assert kinds == {"gif": 1, "svg+xml": 4 + 2 * 8}
 
 
-def test_curve_is_a_picture_of_its_own(run):
+def test_the_curve_is_also_a_separate_image(run):
     with Image.open(run / "curve.png") as picture:
         assert picture.size == (1425, 585)
         picture.verify()
 
 
-def test_what_a_run_is_called_cannot_become_markup(tmp_path):
+def test_names_are_escaped(tmp_path):
     folder = write_run(tmp_path / "a<b>&'c'", film=False, env="<script>alert(1)</script>")
     assert "<script>alert(1)</script>" in page_of(folder).text
     assert "<script" not in (folder / "report.html").read_text()
 
 
-# ---- runs in every state
+# ---- incomplete and damaged runs
 
 
 def no_rows(folder):
@@ -221,7 +222,7 @@ def of_stable_baselines(folder):
     "state",
     [no_rows, header_only, one_row, nothing_finished, not_numbers, torn, no_config, config_alone, of_stable_baselines],
 )
-def test_a_run_in_any_state_gives_a_page_without_a_word(state, tmp_path, capfd):
+def test_any_run_gives_a_report_without_messages(state, tmp_path, capfd):
     state(write_run(tmp_path / "run"))
     page = page_of(tmp_path / "run")
     assert capfd.readouterr() == ("", "")
@@ -229,7 +230,7 @@ def test_a_run_in_any_state_gives_a_page_without_a_word(state, tmp_path, capfd):
     Image.open(tmp_path / "run" / "curve.png").verify()
 
 
-def test_a_run_that_was_cut_short_can_be_resumed_as_it_is(tmp_path):
+def test_an_unfinished_run_is_resumed_with_its_own_limit(tmp_path):
     text = page_of(write_run(tmp_path / "run", iterations=3)).text
     assert "steps 12,000 40% of 30,000 steps" in text and "--resume " in text and "--resume --num-timesteps" not in text
 
@@ -239,9 +240,9 @@ def test_a_run_that_was_cut_short_can_be_resumed_as_it_is(tmp_path):
 
 @pytest.mark.parametrize(
     "words, part",
-    [(["nowhere"], "nowhere: no run there"), ([], "RUN"), (["."], "no run there"), (["--flim", "."], "--film")],
+    [(["nowhere"], "nowhere: no run found"), ([], "RUN"), (["."], "no run found"), (["--flim", "."], "--film")],
 )
-def test_refused_in_one_line(words, part, tmp_path, capsys, monkeypatch):
+def test_invalid_arguments_are_refused_in_one_line(words, part, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert report.main(words) == 2
     out, err = capsys.readouterr()
@@ -256,7 +257,7 @@ def test_a_damaged_file_is_named(tmp_path, capsys):
     assert str(folder / "0.0.monitor.csv") in capsys.readouterr().err
 
 
-def test_drawing_needs_no_tensorflow(run):
+def test_a_report_needs_no_tensorflow(run):
     code = (
         f"import sys; from baselines_ppo.report.__main__ import main; assert main([{str(run)!r}]) == 0; "
         "heavy = {'tensorflow', 'gymnasium', 'mpi4py', 'scipy', 'matplotlib.pyplot'} & set(sys.modules); assert not heavy, heavy"
@@ -269,7 +270,7 @@ def test_drawing_needs_no_tensorflow(run):
 
 
 def browse(path, profile, *words):
-    """What Chromium says of a page: (its document, console messages and failed requests)."""
+    """Open a page in Chromium; return (its document, console messages and failed requests)."""
     done = subprocess.run(
         [
             CHROMIUM,
@@ -293,11 +294,11 @@ def browse(path, profile, *words):
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium, chromium-browser or google-chrome on PATH")
 @pytest.mark.parametrize("width", [1280, 390])
-def test_page_opens_in_a_browser(run, width, tmp_path):
+def test_the_page_opens_in_a_browser(run, width, tmp_path):
     messages = browse(
         run / "report.html", tmp_path / "profile", f"--window-size={width},900", f"--screenshot={tmp_path / 'page.png'}"
     )[1]
-    assert messages == []  # its policy lets no request out, and one that was tried would be told here
+    assert messages == []  # a request would be blocked by its policy and reported here
     with Image.open(tmp_path / "page.png") as picture:
         assert picture.width == width and len(picture.convert("RGB").getcolors(1 << 20)) > 50
     # the same page in a frame of that width, with a script that measures it
@@ -318,8 +319,8 @@ def test_page_opens_in_a_browser(run, width, tmp_path):
     assert found["width"] == width and found["needed"] <= width
 
 
-def test_ink_of_figures_is_that_of_the_page():
-    css = report.Path(report.__file__).with_name("report.html.j2").read_text()
+def test_the_figures_have_the_colours_of_the_page():
+    css = Path(report.__file__).with_name("report.html.j2").read_text()
     assert re.findall(r"--ink: (#\w+)", css) == [
         report_figures.THEME_COLORS["light"],
         report_figures.THEME_COLORS["dark"],
