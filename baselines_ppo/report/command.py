@@ -40,7 +40,7 @@ def report(argv: Sequence[str] | None) -> None:
     args = parser.parse_args(argv)
     run = RunResults(args.run)
     if not args.run.is_dir() or not (run.config or run.monitors or run.progress):
-        raise UserError(f"{args.run}: no run found; give a directory with config.json, {PROGRESS} or *.monitor.csv")
+        raise UserError(f"{args.run}: no run found; choose a directory with config.json, {PROGRESS} or *.monitor.csv")
     writable_file(args.run / "report.html", "report")
     if args.film:
         import_tensorflow(threads=usable_cpu_count())

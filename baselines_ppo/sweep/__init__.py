@@ -1,1 +1,1 @@
-"""`python -m baselines_ppo.sweep`: trains every combination of settings and seeds in parallel processes. No TensorFlow."""
+"""`python -m baselines_ppo.sweep`: trains all combinations of settings in parallel processes. No TensorFlow."""

@@ -1,16 +1,21 @@
-"""A sweep's folder: `sweep.json`, which says what the sweep is, a folder for each run, and what can be read in them of how far it has come."""
+"""The directory of a sweep: `sweep.json`, which defines it, and a directory for each run, whose progress is read."""
+
+from __future__ import annotations
 
 import json
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.config.registry import STOP_SETTINGS, flag_of
 from baselines_ppo.experiment.progress import stop_criteria
-from baselines_ppo.sweep.plan import PROG
+from baselines_ppo.sweep.plan import PROG, SweepRun
 from common.errors import UserError
-from common.runs import results
+from common.runs.results import RunResults
 from common.runs.run_directory import read_config
 from common.storage.append_file import complete_lines
 from common.storage.atomic import atomic_write
@@ -20,17 +25,17 @@ from common.storage.text_files import decode_text
 from common.storage.write_errors import user_error_on_os_error
 
 FORMAT = "baselines_ppo.sweep"
-LAST_EPISODES = 100
-TAIL = 1 << 14  # bytes; a row of progress.csv has a few hundred
+FINAL_EPISODES = 100
+TAIL_BYTES = 1 << 14  # a row of progress.csv has a few hundred
 
 
 @dataclass(frozen=True)
 class RunProgress:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        steps, seconds: so far, over all resumes.
-        fraction: of the run that is done, 0 to 1.
+        steps, seconds: so far, summed over all resumes.
+        fraction: of the run that is complete, from 0 to 1.
     """
 
     steps: int = 0
@@ -38,43 +43,43 @@ class RunProgress:
     fraction: float = 0.0
 
 
-class SweepFolder:
-    """The folder of one sweep.
+class SweepDirectory:
+    """The directory of one sweep.
 
     Args:
-        path: the folder; made by `claim` if it is not there.
+        path: the directory; `acquire` creates it if it does not exist.
 
     Raises:
-        UserError: if it holds something else.
+        UserError: if it contains something else.
     """
 
-    def __init__(self, path):
-        self.path, self.lock = user_path(path), None
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = user_path(path)
+        self.lock: DirectoryLock | None = None
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"sweep directory {path} is a file; choose another --sweep-dir")
-        if (
-            self.path.is_dir()
-            and self.definition() is None
-            and any(not one.name.startswith(".") for one in self.path.iterdir())
-        ):
-            raise UserError(f"sweep directory {path} holds other files and no sweep.json; choose another --sweep-dir")
+        is_undefined = self.path.is_dir() and self.definition() is None
+        if is_undefined and any(not one.name.startswith(".") for one in self.path.iterdir()):
+            raise UserError(
+                f"sweep directory {path} contains other files and no sweep.json; choose another --sweep-dir"
+            )
 
-    def claim(self):
-        """Take the folder for this process (`DirectoryLock`).
+    def acquire(self) -> str | None:
+        """Create and lock the directory (`DirectoryLock`).
 
         Returns:
             None, or one line of warning if it cannot be locked.
 
         Raises:
-            UserError: if it cannot be made or written, or another sweep that is still alive has it.
+            UserError: if it cannot be created or written, or another running sweep has it.
         """
         with user_error_on_os_error(f"sweep directory {self.path}", "choose another --sweep-dir"):
             self.path.mkdir(parents=True, exist_ok=True)
             self.lock = DirectoryLock(self.path, "sweep")
         return self.lock.warning
 
-    def definition(self):
-        """What the sweep is, {"settings": {name: [values]}, "ranks": n, "runs": {name: typed}}; None before its first start.
+    def definition(self) -> dict[str, Any] | None:
+        """Return {"settings": {name: [values]}, "ranks": n, "runs": {name: explicit settings}}; None before the start.
 
         Raises:
             UserError: if `sweep.json` cannot be read, or is not a sweep's.
@@ -92,22 +97,21 @@ class SweepFolder:
                 f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir"
             ) from error
 
-    def write_definition(self, definition):
-        """Write `sweep.json`, whole or not at all."""
-        atomic_write(self.path / "sweep.json", (json.dumps({"format": FORMAT} | definition, indent=1) + "\n").encode())
+    def write_definition(self, definition: Mapping[str, Any]) -> None:
+        """Write `sweep.json` atomically."""
+        text = json.dumps({"format": FORMAT, **definition}, indent=1) + "\n"
+        atomic_write(self.path / "sweep.json", text.encode())
 
-    # ---- its runs
-
-    def is_started(self, run):
-        """Whether there is something to go on with."""
+    def is_started(self, run: SweepRun) -> bool:
+        """Whether a run can be resumed."""
         return (self.path / run.name / "config.json").exists()
 
-    def is_locked(self, run):
-        """Whether a process that an earlier sweep left behind is still at work on a run."""
+    def is_locked(self, run: SweepRun) -> bool:
+        """Whether a process of an earlier sweep still trains a run."""
         return is_locked(self.path / run.name)
 
-    def figures(self, run):
-        """The final figures of a run, as `finish` wrote them; None unless it has ended well, at the limits that are asked for."""
+    def final_metrics(self, run: SweepRun) -> dict[str, Any] | None:
+        """Return the final metrics of a run (see `mark_done`); None unless it ended normally, at its limits."""
         folder = self.path / run.name
         if not ((folder / "done.json").exists() and (folder / "policy/policy.safetensors").exists()):
             return None
@@ -116,42 +120,44 @@ class SweepFolder:
             return None
         return json.loads((folder / "done.json").read_text(encoding="utf-8"))
 
-    def finish(self, run):
-        """Note that a run has ended with status 0.
+    def mark_done(self, run: SweepRun) -> dict[str, Any]:
+        """Record that a run ended with status 0.
 
         Returns:
-            its final figures {"mean_return": of the last 100 episodes, as baselines_ppo.plot has it, or None if none ended, "steps", "seconds", "ended"}.
+            Its final metrics: "mean_return" of the last 100 episodes as baselines_ppo.plot computes it, or None if no
+            episode ended; "steps"; "seconds"; "ended".
 
         Raises:
             UserError: if its episodes cannot be read.
         """
-        end, curve = self.standing(run), results.RunResults(self.path / run.name).curve
-        figures = {
-            "mean_return": curve and curve.final_return(LAST_EPISODES),
+        end, curve = self.progress(run), RunResults(self.path / run.name).curve
+        metrics = {
+            "mean_return": curve and curve.final_return(FINAL_EPISODES),
             "steps": end.steps,
             "seconds": round(end.seconds, 3),
             "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
-        atomic_write(self.path / run.name / "done.json", (json.dumps(figures) + "\n").encode())
-        return figures
+        atomic_write(self.path / run.name / "done.json", (json.dumps(metrics) + "\n").encode())
+        return metrics
 
-    def standing(self, run):
-        """A run's `RunProgress`, by the last line of its log."""
+    def progress(self, run: SweepRun) -> RunProgress:
+        """Return a run's progress, from the last row of its log."""
         path = self.path / run.name / "progress.csv"
         row = last_row(path)
         if row is None:
             return RunProgress()
         steps, seconds = int(row["TimestepsSoFar"]), row["TimeElapsed"]
         iters = path.read_bytes().count(b"\n") - 1 if "max_iters" in run.limits else 0
-        return RunProgress(steps, seconds, min(stop_criteria(run.limits).progress(steps, row["EpisodesSoFar"], iters, seconds), 1.0))
+        fraction = stop_criteria(run.limits).progress(steps, int(row["EpisodesSoFar"]), iters, seconds)
+        return RunProgress(steps, seconds, min(fraction, 1.0))
 
 
-def last_row(path):
-    """The last whole row of a progress.csv, {name: number}; None before there is one."""
+def last_row(path: Path) -> dict[str, float] | None:
+    """Return the last complete row of a progress.csv, {column: number}; None if there is none."""
     try:
         with path.open("rb") as file:
             header = file.readline()
-            file.seek(max(len(header), file.seek(0, os.SEEK_END) - TAIL))
+            file.seek(max(len(header), file.seek(0, os.SEEK_END) - TAIL_BYTES))
             tail = file.read()
     except FileNotFoundError:
         return None
@@ -159,24 +165,28 @@ def last_row(path):
     return dict(zip(header.decode().strip().split(","), map(float, lines[-1].split(b",")))) if lines else None
 
 
-def extend_values(before, values, path):
-    """The values of the sweep in `path`, with those that are typed now.
+def extend_values(
+    before: Mapping[str, Sequence[Any]], values: Mapping[str, Sequence[Any]], path: Path
+) -> dict[str, Sequence[Any]]:
+    """Return the values of the sweep in `path`, extended by those given now.
 
     Args:
-        before, values: {setting: [values]}; what is not typed stays as it was.
+        before, values: {setting: [values]}; a setting that is not given keeps its values.
+        path: the sweep's directory, for messages.
 
     Raises:
-        UserError: unless they only add values.
+        UserError: unless values are only added.
     """
-    for name, typed in values.items():
+    for name, given in values.items():
         if name not in before:
             raise UserError(
-                f"{flag_of(name)} was not given to the sweep in {path}, which can only take more values of {', '.join(map(flag_of, before))}; "
-                "leave it out, or choose another --sweep-dir"
+                f"{flag_of(name)} was not given to the sweep in {path}, which can only be extended by values of "
+                f"{', '.join(map(flag_of, before))}; leave it out, or choose another --sweep-dir"
             )
-        if missing := [value for value in before[name] if value not in typed]:
+        if missing := [value for value in before[name] if value not in given]:
             raise UserError(
-                f"the sweep in {path} has {flag_of(name)} {' '.join(map(format_value, before[name]))}; {' '.join(map(format_value, missing))} cannot be "
-                "taken out: give these values and more of them, or choose another --sweep-dir"
+                f"the sweep in {path} has {flag_of(name)} {' '.join(map(format_value, before[name]))}; "
+                f"{' '.join(map(format_value, missing))} must remain: give these values and further ones, or choose "
+                "another --sweep-dir"
             )
-    return before | values
+    return {**before, **values}

@@ -1,10 +1,14 @@
-"""What a sweep runs: the product of its values, each run's name and command line. Starts nothing, writes nothing."""
+"""Plans the runs of a sweep: the product of its values, each run's name and settings. Starts and writes nothing."""
+
+from __future__ import annotations
 
 import itertools
 import json
 import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.config.combinations import check_flag_combinations
@@ -15,92 +19,106 @@ from common.errors import UserError
 
 PROG = "baselines_ppo.sweep"
 MAX_RUNS = 10_000
-MAX_NAME = 150  # characters; file systems take 255 bytes
+MAX_NAME = 150  # characters; file systems allow 255 bytes
+
+Settings = dict[str, Any]  # {setting: value} of one run, as given on the command line
 
 
 @dataclass(frozen=True)
-class Run:
+class SweepRun:
     """One run of a sweep.
 
     Attributes:
-        name: of its folder.
-        typed: {setting: value}, what the sweep's line says of it.
+        name: name of its directory.
+        explicit: {setting: value} that the sweep's command line gives for it.
         config: its resolved settings.
     """
 
     name: str
-    typed: dict
+    explicit: Settings
     config: ResolvedConfig
 
     @property
-    def limits(self):
-        """{limit: value}: how long it is to be."""
+    def limits(self) -> dict[str, float]:
+        """{stop setting: value} of its length."""
         return {name: getattr(self.config.run, name) for name in STOP_SETTINGS if getattr(self.config.run, name)}
 
     @property
-    def typed_with_cores(self):
-        """What is typed for it. By itself a run of several environments would take all cores, which it shares with other runs."""
+    def explicit_with_cores(self) -> Settings:
+        """Its explicit settings, and its share of the cores if it has several environments.
+
+        Without them such a run would use all cores, which it shares with other runs.
+        """
         cores = {name: getattr(self.config.run, name) for name in MACHINE_SETTINGS}
-        return (cores if self.config.run.num_envs > 1 else {}) | self.typed
+        return (cores if self.config.run.num_envs > 1 else {}) | self.explicit
 
 
-def plan(values, ranks, cores, names=None):
-    """All runs of a sweep, checked, in order.
+def plan(
+    values: Mapping[str, Sequence[Any]], ranks: int, cores: int, names: Mapping[str, Settings] | None = None
+) -> list[SweepRun]:
+    """Return all runs of a sweep, checked, in order.
 
     Args:
         values: {setting: [values]}, with `env` and `seed`.
         ranks: of each run.
         cores: of each rank.
-        names: {name: typed} of runs that have a name already, which they keep.
+        names: {name: explicit settings} of runs that have a name already, which they keep.
 
     Raises:
-        UserError: naming the first run that cannot be, and why.
+        UserError: naming the first invalid run, and the reason.
     """
     runs = []
-    for name, typed in named(combinations(values), differing(values), names or {}).items():
+    for name, explicit in assign_names(combinations(values), varying_settings(values), names or {}).items():
         try:
-            check_flag_combinations(typed)
-            runs.append(Run(name, typed, resolve_config(typed, ranks, cores)))
+            check_flag_combinations(explicit)
+            runs.append(SweepRun(name, explicit, resolve_config(explicit, ranks, cores)))
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
     return runs
 
 
-def combinations(values):
-    """[{setting: value}], the product. The seed changes slowest: what has finished is always a whole comparison of fewer seeds."""
+def combinations(values: Mapping[str, Sequence[Any]]) -> list[Settings]:
+    """Return the product of the values.
+
+    The seed changes slowest, so that finished runs are always a complete comparison of fewer seeds.
+
+    Raises:
+        UserError: for more than `MAX_RUNS` runs.
+    """
     if (total := number_of_runs(values)) > MAX_RUNS:
-        raise UserError(f"these are {total:,} runs; give fewer values, for {MAX_RUNS:,} at most")
-    order = sorted(values, key=lambda name: name != "seed")  # stable: the others as typed
+        raise UserError(f"these are {total:,} runs, {MAX_RUNS:,} are allowed; give fewer values")
+    order = sorted(values, key=lambda name: name != "seed")  # stable: the others keep their order
     products = (dict(zip(order, one)) for one in itertools.product(*(values[name] for name in order)))
     return [{name: one[name] for name in values} for one in products]
 
 
-def number_of_runs(values):
-    """How many runs {setting: [values]} make."""
+def number_of_runs(values: Mapping[str, Sequence[Any]]) -> int:
+    """Return how many runs {setting: [values]} give."""
     return math.prod(map(len, values.values()))
 
 
-def differing(values):
-    """Names of the settings that tell a sweep's rows apart: the environment, and what has several values, the seed apart."""
+def varying_settings(values: Mapping[str, Sequence[Any]]) -> list[str]:
+    """Return the settings that distinguish rows: the environment, and those with several values but the seed."""
     return ["env", *(name for name, found in values.items() if len(found) > 1 and name not in ("env", "seed"))]
 
 
-def named(typed_runs, shown, names):
-    """{name: typed} in order, made of the settings in `shown` and the seed; runs in `names` keep theirs.
+def assign_names(runs: Iterable[Settings], shown: Sequence[str], names: Mapping[str, Settings]) -> dict[str, Settings]:
+    """Name runs by the settings in `shown` and the seed; runs in `names` keep their names.
 
     The environment and the seed are in every name, so that a sweep extended by either names all of its runs alike.
+
+    Returns:
+        {name: explicit settings}, in order.
     """
-    known = {json.dumps(typed, sort_keys=True): name for name, typed in names.items()}
-    found = {}
-    for typed in typed_runs:
-        name = known.get(json.dumps(typed, sort_keys=True))
+    known = {json.dumps(explicit, sort_keys=True): name for name, explicit in names.items()}
+    found: dict[str, Settings] = {}
+    for explicit in runs:
+        name = known.get(json.dumps(explicit, sort_keys=True))
         if name is None:
-            parts = [typed["env"], *(f"{key}{format_value(typed[key])}" for key in shown[1:]), f"seed{typed['seed']}"]
+            values = [f"{key}{format_value(explicit[key])}" for key in shown[1:]]
+            parts = [explicit["env"], *values, f"seed{explicit['seed']}"]
             plain = re.sub(r"[^\w.+-]+", "-", "-".join(parts))[:MAX_NAME]
-            name = next(
-                one
-                for one in itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
-                if one not in names and one not in found
-            )
-        found[name] = typed
+            candidates = itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
+            name = next(one for one in candidates if one not in names and one not in found)
+        found[name] = explicit
     return found

@@ -1,4 +1,6 @@
-"""The runs of a sweep as child processes: how one is started, asked to stop, killed, and what became of it; and the queue of them."""
+"""The runs of a sweep as child processes: start, stop, kill, the reason of a failure, and the queue of runs."""
+
+from __future__ import annotations
 
 import ctypes
 import os
@@ -9,65 +11,86 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from baselines_ppo.cli.command_lines import to_argv
+from baselines_ppo.sweep.directory import SweepDirectory
+from baselines_ppo.sweep.display import SweepDisplay
+from baselines_ppo.sweep.plan import SweepRun
 from common.distributed.launcher import subprocess_env
 from common.errors import UserError
 from common.runtime.crash_stacks import signal_name
+<<<<<<< HEAD
 from common.storage.failure_file import FAILURE_FILE_VARIABLE, read_failure_reason
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
 PAUSE = 0.1  # seconds between looks at the children
+=======
+from common.runtime.stop_signals import StopSignals
+
+PROGRAM = (sys.executable, "-m", "baselines_ppo")
+POLL_INTERVAL = 0.1  # seconds between two checks of the children
+REASON_LINE = re.compile(
+    r"run\.py: error: |rank \d+ on host "
+)  # how a run reports its failure; MPI prints more after it
+>>>>>>> a3ee040 (Rework sweep: names, plain English, types)
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
 
 
-def launcher(ranks):
-    """The words before `python` for a number of ranks: the mpirun beside this Python, or the one on PATH.
+def launcher(ranks: int) -> list[str]:
+    """Return the arguments before `python` for a number of ranks: the mpirun of this environment, or that on PATH.
 
     Raises:
         UserError: if there is none, and more than one rank.
     """
     if ranks == 1:
         return []
-    found = shutil.which("mpirun", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = shutil.which("mpirun", path=path)
     if found is None:
         raise UserError(
-            f"--ranks {ranks} needs mpirun, and there is none beside {sys.executable} or on PATH; pip install mpich"
+            f"--ranks {ranks} needs mpirun, which is neither in {Path(sys.executable).parent} nor on PATH; "
+            "pip install mpich"
         )
     return [found, "-n", str(ranks)]
 
 
-def command(run, folder, ranks, program=PROGRAM):
-    """The words that start a run, or go on with it.
+def run_argv(run: SweepRun, folder: SweepDirectory, ranks: int, program: Sequence[str] = PROGRAM) -> list[str]:
+    """Return the command line (argv) that starts a run, or resumes it if it has started.
 
     Args:
-        folder: the `SweepFolder`.
-        program: the words of run.py's command line.
+        run: the run.
+        folder: the sweep's directory.
+        ranks: of the run.
+        program: run.py as arguments.
     """
-    words = ["--resume", *to_argv(run.limits)] if folder.is_started(run) else to_argv(run.typed_with_cores)
-    return [*launcher(ranks), *program, "--quiet", *words, "--run-dir", str(folder.path / run.name)]
+    arguments = ["--resume", *to_argv(run.limits)] if folder.is_started(run) else to_argv(run.explicit_with_cores)
+    return [*launcher(ranks), *program, "--quiet", *arguments, "--run-dir", str(folder.path / run.name)]
 
 
-def environment(run, cores):
-    """The environment of a run that has `cores` a rank; what is set already stays. TensorFlow gains from threads where it has convolutions only."""
-    threads = {
-        "OMP_NUM_THREADS": str(cores),
-        "TF_NUM_INTRAOP_THREADS": str(cores if run.config.run.policy == "cnn" else 1),
-    }
+def run_environment(run: SweepRun, cores: int) -> dict[str, str]:
+    """Return the environment variables of a run with `cores` cores per rank; existing ones have precedence.
+
+    TensorFlow uses several threads for convolutions only.
+    """
+    tensorflow_threads = cores if run.config.run.policy == "cnn" else 1
+    threads = {"OMP_NUM_THREADS": str(cores), "TF_NUM_INTRAOP_THREADS": str(tensorflow_threads)}
     return threads | subprocess_env()
 
 
-def set_parent_death_signal():
-    """In a new child, on Linux: have the kernel send it SIGTERM when the sweep is gone, also by kill -9."""
+def set_parent_death_signal() -> None:
+    """In a new child on Linux: have the kernel send SIGTERM when the sweep ends, even by kill -9."""
+    assert LIBC is not None
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class RunProcess:
-    """A run under way, in a process group of its own: a terminal's Ctrl-C reaches the sweep alone, which passes it on.
+    """A running run, in its own process group: a terminal's Ctrl-C reaches the sweep alone, which forwards it.
 
     Args:
+<<<<<<< HEAD
         run: the `Run`.
         words: its command.
         environ: its environment.
@@ -77,13 +100,24 @@ class RunProcess:
     def __init__(self, run, words, environ, output):
         self.run, self.output, self.began = run, output, time.monotonic()
         self.failure_file = output.with_name("failure.json")
+=======
+        run: the run.
+        argv: its command line.
+        environ: its environment variables.
+        output: path of the file for its output.
+    """
+
+    def __init__(self, run: SweepRun, argv: Sequence[str], environ: Mapping[str, str], output: Path) -> None:
+        self.run = run
+        self.output = output
+>>>>>>> a3ee040 (Rework sweep: names, plain English, types)
         output.parent.mkdir(parents=True, exist_ok=True)
         self.failure_file.unlink(missing_ok=True)
         with output.open("wb") as file:
-            file.write(f"{shlex.join(words)}\n".encode())
+            file.write(f"{shlex.join(argv)}\n".encode())
             file.flush()
             self.process = subprocess.Popen(
-                words,
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
@@ -92,13 +126,13 @@ class RunProcess:
                 preexec_fn=set_parent_death_signal if LIBC else None,
             )
 
-    def stop(self):
+    def stop(self) -> None:
         """Ask it to finish its iteration, write a checkpoint and end."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
-    def kill(self):
-        """End it and all that it has started, now."""
+    def kill(self) -> None:
+        """Kill it and the processes that it started."""
         if self.process.poll() is None:
             if hasattr(os, "killpg"):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -106,6 +140,7 @@ class RunProcess:
                 self.process.kill()
             self.process.wait()
 
+<<<<<<< HEAD
     def failure_reason(self):
         """Return exit status and reason in one line: what the run recorded, or the last line of its output."""
         status = self.process.returncode
@@ -116,39 +151,65 @@ class RunProcess:
             reason = lines[-1] if lines else "no output"
         ended = f"killed by {signal_name(-status)}" if status < 0 else f"status {status}"
         return f"{ended}: {reason.strip()}"
+=======
+    def failure_reason(self) -> str:
+        """Return why it ended, in one line: the error that it reported, or the last line of its output."""
+        status = self.process.returncode
+        text = self.output.read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines()[1:] if line.strip()]
+        last = lines[-1] if lines else "no output"
+        reason = next((line for line in reversed(lines) if REASON_LINE.match(line)), last)
+        return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {reason.strip()}"
+>>>>>>> a3ee040 (Rework sweep: names, plain English, types)
 
 
-def run_all(runs, jobs, start, ended, screen, signals):
-    """Run all, in order, `jobs` at once, until they have ended or a signal ends them: the first asks them to stop, the second kills.
+def run_all(
+    runs: Iterable[SweepRun],
+    jobs: int,
+    start: Callable[[SweepRun], RunProcess | None],
+    on_exit: Callable[[RunProcess], None],
+    display: SweepDisplay,
+    signals: StopSignals,
+) -> None:
+    """Run all runs in order, `jobs` at the same time. A signal stops them, a second one kills them.
 
     Args:
-        start: function run -> `RunProcess`, or None if the run cannot start yet.
-        ended: function of a `RunProcess` that has ended.
-        screen: is told by `started(run)` and `stopping(number of children)`, and by `look(running runs)` all the time.
-        signals: an open `StopSignals`.
+        runs: the runs.
+        jobs: maximum number of running runs.
+        start: starts a run; returns None if it cannot start yet.
+        on_exit: called with each process that has ended.
+        display: shows what happens.
+        signals: installed stop signals.
     """
-    waiting, children, told = deque(runs), [], 0
+    waiting, handled = deque(runs), 0
+    children: list[RunProcess] = []
     try:
         while children or (waiting and not signals.received):
             if not signals.received:
-                fill(children, waiting, jobs, start, screen)
-            for child in children if len(signals.received) > told else ():
-                child.kill() if told else child.stop()
-            if signals.received and not told:
-                screen.stopping(len(children))
-            told = len(signals.received)
+                start_pending(children, waiting, jobs, start, display)
+            for child in children if len(signals.received) > handled else ():
+                child.kill() if handled else child.stop()
+            if signals.received and not handled:
+                display.stopping(len(children))
+            handled = len(signals.received)
             for child in [child for child in children if child.process.poll() is not None]:
                 children.remove(child)
-                ended(child)
-            screen.look([child.run for child in children])
-            time.sleep(PAUSE)
+                on_exit(child)
+            display.refresh([child.run for child in children])
+            time.sleep(POLL_INTERVAL)
     finally:
         for child in children:
             child.kill()
 
 
-def fill(children, waiting, jobs, start, screen):
-    """Start runs that wait until there are `jobs` children. One that cannot start yet goes to the end of the queue. Arguments as in `run_all`."""
+def start_pending(
+    children: list[RunProcess],
+    waiting: deque[SweepRun],
+    jobs: int,
+    start: Callable[[SweepRun], RunProcess | None],
+    display: SweepDisplay,
+) -> None:
+    """Start waiting runs until there are `jobs` children. A run that cannot start yet goes to the end of the queue."""
     for _ in range(len(waiting)):
         if len(children) == jobs:
             return
@@ -158,4 +219,4 @@ def fill(children, waiting, jobs, start, screen):
             waiting.append(run)
             continue
         children.append(child)
-        screen.started(run)
+        display.started(run)

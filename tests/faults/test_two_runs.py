@@ -13,7 +13,7 @@ import pytest
 from run_files import SHORT
 
 from baselines_ppo.experiment.directory import acquire_run_directory
-from baselines_ppo.sweep.directory import SweepFolder
+from baselines_ppo.sweep.directory import SweepDirectory
 from baselines_ppo.train import previous_run
 from common.distributed.communicator import Communicator
 from common.errors import UserError
@@ -105,9 +105,9 @@ def test_file_system_without_locks_is_used_with_a_warning(number, tmp_path, monk
         f"run directory {tmp_path} cannot be locked ({reason}); make sure that no other run uses it"
     ]
     assert (tmp_path / ".config.json.7.part").exists()  # another process may be writing it
-    sweep = SweepFolder(tmp_path / "sweep")
+    sweep = SweepDirectory(tmp_path / "sweep")
     assert (
-        sweep.claim()
+        sweep.acquire()
         == f"sweep directory {sweep.path} cannot be locked ({os.strerror(number)}); make sure that no other sweep uses it"
     )
     (sweep.path / "run").mkdir()

@@ -22,7 +22,7 @@ from baselines_ppo.plot.grouping import group_runs, load
 from baselines_ppo.plot.significance import compare, holm_correction, summary_statistics, welch
 from baselines_ppo.plot.table import print_table
 from baselines_ppo.report.summary import headline_metrics
-from baselines_ppo.sweep.directory import SweepFolder
+from baselines_ppo.sweep.directory import SweepDirectory
 from common.formatting import format_number
 
 A, B = [300.0, 320.0, 310.0, 330.0], [100.0, 150.0, 90.0]
@@ -305,9 +305,9 @@ def test_console_report_plot_and_sweep_show_the_same_final_return(tmp_path, cli_
     # EpRewMean averages other episodes: those of the last environments
     assert run.rows["EpRewMean"][-1] != run.curve.final_return(100)
     groups = compare(group_runs({"CartPole-v1": [run]}))["environments"]["CartPole-v1"]["groups"]
-    sweeps = SweepFolder(tmp_path / "sweep")
+    sweeps = SweepDirectory(tmp_path / "sweep")
     (tmp_path / "run").rename(sweeps.path)
-    figures = sweeps.finish(SimpleNamespace(name=".", limits={"max_iters": 1}))
+    figures = sweeps.mark_done(SimpleNamespace(name=".", limits={"max_iters": 1}))
     for mean in (groups["classic"]["mean"], figures["mean_return"]):
         assert f"{mean:.6g}" == found
     assert headline_metrics(run, {})[0][1] == format_number(figures["mean_return"])

@@ -1,4 +1,4 @@
-"""A sweep: what it runs and in which order, what it refuses, what it keeps when it is killed, and what it shows."""
+"""Sweeps: the runs and their order, invalid arguments, failures, resuming after a kill, and the output."""
 
 import io
 import json
@@ -20,12 +20,12 @@ from baselines_ppo.cli.command_lines import to_argv
 from baselines_ppo.experiment.setup import resolve_config
 from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.command import main
-from baselines_ppo.sweep.directory import SweepFolder, last_row
-from baselines_ppo.sweep.display import SweepDisplay, SweepStatus, mean_and_deviation
-from baselines_ppo.sweep.plan import Run, combinations, plan
+from baselines_ppo.sweep.directory import SweepDirectory, last_row
+from baselines_ppo.sweep.display import SweepDisplay, SweepStatus, format_mean_and_std
+from baselines_ppo.sweep.plan import SweepRun, combinations, plan
 from baselines_ppo.sweep.processes import launcher
 
-# a run that trains nothing: it writes what a sweep reads, waits while `.hold` is there, and fails where `.fail-NAME` is
+# a run that trains nothing: it writes what a sweep reads, waits while `.hold` exists, and fails if `.fail-NAME` exists
 FAKE = """
 import json, pathlib, signal, sys, time
 from baselines_ppo.cli.parser import parse
@@ -58,7 +58,7 @@ def fake(tmp_path):
 
 
 def started(fake, *words):
-    """A sweep of fake runs as a process of its own, to which signals can be sent. Ctrl-C works in it, wherever the tests run."""
+    """Start a sweep of fake runs as a separate process, which handles SIGINT even if the tests ignore it."""
     code = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from baselines_ppo.sweep.__main__ import main; "
         "sys.exit(main(sys.argv[2:], [sys.executable, sys.argv[1]]))"
@@ -72,17 +72,17 @@ def started(fake, *words):
     )
 
 
-def until(condition, timeout=120):
+def wait_until(condition, timeout=120):
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-# ---- what it runs
+# ---- runs
 
 
-def test_the_product_comes_with_seeds_slowest():
+def test_the_seed_changes_slowest_in_the_product():
     values, _ = parse(["--env", "A", "B", "--seed", "0-1", "--clip-param", "0.1", "0.2"])
     assert [tuple(one.values()) for one in combinations(values)] == [
         ("A", 0, 0.1),
@@ -96,7 +96,7 @@ def test_the_product_comes_with_seeds_slowest():
     ]
 
 
-def test_whole_numbers_may_be_ranges_and_other_values_are_read_as_run_py_reads_them():
+def test_integers_may_be_ranges_and_other_values_are_parsed_as_by_run_py():
     values, args = parse(
         [
             "--seed",
@@ -124,18 +124,18 @@ def test_whole_numbers_may_be_ranges_and_other_values_are_read_as_run_py_reads_t
     assert args.ranks == 2
 
 
-def test_names_are_made_of_the_environment_what_differs_and_the_seed():
+def test_names_contain_the_environment_varying_settings_and_the_seed():
     runs = plan({"env": ["CartPole-v1"], "seed": [3], "gamma": [0.9], "clip_param": [0.1, 0.2]}, 1, 1)
     assert [run.name for run in runs] == ["CartPole-v1-clip_param0.1-seed3", "CartPole-v1-clip_param0.2-seed3"]
 
 
-def test_names_are_folders_and_different_ones():
+def test_names_are_valid_and_unique_directory_names():
     kwargs = [{"sutton_barto_reward": True, "render_mode": "a/b"}, {"sutton_barto_reward": True, "render_mode": "a:b"}]
     names = [run.name for run in plan({"env": ["CartPole-v1"], "seed": [0], "env_kwargs": kwargs}, 1, 1)]
     assert len(set(names)) == 2 and all(re.fullmatch(r"[\w.+-]+", name) for name in names)
 
 
-def test_run_py_reads_the_same_values_from_the_words():
+def test_run_py_parses_the_same_values_from_the_arguments():
     typed = {
         "env": "CartPole-v1",
         "seed": 2,
@@ -148,16 +148,16 @@ def test_run_py_reads_the_same_values_from_the_words():
     assert cli.parse(to_argv(typed))[0] == typed
 
 
-def test_runs_of_several_environments_are_told_how_many_cores_they_have():
+def test_runs_with_several_environments_get_their_number_of_cores():
     (run,) = plan({"env": ["Hopper-v4"], "seed": [0], "num_envs": [8]}, ranks=1, cores=3)
-    assert run.typed_with_cores == {"env": "Hopper-v4", "seed": 0, "num_envs": 8, "env_workers": 0, "env_threads": 3}
+    assert run.explicit_with_cores == {"env": "Hopper-v4", "seed": 0, "num_envs": 8, "env_workers": 0, "env_threads": 3}
 
 
-def test_ranks_are_started_by_the_mpirun_beside_this_python():
+def test_ranks_are_started_by_the_mpirun_of_this_environment():
     assert launcher(1) == [] and launcher(3) == [jobs.mpirun(), "-n", "3"]
 
 
-# ---- what it refuses
+# ---- invalid arguments
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_ranks_are_started_by_the_mpirun_beside_this_python():
         (["--env", "CartPole-v1", "--sweep-dir", str(jobs.ROOT)], ["no sweep.json"]),
     ],
 )
-def test_refused_in_one_line_before_anything_starts(words, parts, capsys, tmp_path, monkeypatch):
+def test_invalid_arguments_are_refused_in_one_line_before_anything_starts(words, parts, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -201,12 +201,12 @@ def test_refused_in_one_line_before_anything_starts(words, parts, capsys, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_can_be_extended_and_nothing_else(fake, tmp_path, capsys):
+def test_a_sweep_can_only_be_extended(fake, tmp_path, capsys):
     folder = tmp_path / "sweep"
     assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
     before = (folder / "sweep.json").read_bytes()
     for words, parts in (
-        (["--seed", "1-2"], ["--seed", "0 1", " 0 cannot"]),
+        (["--seed", "1-2"], ["--seed", "0 1", " 0 must remain"]),
         (["--gamma", "0.9"], ["--gamma", "--env"]),
         (["--ranks", "2"], ["--ranks 2"]),
     ):
@@ -215,7 +215,7 @@ def test_a_folder_can_be_extended_and_nothing_else(fake, tmp_path, capsys):
         assert str(folder) in line and all(part in line for part in parts), line
         assert (folder / "sweep.json").read_bytes() == before
     assert main(["--seed", "0-2", "--num-timesteps", "512", "1024", "--sweep-dir", str(folder)], fake) == 0
-    assert "6 runs, 2 of them done" in capsys.readouterr().out
+    assert "6 runs, 2 done" in capsys.readouterr().out
     starts = {path.parent.name: path.read_text() for path in folder.glob("*/starts.txt")}
     assert starts == {
         "CartPole-v1-seed0": "fresh ",
@@ -225,17 +225,17 @@ def test_a_folder_can_be_extended_and_nothing_else(fake, tmp_path, capsys):
     }
 
 
-def test_two_sweeps_in_one_folder_are_refused(fake, tmp_path, capsys):
-    first = SweepFolder(tmp_path / "sweep")
-    first.claim()
+def test_a_second_sweep_in_the_same_directory_is_refused(fake, tmp_path, capsys):
+    first = SweepDirectory(tmp_path / "sweep")
+    first.acquire()
     assert main([*WORDS, "--sweep-dir", str(first.path)], fake) == 2
     assert "locked by another" in capsys.readouterr().err
 
 
-# ---- what it does
+# ---- running
 
 
-def test_a_dry_run_prints_what_run_py_understands_and_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_prints_command_lines_and_writes_nothing(tmp_path, capsys):
     folder = tmp_path / "sweep"
     assert main([*WORDS, "--clip-param", "0.1", "0.2", "--sweep-dir", str(folder), "--dry-run"]) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -246,7 +246,7 @@ def test_a_dry_run_prints_what_run_py_understands_and_writes_nothing(tmp_path, c
     assert not folder.exists()
 
 
-def test_settings_of_a_file_are_swept_over(tmp_path, capsys):
+def test_settings_of_a_file_are_completed_by_the_sweeps_values(tmp_path, capsys):
     (tmp_path / "mine.json").write_text('{"env": "CartPole-v1", "gamma": 0.9, "max-iters": 5, "quiet": false}')
     assert (
         main(["--config", str(tmp_path / "mine.json"), "--num-timesteps", "512", "--gamma", "0.8", "0.7", "--dry-run"])
@@ -257,7 +257,7 @@ def test_settings_of_a_file_are_swept_over(tmp_path, capsys):
     assert all("max_iters" not in one and one["quiet"] and "/sweep-CartPole-v1-" in one["run_dir"] for one in typed)
 
 
-def test_a_failed_run_is_reported_and_the_others_go_on(fake, tmp_path, capsys):
+def test_a_failed_run_is_reported_and_the_others_continue(fake, tmp_path, capsys):
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / ".fail-CartPole-v1-seed0").touch()
@@ -267,34 +267,34 @@ def test_a_failed_run_is_reported_and_the_others_go_on(fake, tmp_path, capsys):
     assert json.loads((folder / "CartPole-v1-seed1/done.json").read_text())["mean_return"] == 10.5
     assert not (folder / "CartPole-v1-seed0/done.json").exists()
     (folder / ".fail-CartPole-v1-seed0").unlink()
-    assert main(["--sweep-dir", str(folder)], fake) == 0  # its failed run alone is tried again
+    assert main(["--sweep-dir", str(folder)], fake) == 0  # only the failed run is repeated
     assert [(folder / f"CartPole-v1-seed{seed}/starts.txt").read_text() for seed in (0, 1)] == [
         "fresh resumed ",
         "fresh ",
     ]
 
 
-def test_a_run_that_somebody_took_further_is_not_done(fake, tmp_path):
+def test_a_run_with_another_limit_is_not_done(fake, tmp_path):
     folder = tmp_path / "sweep"
     assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
-    run = Run("CartPole-v1-seed0", {}, resolve_config({"env": "CartPole-v1", "num_timesteps": 512}, 1, 1))
-    assert SweepFolder(folder).figures(run)["steps"] == 512
-    assert SweepFolder(folder).figures(replace(run, config=run.config.with_run(num_timesteps=1024))) is None
+    run = SweepRun("CartPole-v1-seed0", {}, resolve_config({"env": "CartPole-v1", "num_timesteps": 512}, 1, 1))
+    assert SweepDirectory(folder).final_metrics(run)["steps"] == 512
+    assert SweepDirectory(folder).figures(replace(run, config=run.config.with_run(num_timesteps=1024))) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_reaches_the_runs_and_what_it_says_goes_on(number, fake, tmp_path):
+def test_a_signal_stops_the_runs_and_the_printed_command_resumes_them(number, fake, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / ".hold").touch()
     sweep = started(fake, *WORDS, "--sweep-dir", folder, "--jobs", "1")
-    until((folder / "CartPole-v1-seed0/config.json").exists)
-    for _ in range(2):  # at once, as `timeout` does: it is one
+    wait_until((folder / "CartPole-v1-seed0/config.json").exists)
+    for _ in range(2):  # both at once, as `timeout` sends them: they are one request
         sweep.send_signal(number)
     out, _ = sweep.communicate(timeout=60)
     assert sweep.returncode == 128 + number, out
     assert "stopping: 1 run will finish" in out
-    assert f"go on with: python -m baselines_ppo.sweep --sweep-dir {folder} --jobs 1\n" in out
+    assert f"resume with: python -m baselines_ppo.sweep --sweep-dir {folder} --jobs 1\n" in out
     assert not jobs.processes_naming(str(folder))
     (folder / ".hold").unlink()
     assert main(["--sweep-dir", str(folder), "--jobs", "1"], fake) == 0
@@ -304,25 +304,25 @@ def test_a_signal_reaches_the_runs_and_what_it_says_goes_on(number, fake, tmp_pa
     ]
 
 
-def test_a_second_signal_kills_runs_that_do_not_end(fake, tmp_path):
+def test_a_second_signal_kills_the_runs(fake, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
     (folder / ".hold").touch()
     ignore_sigint = tmp_path / "deaf.py"
     ignore_sigint.write_text(FAKE.replace("lambda *_: sys.exit(143)", "signal.SIG_IGN"))
     sweep = started([sys.executable, str(ignore_sigint)], *WORDS, "--sweep-dir", folder, "--jobs", "1")
-    until((folder / "CartPole-v1-seed0/config.json").exists)
+    wait_until((folder / "CartPole-v1-seed0/config.json").exists)
     sweep.send_signal(signal.SIGINT)
     assert any("stopping" in line for line in sweep.stdout)
-    until(
+    wait_until(
         lambda: sweep.send_signal(signal.SIGINT) or not jobs.processes_naming(str(folder / "CartPole"))
-    )  # again and again: two at once are one
+    )  # repeatedly, because two at once are one request
     sweep.communicate(timeout=60)
     assert sweep.returncode == 130
     assert not jobs.processes_naming(str(folder))
 
 
-def test_a_sweep_killed_in_the_middle_goes_on_and_keeps_what_is_done(tmp_path):
+def test_a_killed_sweep_is_resumed_and_keeps_finished_runs(tmp_path):
     folder = tmp_path / "sweep"
     words = ["-m", "baselines_ppo.sweep", "--sweep-dir", str(folder), "--jobs", "2"]
     settings = [
@@ -344,34 +344,34 @@ def test_a_sweep_killed_in_the_middle_goes_on_and_keeps_what_is_done(tmp_path):
     ]
     sweep = subprocess.Popen([sys.executable, *words, *settings], stdout=subprocess.DEVNULL, cwd=jobs.ROOT)
     first = "CartPole-v1-hid_size8-seed0"
-    until(lambda: len(list(folder.glob("*/done.json"))) > 1 and len(list(folder.glob("*/output.txt"))) > 2)
+    wait_until(lambda: len(list(folder.glob("*/done.json"))) > 1 and len(list(folder.glob("*/output.txt"))) > 2)
     done = {path: path.read_bytes() for path in folder.glob("*/done.json")}
     sweep.kill()
     sweep.wait()
     if sys.platform == "linux":
-        until(lambda: not jobs.processes_naming(str(folder)))  # no orphan is left
+        wait_until(lambda: not jobs.processes_naming(str(folder)))  # no orphan remains
     again = jobs.run(1, *words, timeout=300)
     assert again.returncode == 0, again.stdout + again.stderr
     assert len(list(folder.glob("*/done.json"))) == 4 and all(path.read_bytes() == data for path, data in done.items())
-    assert f"plot it: python -m baselines_ppo.plot {folder}\n" in again.stdout
+    assert f"plot with: python -m baselines_ppo.plot {folder}\n" in again.stdout
     returns = [float(line.split(",")[0]) for line in (folder / first / "0.0.monitor.csv").read_text().splitlines()[2:]]
     figures = json.loads((folder / first / "done.json").read_text())
     assert figures["steps"] == 512
     assert figures["mean_return"] == pytest.approx(
         sum(returns[-100:]) / len(returns[-100:]), rel=1e-12
-    )  # float64 sums of up to 100 whole numbers
+    )  # float64 sums of up to 100 integers
 
 
-# ---- what it shows
+# ---- output
 
 
-def board(tmp_path, seeds=4):
-    """Four runs: one done, one at half, one failed, one waiting. Weights are equal."""
+def make_status(tmp_path, seeds=4):
+    """Return the status of four runs, of which the first is done; their runs; and the directory."""
     runs = plan({"env": ["CartPole-v1"], "seed": list(range(seeds)), "num_timesteps": [1000]}, 1, 1)
-    folder = SweepFolder(tmp_path / "sweep")
+    folder = SweepDirectory(tmp_path / "sweep")
     return (
         SweepStatus(
-            runs, ["env"], folder.standing, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}
+            runs, ["env"], folder.progress, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}
         ),
         runs,
         folder,
@@ -381,32 +381,30 @@ def board(tmp_path, seeds=4):
 def write_progress(folder, run, *rows):
     (folder.path / run.name).mkdir(parents=True, exist_ok=True)
     lines = ["EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed", *(",".join(map(str, row)) for row in rows)]
-    (folder.path / run.name / "progress.csv").write_text(
-        "\n".join(lines) + "\n12.0,5,9"
-    )  # the last row is being written
+    (folder.path / run.name / "progress.csv").write_text("\n".join(lines) + "\n12.0,5,9")  # the last row is incomplete
 
 
-def test_speed_and_time_left_are_those_of_this_sitting(tmp_path):
-    shown, runs, folder = board(tmp_path)
+def test_speed_and_remaining_time_are_measured_since_the_start_of_this_process(tmp_path):
+    shown, runs, folder = make_status(tmp_path)
     shown.states |= {runs[1].name: "running", runs[2].name: "failed"}
     assert math.isnan(shown.left())
     write_progress(folder, runs[1], ("nan", 0, 100, 5.0))
-    shown.look([runs[1]])
+    shown.update([runs[1]])
     assert math.isnan(shown.speed(runs[1].name))
     write_progress(folder, runs[1], ("nan", 0, 100, 5.0), (11.0, 3, 500, 7.0))
-    shown.look([runs[1]])
+    shown.update([runs[1]])
     assert shown.speed(runs[1].name) == 200.0  # 400 steps in 2 seconds
     shown.began = time.monotonic() - 30
-    # half a run in 30 seconds; half a run and a whole one are left, and the failed one is not: 90
+    # half a run took 30 seconds; half a run and a whole one remain, without the failed one: 90 seconds
     assert shown.left() == pytest.approx(90, rel=0.01)
 
 
-def test_the_last_whole_row_is_read(tmp_path):
+def test_the_last_complete_row_is_read(tmp_path):
     folder, run = (
-        SweepFolder(tmp_path / "sweep"),
+        SweepDirectory(tmp_path / "sweep"),
         plan({"env": ["CartPole-v1"], "seed": [0], "max_iters": [4]}, 1, 1)[0],
     )
-    assert folder.standing(run).fraction == 0
+    assert folder.progress(run).fraction == 0
     write_progress(folder, run, *((i, i, 10 * i, i) for i in range(1, 4)))
     assert last_row(folder.path / run.name / "progress.csv") == {
         "EpRewMean": 3,
@@ -414,12 +412,12 @@ def test_the_last_whole_row_is_read(tmp_path):
         "TimestepsSoFar": 30,
         "TimeElapsed": 3,
     }
-    assert folder.standing(run).fraction == 0.75
+    assert folder.progress(run).fraction == 0.75
 
 
-def test_the_deviation_is_the_sample_deviation():
-    assert mean_and_deviation([]) == "" and mean_and_deviation([3.0]) == "3"
-    assert mean_and_deviation([1.0, 2.0, 6.0]) == "3 ± 2.646"  # sqrt((4 + 1 + 9) / 2)
+def test_the_standard_deviation_is_that_of_a_sample():
+    assert format_mean_and_std([]) == "" and format_mean_and_std([3.0]) == "3"
+    assert format_mean_and_std([1.0, 2.0, 6.0]) == "3 ± 2.646"  # sqrt((4 + 1 + 9) / 2)
 
 
 def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
@@ -427,7 +425,7 @@ def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
     shown = SweepStatus(
         runs,
         ["env", "hid_size"],
-        SweepFolder(tmp_path).standing,
+        SweepDirectory(tmp_path).progress,
         {runs[0].name: {"mean_return": 20.0}, runs[2].name: {"mean_return": 22.0}},
     )
     shown.states[runs[1].name] = "failed"
@@ -438,19 +436,19 @@ def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
     assert "2 of 4 runs done, 1 failed" in console.file.getvalue()
 
 
-def test_on_a_terminal_there_is_one_table_and_failures_above_it(tmp_path, monkeypatch):
+def test_a_terminal_shows_one_table_and_failures_above_it(tmp_path, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
 
     monkeypatch.setitem(os.environ, "TERM", "xterm")
-    shown, runs, _ = board(tmp_path, seeds=3)
+    shown, runs, _ = make_status(tmp_path, seeds=3)
     terminal = Terminal()
     with SweepDisplay(shown, terminal) as screen:
         screen.started(runs[1])
-        screen.look([runs[1]])
+        screen.refresh([runs[1]])
         screen.failed(runs[1], "status 1: no")
         screen.finished(runs[2], {"mean_return": None, "steps": 1000, "seconds": 3.0})
     text = terminal.getvalue()
-    assert "starts" not in text and f"{runs[1].name}: failed, status 1: no" in text
+    assert "started" not in text and f"{runs[1].name}: failed, status 1: no" in text
     assert "2 of 3 runs done, 1 failed" in text and "2/3" in text
