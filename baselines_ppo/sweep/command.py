@@ -105,9 +105,7 @@ class Sweep:
         if before:
             values = extend_values(before["settings"], values, self.folder.path)
         if "env" not in values:
-            raise UserError(
-                "--env is missing; name Gymnasium environments, such as --env Hopper-v4 Walker2d-v4"
-            )
+            raise UserError("--env is missing; name Gymnasium environments, such as --env Hopper-v4 Walker2d-v4")
         self.values = {"env": values["env"], "seed": [0], **values}
         cores = usable_cpu_count()
         self.jobs = min(args.jobs or max(1, cores // self.ranks), number_of_runs(self.values))
@@ -159,11 +157,7 @@ class Sweep:
         elif signals.received:
             display.stopped(child.run)
         else:
-<<<<<<< HEAD
-            screen.failed(child.run, child.failure_reason())
-=======
             display.failed(child.run, child.failure_reason())
->>>>>>> a3ee040 (Rework sweep: names, plain English, types)
 
     def finish(self, status: SweepStatus, signals: StopSignals) -> int:
         """Print the last lines; return the exit status."""

@@ -21,20 +21,11 @@ from baselines_ppo.sweep.plan import SweepRun
 from common.distributed.launcher import subprocess_env
 from common.errors import UserError
 from common.runtime.crash_stacks import signal_name
-<<<<<<< HEAD
+from common.runtime.stop_signals import StopSignals
 from common.storage.failure_file import FAILURE_FILE_VARIABLE, read_failure_reason
 
 PROGRAM = (sys.executable, "-m", "baselines_ppo")
-PAUSE = 0.1  # seconds between looks at the children
-=======
-from common.runtime.stop_signals import StopSignals
-
-PROGRAM = (sys.executable, "-m", "baselines_ppo")
 POLL_INTERVAL = 0.1  # seconds between two checks of the children
-REASON_LINE = re.compile(
-    r"run\.py: error: |rank \d+ on host "
-)  # how a run reports its failure; MPI prints more after it
->>>>>>> a3ee040 (Rework sweep: names, plain English, types)
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
 
@@ -90,17 +81,6 @@ class RunProcess:
     """A running run, in its own process group: a terminal's Ctrl-C reaches the sweep alone, which forwards it.
 
     Args:
-<<<<<<< HEAD
-        run: the `Run`.
-        words: its command.
-        environ: its environment.
-        output: path of the file for its console output.
-    """
-
-    def __init__(self, run, words, environ, output):
-        self.run, self.output, self.began = run, output, time.monotonic()
-        self.failure_file = output.with_name("failure.json")
-=======
         run: the run.
         argv: its command line.
         environ: its environment variables.
@@ -110,7 +90,7 @@ class RunProcess:
     def __init__(self, run: SweepRun, argv: Sequence[str], environ: Mapping[str, str], output: Path) -> None:
         self.run = run
         self.output = output
->>>>>>> a3ee040 (Rework sweep: names, plain English, types)
+        self.failure_file = output.with_name("failure.json")
         output.parent.mkdir(parents=True, exist_ok=True)
         self.failure_file.unlink(missing_ok=True)
         with output.open("wb") as file:
@@ -121,7 +101,7 @@ class RunProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environ | {FAILURE_FILE_VARIABLE: str(self.failure_file.absolute())},
+                env={**environ, FAILURE_FILE_VARIABLE: str(self.failure_file.absolute())},
                 process_group=0,
                 preexec_fn=set_parent_death_signal if LIBC else None,
             )
@@ -140,8 +120,7 @@ class RunProcess:
                 self.process.kill()
             self.process.wait()
 
-<<<<<<< HEAD
-    def failure_reason(self):
+    def failure_reason(self) -> str:
         """Return exit status and reason in one line: what the run recorded, or the last line of its output."""
         status = self.process.returncode
         reason = read_failure_reason(self.failure_file)
@@ -151,16 +130,6 @@ class RunProcess:
             reason = lines[-1] if lines else "no output"
         ended = f"killed by {signal_name(-status)}" if status < 0 else f"status {status}"
         return f"{ended}: {reason.strip()}"
-=======
-    def failure_reason(self) -> str:
-        """Return why it ended, in one line: the error that it reported, or the last line of its output."""
-        status = self.process.returncode
-        text = self.output.read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in text.splitlines()[1:] if line.strip()]
-        last = lines[-1] if lines else "no output"
-        reason = next((line for line in reversed(lines) if REASON_LINE.match(line)), last)
-        return f"{f'killed by {signal_name(-status)}' if status < 0 else f'status {status}'}: {reason.strip()}"
->>>>>>> a3ee040 (Rework sweep: names, plain English, types)
 
 
 def run_all(

@@ -279,7 +279,7 @@ def test_a_run_with_another_limit_is_not_done(fake, tmp_path):
     assert main([*WORDS, "--sweep-dir", str(folder)], fake) == 0
     run = SweepRun("CartPole-v1-seed0", {}, resolve_config({"env": "CartPole-v1", "num_timesteps": 512}, 1, 1))
     assert SweepDirectory(folder).final_metrics(run)["steps"] == 512
-    assert SweepDirectory(folder).figures(replace(run, config=run.config.with_run(num_timesteps=1024))) is None
+    assert SweepDirectory(folder).final_metrics(replace(run, config=run.config.with_run(num_timesteps=1024))) is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
