@@ -32,7 +32,7 @@ GATES = {
     "baselines_ppo/__main__.py": {"baselines_ppo.play.command", "baselines_ppo.train.runner"},
     "baselines_ppo/train/runner.py": {"baselines_ppo.train.learn_run"},
     "baselines_ppo/play/command.py": {"baselines_ppo.play.episodes"},
-    "baselines_ppo/report/video.py": {"baselines_ppo.play.video"},
+    "baselines_ppo/report/command.py": {"baselines_ppo.report.video"},
     "baselines_ppo/export/command.py": {"baselines_ppo.export.writers"},
 }
 LAZY_NAMESPACES = {
@@ -47,7 +47,10 @@ TENSORFLOW_FREE = (
     "baselines_ppo.cli.*",
     "baselines_ppo.train.runner",
     "baselines_ppo.play.command",
-    "baselines_ppo.report.*",
+    "baselines_ppo.report.command",
+    "baselines_ppo.report.page",
+    "baselines_ppo.report.figures",
+    "baselines_ppo.report.summary",
     "baselines_ppo.sweep.*",
     "baselines_ppo.plot.*",
     "baselines_ppo.experiment.setup",
