@@ -47,9 +47,8 @@ def _add_modes(parser: Parser) -> None:
         nargs="?",
         const="latest",
         choices=("latest", "exact", "auto"),
-        help="resume the run in --run-dir. latest: from its latest checkpoint; exact: from its latest scheduled one, "
-        "bit-identical to an uninterrupted run; auto: like latest, or a new run if there is none "
-        "[default: a new run]",
+        help="resume the run in --run-dir from its latest checkpoint; exact: from its latest scheduled one, "
+        "bit-identical to an uninterrupted run; auto: start the run if there is none [default: a new run]",
     )
     parser.add_option(
         group,
