@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
+from baselines_ppo.cli.errors import PROGRAM
+
 SHELLS = ("bash", "zsh", "tcsh")
-PROGRAM = "run.py"
 COMMAND = "baselines-ppo"  # the installed command, which gets the same completion
 
 
