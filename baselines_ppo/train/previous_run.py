@@ -89,6 +89,8 @@ def _validate_config(config: dict[str, Any], path: str) -> PreviousRun:
         raise UserError(f"{source}: {missing[0]} is missing; {RESTORE_HINT}")
     settings["policy_settings"] = validate_values(policy_settings, source)
     explicit = validate_values(config["typed"], source)
+    if "env" not in explicit:
+        raise UserError(f"{source}: --env is missing from the explicit settings; {RESTORE_HINT}")
     versions = config.get("versions")
     with error_prefix(source):
         resolved = ResolvedConfig.from_dict(settings, explicit)

@@ -37,7 +37,8 @@ class RecordedField:
     def __get__(self, settings, owner):
         if settings is None:
             return self.default
-        if settings.__dict__["clip_param"] == VALUE:
+        is_generated = sys._getframe(1).f_code.co_filename == "<string>"  # a dataclass's __hash__ or __eq__
+        if settings.__dict__["clip_param"] == VALUE and not is_generated:
             self.stacks.append(files_of_stack())
         return settings.__dict__["clip_param"]
 
