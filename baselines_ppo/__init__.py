@@ -26,8 +26,8 @@ __version__ = "0.1.0"
 
 if getattr(common, "OWNER", None) != "baselines_ppo":
     raise ImportError(
-        f"the package `common` at {getattr(common, '__file__', None)} is not part of baselines_ppo and hides its package "
-        "of that name; rename it, or put the directory of baselines_ppo before it on sys.path"
+        f"the package `common` at {getattr(common, '__file__', None)} is not part of baselines_ppo and hides its "
+        "package of that name; rename it, or put the directory of baselines_ppo before it on sys.path"
     )
 
 # public name -> module that defines it

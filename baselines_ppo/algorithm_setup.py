@@ -126,7 +126,8 @@ class AlgorithmSetup(Generic[S]):
             return
         if found := running_statistics(env):
             log.warning(
-                "learn: %s", describe_statistics(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"})
+                "learn: %s",
+                describe_statistics(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}),
             )
 
     def _import_distribution(self) -> None:

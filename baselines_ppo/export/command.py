@@ -18,7 +18,7 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(prog=PROG, description="Write a trained policy for programs that do not have this package.")
     parser.add_argument(
-        "run", metavar="RUN", type=path_argument, help="a run directory, a checkpoint, a policy directory or a policy file"
+        "run", metavar="RUN", type=path_argument, help="a run or policy directory, a checkpoint, or a policy file"
     )
     parser.add_argument(
         "out", metavar="OUT", type=path_argument, help="the directory or file to write; must not exist, or be empty"

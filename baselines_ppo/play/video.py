@@ -157,7 +157,9 @@ def replay_to_file(
     """`film_episode` in this process, which must not have imported TensorFlow."""
     gym.logger.min_level = gym.logger.ERROR
     # Gymnasium 1.4 uses a fixed camera unless one is named; software rendering of 480 x 480 takes 1.5 times as long
-    camera = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH} if env_family(env_id) == "mujoco" else {}
+    camera = {}
+    if env_family(env_id) == "mujoco":
+        camera = {"camera_name": "track", "width": FILM_WIDTH, "height": FILM_WIDTH}
     with stderr_on_error_only():  # renderers print messages while they start
         try:
             env = make_env(env_id, training=False, env_kwargs={**camera, **env_kwargs, "render_mode": "rgb_array"})

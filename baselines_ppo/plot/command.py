@@ -1,7 +1,7 @@
 """`python -m baselines_ppo.plot`: compares runs in a figure, a table of final returns, and significance tests.
 
-    python -m baselines_ppo.plot runs/Hopper-v4                          every run below, grouped by settings that differ
-    python -m baselines_ppo.plot runs/a runs/b --group clip_param --x time --out comparison.pdf
+    python -m baselines_ppo.plot runs/Hopper-v4                        every run below, grouped by differing settings
+    python -m baselines_ppo.plot runs/a runs/b --group clip_param --x time --out x.pdf
 
 Log directories of Baselines and Stable-Baselines3 are read too. It needs no display, and does not import TensorFlow.
 """
@@ -29,8 +29,8 @@ def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
         prog="baselines_ppo.plot",
-        description="Compare runs: curves, final returns, and which differences are statistically significant. Reads run "
-        "directories, log directories of Baselines and Stable-Baselines3, and single Monitor or progress files.",
+        description="Compare runs: curves, final returns, and which differences are statistically significant. Reads "
+        "run directories, log directories of Baselines and Stable-Baselines3, and single Monitor or progress files.",
     )
     parser.add_argument(
         "paths",

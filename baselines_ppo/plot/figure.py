@@ -148,8 +148,8 @@ def draw_panel(
             ax.fill_between(grid / scale, low, high, color=styles[name]["color"], alpha=0.2, linewidth=0)
         if grid[-1] < EARLY_END_FRACTION * longest:
             notes.append(
-                f"{env}, {name}: the curve ends at {format_number(grid[-1])} {x}, with its shortest run; the longest run "
-                f"has {format_number(longest)}"
+                f"{env}, {name}: the curve ends at {format_number(grid[-1])} {x}, with its shortest run; the "
+                f"longest run has {format_number(longest)}"
             )
     ax.set(title=env, xlabel=f"time, {unit}" if x == "time" else x, ylabel=f"return, mean of {window} episodes")
     if x != "time":

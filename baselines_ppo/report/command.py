@@ -1,7 +1,7 @@
 """`python -m baselines_ppo.report`: writes `report.html` and `curve.png` into a run directory, at any time.
 
     python -m baselines_ppo.report runs/mine
-    python -m baselines_ppo.report runs/mine --film        also records an episode, film.gif, for the page and TensorBoard
+    python -m baselines_ppo.report runs/mine --film        also records an episode: film.gif
 
 The run may still be training, or may have been killed. Only --film imports TensorFlow.
 """

@@ -35,8 +35,8 @@ def load_ale() -> None:
 class EpisodicLife(gym.Wrapper):
     """Ends the training's episode with each lost life; the game continues, and is reset only when it is over.
 
-    Gymnasium's `terminal_on_life_loss=True` restarts the game at each lost life, so that nothing after the first life is
-    ever seen.
+    Gymnasium's `terminal_on_life_loss=True` restarts the game at each lost life, so that nothing after the first life
+    is ever seen.
     """
 
     def __init__(self, env: gym.Env) -> None:
@@ -110,7 +110,8 @@ class ClipReward(gym.RewardWrapper):
 def make_atari(env_id: str, monitor_path: str | Path | None = None, training: bool = True, **kwargs: Any) -> gym.Env:
     """Make an Atari game with the preprocessing of Mnih et al. 2015.
 
-    That is up to 30 no-ops, a frame skip of 4 with the maximum of the last two, 84 x 84 grey pixels, and 4 stacked frames.
+    That is up to 30 no-ops, a frame skip of 4 with the maximum of the last two, 84 x 84 grey pixels, and 4 stacked
+    frames.
 
     Args:
         env_id: made with `frameskip=1`; v5 ids keep their sticky actions.
@@ -124,10 +125,11 @@ def make_atari(env_id: str, monitor_path: str | Path | None = None, training: bo
     load_ale()
     if fixed := [key for key in FIXED_ARGUMENTS if key in kwargs]:
         raise UserError(
-            f"{env_id}: invalid {fixed[0]}={kwargs[fixed[0]]!r}: the preprocessing of Atari games chooses it; leave it out"
+            f"{env_id}: invalid {fixed[0]}={kwargs[fixed[0]]!r}: the preprocessing of Atari games chooses it; "
+            "leave it out"
         )
-    # AtariPreprocessing reads the screens itself, and takes their shape from the space below. It discards the game's own
-    # observations, four per step; reading the game's memory is cheaper than reading its screen.
+    # AtariPreprocessing reads the screens itself, and takes their shape from the space below. It discards the game's
+    # own observations, four per step; reading the game's memory is cheaper than reading its screen.
     env: Any = gym.make(env_id, frameskip=1, obs_type="ram", **{"disable_env_checker": True} | kwargs)
     height, width = env.unwrapped.ale.getScreenDims()
     env = gym.wrappers.TransformObservation(env, lambda ram: ram, gym.spaces.Box(0, 255, (height, width), np.uint8))

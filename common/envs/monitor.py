@@ -23,8 +23,8 @@ class Monitor(gym.Wrapper):
 
     Args:
         env: the environment.
-        path: a `*.monitor.csv` file, appended to if it exists; None for no file. Each environment needs its own file. If
-            several ranks get the same path, one uses it, and the others put their number before its name.
+        path: a `*.monitor.csv` file, appended to if it exists; None for no file. Each environment needs its own file.
+            If several ranks get the same path, one uses it, and the others put their number before its name.
 
     Attributes:
         episodes: finished episodes [(return, length)] that `take_episodes` has not returned yet.

@@ -80,6 +80,6 @@ def describe_statistics(found: Mapping[str, str], instead: Mapping[str, str]) ->
     """
     names, settings = ", ".join(found), " and ".join(dict.fromkeys(instead[what] for what in found.values()))
     return (
-        f"the environment has {names}, whose running statistics are not saved: evaluations and resumed runs start without "
-        f"them; use {settings} instead, which is saved with the policy and in checkpoints"
+        f"the environment has {names}, whose running statistics are not saved: evaluations and resumed runs start "
+        f"without them; use {settings} instead, which is saved with the policy and in checkpoints"
     )

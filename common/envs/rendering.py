@@ -19,8 +19,8 @@ from common.hints import NO_WINDOW
 FILM_FPS, FILM_SECONDS, FILM_WIDTH = 25, 16, 320
 PROBE_TIMEOUT = 20  # seconds that a display or a renderer has to answer
 HINTS = {
-    "mujoco": "MuJoCo found neither a display nor a headless OpenGL: apt install libegl1 (or libosmesa6), or the packages of "
-    "your system that contain them",
+    "mujoco": "MuJoCo found neither a display nor a headless OpenGL: apt install libegl1 (or libosmesa6), or the "
+    "packages of your system that contain them",
     "classic": "pip install 'gymnasium[classic-control]'; for Box2D tasks 'gymnasium[box2d]'",
 }
 
@@ -40,7 +40,8 @@ def display_named() -> str | None:
 def has_display() -> bool:
     """Whether a window can be opened.
 
-    A named display is tested, because schedulers, terminal multiplexers and ssh forward names of displays that are gone.
+    A named display is tested, because schedulers, terminal multiplexers and ssh forward names of displays that no
+    longer exist.
     """
     if sys.platform in ("darwin", "win32"):
         return True
@@ -58,9 +59,8 @@ def check_render_mode(mode: str | None) -> None:
     """Raise UserError for the mode 'human' without a display, where some libraries crash the whole process."""
     if mode == "human" and not has_display():
         named = display_named()
-        raise UserError(
-            f"render_mode='human' opens a window, and {f'{named} does not answer' if named else 'there is no display here'}; {NO_WINDOW}"
-        )
+        why = f"{named} does not answer" if named else "there is no display here"
+        raise UserError(f"render_mode='human' opens a window, and {why}; {NO_WINDOW}")
 
 
 def exits_cleanly(code: str, **environ: str) -> bool:

@@ -10,9 +10,9 @@ import gymnasium as gym
 class StaggeredFirstEpisode(gym.Wrapper):
     """Truncates the episode that a seeded `reset` starts, after `steps` steps.
 
-    If every episode lasts until a time limit, environments that start together remain at the same step of their episodes,
-    and a segment contains only one part of an episode. Rudin et al. 2022 ("Learning to Walk in Minutes Using Massively
-    Parallel Deep Reinforcement Learning") do the same in their code (`init_at_random_ep_len`).
+    If every episode lasts until a time limit, environments that start together remain at the same step of their
+    episodes, and a segment contains only one part of an episode. Rudin et al. 2022 ("Learning to Walk in Minutes Using
+    Massively Parallel Deep Reinforcement Learning") do the same in their code (`init_at_random_ep_len`).
 
     Args:
         env: an environment. A Monitor inside records its own episodes; the truncated one is not among them.

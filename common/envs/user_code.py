@@ -92,5 +92,6 @@ def import_for(env_id: str, module: str) -> ModuleType:
                 f"unknown environment {safe_repr(env_id)}: there is no module {error.name}; {hint}"
             ) from error
         raise UserError(
-            f"unknown environment {safe_repr(env_id)}: {safe_repr(module)} is not a module name ({truncate(str(error))})"
+            f"unknown environment {safe_repr(env_id)}: {safe_repr(module)} is not a module name "
+            f"({truncate(str(error))})"
         ) from error

@@ -37,7 +37,7 @@ class TensorBoardOutput(LoggerOutput):
 
     @contextlib.contextmanager
     def _raises_write_error(self) -> Iterator[None]:
-        """Context manager that turns TensorFlow's file errors into `WriteError`s, with the errno that the text names."""
+        """Context manager that turns TensorFlow's file errors into `WriteError`s with the named errno."""
         try:
             yield
         except tf.errors.OpError as error:

@@ -38,9 +38,9 @@ IMMEDIATE_STOP_WARNING = (
 class Callback:
     """Base class of callbacks. Override the methods that you need.
 
-    The order is `on_training_start`, then `before_iteration` and `after_iteration` in turn, then `on_training_end`, then
-    `close`. A callback must not change the training's arrays unless it means to change the result: one that only reads
-    leaves the training bit-identical.
+    The order is `on_training_start`, then `before_iteration` and `after_iteration` in turn, then `on_training_end`,
+    then `close`. A callback must not change the training's arrays unless it means to change the result: one that only
+    reads leaves the training bit-identical.
     """
 
     def on_training_start(self, training: TrainingLoop) -> None:
@@ -54,7 +54,8 @@ class Callback:
                 `episodes_so_far`, `iters_so_far`, `progress`, `comm`, and the last segment, `seg`.
 
         Returns:
-            True to stop the training here, also as an array or tensor of one bool. Raising `StopTraining` does the same.
+            True to stop the training here, also as an array or tensor of one bool. Raising `StopTraining` does the
+            same.
         """
 
     def after_iteration(self, training: TrainingLoop, stats: Mapping[str, float]) -> Any:

@@ -63,8 +63,9 @@ class TrainingLoop:
         logger: rank 0's logger; None for no log.
         folder: the run directory; None for no checkpoints.
         heartbeat: this rank's heartbeat; None for none.
-        checkpoint_every: iterations between checkpoints. Each checkpoint truncates all running episodes and resets every
-            environment with a new seed, so that a resumed run and an uninterrupted one continue from the same state.
+        checkpoint_every: iterations between checkpoints. Each checkpoint truncates all running episodes and resets
+            every environment with a new seed, so that a resumed run and an uninterrupted one continue from the same
+            state.
 
     Attributes:
         timesteps_so_far, episodes_so_far, iters_so_far: summed over ranks.
@@ -214,7 +215,8 @@ class TrainingLoop:
         seg = self._collect(rng)
         self.heartbeat.set_phase("update", self.iters_so_far)
         self.is_between_iterations = False
-        # before the update: it broadcasts rank 0's parameters and would hide that another rank acted with different ones
+        # before the update: it broadcasts rank 0's parameters and would hide that another rank acted with different
+        # ones
         self.check_synced()
         return seg
 

@@ -1,4 +1,4 @@
-"""A training's state as arrays: what a checkpoint holds, how it is validated, and how a training is restored from it."""
+"""A training's state as arrays: the contents of a checkpoint, their validation, and restoring a training."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def _validate_metadata(metadata: dict[str, Any]) -> None:
     is_valid = isinstance(counters, dict) and isinstance(logs, list) and all(isinstance(sizes, dict) for sizes in logs)
     if not is_valid:
         raise UserError(
-            f"invalid counters={safe_repr(counters)} or logs={safe_repr(logs)}: must be those of a run; use an older checkpoint"
+            f"invalid counters={safe_repr(counters)} or logs={safe_repr(logs)}: must be those of a run; use an older "
+            "checkpoint"
         )
     for name in COUNTERS:
         check_int(name, counters.get(name))

@@ -60,7 +60,7 @@ class StopCriteria:
         return done + -(-max(0, self.max_timesteps - done) // per_iteration) * per_iteration
 
     def progress(self, timesteps: int, episodes: int, iters: int, seconds: float) -> float:
-        """Return which fraction is done, from 0. The training stops at 1 or more, which one long iteration may exceed."""
+        """Return the fraction that is done. The training stops at 1, which the last iteration may exceed."""
         return max(
             done / limit
             for done, limit in (

@@ -33,7 +33,7 @@ SEED_LIST_ERRORS = (gym.error.Error, TypeError, ValueError, AssertionError, Attr
 
 
 class EncodedObservations:
-    """A segment's observations. Each is encoded at once, because the next environment may write into the same arrays."""
+    """A segment's observations, encoded at once, because the next environment may write into the same arrays."""
 
     def __init__(self, adapter: VectorEnvAdapter, obs: np.ndarray) -> None:
         self.adapter = adapter
@@ -57,7 +57,8 @@ class VectorEnvAdapter:
         pending_reset: [K] bool, NEXT_STEP: the next step only resets these environments.
 
     Raises:
-        UserError: for anything else, such as an environment of old Gym, and for a `VectorEnv` without an autoreset mode.
+        UserError: for anything else, such as an environment of old Gym, and for a `VectorEnv` without an autoreset
+            mode.
     """
 
     def __init__(self, env: Any, encoder: ObservationEncoder) -> None:
@@ -68,8 +69,8 @@ class VectorEnvAdapter:
         self.mode = (self.env.metadata or {}).get("autoreset_mode")
         if not isinstance(self.mode, AutoresetMode):
             raise UserError(
-                f"{type(env).__name__}.metadata['autoreset_mode'] is {self.mode!r}; set it to the AutoresetMode that the "
-                "vector environment follows (NEXT_STEP, SAME_STEP or DISABLED)"
+                f"{type(env).__name__}.metadata['autoreset_mode'] is {self.mode!r}; set it to the AutoresetMode "
+                "that the vector environment follows (NEXT_STEP, SAME_STEP or DISABLED)"
             )
         self.encoder = encoder
         space = self.layout.ac_space
@@ -221,7 +222,7 @@ class VectorEnvAdapter:
             raise self._with_source(self._diagnose(result, error)) from error
 
     def _diagnose(self, result: Any, error: Exception) -> EnvError:
-        """Return the error of a `VectorEnv` whose step returned `result`, which could not be used because of `error`."""
+        """Return the error of a `VectorEnv` whose step returned an unusable `result`, because of `error`."""
         try:
             check_step(result, self.layout)
         except EnvError as fault:

@@ -35,7 +35,8 @@ def make_vector_env(
         monitor_dir: directory of the Monitor files; None for no files.
         workers: processes that step the environments; 0 steps them in this process.
         reward_scale, env_kwargs: as for `make_env`.
-        stagger: number of ranks, over whose environments the ends of the first episodes are spread; 0 for no staggering.
+        stagger: number of ranks, over whose environments the ends of the first episodes are spread; 0 for no
+            staggering.
 
     Raises:
         UserError: as `make_env`.

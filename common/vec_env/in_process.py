@@ -23,7 +23,7 @@ def env_range_label(start: int, end: int) -> str:
 
 
 class CopiedObservations:
-    """A row of K observations of any kind. Each is copied, because the next environment may write into the same arrays."""
+    """A row of K observations of any kind, copied, because the next environment may write into the same arrays."""
 
     def __init__(self, num_envs: int) -> None:
         self.row: list[Any] = [None] * num_envs
@@ -36,7 +36,7 @@ class CopiedObservations:
 
 
 class InProcessVectorEnv(gym.vector.VectorEnv):
-    """K environments of one kind, stepped one after another in this process; an ended episode is reset in the same step.
+    """K environments of one kind, stepped one after another in this process, with resets in the step of an end.
 
     Gymnasium's `SyncVectorEnv` copies observations and merges infos in every step, which takes long compared with a
     physics step of some tens of microseconds. Actions reach the environments unchanged. The returned arrays are reused:

@@ -74,7 +74,7 @@ class SubprocVectorEnv(gym.vector.VectorEnv):
         self.monitors = [monitor for worker in self.workers for monitor in worker.monitors]
 
     def bounds(self, groups: int) -> list[int]:
-        """Return the bounds of groups that threads may step: all are one group, because workers run in parallel anyway."""
+        """Return the bounds of groups that threads may step: one group, because workers run in parallel anyway."""
         return [0, self.num_envs]
 
     def _by_worker(self, rows: Sequence[Any]) -> Iterator[tuple[Worker, Any]]:

@@ -39,8 +39,8 @@ def env_layout(env: Any) -> EnvLayout:
     spaces = [getattr(env, one, None) for one in names]
     if not all(isinstance(space, gym.Space) for space in spaces):
         raise UserError(
-            f"env is a {name} without {' and '.join(names)}, two spaces of gymnasium.spaces; set them, or build it with "
-            "gymnasium.make(...)"
+            f"env is a {name} without {' and '.join(names)}, two spaces of gymnasium.spaces; set them, or build it "
+            "with gymnasium.make(...)"
         )
     if not is_vector:
         return EnvLayout(1, *spaces)
@@ -53,8 +53,9 @@ def env_layout(env: Any) -> EnvLayout:
     found = getattr(env, "observation_space", None)
     if not isinstance(found, gym.Space) or found.shape != batched.shape:
         raise UserError(
-            f"{name}.observation_space is {safe_repr(found)}, but {num_envs} environments of {describe_space(spaces[0])} "
-            f"have {describe_space(batched)}; set it to gymnasium.vector.utils.batch_space(...) of these"
+            f"{name}.observation_space is {safe_repr(found)}, but {num_envs} environments of "
+            f"{describe_space(spaces[0])} have {describe_space(batched)}; set it to "
+            "gymnasium.vector.utils.batch_space(...) of these"
         )
     return EnvLayout(int(num_envs), *spaces)
 
@@ -71,8 +72,8 @@ def check_observations(obs: Any, layout: EnvLayout, method: str) -> None:
         expected = (layout.num_envs, *layout.ob_space.shape)
         if np.shape(obs) != expected or np.asarray(obs).dtype.kind not in REAL_KINDS:
             raise EnvError(
-                f"returned from {method} observations {describe_array(obs)}, but its {layout.num_envs} environments have "
-                f"{expected}",
+                f"returned from {method} observations {describe_array(obs)}, but its {layout.num_envs} environments "
+                f"have {expected}",
                 "return one row for each",
             )
 

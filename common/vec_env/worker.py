@@ -79,7 +79,7 @@ def exit_with_parent() -> None:
 def run_and_reply(
     connection: Connection, command: Callable[..., Any], *args: Any, monitors: Sequence[Monitor] = ()
 ) -> None:
-    """Run a command, and send its result or exception, and the episodes that ended. After an exception raise EOFError."""
+    """Run a command, and send its result or exception and ended episodes. Raise EOFError after an exception."""
     value: Any
     try:
         kind, value = "done", command(*args)
