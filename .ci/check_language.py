@@ -179,6 +179,7 @@ EXEMPTIONS = (
     Exemption("common/runtime/crash_stacks.py", "sentence above", "trap ''", "a shell script"),
     Exemption("tests/benchmarks/test_processors.py", "sentence above", "<testsuites>", "JUnit XML"),
     Exemption("README.md", "project target", "our aim", "a column that tests/docs/test_docs.py reads"),
+    Exemption("tests/docs/test_docs.py", "project target", "our aim", "the name of that column"),
     Exemption("common/distributed/lock_watchdog.py", "sentence above", "trap ''", "a shell script"),
 )
 

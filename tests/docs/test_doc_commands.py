@@ -1,4 +1,4 @@
-"""Every command of the documentation is run, made small, or says why it is not; and those that are not are understood."""
+"""Runs every command of the documentation in a small form, and parses those that a block declares as not run."""
 
 import argparse
 import importlib
@@ -9,7 +9,7 @@ import sys
 
 import jobs
 import pytest
-from doc_pages import BLOCKS, PAGES, blocks, commands, edits, inline_commands, strangers
+from doc_pages import BLOCKS, PAGES, blocks, commands, edits, foreign_commands, inline_commands
 
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.registry import STOP_SETTINGS
@@ -22,58 +22,61 @@ NOT_RUN = [one for block in BASH if block.not_run is not None for one in command
 ]
 
 
-def test_a_block_that_is_not_run_says_why():
+def test_a_block_that_is_not_run_has_a_reason():
     assert all(block.not_run is None or len(block.not_run.split()) >= 2 for block in BLOCKS)
-    for page in PAGES:  # a note that stands before no block would leave the block behind it running
+    for page in PAGES:  # a note that precedes no block would have no effect
         assert page.read_text(encoding="utf-8").count("<!-- not run") == sum(
             block.not_run is not None for block in blocks(page)
         )
 
 
-def test_a_line_of_bash_is_a_command_of_this_project_or_its_block_says_why_it_is_not_run():
-    assert not [f"{block.page.name}: {line}" for block in BASH if block.not_run is None for line in strangers(block)]
+def test_bash_lines_are_commands_of_this_project_unless_their_block_is_not_run():
+    found = [
+        f"{block.page.name}: {line}" for block in BASH if block.not_run is None for line in foreign_commands(block)
+    ]
+    assert not found
 
 
-# ---- understood
+# ---- parsed
 
 
-class Understood(Exception):
-    """Raised where a command would begin its work."""
+class Parsed(Exception):
+    """Raised instead of executing a command."""
 
 
 @pytest.mark.parametrize("command", [*(one for block in RUN for one in commands(block)), *NOT_RUN], ids=str)
-def test_commands_are_understood_as_they_stand(command, page_folder, monkeypatch):
+def test_commands_are_valid_unchanged(command, page_folder, monkeypatch):
     page_folder(command.page)
     if command.module.endswith(".py"):
         assert (jobs.ROOT / command.module).is_file() or command.module == "script.py"
     elif command.module == "run":
-        understand(command)
+        parsed_settings(command)
     else:
         original = argparse.ArgumentParser.parse_args
 
         def parse_args(self, argv=None, namespace=None):
             original(self, argv)
-            raise Understood
+            raise Parsed
 
         monkeypatch.setattr("baselines_ppo.cli.parser.Parser.parse_args", parse_args)
-        with pytest.raises(Understood):
+        with pytest.raises(Parsed):
             importlib.import_module(f"baselines_ppo.{command.module}.__main__").main(list(command.words))
 
 
-def understand(command):
-    """Parse a command of run.py and, where it starts a run, resolve its settings; returns them, else None."""
+def parsed_settings(command):
+    """Parse a command of run.py. Return its resolved settings if it starts a run, else None."""
     try:
-        typed, args = parse(command.words)
+        explicit, args = parse(command.words)
     except SystemExit as end:  # --help, --print-completion
         assert not end.code
         return None
-    if "env" in typed and not args.play:
-        return resolve_config(typed, command.ranks, cores=2).to_dict()
+    if "env" in explicit and not args.play:
+        return resolve_config(explicit, command.ranks, cores=2).to_dict()
     assert args.play or args.resume or args.video or args.config
     return None
 
 
-# ---- made small
+# ---- in a small form
 
 SMALL = {
     "ppo": {"--timesteps-per-actorbatch": "256", "--optim-batchsize": "64", "--optim-epochs": "1"},
@@ -88,12 +91,12 @@ def option(words, name):
 
 
 def without(words, names):
-    """Words without some options and their values."""
+    """Return the arguments without some options and their values."""
     return [word for word, before in zip(words, ("", *words)) if word not in names and before not in names]
 
 
 def smaller(command):
-    """A command's words with its length, segments and epochs taken down; of several values of a sweep's setting the first."""
+    """Return a command's arguments with a small length, segment and number of epochs, and one value for a sweep's range."""
     words = list(command.words)
     if command.module == "sweep":
         words = [
@@ -117,7 +120,7 @@ def smaller(command):
             + ["--report", "false"]
             + (["--max-iters", "2"] if len(without(words, LONG)) < len(words) else [])
         )
-    settings = understand(command)
+    settings = parsed_settings(command)
     if settings is None or "--print-config" in words:
         return words
     small = SMALL[settings["alg"]] | {"--num-envs": "1", "--max-iters": "1", "--report": "false"}
@@ -137,7 +140,7 @@ LAUNCHED = next(one for block in RUN for one in commands(block) if one.ranks > 1
 
 @pytest.fixture
 def base(tmp_path_factory, monkeypatch):
-    """A small run on Pendulum, to stand for what a block reads and none of its commands makes."""
+    """A small run on Pendulum: the input of blocks whose own commands do not create it."""
     folder = tmp_path_factory.getbasetemp() / "base"
     if not folder.exists():
         words = [
@@ -155,7 +158,7 @@ def base(tmp_path_factory, monkeypatch):
 
 
 def makes(command):
-    """What a command writes, where it says so."""
+    """Return the output path in a command's arguments, or None."""
     if command.module == "export":
         return command.words[-1]
     return (
@@ -166,7 +169,7 @@ def makes(command):
 
 
 def carry_out(command, folder):
-    """Run a command in the working directory; returns the exit status. The first that a launcher starts has two ranks, the others one."""
+    """Run a command in the working directory; return the exit status. Only `LAUNCHED` is run under a launcher, on two ranks."""
     words = smaller(command)
     if command == LAUNCHED:
         finished = subprocess.run(
@@ -186,7 +189,7 @@ def carry_out(command, folder):
 @pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page.stem}-{commands(block)[0].words[:4]}")
 def test_a_blocks_commands_run_in_order(block, base, page_folder, tmp_path, monkeypatch, uncompiled_here):
     page_folder(block.page)
-    monkeypatch.setenv("PYTHONPATH", f"{jobs.ROOT}:{tmp_path}")  # a film is drawn by a process of its own
+    monkeypatch.setenv("PYTHONPATH", f"{jobs.ROOT}:{tmp_path}")  # a video is recorded in a separate process
     for display in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(display, raising=False)  # no window
     for command in commands(block):
@@ -197,7 +200,7 @@ def test_a_blocks_commands_run_in_order(block, base, page_folder, tmp_path, monk
         assert carry_out(command, tmp_path) == 0, f"{command}: as {smaller(command)}"
 
 
-# ---- run on code that a page changes
+# ---- run on code that a page's diffs have changed
 
 DRIVER = """
 import sys
@@ -213,7 +216,7 @@ for program, *words in eval(sys.argv[1]):
 """
 
 
-def test_an_equation_is_changed_as_the_recipe_says(tmp_path):
+def test_the_recipe_for_a_new_objective_works(tmp_path):
     page = jobs.ROOT / "README.md"
     for package in ("baselines_ppo", "common"):
         shutil.copytree(jobs.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -1,4 +1,7 @@
-"""The documentation is true: its Python runs, its tables are the code's, its links and names lead somewhere. `test_doc_commands.py` has its commands."""
+"""Checks the documentation: its Python runs, its tables match the code, its links and names exist.
+
+`test_doc_commands.py` checks its commands.
+"""
 
 import re
 import subprocess
@@ -6,7 +9,7 @@ import sys
 
 import jobs
 import pytest
-from doc_pages import BLOCKS, PAGES, anchors, blocks, defined_in, names_of_code, put_in, relative_links, rows
+from doc_pages import BLOCKS, PAGES, added_lines, anchors, blocks, defined_in, names_of_code, relative_links, rows
 
 from baselines_ppo.cli.parser import build_parser
 from baselines_ppo.config.registry import SETTINGS
@@ -20,7 +23,7 @@ named_by_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.ste
 
 
 @named_by_page
-def test_links_lead_somewhere(page):
+def test_link_targets_exist(page):
     for link in relative_links(page):
         path, _, anchor = link.partition("#")
         target = (page.parent / path).resolve() if path else page
@@ -34,7 +37,7 @@ def test_the_index_lists_every_page():
 
 
 @named_by_page
-def test_functions_that_are_named_exist(page):
+def test_names_of_code_exist(page):
     for path, name in names_of_code(page):
         assert (jobs.ROOT / path).is_file(), f"{page.name}: {path}"
         assert name in defined_in(jobs.ROOT / path), f"{page.name}: {path}: {name}"
@@ -44,7 +47,7 @@ def test_functions_that_are_named_exist(page):
 
 
 def value(text):
-    """The value that a cell of a table stands for."""
+    """Return the value that a cell of a table shows."""
     words = {"none": None, "true": True, "false": False}
     try:
         return words[text] if text in words else float(text)
@@ -53,17 +56,17 @@ def value(text):
 
 
 def comparable(one):
-    """A value as `value` returns it: numbers as floats."""
+    """Convert a value to the form that `value` returns: numbers as floats."""
     return float(one) if isinstance(one, int) and not isinstance(one, bool) else one
 
 
 def default_in_code(name):
-    """The distinct defaults of a setting, in the order of the algorithms."""
+    """Return the distinct defaults of a setting, in the order of the algorithms."""
     return list(SETTINGS[name].distinct_defaults.values())
 
 
 def presets_in_code(name):
-    """{preset: its value} for the presets with another value than the default."""
+    """Return {preset: its value} for the presets whose value differs from the default."""
     return {preset: comparable(one) for preset, one in SETTINGS[name].presets().items()}
 
 
@@ -110,18 +113,18 @@ def test_defaults_and_presets_of_the_table_are_those_of_the_code(settings_rows, 
 # ---- the table of returns
 
 
-def test_the_readmes_returns_are_the_benchmarks():
+def test_the_returns_in_the_readme_are_those_of_the_benchmarks():
     measured = {row["task"]: row for row in rows(jobs.ROOT / "benchmarks" / "results" / "returns-table.md", "task")}
     shown = {row["task"].strip("`"): row for row in rows(jobs.ROOT / "README.md", "task")}
     assert shown.keys() == measured.keys()
     for env, row in shown.items():
-        bars = [measured[env][name].split(" ")[0] for name in ("best published", "aim")]
+        references = [measured[env][name].split(" ")[0] for name in ("best published", "aim")]
         assert (
             row["final policy, seeds 0 to 4"].replace("*", "")
             == measured[env]["100 deterministic episodes, mean ± standard deviation over seeds"]
         )
         assert row["final policy, seeds 0 to 4"].startswith("**") == measured[env]["best published"].endswith("reached")
-        assert [row["best published PPO"], row["our aim"]] == bars and measured[env]["seeds"] == "5"
+        assert [row["best published PPO"], row["our aim"]] == references and measured[env]["seeds"] == "5"
 
 
 # ---- blocks of Python
@@ -132,11 +135,9 @@ def test_the_readmes_returns_are_the_benchmarks():
     [page for page in PAGES if any(block.language == "python" for block in blocks(page))],
     ids=lambda page: page.stem,
 )
-def test_python_runs_as_it_stands(page, page_folder, monkeypatch):
+def test_python_blocks_run_unchanged(page, page_folder, monkeypatch):
     page_folder(page)
-    monkeypatch.setattr(
-        "common.policies.base.Policy.xla", False
-    )  # whose compilation would take three quarters of the time
+    monkeypatch.setattr("common.policies.base.Policy.xla", False)  # compilation would take three quarters of the time
     namespace = {"__name__": "__main__"}
     for block in blocks(page):
         if block.language == "python":
@@ -145,7 +146,7 @@ def test_python_runs_as_it_stands(page, page_folder, monkeypatch):
                 exec(code, namespace)
 
 
-def test_what_a_porter_is_told_to_write_is_in_the_program_that_runs():
+def test_lines_of_the_porting_diff_are_in_the_program_that_is_run():
     diff = next(block for block in BLOCKS if block.page.name == "README.md" and "-from baselines." in block.text)
     program = "".join(block.text for block in blocks(diff.page) if block.language == "python")
-    assert put_in(diff) and set(put_in(diff)) <= set(program.splitlines())
+    assert added_lines(diff) and set(added_lines(diff)) <= set(program.splitlines())

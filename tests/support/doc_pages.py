@@ -1,4 +1,4 @@
-"""What the documentation's pages hold: fenced blocks, commands, tables, links, names of code."""
+"""Parses the pages of the documentation: fenced blocks, commands, tables, links, names of code."""
 
 import ast
 import re
@@ -10,14 +10,14 @@ from jobs import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(
-    r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<said>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<text_of_note>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 NAMED = re.compile(r"`([\w/]+\.py): ([\w.]+)`")
 COMMENT = re.compile(r"<!--.*?-->", re.S)
 LAUNCHERS = ("mpirun", "mpiexec", "srun")
-ELSEWHERE = ("pip install", "python -m pytest")  # what `.ci/run` does, and the tests are
+IGNORED_COMMANDS = ("pip install", "python -m pytest")  # `.ci/run` runs them
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,11 @@ class Block:
 
     Attributes:
         page: its file.
-        language, text: what is behind the fence, and inside.
-        not_run: why it is not run; None where it is.
-        file: the file that it is the contents of, or None.
-        changed: whether it is for the code as the page's diffs change it.
+        language: the word after the opening fence.
+        text: the text between the fences.
+        not_run: the reason why it is not run; None if it is run.
+        file: the file whose contents it shows, or None.
+        changed: whether it is run on code that the page's diffs have changed.
     """
 
     page: Path
@@ -45,11 +46,11 @@ class Command:
     """A command of this project.
 
     Attributes:
-        page: where it stands.
-        module: "run", or what stands behind `baselines_ppo.` in `python -m baselines_ppo.plot`, or a script's path.
+        page: its page.
+        module: "run"; or the name after `baselines_ppo.` in `python -m baselines_ppo.plot`; or a script's path.
         words: its arguments.
-        ranks: that a launcher starts.
-        not_run: as of its block.
+        ranks: number of ranks that a launcher starts.
+        not_run: as in its block.
     """
 
     page: Path
@@ -63,12 +64,12 @@ class Command:
 
 
 def blocks(page):
-    """The fenced blocks of a page, in order."""
+    """Return the fenced blocks of a page, in order."""
     found = []
     for match in FENCE.finditer(page.read_text(encoding="utf-8")):
-        said = {match["note"]: match["said"]}
+        note = {match["note"]: match["text_of_note"]}
         found.append(
-            Block(page, match["language"], match["text"], said.get("not run"), said.get("file"), "changed" in said)
+            Block(page, match["language"], match["text"], note.get("not run"), note.get("file"), "changed" in note)
         )
     return found
 
@@ -77,25 +78,27 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 def parts(block):
-    """What a bash block has a shell do, one by one; comments are nothing."""
+    """Return the shell commands of a bash block, without comments."""
     lines = block.text.replace("\\\n", " ").splitlines()
     return [part for line in lines for part in re.split(r"\s(?:&&|\|\||;)\s", line) if shlex.split(part, comments=True)]
 
 
 def commands(block):
-    """The commands of this project in a bash block; a word that a shell would replace stands only as the value of an option."""
+    """Return the commands of this project in a bash block. A shell variable may only be the value of an option."""
     return [one for part in parts(block) if (one := command(part, block.page, block.not_run))]
 
 
-def strangers(block):
-    """What a bash block does by other programs than this project's."""
+def foreign_commands(block):
+    """Return the commands of other programs in a bash block."""
     return [
-        part for part in parts(block) if command(part, block.page) is None and not part.strip().startswith(ELSEWHERE)
+        part
+        for part in parts(block)
+        if command(part, block.page) is None and not part.strip().startswith(IGNORED_COMMANDS)
     ]
 
 
 def command(line, page, not_run=None):
-    """The `Command` in a line of shell, or None."""
+    """Return the `Command` in a line of shell, or None."""
     words = shlex.split(line, comments=True)
     words = [word for word, before in zip(words, ("", *words)) if not word.startswith("$") or before.startswith("--")]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
@@ -116,7 +119,7 @@ def command(line, page, not_run=None):
 
 
 def edits(block):
-    """[(path, old text, new text)] of a diff: under `+++ path` lines that are taken out, put in, and around them."""
+    """Return [(path, old text, new text)] of a diff; each part starts with a line `+++ path`. Both texts include context."""
     found = []
     for part in re.split(r"^\+\+\+ ", block.text, flags=re.M)[1:]:
         path, _, lines = part.partition("\n")
@@ -127,13 +130,13 @@ def edits(block):
     return found
 
 
-def put_in(block):
-    """The lines that a diff puts in."""
+def added_lines(block):
+    """Return the lines that a diff adds."""
     return [line[1:] for line in block.text.splitlines() if line.startswith("+") and not line.startswith("+++ ")]
 
 
 def inline_commands(page):
-    """The commands of this project in a page's text, between backticks."""
+    """Return the commands of this project in the text of a page, between backticks."""
     text = FENCE.sub("", page.read_text(encoding="utf-8"))
     return [
         one
@@ -143,25 +146,25 @@ def inline_commands(page):
 
 
 def relative_links(page):
-    """The targets of a page's links into this repository."""
+    """Return the targets of a page's links into this repository."""
     return [
         link for link in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))) if not re.match(r"[a-z]+:", link)
     ]
 
 
 def anchors(page):
-    """The anchors that GitHub gives to a page's headings."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def names_of_code(page):
-    """[(path, name)] of the functions, classes and constants that a page names as `path: name`."""
+    """Return [(path, name)] of the functions, classes and constants that a page names as `path: name`."""
     return NAMED.findall(page.read_text(encoding="utf-8"))
 
 
 def defined_in(path):
-    """Names that a module defines: its own, and those of its classes as Class.name."""
+    """Return the names that a module defines; those of its classes as Class.name."""
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         targets = [node.target] if isinstance(node, ast.AnnAssign) else getattr(node, "targets", ())
@@ -174,7 +177,7 @@ def defined_in(path):
 
 
 def rows(page, first):
-    """The rows of all tables of a page whose first column is headed `first`: [{heading: cell}]."""
+    """Return the rows, {heading: cell}, of all tables of a page whose first heading is `first`."""
     found, headings = [], None
     for line in page.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
