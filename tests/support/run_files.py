@@ -1,4 +1,4 @@
-"""What a run left in its folder, to compare with what another left."""
+"""Reads the files of a run directory, to compare two runs."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ SHORT = [
 
 
 def rows(path):
-    """A csv log's rows without what tells the time. Every row is whole: as many cells as the header has, and the line's end."""
+    """The rows of a CSV log without time columns; every row must be complete, with as many cells as the header."""
     text = path.read_text()
     assert text.endswith("\n"), path
     lines = list(csv.reader(text.splitlines()[path.name.endswith("monitor.csv") :]))
@@ -47,7 +47,7 @@ def rows(path):
 
 
 def objects(path):
-    """progress.json's objects without what tells the time."""
+    """The objects of progress.json without times."""
     return [
         {name: value for name, value in json.loads(line).items() if name != "TimeElapsed"}
         for line in path.read_text().splitlines()
@@ -55,7 +55,7 @@ def objects(path):
 
 
 def scalars(folder):
-    """{tag: [(step, value)]} of TensorBoard events, in order, without what tells the time; evaluations have files of their own."""
+    """{tag: [(step, value)]} of TensorBoard events, in order, without times; evaluations have separate files."""
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
     return {
@@ -66,14 +66,14 @@ def scalars(folder):
 
 
 def names(folder):
-    """Every file of a run but TensorBoard's, whose names tell the time."""
+    """Every file of a run except TensorBoard's, whose names contain the time."""
     return sorted(
         str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file() and path.parent.name != "tb"
     )
 
 
 def assert_same_run(found, expected):
-    """Two runs are the same to the bit, but for clocks; nothing is beside them that the other has not."""
+    """Check that two runs have the same files, bit-identical except for times."""
     assert names(found) == names(expected)
     for name in names(expected):
         if name.endswith(".csv"):

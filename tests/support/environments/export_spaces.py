@@ -21,7 +21,10 @@ TORQUES = gym.spaces.Box(np.array([-1, -0.5, -np.inf]), np.array([1, 2, 0.1]), (
 
 
 def draw(space, rng):
-    """ROWS observations as a `VectorEnv` returns them: floats around 1,000, each with a deviation of its own, that float32 holds."""
+    """ROWS observations as a `VectorEnv` returns them: floats around 1,000, exact in float32.
+
+    Each float has its own standard deviation.
+    """
     if isinstance(space, gym.spaces.Dict):
         return {key: draw(part, rng) for key, part in space.spaces.items()}
     if isinstance(space, gym.spaces.Tuple):

@@ -1,4 +1,4 @@
-"""Environments that go wrong where and how they are told: `--env faulty_envs:Faulty-v0 --env-kwargs '{"fault": "raises_in_step"}'`."""
+"""Environments that fail where and how their arguments request: `--env faulty_envs:Faulty-v0 --env-kwargs '{"fault": "raises_in_step"}'`."""
 
 import os
 
@@ -34,7 +34,7 @@ REWARDS = {
     "rew_complex": 1j,
     "rew_huge": 1e38,
 }
-# fault -> how it says False and True; NumPy's and numbers can be taken for it
+# fault -> what it returns for False and True; NumPy's values and numbers are accepted
 ENDS = {
     "end_numpy": (np.False_, np.True_),
     "end_int": (0, 1),
@@ -46,11 +46,14 @@ ENDS = {
 
 
 class Faulty(gym.Env):
-    """Episodes of 10 steps, cut by a limit; from the step `at` on, counted over episodes, it goes wrong in the way that `fault` says.
+    """Episodes of 10 steps, truncated by a limit. After `at` steps, counted over episodes, `fault` happens.
 
     Args:
-        on_rank: the only one on which it does, where a launcher says its rank; None for all.
-        scale: of observations; reward: what a step earns; length: of an episode, 0 for no end; dies: whether an episode ends by death.
+        on_rank: the only rank on which it happens, if a launcher sets the rank; None for all.
+        scale: factor of observations.
+        reward: reward of a step.
+        length: steps of an episode, 0 for no end.
+        dies: whether episodes end by termination instead of truncation.
     """
 
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)

@@ -1,4 +1,4 @@
-"""Environments that go wrong, registered for the command line: `--env odd_envs:TextAction-v0`."""
+"""Environments that fail, registered for the command line: `--env odd_envs:TextAction-v0`."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Odd(gym.Env):
-    """Goes wrong in the way that `fault` says, at the hundredth step."""
+    """Fails at the hundredth step, in the way that `fault` names."""
 
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)

@@ -1,4 +1,4 @@
-"""Small tasks, trained for seconds, whose returns are held to what the same program earned on a hundred other seeds."""
+"""Small tasks, trained for seconds, whose returns are compared with those of a hundred other seeds of the same program."""
 
 import json
 from dataclasses import dataclass, field
@@ -41,8 +41,8 @@ class Task:
     compiled: bool = False
 
 
-# Budgets end before everything is perfect, and where the most likely action is soon the right one, sampled actions are scored: learning more slowly is seen.
-# InvertedPendulum's is what it takes to be perfect: with less, its returns say little.
+# Budgets end before returns are perfect, so that slower learning is detected. Tasks whose most likely action is soon correct
+# score sampled actions. InvertedPendulum's budget suffices for perfect returns: with a smaller one, returns vary too much.
 TASKS = {
     "CartPole-v1": Task(partial(gym.make, "CartPole-v1"), "classic", 8_192, stochastic=True, compiled=True),
     "Pendulum-v1": Task(partial(gym.make, "Pendulum-v1"), "classic", 40_000, {"gamma": 0.95}, compiled=True),
@@ -71,7 +71,7 @@ TASKS = {
 
 
 def settings_of(name):
-    """What a task is trained and scored with beyond the defaults, as JSON holds it: a reference is of these alone."""
+    """The settings of a task beyond the defaults, as JSON values. A reference is valid for these settings only."""
     task = TASKS[name]
     preset = PRESETS[task.preset]
     own = {

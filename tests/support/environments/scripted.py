@@ -1,4 +1,7 @@
-"""A scripted environment with deaths and time limits, whose every observation and reward says what it belongs to, and a policy for it."""
+"""A scripted environment with terminations and time limits, and a policy for it.
+
+Every observation and reward identifies its environment, episode and step.
+"""
 
 import gymnasium as gym
 import numpy as np

@@ -7,7 +7,7 @@ import numpy as np
 class Identity(gym.Env):
     """Repeat the observation: reward 1 (a fraction, for several parts) for a match; episodes of 100.
 
-    For a Box the reward is -(ac - ob)^2, with observations uniform in [-1, 1]: doing nothing earns -1/3 a step.
+    For a Box the reward is -(ac - ob)^2, with observations uniform in [-1, 1]: doing nothing gives a reward of -1/3 per step.
     """
 
     def __init__(self, space):
@@ -76,9 +76,10 @@ class FarAway(gym.Env):
 
 
 class Ring(gym.Env):
-    """Eight places in a ring, seen one-hot. Staying earns 0.1; a whole round, by walking, 2: 0.25 a step. Never over, only cut.
+    """Eight places in a ring, observed one-hot. Episodes start anywhere and are truncated after `limit` steps.
 
-    Starts anywhere. Whoever takes the cut, after `limit` steps, for a death sees no use in walking from far away.
+    Staying gives a reward of 0.1. Walking a full round gives 2, or 0.25 per step. A learner that treats the truncation as a
+    termination finds no advantage in walking from far away.
     """
 
     observation_space, action_space = gym.spaces.Box(0, 1, (8,), np.float32), gym.spaces.Discrete(2)
@@ -107,7 +108,7 @@ class Bandit(gym.Env):
     bonus follows the noise to one of them.
 
     Args:
-        fresh: an arm pays 1, and only when it is pulled for the first time in its episode: what is earned counts how many arms a policy still pulls.
+        fresh: an arm pays 1, and only when it is pulled for the first time in its episode: the return is the number of different arms that a policy still pulls.
     """
 
     observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(20)

@@ -1,4 +1,4 @@
-"""`learn` in a script of one's own, not by the command line; an environment goes wrong on one rank: `learn_alone.py FAULT RANK [RUN_DIR]`."""
+"""Calls `learn` in a user's script. The environment of one rank fails: `learn_alone.py FAULT RANK [RUN_DIR]`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Networks' outputs in float64 from their weights by name, each with a bound of what float32 may make of it on any processor."""
+"""Networks' outputs in float64 from their weights by name, each with an error bound that holds for float32 on any processor."""
 
 from typing import NamedTuple
 
@@ -24,8 +24,11 @@ def dense(x, w, b):
 
 
 def long_sum(x, product, w, b, count):
-    """product(x, w) + b, of `count` products: as `dense`, but for errors that are independent. Their squares add up, and `likely` takes partial sums
-    for as large as those of |x| |w|, some ten times what they are, which leaves room for errors that are not quite independent."""
+    """product(x, w) + b, of `count` products: like `dense`, for independent errors, whose squares add up.
+
+    `likely` assumes partial sums as large as those of |x| |w|, about ten times their true size. The margin covers errors that
+    are not quite independent.
+    """
     size = product(np.abs(x.value), np.abs(w)) + np.abs(b)
     return Bounded(product(x.value, w) + b, np.sqrt(product(x.error**2, w**2)) + likely(count + 1 + PERTURBED) * size)
 
@@ -45,7 +48,7 @@ def mlp(pi, ob, prepared=False, input_ulps=0.5):
 
     Args:
         prepared: `ob` is what `pi.prepare` gave.
-        input_ulps: how far the float32 input may be from the exact one, of a number of at least 1; by itself it is rounded once.
+        input_ulps: error of the float32 input, in ulps of a number of at least 1; the default is one rounding.
     """
     w = {key: v.numpy().astype(np.float64) for key, v in pi.weights.items()}
     raw = pi.normalise_ob and not prepared

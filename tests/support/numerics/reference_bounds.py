@@ -1,9 +1,10 @@
-"""What a task's returns may fall to before they are called worse than its reference: the scores of other seeds, in tests/reference.
+"""Lower bounds on a task's returns, from its reference: the scores of other seeds, in tests/reference.
 
-The bound is one on the best of a few new seeds: it lies at the r-th lowest score of the reference. Where new seeds and those of the reference are drawn
-from one distribution, whichever it is, all orders of them are as likely, so that all m new ones are among the r + m - 1 lowest of n + m, and their best
-below the r-th lowest of the n, with probability C(r + m - 1, m) / C(n + m, m) at most: Wilks 1942, "Statistical prediction with special reference to
-the problem of tolerance limits". Nothing is taken for normal: a task at which one seed in twenty fails is as quiet as any other.
+A bound applies to the best of a few new seeds. It is the r-th lowest score of the reference. If new seeds and reference seeds come
+from one distribution, of any kind, all orders of them are equally likely. The best of m new scores is then below the r-th lowest
+of n with probability at most C(r + m - 1, m) / C(n + m, m): all m are among the r + m - 1 lowest of n + m. Source: Wilks 1942,
+"Statistical prediction with special reference to the problem of tolerance limits". No normal distribution is assumed: a task
+on which one seed in twenty fails causes no more false alarms than any other.
 """
 
 import json
@@ -15,13 +16,11 @@ import numpy as np
 FOLDER = Path(__file__).parents[2] / "reference"
 MILLION = FOLDER / "million"  # of the tasks of a million steps
 FALSE_ALARMS = 0.01  # of a whole suite
-SLACK = (
-    0.005  # of the median: where all seeds earn the same, rounding in another version of a library must not be an alarm
-)
+SLACK = 0.005  # of the median: if all seeds score the same, rounding in another library version must not raise an alarm
 
 
 def chance(rank, n, runs):
-    """The most that the best of `runs` new scores falls below the `rank`-th lowest of `n` by chance."""
+    """Upper bound of the probability that the best of `runs` new scores is below the `rank`-th lowest of `n`."""
     return math.comb(rank + runs - 1, runs) / math.comb(n + runs, runs)
 
 
@@ -31,12 +30,14 @@ def rank_of(n, runs, alarms):
 
 
 def enough(runs, alarms):
-    """How many scores a reference must have, at least, for a bound."""
+    """The smallest number of reference scores that gives a bound."""
     return next(n for n in range(1, 10**6) if rank_of(n, runs, alarms))
 
 
 def prediction_bound(scores, runs, alarms):
-    """What the best of `runs` new seeds falls below with probability `alarms` at most, if they are drawn from what the scores were drawn from.
+    """The bound below which the best of `runs` new seeds falls with probability `alarms` at most.
+
+    New seeds and the scores must come from one distribution.
 
     Args:
         scores: of the reference, [n].

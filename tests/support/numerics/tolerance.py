@@ -1,8 +1,8 @@
-"""How far a computed float may be from the exact number, from the magnitudes of what it was computed from.
+"""Bounds of the rounding error of computed floats, from the magnitudes of their operands.
 
-The bounds hold for any order of summation, with or without fused multiply-adds, on any processor. They are worst cases: where roundings do not
-conspire, a sum of n terms is off by about the root of n of them, so that a right result is far inside, and a wrong one has to be a hundred times
-or more outside, which the tests that use them say.
+The bounds hold for any order of summation, with or without fused multiply-adds, on any processor. They are worst cases: with
+independent roundings, the error of a sum of n terms grows with the square root of n only. A correct result is far inside the
+bound. The tests that use a bound check that a wrong result is outside by a factor of a hundred or more.
 """
 
 import numpy as np
@@ -17,19 +17,20 @@ def ulps(count, size, dtype=np.float32):
 
 
 def gamma(n, dtype=np.float32):
-    """The relative error of n roundings one upon the other, n u / (1 - n u) with u half an ulp of 1.
+    """The relative error of n roundings in sequence, n u / (1 - n u) with u half an ulp of 1.
 
-    A sum of n products x_i y_i is off by at most gamma(n) * sum |x_i y_i| in any order: Higham, "Accuracy and Stability of Numerical
-    Algorithms", 2002, section 3.1, equations 3.3 to 3.5 (and section 4.2 for sums).
+    The error of a sum of n products x_i y_i is at most gamma(n) * sum |x_i y_i| in any order.
+    Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, equations 3.3 to 3.5 (section 4.2 for sums).
     """
     u = float(np.finfo(dtype).eps) / 2
     return n * u / (1 - n * u)
 
 
 def likely(n, dtype=np.float32):
-    """`gamma` for sums so long, in networks so deep, that the worst case says nothing: lambda sqrt(n) u, with lambda = 8.
+    """`gamma` for sums so long, in networks so deep, that the worst case is useless: lambda sqrt(n) u, with lambda = 8.
 
-    Roundings that are independent and of mean 0 stay within it but with a probability of 2 n exp(-lambda^2 / 2), once in a million for the ten
-    million of a convolutional network: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", section 3.
+    Independent roundings of mean 0 exceed it with a probability of at most 2 n exp(-lambda^2 / 2). For the ten million roundings
+    of a convolutional network that is once in a million.
+    Source: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", section 3.
     """
     return 8 * n**0.5 * float(np.finfo(dtype).eps) / 2
