@@ -1,4 +1,4 @@
-"""What all tests share: quiet, single-threaded TensorFlow, and jobs of several ranks."""
+"""Shared by all tests: quiet, single-threaded TensorFlow, markers and fixtures."""
 
 import os
 import subprocess
@@ -80,7 +80,7 @@ NUMERIC = tuple(
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark both; before `-m` looks."""
+    """Add the markers, before `-m` selects."""
     here = Path(__file__).parent
     if changing := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(
@@ -96,7 +96,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def cli_here(capfd):
-    """The command line in this process, as a finished process tells it; spares a start of Python, and often of TensorFlow."""
+    """Run the command line in this process; return a CompletedProcess. Saves the start of Python and often of TensorFlow."""
     import jobs
 
     def run(*words):
@@ -109,7 +109,7 @@ def cli_here(capfd):
 
 @pytest.fixture
 def uncompiled_here(monkeypatch):
-    """Policies without XLA in this process, where how an update is compiled is no part of what is tested."""
+    """Policies without XLA in this process, for tests that do not concern the compilation of updates."""
     from common.policies.base import Policy
 
     monkeypatch.setattr(Policy, "xla", False)
@@ -117,7 +117,7 @@ def uncompiled_here(monkeypatch):
 
 @pytest.fixture
 def page_folder(tmp_path, monkeypatch):
-    """A function (page of the documentation) that makes a folder with the files whose contents the page shows, and goes there."""
+    """A function (page of the documentation) that writes the files that the page shows into a directory and changes to it."""
     from doc_pages import blocks
 
     def enter(page):
@@ -132,7 +132,7 @@ def page_folder(tmp_path, monkeypatch):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers():
-    """One more process than cores: a third of the time of tests of whole jobs is spent waiting."""
+    """One more process than cores: tests of whole jobs wait for a third of their time."""
     from common.runtime.cpu import usable_cpu_count
 
     return int(os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS") or usable_cpu_count() + 1)

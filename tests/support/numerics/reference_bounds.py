@@ -1,8 +1,8 @@
 """Lower bounds on a task's returns, from its reference: the scores of other seeds, in tests/reference.
 
 A bound applies to the best of a few new seeds. It is the r-th lowest score of the reference. If new seeds and reference seeds come
-from one distribution, of any kind, all orders of them are equally likely. The best of m new scores is then below the r-th lowest
-of n with probability at most C(r + m - 1, m) / C(n + m, m): all m are among the r + m - 1 lowest of n + m. Source: Wilks 1942,
+from one distribution, of any kind, all orders of them are equally likely. The best of m new scores is below the r-th lowest of n
+only if all m are among the r + m - 1 lowest of n + m. The probability is at most C(r + m - 1, m) / C(n + m, m). Source: Wilks 1942,
 "Statistical prediction with special reference to the problem of tolerance limits". No normal distribution is assumed: a task
 on which one seed in twenty fails causes no more false alarms than any other.
 """
