@@ -97,7 +97,7 @@ class CnnPolicy(Policy):
 
     network_is_pure = True
     legacy_defaults = OLDER_CNN
-    metrics_rows = 256  # a forward pass on a whole segment takes a twelfth of the time of four epochs on it
+    metrics_rows = 256  # evaluating a whole segment takes a twelfth of the time of four epochs on it
 
     def __init__(
         self,

@@ -48,6 +48,8 @@ NUMERIC = tuple(
         "baselines_ppo/experiment/test_warm_start",
         "baselines_ppo/export/test_export_observations",
         "baselines_ppo/export/test_writers",
+        "baselines_ppo/test_cnn_channels",
+        "baselines_ppo/test_cnn_learning",
         "baselines_ppo/test_cnn_policy",
         "baselines_ppo/test_invariants",
         "baselines_ppo/test_learn_policies",

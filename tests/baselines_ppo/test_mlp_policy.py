@@ -1,4 +1,4 @@
-"""MlpPolicy: its forward pass by hand, acting as forward does, its sizes, what it refuses, and files."""
+"""MlpPolicy: forward pass, acting, sizes, refused settings and files."""
 
 import exact_networks
 import gymnasium as gym
@@ -13,13 +13,13 @@ KINDS = {
     "wide value": {"vf_hid_size": 96},
     "one trunk": {"shared_trunk": True},
     "linear": {"num_hid_layers": 0},
-    "deviation by state": {"gaussian_fixed_var": False},
+    "standard deviation by state": {"gaussian_fixed_var": False},
     "three layers": {"num_hid_layers": 3, "hid_size": 7, "vf_hid_size": 5},
 }
 
 
 def policy(**settings):
-    """A policy with random weights, also where they start at 0, and a filter that has seen something."""
+    """Return a policy with random weights, biases included, and an updated observation filter."""
     pi, rng = MlpPolicy("pi", *HOPPER, **settings), np.random.default_rng(0)
     for v in pi.get_variables():
         v.assign(0.3 * rng.standard_normal(v.shape))
@@ -34,12 +34,12 @@ def test_forward_is_tanh_layers_over_normalised_observations(settings):
     for found, exact in zip(pi.forward(pi.prepare(ob)), exact_networks.mlp(pi, ob)):
         exact_networks.assert_within(
             found, exact
-        )  # a bias that is left out, or an observation that is not clipped, moves an output by 0.1 or more
+        )  # a missing bias, or an observation that is not clipped, changes an output by 0.1 or more
         assert exact.error.max() < 0.01
 
 
 @pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
-def test_acting_is_the_forward_pass_and_its_noise(settings):
+def test_acting_is_the_forward_pass_plus_noise(settings):
     pi, rng = policy(**settings), np.random.default_rng(2)
     ob, noise = 5 + 3 * rng.standard_normal((4, 11)), rng.standard_normal((1, 4, 3))
     ob[0] *= 10  # beyond the clip
@@ -50,10 +50,10 @@ def test_acting_is_the_forward_pass_and_its_noise(settings):
     exact_networks.assert_within(pi.actor(1, noise[:, :1])(ob[:1], 0), sampled.at(slice(1)))
     assert (
         mean.error.max() < 0.01 and (sampled.error < 0.01 * (1 + np.exp(flat.value[:, 3:]))).all()
-    )  # noise that is left out: some 1 of a deviation
+    )  # missing noise changes a sample by about one standard deviation
 
 
-def test_sizes_are_those_that_are_asked_for():
+def test_networks_have_the_requested_sizes():
     count = {
         name: sum(np.prod(v.shape) for v in MlpPolicy("pi", *HOPPER, **settings).get_trainable_variables())
         for name, settings in KINDS.items()
@@ -77,14 +77,14 @@ def test_sizes_are_those_that_are_asked_for():
         ({"ob_clip": -1}, "ob_clip=-1"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(settings, part):
+def test_invalid_settings_are_refused_in_one_line(settings, part):
     with pytest.raises(UserError, match=part) as caught:
         MlpPolicy("pi", *HOPPER, **settings)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("settings", KINDS.values(), ids=KINDS)
-def test_a_file_gives_the_policy_again(settings, tmp_path):
+def test_a_policy_is_restored_from_its_file(settings, tmp_path):
     pi, ob = policy(**settings), np.random.default_rng(3).standard_normal((5, 11))
     pi.save(tmp_path / "policy.safetensors")
     again = load_policy(tmp_path / "policy.safetensors")
@@ -92,7 +92,7 @@ def test_a_file_gives_the_policy_again(settings, tmp_path):
     np.testing.assert_array_equal(again.act(False, ob)[0], pi.act(False, ob)[0])
 
 
-def test_a_file_from_before_the_value_had_a_width_of_its_own_loads(tmp_path, monkeypatch):
+def test_a_file_without_vf_hid_size_loads(tmp_path, monkeypatch):
     before = MlpPolicy.settings
     monkeypatch.setattr(
         MlpPolicy,

@@ -1,4 +1,4 @@
-"""Sampling, shapes and what is refused: NumPy acting and TensorFlow draw the same actions, and those with the right frequencies."""
+"""Sampling, shapes and refused spaces: NumPy and TensorFlow draw the same actions, with the right frequencies."""
 
 import gymnasium as gym
 import numpy as np
@@ -22,7 +22,7 @@ SPACES = {
 }
 every_space = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 EPS = float(np.finfo(np.float32).eps)
-# all draws are seeded: a right sampler's p-value is below this once in 10,000 seeds, and this seed's is known not to be
+# all draws are seeded: the p-value of a correct sampler is below this for one seed in 10,000, and not for this seed
 P_VALUE = 1e-4
 
 
@@ -44,17 +44,19 @@ def test_numpy_and_tensorflow_sample_the_same_action_from_the_same_noise(space, 
     by_np = pdtype.sample(NumpyOperators, flat, noise)
     assert by_tf.shape == by_np.shape and by_tf.dtype == by_np.dtype == pdtype.sample_dtype().as_numpy_dtype
     if by_np.dtype == np.float32:
-        # exp differs by a few ulp, and is multiplied by noise: 8 ulp of a term that may cancel with the mean
+        # exp differs by a few ulp and is multiplied by noise: 8 ulp of a term that may cancel with the mean
         np.testing.assert_allclose(
             by_tf, by_np, atol=8 * EPS * float(np.abs(flat).max() + np.exp(flat.max()) * np.abs(noise).max())
         )
     else:
-        np.testing.assert_array_equal(by_tf, by_np)  # one addition and a comparison: IEEE arithmetic leaves no freedom
+        np.testing.assert_array_equal(
+            by_tf, by_np
+        )  # one addition and a comparison: IEEE arithmetic determines every bit
 
 
 @every_space
 @pytest.mark.parametrize("batch", [(), (1,), (5,), (2, 3)])
-def test_results_have_the_batchs_and_the_spaces_shapes(space, batch):
+def test_results_have_the_shapes_of_batch_and_space(space, batch):
     pdtype, flat, noise = drawn(space, batch)
     pd = pdtype.pdfromflat(flat)
     for action in (
@@ -81,7 +83,7 @@ def test_samples_and_modes_lie_in_the_space(space):
 
 
 @every_space
-def test_noise_is_float32_and_decided_by_its_generator(space):
+def test_noise_is_float32_and_determined_by_its_generator(space):
     pdtype = make_pdtype(space)
     first, second, other = (pdtype.noise(np.random.default_rng(seed), (7, 2)) for seed in (1, 1, 2))
     assert first.dtype == np.float32 and first.shape[:2] == (7, 2)
@@ -107,7 +109,7 @@ def frequencies_fit(column, probabilities, start):
     return scipy.stats.chisquare(counts, probabilities * len(column)).pvalue > P_VALUE
 
 
-def test_discrete_samples_have_the_softmaxs_frequencies():
+def test_discrete_samples_have_the_frequencies_of_the_softmax():
     space, rng, logits = gym.spaces.Discrete(4, start=-2), np.random.default_rng(9), np.float32([0.0, 1.0, -2.0, 0.5])
     pdtype = make_pdtype(space)
     x = pdtype.sample(NumpyOperators, logits, pdtype.noise(rng, (40_000,)))
@@ -136,7 +138,7 @@ def test_multibinary_samples_have_the_joint_frequencies_of_sigmoids():
 @pytest.mark.parametrize(
     "space", [gym.spaces.Discrete(3), gym.spaces.MultiDiscrete([3, 3]), gym.spaces.MultiBinary(3)], ids=str
 )
-def test_samples_at_extreme_logits_are_the_certain_action(space):
+def test_samples_at_extreme_logits_are_the_most_likely_action(space):
     pdtype = make_pdtype(space)
     signs = np.resize([-1, 1, -1], pdtype.param_shape())
     x = pdtype.sample(NumpyOperators, np.float32(50 * signs), pdtype.noise(np.random.default_rng(1), (1000,)))
@@ -144,12 +146,12 @@ def test_samples_at_extreme_logits_are_the_certain_action(space):
     np.testing.assert_array_equal(x, np.broadcast_to(pdtype.mode(NumpyOperators, np.float32(signs)), x.shape))
 
 
-def test_sample_without_noise_is_drawn_afresh():
+def test_sample_without_noise_draws_new_noise():
     pd = make_pdtype(gym.spaces.Box(-1, 1, (3,))).pdfromflat(np.zeros((4, 6), np.float32))
     assert (pd.sample().numpy() != pd.sample().numpy()).all()
 
 
-def test_sample_without_noise_is_drawn_afresh_inside_a_compiled_function():
+def test_a_compiled_function_draws_new_noise_at_every_call():
     pdtype = make_pdtype(gym.spaces.Box(-1, 1, (3,)))
     draw = tf.function(lambda flat: pdtype.pdfromflat(flat).sample())
     assert (draw(tf.zeros((4, 6))).numpy() != draw(tf.zeros((4, 6))).numpy()).all()

@@ -1,8 +1,4 @@
-"""Values and gradients of the action distributions, against SciPy in float64. Every promise holds eagerly and under XLA.
-
-The references are SciPy's densities and entropies. The Gaussian KL is Gauss-Hermite quadrature of log p - log q, which is exact for
-polynomials of degree 2, and shares no formula with the code.
-"""
+"""Values and gradients of the action distributions, eagerly and compiled with XLA, compared with SciPy in float64."""
 
 import functools
 import itertools
@@ -10,9 +6,9 @@ import itertools
 import gymnasium as gym
 import numpy as np
 import pytest
-import scipy.special
 import scipy.stats
 import tensorflow as tf
+from distribution_references import reference_of
 
 from common.distributions import NumpyOperators, make_pdtype
 
@@ -31,7 +27,7 @@ SPACES = {
     "multibinary_matrix": gym.spaces.MultiBinary([2, 2]),
 }
 BATCH = 8
-# XLA takes its time
+# spaces that are also compiled, because XLA takes seconds for each
 COMPILED = (
     "box",
     "box_rank_0",
@@ -48,81 +44,6 @@ every_discrete_space = pytest.mark.parametrize("name", [name for name in SPACES 
 ordinary_or_extreme = pytest.mark.parametrize("regime", ["ordinary", "extreme"])
 
 
-class GaussianReference:
-    def __init__(self, space):
-        self.size = int(np.prod(space.shape))
-
-    def split(self, flat):
-        return flat[:, : self.size], np.exp(flat[:, self.size :])
-
-    def logp(self, flat, x):
-        mean, std = self.split(flat)
-        return scipy.stats.norm.logpdf(x.reshape(len(x), self.size), mean, std).sum(axis=1)
-
-    def entropy(self, flat):
-        return scipy.stats.norm.entropy(*self.split(flat)).sum(axis=1)
-
-    def kl(self, flat, other):
-        (mean, std), (other_mean, other_std) = self.split(flat), self.split(other)
-        total = 0.0
-        for node, weight in zip(*np.polynomial.hermite_e.hermegauss(3)):
-            x = mean + std * node
-            log_ratio = scipy.stats.norm.logpdf(node) - np.log(std) - scipy.stats.norm.logpdf(x, other_mean, other_std)
-            total += weight / np.sqrt(2 * np.pi) * log_ratio
-        return total.sum(axis=1)
-
-
-class CategoricalReference:
-    def __init__(self, space):
-        several = isinstance(space, gym.spaces.MultiDiscrete)
-        nvec, self.start = (space.nvec.ravel(), space.start.ravel()) if several else ([space.n], [space.start])
-        self.ends = np.cumsum(nvec)[:-1]
-
-    def parts(self, flat):
-        return np.split(flat, self.ends, axis=1)
-
-    def logp(self, flat, x):
-        columns = x.reshape(len(x), -1) - self.start
-        return sum(
-            scipy.special.log_softmax(part, axis=1)[np.arange(len(x)), column]
-            for part, column in zip(self.parts(flat), columns.T)
-        )
-
-    def entropy(self, flat):
-        return sum(scipy.stats.entropy(scipy.special.softmax(part, axis=1), axis=1) for part in self.parts(flat))
-
-    def kl(self, flat, other):
-        return sum(
-            scipy.stats.entropy(scipy.special.softmax(a, axis=1), scipy.special.softmax(b, axis=1), axis=1)
-            for a, b in zip(self.parts(flat), self.parts(other))
-        )
-
-
-class BernoulliReference:
-    def __init__(self, space):
-        pass
-
-    def logp(self, flat, x):
-        return scipy.special.log_expit((2 * x.reshape(flat.shape) - 1) * flat).sum(axis=1)
-
-    def entropy(self, flat):
-        return (scipy.special.entr(scipy.special.expit(flat)) + scipy.special.entr(scipy.special.expit(-flat))).sum(
-            axis=1
-        )
-
-    def kl(self, flat, other):
-        return sum(
-            scipy.special.rel_entr(scipy.special.expit(s * flat), scipy.special.expit(s * other)) for s in (1, -1)
-        ).sum(axis=1)
-
-
-def reference_of(space):
-    kind = {gym.spaces.Box: GaussianReference, gym.spaces.MultiBinary: BernoulliReference}.get(
-        type(space), CategoricalReference
-    )
-    return kind(space)
-
-
 def parameters(space, regime, rng):
     size = make_pdtype(space).param_shape()[0]
     if isinstance(space, gym.spaces.Box):
@@ -135,7 +56,7 @@ def parameters(space, regime, rng):
 
 
 def inputs(name, regime):
-    """Parameters of p and of q, and actions drawn from q: from p's point of view some of them are next to impossible."""
+    """Return parameters of p and of q, and actions drawn from q; under p, some of them are almost impossible."""
     rng, pdtype = np.random.default_rng(7), make_pdtype(SPACES[name])
     flat, other = parameters(pdtype.space, regime, rng), parameters(pdtype.space, regime, rng)
     return flat, other, pdtype.sample(NumpyOperators, other, pdtype.noise(rng, (BATCH,)))
@@ -171,7 +92,11 @@ def results(name, regime, compiled):
 
 
 def assert_rounding(actual, expected, flat):
-    """At most 8 terms, each off by a few ulp of itself (8 of an exponential, squared) or by an ulp of its logit: 32 ulp of the value and of the inputs."""
+    """Check a sum of at most 8 terms. Each has an error of a few ulp (8 for an exponential, squared) or one ulp of its
+    logit.
+
+    Together the error is at most 32 ulp of the value and of the inputs.
+    """
     scale = 8 + np.abs(flat).sum(axis=1)
     assert actual.shape == expected.shape
     np.testing.assert_array_less(np.abs(actual - expected), 32 * EPS * (np.abs(expected) + scale))
@@ -179,7 +104,7 @@ def assert_rounding(actual, expected, flat):
 
 @eager_and_compiled
 @ordinary_or_extreme
-def test_logp_is_scipys(name, regime, compiled):
+def test_logp_equals_scipy(name, regime, compiled):
     flat, _, x = inputs(name, regime)
     expected = reference_of(SPACES[name]).logp(
         flat.astype(np.float64), x.astype(np.float64) if x.dtype == np.float32 else x
@@ -195,7 +120,7 @@ def test_neglogp_is_minus_logp(name, compiled):
 
 @eager_and_compiled
 @ordinary_or_extreme
-def test_entropy_is_scipys(name, regime, compiled):
+def test_entropy_equals_scipy(name, regime, compiled):
     flat, _, _ = inputs(name, regime)
     assert_rounding(
         results(name, regime, compiled)["entropy"], reference_of(SPACES[name]).entropy(flat.astype(np.float64)), flat
@@ -204,7 +129,7 @@ def test_entropy_is_scipys(name, regime, compiled):
 
 @eager_and_compiled
 @ordinary_or_extreme
-def test_kl_is_that_of_self_against_other(name, regime, compiled):
+def test_kl_is_of_self_relative_to_other(name, regime, compiled):
     flat, other, _ = inputs(name, regime)
     expected = reference_of(SPACES[name]).kl(flat.astype(np.float64), other.astype(np.float64))
     assert_rounding(results(name, regime, compiled)["kl"], expected, np.concatenate([flat, other], axis=1))
@@ -225,7 +150,10 @@ def test_gradients_are_finite(name, regime, compiled):
 
 
 def finite_difference(f, flat):
-    """Central differences of f: [B, p] -> [B] in float64; step 1e-5 leaves 1e-10 of truncation and 1e-10 of rounding."""
+    """Central differences of f: [B, p] -> [B] in float64.
+
+    Step 1e-5 leaves 1e-10 of truncation and 1e-10 of rounding.
+    """
     gradient = np.empty(flat.shape)
     for i in range(flat.shape[1]):
         step = np.zeros(flat.shape[1])
@@ -246,7 +174,8 @@ def test_gradients_agree_with_finite_differences(name, compiled):
         "dkl_other": finite_difference(lambda q: ref.kl(flat, q), other),
     }
     for key, gradient in expected.items():
-        # a product of some ten float32 factors, of which three are exponentials off by up to 8 ulps: 40 ulps, 5e-6, of the largest entry, twice for sums
+        # a product of some ten float32 factors, three of them exponentials with errors of 8 ulp: 40 ulp, 5e-6, of the
+        # largest entry; twice that for sums
         np.testing.assert_allclose(
             out[key], gradient, rtol=1e-5, atol=1e-5 * max(1, np.abs(gradient).max()), err_msg=key
         )
@@ -263,7 +192,7 @@ def every_action(space):
 
 
 def log_probabilities(space, flat):
-    """log p of every action [actions, BATCH]."""
+    """Return log p of every action, [actions, BATCH]."""
     pd = make_pdtype(space).pdfromflat(flat)
     return np.stack(
         [
@@ -276,7 +205,7 @@ def log_probabilities(space, flat):
 @every_discrete_space
 def test_probabilities_of_all_actions_sum_to_one(name):
     flat, _, _ = inputs(name, "ordinary")
-    # each of at most 48 probabilities is off by 32 ulp of its logits, as assert_rounding has it, relative to itself: they sum to 1
+    # each of at most 48 probabilities has a relative error of 32 ulp of its logits (`assert_rounding`); they sum to 1
     np.testing.assert_allclose(
         np.exp(log_probabilities(SPACES[name], flat).astype(np.float64)).sum(axis=0), 1, atol=32 * EPS * 30
     )
@@ -287,7 +216,7 @@ def test_mode_is_the_most_likely_action(name):
     space, (flat, _, _) = SPACES[name], inputs(name, "ordinary")
     logp = log_probabilities(space, flat)
     lead = np.sort(logp, axis=0)
-    assert (lead[-1] - lead[-2]).min() > 1e-3  # than which logp is off by less: 32 ulp of 30, as above
+    assert (lead[-1] - lead[-2]).min() > 1e-3  # the error of logp is smaller: 32 ulp of 30, as above
     best = every_action(space)[np.argmax(logp, axis=0)]
     for compiled in {False, name in COMPILED}:
         np.testing.assert_array_equal(results(name, "ordinary", compiled)["mode"], best)
@@ -302,24 +231,24 @@ def test_mode_of_a_gaussian_is_its_mean(name):
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_gaussian_two_ulp_from_the_mean_at_log_std_minus_20_is_scipys(compiled):
+def test_gaussian_logp_two_ulp_from_the_mean_at_log_std_minus_20_equals_scipy(compiled):
     mean = np.float32(0.7)
     x = np.nextafter(np.nextafter(mean, np.float32(1)), np.float32(1))
     expected = scipy.stats.norm.logpdf(np.float64(x), np.float64(mean), np.exp(-20.0))
-    assert expected == pytest.approx(-1653.4, abs=0.1)  # what tfd.Normal gets wrong by 500
+    assert expected == pytest.approx(-1653.4, abs=0.1)  # tfd.Normal has an error of 500
 
     def logp(flat, x):
         return make_pdtype(gym.spaces.Box(-1, 1, (1,))).pdfromflat(flat).logp(x)
 
     logp = tf.function(logp, jit_compile=True) if compiled else logp
     actual = logp(tf.constant([[mean, -20.0]], tf.float32), tf.constant([[x]])).numpy()[0]
-    # x - mean is exact, exp(20) is off by up to 7 ulp, z squared by twice that
+    # x - mean is exact; the error of exp(20) is up to 7 ulp, that of z squared twice as large
     assert actual == pytest.approx(expected, rel=16 * EPS)
 
 
 @every_space
 def test_monte_carlo_estimates_entropy_and_kl(name):
-    """E_p[-log p] and E_p[log p - log q] over 20,000 of our own samples: within 5 standard errors."""
+    """E_p[-log p] and E_p[log p - log q] over 20,000 samples: within 5 standard errors."""
     pdtype, rng, count = make_pdtype(SPACES[name]), np.random.default_rng(11), 20_000
     flat, other, _ = inputs(name, "ordinary")
     x = pdtype.sample(NumpyOperators, np.broadcast_to(flat[0], (count, flat.shape[1])), pdtype.noise(rng, (count,)))
@@ -331,7 +260,7 @@ def test_monte_carlo_estimates_entropy_and_kl(name):
 
 
 def operations(space):
-    """How many operations the graph of everything has that an update asks of a distribution."""
+    """Count the operations of a graph of everything that an update computes from a distribution."""
     pdtype = make_pdtype(space)
 
     def everything(flat, x, noise):
@@ -349,14 +278,14 @@ def operations(space):
     )
 
 
-def test_a_hundred_factors_make_no_larger_a_graph_than_three():
-    """XLA compiled a hundred categoricals for minutes."""
+def test_the_graph_of_a_hundred_factors_is_as_small_as_that_of_three():
+    """With one tensor per factor, XLA took minutes to compile a hundred categoricals."""
     assert operations(gym.spaces.MultiDiscrete([3] * 100)) == operations(gym.spaces.MultiDiscrete([3] * 3))
     assert operations(gym.spaces.MultiDiscrete([2, 300, 3, 200] * 50)) == operations(
         gym.spaces.MultiDiscrete([2, 300, 3, 200])
     )
 
 
-def test_factors_of_very_different_sizes_take_little_more_room_than_their_logits():
+def test_factors_of_very_different_sizes_need_little_padding():
     pdtype = make_pdtype(gym.spaces.MultiDiscrete([2] * 9_000 + [10**6]))
     assert sum(block.index.size for block in pdtype.blocks) == sum(pdtype.sizes)

@@ -1,4 +1,4 @@
-"""What a policy does to observations in NumPy, and its counterparts in TensorFlow's graph: the same, to the bit."""
+"""Preprocessing of observations in TensorFlow is bit-identical to what a policy does in NumPy."""
 
 import gymnasium as gym
 import numpy as np
@@ -35,7 +35,7 @@ def test_observations_are_encoded_as_in_training(space):
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.uint8, np.int64])
-def test_the_filter_is_the_trainings_to_the_bit(dtype):
+def test_the_filter_is_bit_identical_to_that_of_the_training(dtype):
     rng = np.random.default_rng(4)
     x = (100 + rng.standard_normal((ROWS, 8)) * [0.01, 0.1, 1, 1, 5, 9, 20, 30]).astype(dtype)
     ob_rms = RunningMeanStd((8,))
@@ -45,8 +45,11 @@ def test_the_filter_is_the_trainings_to_the_bit(dtype):
     )
 
 
-def test_the_filter_in_float32_loses_nothing_far_from_0():
-    """Four roundings, of half an ulp of 5 each, and one of the mean's rest, 0.03; float32 throughout would be off by up to 1e6 * 2^-24 / 0.1 = 0.6."""
+def test_the_filter_in_float32_is_exact_for_observations_far_from_0():
+    """Four roundings of half an ulp of 5 each, and one of the mean's rest, 0.03.
+
+    Plain float32 would have an error of up to 1e6 * 2^-24 / 0.1 = 0.6.
+    """
     rng = np.random.default_rng(5)
     x = (1e6 + rng.standard_normal((ROWS, 8))).astype(np.float32)
     ob_rms = RunningMeanStd((8,))
@@ -55,6 +58,6 @@ def test_the_filter_in_float32_loses_nothing_far_from_0():
     np.testing.assert_allclose(found, ob_rms.normalise(x, 5.0), rtol=0, atol=ulps(2.5, 5))
 
 
-def test_leaves_whose_paths_read_alike_keep_apart():
+def test_leaves_with_equal_path_names_get_different_names():
     space = gym.spaces.Dict({"a b": BOX, "a_b": BOX32, "a": gym.spaces.Dict({"b": IMAGES})}, sort_keys=False)
     assert flatten_space(space) == {"observation_a_b": BOX, "observation_a_b_": BOX32, "observation_a_b__": IMAGES}

@@ -1,4 +1,4 @@
-"""Every kind of observation as one array, single or in a batch."""
+"""Encoding of every kind of observation, single or in a batch."""
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from common.policies.observation_encoder import ObservationEncoder
 
 IMAGE = gym.spaces.Box(0, 255, (4, 5, 3), np.uint8)
 BOX = gym.spaces.Box(-1, 1, (2,))
-# space, one observation, its encoding by hand
+# name: (space, an observation, its encoding)
 CASES = {
     "box": (BOX, np.float32([0.5, -1]), [0.5, -1]),
     "box_rank_0": (gym.spaces.Box(-1, 1, ()), np.float32(0.5), [0.5]),
@@ -48,7 +48,7 @@ every_kind = pytest.mark.parametrize("name", CASES)
 
 
 @every_kind
-def test_one_observation_is_encoded_as_by_hand(name):
+def test_one_observation_is_encoded_as_expected(name):
     space, ob, expected = CASES[name]
     encoder = ObservationEncoder(space)
     encoded = encoder.encode(ob)
@@ -57,7 +57,7 @@ def test_one_observation_is_encoded_as_by_hand(name):
 
 
 @every_kind
-def test_a_vector_envs_batch_is_the_stack_of_single_encodings(name):
+def test_the_encoding_of_a_batch_is_the_stack_of_single_encodings(name):
     space = CASES[name][0]
     space.seed(3)
     encoder, singles = ObservationEncoder(space), [space.sample() for _ in range(3)]
@@ -68,7 +68,7 @@ def test_a_vector_envs_batch_is_the_stack_of_single_encodings(name):
 
 
 @every_kind
-def test_single_and_batch_are_told_apart(name):
+def test_single_observations_and_batches_are_distinguished(name):
     space, ob, expected = CASES[name]
     encoder = ObservationEncoder(space)
     encoded, batched = encoder.single_or_batch(ob)
@@ -81,7 +81,7 @@ def test_single_and_batch_are_told_apart(name):
         np.testing.assert_array_equal(encoded, np.stack([expected] * count))
 
 
-def test_plain_lists_are_understood():
+def test_lists_are_accepted():
     encoder = ObservationEncoder(BOX)
     for ob, batched in (([0.5, -1.0], False), ([[0.5, -1.0]], True)):
         encoded, is_batch = encoder.single_or_batch(ob)
@@ -89,7 +89,7 @@ def test_plain_lists_are_understood():
         np.testing.assert_array_equal(encoded, [[0.5, -1]])
 
 
-def test_images_become_vectors_only_if_asked():
+def test_images_become_vectors_only_on_request():
     assert ObservationEncoder(IMAGE).shape == (4, 5, 3)
     flat = ObservationEncoder(IMAGE, keep_images=False)
     assert flat.shape == (60,) and flat.dtype == np.uint8
@@ -152,15 +152,15 @@ def test_an_observation_that_does_not_fit_is_refused_in_one_line(space, ob):
         ("tuple", (-1, np.float32([0, 0]))),
     ],
 )
-def test_a_choice_outside_its_range_is_not_taken_for_another(name, ob):
+def test_a_choice_out_of_range_is_refused(name, ob):
     with pytest.raises(ValueError, match="is not in"):
         ObservationEncoder(CASES[name][0]).encode(ob)
 
 
-# ---- dtypes: cast to the space's where nothing is lost, whoever gives them
+# ---- dtypes: cast to that of the space without loss
 
 
-class Carries:
+class ArrayHolder:
     """An object of another library, which NumPy can read."""
 
     def __init__(self, x):
@@ -173,7 +173,7 @@ class Carries:
         return len(self.x)
 
 
-WAYS = {
+CONVERSIONS = {
     "float64": np.float64,
     "float16": np.float16,
     "int64": np.int64,
@@ -181,10 +181,10 @@ WAYS = {
     "list": lambda x: np.asarray(x).tolist(),
     "tensor": tf.constant,
     "variable": tf.Variable,
-    "another library's": Carries,
+    "another library's": ArrayHolder,
     "big endian": lambda x: np.asarray(x, ">f8"),
 }
-WHOLE = {
+INTEGER_CASES = {
     "float box": (BOX, [1, 0]),
     "uint8 box": (gym.spaces.Box(0, 255, (3,), np.uint8), [0, 254, 255]),
     "image": (IMAGE, np.arange(60).reshape(4, 5, 3) * 4),
@@ -197,23 +197,23 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", WHOLE)
-def test_whole_numbers_of_any_dtype_are_encoded_alike(name, way):
-    space, x = WHOLE[name]
-    encoder, given = ObservationEncoder(space), WAYS[way](x)
+@pytest.mark.parametrize("conversion", CONVERSIONS)
+@pytest.mark.parametrize("name", INTEGER_CASES)
+def test_integers_of_any_dtype_are_encoded_alike(name, conversion):
+    space, x = INTEGER_CASES[name]
+    encoder, given = ObservationEncoder(space), CONVERSIONS[conversion](x)
     expected = encoder.encode(np.asarray(x, space.dtype))
     for found in (
         encoder.encode(given),
         encoder.single_or_batch(given)[0][0],
-        encoder.single_or_batch(WAYS[way]([x, x]))[0][1],
+        encoder.single_or_batch(CONVERSIONS[conversion]([x, x]))[0][1],
     ):
         assert found.dtype == encoder.dtype
         np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
-    "space, x, says",
+    "space, x, message",
     [
         (IMAGE, np.full((4, 5, 3), 0.5), "this one seems to be divided by 255"),
         (IMAGE, np.full((4, 5, 3), 1.5), "float64 with 1.5"),
@@ -240,22 +240,22 @@ def test_whole_numbers_of_any_dtype_are_encoded_alike(name, way):
     ],
     ids=str,
 )
-def test_what_a_space_cannot_hold_is_refused_in_one_line(space, x, says):
+def test_a_number_that_the_space_cannot_represent_is_refused_in_one_line(space, x, message):
     encoder = ObservationEncoder(space)
-    with pytest.raises(UserError, match=says) as error:
+    with pytest.raises(UserError, match=message) as error:
         encoder.single_or_batch(x)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError):
         encoder.encode(x)
 
 
-def test_rounding_to_the_floats_of_the_space_is_no_loss_and_nan_is_one_of_them():
+def test_rounding_to_the_float_dtype_of_the_space_and_nan_are_accepted():
     found = ObservationEncoder(BOX).single_or_batch([0.1, np.nan])[0]
     np.testing.assert_array_equal(found, np.float32([[0.1, np.nan]]))
     assert found.dtype == np.float32
 
 
-def test_parts_of_a_dict_are_cast_each_to_its_own():
+def test_each_part_of_a_dict_is_cast_to_its_dtype():
     space = gym.spaces.Dict(
         {"a": gym.spaces.Box(0, 255, (2,), np.uint8), "b": gym.spaces.Discrete(3), "c": gym.spaces.MultiBinary(2)}
     )

@@ -1,4 +1,4 @@
-"""Spaces as JSON and back."""
+"""Spaces as JSON and back, and the differences of two spaces."""
 
 import json
 from collections import OrderedDict
@@ -48,13 +48,13 @@ SPACES = [
 ]
 
 
-def through_a_file(space):
+def json_round_trip(space):
     return from_json(json.loads(json.dumps(to_json(space), sort_keys=True)))
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: " ".join(str(space).split()))
-def test_a_space_comes_back_equal(space):
-    assert through_a_file(space) == space
+def test_a_space_is_restored_equal(space):
+    assert json_round_trip(space) == space
 
 
 @pytest.mark.parametrize(
@@ -68,13 +68,15 @@ def test_a_space_comes_back_equal(space):
     ids=["kwargs", "OrderedDict", "unsorted", "nested"],
 )
 def test_a_dicts_parts_keep_their_order(space):
-    """Gymnasium sorts a plain dict's keys and calls both orders equal; flattened observations, and the weights behind them, are not."""
+    """Gymnasium sorts a plain dict's keys and considers both orders equal, but flattened observations depend on the
+    order.
+    """
     back = from_json(json.loads(json.dumps(to_json(space))))
     ob = space.sample()
     np.testing.assert_array_equal(gym.spaces.flatten(back, ob), gym.spaces.flatten(space, ob))
 
 
-def test_an_images_bounds_are_two_numbers():
+def test_the_bounds_of_an_image_are_two_numbers():
     assert len(json.dumps(to_json(gym.spaces.Box(0, 255, (84, 84, 4), np.uint8)))) < 200
 
 
@@ -126,13 +128,13 @@ def test_spaces_that_cannot_be_saved_are_refused(space):
     ],
     ids=str,
 )
-def test_what_describes_no_space_is_refused(data):
+def test_invalid_descriptions_are_refused(data):
     with pytest.raises(UserError) as error:
         from_json(data)
     assert "\n" not in str(error.value)
 
 
-def test_a_description_of_a_box_too_large_to_hold_is_refused():
+def test_a_description_of_a_huge_box_is_refused():
     with pytest.raises(UserError):
         from_json({"kind": "Box", "shape": [10**7, 10**7, 10**4], "dtype": "float64", "low": 0, "high": 1})
 
@@ -150,7 +152,7 @@ def test_keys_keep_their_types():
             (np.str_("k"), BOX),
         ]
     )
-    keys = list(through_a_file(space).spaces)
+    keys = list(json_round_trip(space).spaces)
     assert keys == [1, "1", 0.5, False, None, (0, "a"), 7, "k"] and [type(key) for key in keys] == [
         int,
         str,
@@ -163,20 +165,20 @@ def test_keys_keep_their_types():
     ]
 
 
-def test_a_space_that_derives_from_gymnasiums_is_described_as_that():
+def test_a_derived_space_is_described_as_its_base():
     class Angle(gym.spaces.Box):
         pass
 
     class Named(gym.spaces.Discrete):
         pass
 
-    assert through_a_file(gym.spaces.Tuple([Angle(-1, 1, (2,)), Named(3)])) == gym.spaces.Tuple(
+    assert json_round_trip(gym.spaces.Tuple([Angle(-1, 1, (2,)), Named(3)])) == gym.spaces.Tuple(
         [BOX, gym.spaces.Discrete(3)]
     )
     assert spaces_compatible(Angle(-1, 1, (2,)), BOX) and space_difference(Named(3), gym.spaces.Discrete(3)) is None
 
 
-def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_as_ever():
+def test_descriptions_without_a_dtype_are_int64():
     usual = {"kind": "Discrete", "n": 3, "start": 0}
     assert (
         from_json(usual) == gym.spaces.Discrete(3) == from_json(usual | {"dtype": "int64"})
@@ -186,7 +188,7 @@ def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_
 
 
 @pytest.mark.parametrize(
-    "a, b, what",
+    "a, b, expected",
     [
         (gym.spaces.Discrete(3), gym.spaces.Discrete(3, dtype=np.int32), None),
         (gym.spaces.MultiDiscrete([3, 2]), gym.spaces.MultiDiscrete([3, 2], dtype=np.int16), None),
@@ -208,8 +210,8 @@ def test_descriptions_without_a_dtype_are_int64s_and_usual_spaces_are_described_
     ],
     ids=str,
 )
-def test_a_difference_is_named_where_it_is_and_dtypes_make_none(a, b, what):
-    assert space_difference(a, b) == what
+def test_a_difference_has_its_position_and_dtypes_are_ignored(a, b, expected):
+    assert space_difference(a, b) == expected
 
 
 def nested(depth):
@@ -229,12 +231,12 @@ def nested(depth):
     ],
     ids=["deep", "many", "bytes", "longdouble"],
 )
-def test_what_would_not_be_read_back_is_not_described(space, part):
+def test_spaces_that_would_not_be_read_back_are_refused(space, part):
     with pytest.raises(UserError, match=part) as error:
         to_json(space)
     assert "\n" not in str(error.value)
 
 
-def test_the_deepest_and_the_widest_that_are_described_are_read_back():
+def test_the_deepest_and_the_widest_allowed_spaces_are_read_back():
     for space in (nested(MAX_SPACE_DEPTH), gym.spaces.Tuple([gym.spaces.Discrete(2)] * 999)):
-        assert through_a_file(space) == space
+        assert json_round_trip(space) == space
