@@ -37,8 +37,9 @@ for case in sorted(pathlib.Path(sys.argv[1]).iterdir()):
             outs |= {f"{key}_{name}": np.concatenate([row[name] for row in rows]) for name in rows[0]}
     else:
         signatures = tf.saved_model.load(str(case / "model")).signatures
-        outs = {f"act_{name}": x for name, x in signatures["act"](**{name: tf.constant(x) for name, x in
-        inputs.items()}).items()} tensors = {name: tf.constant(x) for name, x in (inputs | {"noise": noise}).items()}
+        tensors = {name: tf.constant(x) for name, x in inputs.items()}
+        outs = {f"act_{name}": x for name, x in signatures["act"](**tensors).items()}
+        tensors = {name: tf.constant(x) for name, x in (inputs | {"noise": noise}).items()}
         outs |= {f"sample_{name}": x for name, x in signatures["sample"](**tensors).items()}
     np.savez(case / "out.npz", **outs)
     if (case / "printed.py").exists():
