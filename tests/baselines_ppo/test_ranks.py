@@ -86,7 +86,9 @@ def test_all_ranks_start_from_a_policy_that_only_rank_0_can_read(results):
     assert results["filters_count"] == [3 * 64 * results["size"], 4 * 64 * results["size"]]
     assert (
         results["refused"]
-        == ["nowhere: no policy found; choose a run directory, a directory of runs, a checkpoint, or a policy.safetensors file"]
+        == [
+            "nowhere: no policy found; choose a run directory, a directory of runs, a checkpoint, or a policy.safetensors file"
+        ]
         * results["size"]
     )
 

@@ -304,7 +304,10 @@ def test_all_ranks_stop_together_and_report_once(averaging, tmp_path):
     reports = [line for line in finished.stderr.splitlines() if line.startswith("rank ")]
     path = tmp_path / "post-mortem/iteration-00000001.safetensors"
     assert finished.returncode != 0 and len(reports) == 1 and reports[0].startswith("rank 0 on host ")
-    assert " of iteration 1, where a value target is inf; scale the rewards to the order of 1: --reward-scale X" in reports[0]
+    assert (
+        " of iteration 1, where a value target is inf; scale the rewards to the order of 1: --reward-scale X"
+        in reports[0]
+    )
     assert f"post-mortem: {path}, described in" in reports[0]
     arrays, _ = load_arrays(path, FORMAT)
     assert (
