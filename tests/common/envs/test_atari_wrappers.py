@@ -1,4 +1,4 @@
-"""Atari: who sees which end of an episode and which reward, and that a seed decides the frames."""
+"""Atari wrappers: episode ends and rewards for the learner and for evaluation; frames are determined by the seed."""
 
 import csv
 
@@ -16,9 +16,10 @@ NOOP, FIRE = 0, 1
 
 
 class ScriptedGame(gym.Env):
-    """A game of three lives: one is lost at every fourth step, the game is over with the last. Step n earns 5 n, or -5 n for FIRE.
+    """A game of three lives that loses one at every fourth step and ends with the last one.
 
-    It is its own `ale`. `played` holds every action since the start, 'reset' among them.
+    Step n has reward 5 n, or -5 n for FIRE. The object is its own `ale`. `played` contains every action since the start
+    and 'reset' for every reset.
     """
 
     observation_space, action_space = gym.spaces.Box(0, 255, (1,), np.uint8), gym.spaces.Discrete(2)
@@ -42,7 +43,7 @@ class ScriptedGame(gym.Env):
 
 
 def play_until_end(env, action=NOOP):
-    """Steps until the episode ends; returns how many, and the last observation."""
+    """Step until the episode ends; return the number of steps and the last observation."""
     for step in range(1, 100):
         ob, _, terminated, truncated, _ = env.step(action)
         if terminated or truncated:
@@ -50,7 +51,7 @@ def play_until_end(env, action=NOOP):
     raise AssertionError("the episode does not end")
 
 
-def test_lost_life_ends_the_learners_episode_while_the_game_goes_on():
+def test_lost_life_ends_the_learners_episode_but_not_the_game():
     game = ScriptedGame()
     env = EpisodicLife(game)
     env.reset()
@@ -71,7 +72,7 @@ def test_game_is_reset_when_the_last_life_is_lost():
     assert ob == 0 and game.played.count("reset") == 2
 
 
-def test_seed_starts_a_new_game_whatever_lives_are_left():
+def test_reset_with_seed_starts_a_new_game_with_lives_left():
     game = ScriptedGame()
     env = EpisodicLife(game)
     env.reset()
@@ -81,7 +82,7 @@ def test_seed_starts_a_new_game_whatever_lives_are_left():
     assert play_until_end(env) == (4, 4)
 
 
-def test_monitor_inside_counts_one_whole_game():
+def test_inner_monitor_records_one_full_game():
     env = EpisodicLife(Monitor(ScriptedGame()))
     for _ in range(3):
         env.reset()
@@ -89,7 +90,7 @@ def test_monitor_inside_counts_one_whole_game():
     assert find_monitor(env).take_episodes() == [(5.0 * sum(range(1, 13)), 12)]
 
 
-def test_fire_is_pressed_after_every_reset_and_its_frame_seen():
+def test_fire_is_pressed_after_every_reset_and_its_frame_is_returned():
     game = ScriptedGame()
     env = FireReset(EpisodicLife(game))
     assert env.reset()[0] == 1
@@ -98,53 +99,44 @@ def test_fire_is_pressed_after_every_reset_and_its_frame_seen():
     assert game.played == ["reset", FIRE, NOOP, NOOP, NOOP, NOOP, FIRE]
 
 
-def test_fire_is_pressed_after_a_lost_life_where_the_game_goes_on_and_the_last_life_ends_it():
+def test_fire_is_pressed_after_each_lost_life_but_the_last():
     game = ScriptedGame()
     env = FireReset(FireOnLifeLoss(Monitor(game)))
     env.reset()
     rewards = [env.step(NOOP)[1] for _ in range(8)]
     assert game.played == ["reset", FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP, NOOP, FIRE, NOOP, NOOP]
-    assert rewards == [
-        10.0,
-        15.0,
-        20.0 - 25.0,
-        30.0,
-        35.0,
-        40.0 - 45.0,
-        50.0,
-        55.0,
-    ]  # of both steps, where there are two
+    # a step in which a life is lost also contains the reward of FIRE
+    assert rewards == [10.0, 15.0, 20.0 - 25.0, 30.0, 35.0, 40.0 - 45.0, 50.0, 55.0]
     assert env.step(NOOP)[2] and game.played[-1] == NOOP and find_monitor(env).take_episodes()[0][1] == 12
 
 
-def test_a_policy_that_never_fires_is_evaluated_over_whole_games():
+def test_a_policy_that_never_fires_is_evaluated_over_full_games():
     env = make_env("BreakoutNoFrameskip-v4", training=False)
     env.reset(seed=0)
-    steps = next(
-        step for step in range(1, 3000) if any(env.step(0)[2:4])
-    )  # a ball that nobody meets is lost in some 20 steps
+    # a ball that the paddle misses is lost in about 20 steps
+    steps = next(step for step in range(1, 3000) if any(env.step(0)[2:4]))
     assert env.unwrapped.ale.lives() == 0 and steps < 500
 
 
-def test_learner_sees_the_sign_of_the_reward():
+def test_learner_gets_the_sign_of_the_reward():
     env = ClipReward(ScriptedGame())
     env.reset()
     assert [env.step(action)[1] for action in (NOOP, FIRE)] == [1.0, -1.0]
 
 
-def test_evaluation_sees_whole_games_and_true_rewards():
+def test_evaluation_gets_unclipped_rewards():
     rewards = {}
     for training in (True, False):
         env = make_env("ALE/MsPacman-v5", training=training)
         env.reset(seed=0)
-        rewards[training] = [env.step(3)[1] for _ in range(100)]  # once the tune is over it eats dots, 10 points each
+        rewards[training] = [env.step(3)[1] for _ in range(100)]  # after the intro: 10 points per dot
         env.close()
     assert max(rewards[False]) >= 10
     assert rewards[True] == np.sign(rewards[False]).tolist()
 
 
 @pytest.mark.parametrize("training, episodes", [(True, 5), (False, 1)])
-def test_breakout_logs_one_game_of_five_lives_with_the_score_on_the_screen(tmp_path, training, episodes):
+def test_breakout_logs_one_game_of_five_lives_with_the_score_of_the_screen(tmp_path, training, episodes):
     env = make_env("BreakoutNoFrameskip-v4", tmp_path / "0.0.monitor.csv", training)
     env.reset(seed=0)
     rng, ended, steps = np.random.default_rng(0), 0, 0
@@ -163,25 +155,25 @@ def test_breakout_logs_one_game_of_five_lives_with_the_score_on_the_screen(tmp_p
         file.readline()
         rows = list(csv.DictReader(file))
     assert [(float(row["r"]), int(row["l"])) for row in rows] == games
-    assert games[0][1] >= steps  # no-ops and FIRE of the resets are steps of the game
+    assert games[0][1] >= steps  # the game also counts no-ops and FIRE of the resets
 
 
-def test_seed_decides_the_frames_also_with_sticky_actions():
+def test_seed_determines_the_frames_with_sticky_actions():
     env = make_atari("ALE/Breakout-v5")
 
     def frames(seed):
         rng = np.random.default_rng(0)
         first, _ = env.reset(seed=seed)
-        seen = [first.copy()]
+        obs = [first.copy()]
         for _ in range(50):
             ob, _, terminated, truncated, _ = env.step(rng.integers(4))
-            seen.append((env.reset()[0] if terminated or truncated else ob).copy())
-        return np.array(seen)
+            obs.append((env.reset()[0] if terminated or truncated else ob).copy())
+        return np.array(obs)
 
-    once, again, other = frames(3), frames(3), frames(4)
+    first, same_seed, other_seed = frames(3), frames(3), frames(4)
     env.close()
-    assert (once == again).all()
-    assert (once != other).any()
+    assert (first == same_seed).all()
+    assert (first != other_seed).any()
 
 
 def test_observation_is_the_last_four_frames_newest_last():
@@ -198,7 +190,7 @@ def test_observation_is_the_last_four_frames_newest_last():
     env.close()
 
 
-def test_games_start_with_up_to_thirty_no_ops():
+def test_games_start_with_at_most_thirty_no_ops():
     env = make_atari("PongNoFrameskip-v4")
     starts = {env.reset(seed=seed)[1]["episode_frame_number"] - 4 for seed in range(6)}  # 4 frames of FIRE
     env.close()
@@ -206,13 +198,13 @@ def test_games_start_with_up_to_thirty_no_ops():
 
 
 @pytest.mark.parametrize("env_id, sticky", [("ALE/Pong-v5", 0.25), ("PongNoFrameskip-v4", 0.0)])
-def test_v5_keeps_its_sticky_actions(env_id, sticky):
+def test_only_v5_has_sticky_actions(env_id, sticky):
     env = make_atari(env_id)
     assert env.unwrapped.ale.getFloat("repeat_action_probability") == sticky
     env.close()
 
 
-def test_vector_env_gives_every_learner_its_own_monitor_file(tmp_path):
+def test_vector_env_writes_one_monitor_file_per_environment(tmp_path):
     envs = make_vector_env("PongNoFrameskip-v4", 2, rank=1, monitor_dir=tmp_path)
     obs, _ = envs.reset(seed=[0, 1])
     envs.close()
@@ -220,6 +212,6 @@ def test_vector_env_gives_every_learner_its_own_monitor_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.0.monitor.csv", "1.1.monitor.csv"]
 
 
-def test_arguments_that_the_preprocessing_fixes_are_refused():
+def test_arguments_that_the_preprocessing_sets_are_refused():
     with pytest.raises(UserError, match="frameskip=4: the preprocessing of Atari games chooses it"):
         make_env("ALE/Pong-v5", env_kwargs={"frameskip": 4})

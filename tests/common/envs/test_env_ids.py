@@ -1,4 +1,4 @@
-"""Names of environments: what may be meant by one that there is not, and what is the user's own."""
+"""Environment ids: suggestions for an unknown id, and error messages for modules and environments of users."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ class Shop(gym.Env):
     def __init__(self, how="", render_mode=None):
         if how == "raises": int([])
         if how == "in numpy": np.zeros(3).reshape(7)
-        if how == "lacks": import no_such_simulator
+        if how == "missing package": import no_such_simulator
         if how == "exits": raise SystemExit(3)
 for name, entry_point in (("Shop", Shop), ("Text", "shop:Shop"), ("Typo", "shop.envs:Shop"), ("Nothing", "shop:Shoop")):
     gym.register(f"{name}-v0", entry_point=entry_point)
@@ -26,7 +26,10 @@ for name, entry_point in (("Shop", Shop), ("Text", "shop:Shop"), ("Typo", "shop.
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A function (text) that makes it the module `shop` of the current folder, which is on no path; what it registers goes with the test."""
+    """Return a function that writes its argument to shop.py in the current directory, which is not on sys.path.
+
+    The environments that it registers are removed after the test.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path != ""])
     before = dict(gym.registry)
@@ -36,19 +39,20 @@ def module(tmp_path, monkeypatch):
     gym.registry.update(before)
 
 
-def refusal(ask, *args, **kwargs):
+def error_message(function, *args, **kwargs):
+    """Call a function that must raise a UserError of one line, and return the message."""
     with pytest.raises(UserError) as caught:
-        ask(*args, **kwargs)
+        function(*args, **kwargs)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "typed, meant",
+    "env_id, expected",
     [
         *(
-            (typed, ["PongNoFrameskip-v4", "ALE/Pong-v5"])
-            for typed in ("Pong-v4", "Pong-v5", "ALE/Pong", "Pong-ram-v4", "PongNoFrameskip-v9")
+            (env_id, ["PongNoFrameskip-v4", "ALE/Pong-v5"])
+            for env_id in ("Pong-v4", "Pong-v5", "ALE/Pong", "Pong-ram-v4", "PongNoFrameskip-v9")
         ),
         ("BreakoutDeterministic-v4", ["BreakoutNoFrameskip-v4", "ALE/Breakout-v5"]),
         ("Hopper-v3", ["Hopper-v5", "Hopper-v4"]),
@@ -62,20 +66,20 @@ def refusal(ask, *args, **kwargs):
         ("Hoper-v4", ["Hopper-v4"]),
     ],
 )
-def test_a_name_that_there_is_not_leads_to_the_one_that_is_meant(typed, meant):
-    told = refusal(find_spec, typed)
-    names = re.search(r"did you mean (.+)\?", told)[1].split(", ")
-    assert names[: len(meant)] == meant and typed not in names and f"'{typed}'" in told
-    for name in names if "ALE" in told else []:  # the others have been made to be suggested
+def test_unknown_id_gets_suggestions(env_id, expected):
+    message = error_message(find_spec, env_id)
+    names = re.search(r"did you mean (.+)\?", message)[1].split(", ")
+    assert names[: len(expected)] == expected and env_id not in names and f"'{env_id}'" in message
+    for name in names if "ALE" in message else []:  # the others were created before they were suggested
         gym.make(name).close()
 
 
-def test_nothing_is_suggested_for_what_is_like_nothing():
-    assert suggestions("zzzzqqqq") == [] and "pprint_registry" in refusal(find_spec, "zzzzqqqq")
+def test_no_suggestion_for_a_name_unlike_all_others():
+    assert suggestions("zzzzqqqq") == [] and "pprint_registry" in error_message(find_spec, "zzzzqqqq")
 
 
 @pytest.mark.parametrize(
-    "text, told",
+    "text, expected",
     [
         ("import no_such_simulator", "its module shop needs no_such_simulator, which is not installed ({file}:1)"),
         ("import os.no_such_part", "its module shop needs os.no_such_part, which is not installed ({file}:1)"),
@@ -89,15 +93,15 @@ def test_nothing_is_suggested_for_what_is_like_nothing():
         ("import gymnasium\ngymnasium.make('Nope-v0')", "its module shop raised NameNotFound at {file}:2: "),
     ],
 )
-def test_what_a_module_of_the_users_raises_or_lacks_is_theirs_with_its_line(text, told, module, tmp_path):
+def test_error_in_a_users_module_is_reported_with_its_line(text, expected, module, tmp_path):
     module(text)
-    assert refusal(find_spec, "shop:Shop-v0").startswith(
-        f"environment 'shop:Shop-v0': {told.format(file=tmp_path / 'shop.py')}"
+    assert error_message(find_spec, "shop:Shop-v0").startswith(
+        f"environment 'shop:Shop-v0': {expected.format(file=tmp_path / 'shop.py')}"
     )
 
 
 @pytest.mark.parametrize(
-    "env_id, told",
+    "env_id, expected",
     [
         ("no_shop:Shop-v0", "there is no module no_shop; check its name, or add its directory to PYTHONPATH"),
         ("shop.envs:Shop-v0", "there is no module shop.envs"),
@@ -109,19 +113,19 @@ def test_what_a_module_of_the_users_raises_or_lacks_is_theirs_with_its_line(text
         ("json:Shop-v0", "module json does not register Shop-v0; it registers no environment"),
     ],
 )
-def test_a_module_that_there_is_not_and_one_that_registers_something_else_are_named(env_id, told, module):
+def test_missing_module_and_unregistered_name_are_reported(env_id, expected, module):
     module(SHOP)
-    for _ in range(2):  # the second time it is imported already
-        assert refusal(find_spec, env_id).startswith(f"unknown environment '{env_id}': {told}")
+    for _ in range(2):  # already imported the second time
+        assert error_message(find_spec, env_id).startswith(f"unknown environment '{env_id}': {expected}")
 
 
-def test_a_module_of_the_current_folder_is_found_and_what_it_registers_is_made(module):
+def test_environment_of_a_module_in_the_current_directory_is_made(module):
     module(SHOP)
     assert make_env("shop:Text-v0").observation_space.shape == (2,)
 
 
 @pytest.mark.parametrize(
-    "env_id, how, told",
+    "env_id, how, expected",
     [
         (
             "Shop-v0",
@@ -129,27 +133,27 @@ def test_a_module_of_the_current_folder_is_found_and_what_it_registers_is_made(m
             "it raised TypeError at {file}:6: int() argument must be a string, a bytes-like object or a real number, not 'list'",
         ),
         ("Text-v0", "in numpy", "it raised ValueError at {file}:7: cannot reshape array of size 3 into shape (7,)"),
-        ("Shop-v0", "lacks", "it needs no_such_simulator, which is not installed ({file}:8)"),
+        ("Shop-v0", "missing package", "it needs no_such_simulator, which is not installed ({file}:8)"),
         ("Shop-v0", "exits", "it raised SystemExit at {file}:9: 3"),
         ("Typo-v0", "", "the module of its entry point shop.envs:Shop does not exist: no shop.envs"),
         ("Nothing-v0", "", "module 'shop' has no attribute 'Shoop'"),
     ],
 )
-def test_why_an_environment_of_the_users_cannot_be_made_is_told_with_its_line(env_id, how, told, module, tmp_path):
+def test_error_in_a_users_constructor_is_reported_with_its_line(env_id, how, expected, module, tmp_path):
     module(SHOP)
     args = {"how": how} if how else {}
-    words = f"cannot make shop:{env_id} with {args or 'no arguments'}: {told.format(file=tmp_path / 'shop.py')}"
-    assert refusal(make_env, f"shop:{env_id}", env_kwargs=args) == words
+    message = f"cannot make shop:{env_id} with {args or 'no arguments'}: {expected.format(file=tmp_path / 'shop.py')}"
+    assert error_message(make_env, f"shop:{env_id}", env_kwargs=args) == message
 
 
-def test_arguments_that_an_environment_does_not_take_are_no_fault_of_its_code(module):
+def test_unexpected_arguments_are_not_reported_as_an_error_in_the_constructor(module):
     module(SHOP)
     assert "Shop.__init__() got an unexpected keyword argument 'rank'" in (
-        told := refusal(make_env, "shop:Shop-v0", env_kwargs={"rank": 3})
+        message := error_message(make_env, "shop:Shop-v0", env_kwargs={"rank": 3})
     )
-    assert "raised" not in told.partition("was raised")[0]
+    assert "raised" not in message.partition("was raised")[0]
 
 
-def test_a_package_that_an_environment_of_gymnasiums_needs_is_named(monkeypatch):
+def test_package_missing_for_an_environment_of_gymnasium_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    assert "it needs mujoco, which is not installed" in refusal(make_env, "Hopper-v4") or "mujoco" in sys.modules
+    assert "it needs mujoco, which is not installed" in error_message(make_env, "Hopper-v4") or "mujoco" in sys.modules

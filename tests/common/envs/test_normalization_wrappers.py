@@ -1,4 +1,4 @@
-"""Wrappers with running statistics are found wherever they are in an environment."""
+"""Wrappers with running statistics are found at any depth of an environment."""
 
 import gymnasium as gym
 import numpy as np
@@ -15,8 +15,8 @@ def cartpole():
     return gym.make("CartPole-v1")
 
 
-class Standardised(gym.RewardWrapper):
-    """Somebody's own."""
+class CustomNormalization(gym.RewardWrapper):
+    """A custom wrapper with statistics of its rewards."""
 
     def __init__(self, env):
         super().__init__(env)
@@ -26,8 +26,8 @@ class Standardised(gym.RewardWrapper):
         return reward
 
 
-class Table(gym.Wrapper):
-    """Has data with methods of the same names, as pandas' tables have."""
+class TableWrapper(gym.Wrapper):
+    """A wrapper around a table, whose methods have the same names as statistics (as in pandas)."""
 
     class Data:
         def mean(self): ...
@@ -50,13 +50,13 @@ def frozen():
     [
         (cartpole, {}),
         (frozen, {}),
-        (lambda: Table(cartpole()), {}),
+        (lambda: TableWrapper(cartpole()), {}),
         (lambda: W.TimeLimit(W.NormalizeObservation(cartpole()), 20), {"NormalizeObservation": "observations"}),
         (
             lambda: W.NormalizeReward(W.NormalizeObservation(cartpole())),
             {"NormalizeReward": "rewards", "NormalizeObservation": "observations"},
         ),
-        (lambda: Standardised(cartpole()), {"Standardised": "rewards"}),
+        (lambda: CustomNormalization(cartpole()), {"CustomNormalization": "rewards"}),
         (
             lambda: W.vector.NormalizeObservation(gym.make_vec("CartPole-v1", 2)),
             {"NormalizeObservation": "observations"},
@@ -67,22 +67,22 @@ def frozen():
     ],
     ids=[
         "none",
-        "stand still",
-        "a table",
-        "below another",
+        "frozen",
+        "table",
+        "inside another",
         "two",
-        "own",
+        "custom",
         "vector observations",
         "vector rewards",
         "SyncVectorEnv",
-        "ours",
+        "InProcessVectorEnv",
     ],
 )
 def test_running_statistics_are_found(make, found):
     assert running_statistics(make()) == found
 
 
-def test_those_in_processes_of_gymnasiums_are_found():
+def test_running_statistics_in_processes_of_gymnasium_are_found():
     env = gym.vector.AsyncVectorEnv([lambda: W.NormalizeReward(cartpole())] * 2)
     try:
         assert running_statistics(env) == {"NormalizeReward": "rewards"}
@@ -91,12 +91,12 @@ def test_those_in_processes_of_gymnasiums_are_found():
         env.close()
 
 
-def test_the_line_names_the_wrapper_and_the_setting_that_has_the_same():
-    words = describe_statistics(
+def test_message_names_the_wrapper_and_the_setting_to_use_instead():
+    message = describe_statistics(
         {"NormalizeReward": "rewards"}, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}
     )
     assert (
-        words.startswith("the environment has NormalizeReward, whose running statistics are not saved")
-        and "use scale_returns=True" in words
+        message.startswith("the environment has NormalizeReward, whose running statistics are not saved")
+        and "use scale_returns=True" in message
     )
-    assert np.char.count(words, "\n") == 0
+    assert np.char.count(message, "\n") == 0

@@ -1,4 +1,4 @@
-"""First episodes that end early: when, which, and what the learner sees of it."""
+"""Staggered first episodes: which episodes end early, at which step, and what the learner gets."""
 
 from types import SimpleNamespace
 
@@ -15,7 +15,7 @@ from common.vec_env.in_process import InProcessVectorEnv
 
 
 class Endless(gym.Env):
-    """Observes the steps of its episode; dies after `life` of them."""
+    """Observes the step of its episode; terminates after `life` steps."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float32)
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
@@ -33,7 +33,7 @@ class Endless(gym.Env):
 
 
 def ends(env, steps):
-    """The steps, from 1, at which episodes end by (death, limit) with a plain reset behind each."""
+    """Return (step from 1, terminated, truncated) of each episode end; after each one the environment is reset unseeded."""
     found = []
     for t in range(1, steps + 1):
         _, _, terminated, truncated, _ = env.step(env.action_space.sample())
@@ -43,7 +43,7 @@ def ends(env, steps):
     return found
 
 
-def test_only_the_episode_that_a_seeded_reset_begins_ends_early():
+def test_only_the_first_episode_after_a_seeded_reset_ends_early():
     env = StaggeredFirstEpisode(gym.wrappers.TimeLimit(Endless(), 10), 4)
     env.reset(seed=0)
     assert ends(env, 25) == [(4, False, True), (14, False, True), (24, False, True)]
@@ -54,14 +54,14 @@ def test_only_the_episode_that_a_seeded_reset_begins_ends_early():
 
 
 @pytest.mark.parametrize("life, first", [(3, (3, True, False)), (4, (4, True, True)), (5, (4, False, True))])
-def test_an_episode_that_dies_by_then_is_left_as_it_is(life, first):
+def test_episode_that_terminates_before_the_cut_is_unchanged(life, first):
     env = StaggeredFirstEpisode(Endless(life), 4)
     env.reset(seed=0)
     found = ends(env, 20)
     assert found[0] == first and found[1:] == [(first[0] + life * i, True, False) for i in range(1, len(found))]
 
 
-def test_what_is_cut_off_bootstraps_and_is_no_episode():
+def test_shortened_episode_is_bootstrapped_and_not_recorded():
     monitored = Monitor(gym.wrappers.TimeLimit(Endless(), 10))
     collector = Collector(InProcessVectorEnv([StaggeredFirstEpisode(monitored, 4)]), ScriptedPolicy(Endless()), 15)
     collector.reset([0])
@@ -72,7 +72,7 @@ def test_what_is_cut_off_bootstraps_and_is_no_episode():
 
 
 @pytest.mark.parametrize("ranks, num_envs, workers", [(1, 4, 0), (2, 2, 0), (1, 4, 2)])
-def test_ends_are_spread_over_the_environments_of_all_ranks(ranks, num_envs, workers):
+def test_episode_ends_are_spread_over_the_environments_of_all_ranks(ranks, num_envs, workers):
     found = []
     for rank in range(ranks):
         env = make_vector_env("Pendulum-v1", num_envs, rank, workers=workers, stagger=ranks)  # 200 steps
@@ -87,10 +87,10 @@ def test_ends_are_spread_over_the_environments_of_all_ranks(ranks, num_envs, wor
     assert found == [[200, 400], [50, 250], [100, 300], [150, 350]]
 
 
-def test_without_a_time_limit_nothing_ends_early():
+def test_no_episode_ends_early_without_a_time_limit():
     gym.register("Endless-v0", lambda: Endless())
     try:
         env = make_vector_env("Endless-v0", 2, stagger=1)
     finally:
         del gym.registry["Endless-v0"]
-    assert not any(isinstance(one, StaggeredFirstEpisode) for one in env.envs)
+    assert not any(isinstance(inner, StaggeredFirstEpisode) for inner in env.envs)

@@ -1,4 +1,4 @@
-"""Actions as environments get them: of their space's dtype, and those that the segment keeps."""
+"""VectorEnvAdapter: the type of actions that environments get, and the dtype of observations that they return."""
 
 import functools
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import SyncVectorEnv
 from scripted import ScriptedPolicy
-from small_envs import Strict, Telling
+from small_envs import ActionTypeReward, Strict
 from small_policies import uncompiled
 
 from baselines_ppo.play.video import Recorder
@@ -31,7 +31,7 @@ from common.vec_env.subproc import SubprocVectorEnv
     ],
     ids=str,
 )
-def test_actions_reach_the_environment_in_the_dtype_of_their_space_and_are_those_that_are_kept(space, layers):
+def test_environment_gets_the_actions_of_the_segment_in_the_dtype_of_their_space(space, layers):
     env = Strict(space)
     seg = next(
         traj_segment_generator(
@@ -46,8 +46,8 @@ def test_actions_reach_the_environment_in_the_dtype_of_their_space_and_are_those
     np.testing.assert_array_equal(env.taken, kept)
 
 
-class Own(gym.Space):
-    """A space of a user's own, which says no dtype."""
+class SpaceWithoutDtype(gym.Space):
+    """A custom space without a dtype."""
 
     def contains(self, x):
         return x.dtype == np.int32
@@ -56,8 +56,8 @@ class Own(gym.Space):
         return np.int32(0)
 
 
-def test_a_space_without_a_dtype_gets_actions_as_they_are_drawn():
-    env = Strict(Own())
+def test_actions_of_a_space_without_dtype_are_not_cast():
+    env = Strict(SpaceWithoutDtype())
     seg = next(
         traj_segment_generator(uncompiled("pi", env.observation_space, gym.spaces.Discrete(3)), env, 8, True, seed=0)
     )
@@ -76,36 +76,36 @@ def test_a_space_without_a_dtype_gets_actions_as_they_are_drawn():
     ],
     ids=str,
 )
-@pytest.mark.parametrize("kind", ["env", "in process", "part", "SyncVectorEnv"])
-def test_actions_are_of_the_type_that_their_space_samples(space, kind):
+@pytest.mark.parametrize("kind", ["env", "in process", "threads", "SyncVectorEnv"])
+def test_actions_have_the_type_of_samples_of_their_space(space, kind):
     envs, pi = [Strict(space), Strict(space)], uncompiled("pi", Strict.observation_space, space)
     if kind == "SyncVectorEnv":
         env = SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
     else:
         env = envs[0] if kind == "env" else InProcessVectorEnv(envs)
-    Collector(env, pi, 8, threads=2 if kind == "part" else 1).collect(np.random.default_rng(0))
-    wanted = space.sample()
+    Collector(env, pi, 8, threads=2 if kind == "threads" else 1).collect(np.random.default_rng(0))
+    expected = space.sample()
     for action in envs[0].taken:
-        assert type(action) is type(wanted) and action.dtype == wanted.dtype
+        assert type(action) is type(expected) and action.dtype == expected.dtype
 
 
-def test_actions_are_of_that_type_in_workers():
+def test_actions_have_that_type_in_workers():
     space = gym.spaces.Discrete(4, dtype=np.int32)
-    env = SubprocVectorEnv(functools.partial(Telling, space), 2, 1)
+    env = SubprocVectorEnv(functools.partial(ActionTypeReward, space), 2, 1)
     seg = Collector(env, uncompiled("pi", Strict.observation_space, space), 8).collect(np.random.default_rng(0))
     env.close()
     assert (seg["rew"] == 1).all()
 
 
-def test_an_evaluation_and_its_film_give_the_same_types():
-    env = Recorder(Telling(gym.spaces.Discrete(3), 0))
+def test_actions_have_that_type_in_evaluations_and_videos():
+    env = Recorder(ActionTypeReward(gym.spaces.Discrete(3), 0))
     limited = gym.wrappers.TimeLimit(env, 6)
     assert evaluate(uncompiled("pi", env.observation_space, env.action_space), limited, 1, stochastic=True)[0] == [6.0]
     assert [type(action) for action in env.actions] == [np.int64] * 6
 
 
-class Changes(Strict):
-    """Changes the arrays that it is given, and the one that it has returned."""
+class InPlaceEnv(Strict):
+    """Modifies its action and its last observation in place."""
 
     observed = np.zeros(2, np.float32)
 
@@ -126,19 +126,19 @@ class Changes(Strict):
     ],
     ids=str,
 )
-def test_an_environment_that_changes_its_action_in_place_changes_nothing_else(space):
-    env = Changes(space)
+def test_environment_that_modifies_its_action_in_place_modifies_nothing_else(space):
+    env = InPlaceEnv(space)
     env.observed = np.zeros(2, np.float32)
     recorder = Recorder(env)
     seg = Collector(recorder, uncompiled("pi", env.observation_space, space), 8).collect(np.random.default_rng(0))
     kept = np.clip(seg["ac"], space.low, space.high) if isinstance(space, gym.spaces.Box) else seg["ac"]
     np.testing.assert_array_equal(env.taken, kept[:, 0])
     np.testing.assert_array_equal(recorder.actions, kept[:, 0])
-    np.testing.assert_array_equal(seg["ob"][:, 0, 0], [1, *range(1, 8)])  # a reset's ones, then what step has counted
+    np.testing.assert_array_equal(seg["ob"][:, 0, 0], [1, *range(1, 8)])  # 1 after the reset, then the number of steps
 
 
-class Fleet(gym.vector.VectorEnv):
-    """A user's own vector environment: says whole numbers from 0 to 255, returns `x` of them from its second step on."""
+class CustomVectorEnv(gym.vector.VectorEnv):
+    """A custom vector environment with observations in uint8, which returns `x` from its second step on."""
 
     metadata = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
     num_envs = 2
@@ -164,7 +164,7 @@ class Fleet(gym.vector.VectorEnv):
 
 
 @pytest.mark.parametrize(
-    "x, says",
+    "x, expected",
     [
         (np.array([[3.0, 0.5], [1, 1]]), "of dtype float64 with 0.5, which its space"),
         (np.full((2, 2), 256), "of dtype int64 with 256"),
@@ -172,9 +172,9 @@ class Fleet(gym.vector.VectorEnv):
         (np.full((2, 2), np.nan, np.float32), "of dtype float32 with nan"),
     ],
 )
-def test_a_vector_envs_observations_are_held_to_the_rule_of_single_ones(x, says):
-    with pytest.raises(EnvError, match=f"^Fleet returned an observation {says}"):
-        Collector(Fleet(x), ScriptedPolicy(OneOfFleet), 8).collect(np.random.default_rng(0))
+def test_observation_of_a_vector_env_outside_its_dtype_is_refused(x, expected):
+    with pytest.raises(EnvError, match=f"^CustomVectorEnv returned an observation {expected}"):
+        Collector(CustomVectorEnv(x), ScriptedPolicy(SingleEnv), 8).collect(np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -182,19 +182,19 @@ def test_a_vector_envs_observations_are_held_to_the_rule_of_single_ones(x, says)
     [np.full((2, 2), 254.0), [[254, 254], [254, 254]], np.full((2, 2), 254, np.int64)],
     ids=["float64", "list", "int64"],
 )
-def test_a_vector_envs_whole_numbers_are_cast(x):
-    seg = Collector(Fleet(x), ScriptedPolicy(OneOfFleet), 8).collect(np.random.default_rng(0))
+def test_integral_observations_of_a_vector_env_are_cast(x):
+    seg = Collector(CustomVectorEnv(x), ScriptedPolicy(SingleEnv), 8).collect(np.random.default_rng(0))
     assert seg["ob"].dtype == np.uint8 and (seg["ob"][2:] == 254).all()
 
 
-class OneOfFleet:
-    """What a policy asks of one."""
+class SingleEnv:
+    """The spaces of one environment of CustomVectorEnv."""
 
-    observation_space, action_space = Fleet.single_observation_space, Fleet.single_action_space
+    observation_space, action_space = CustomVectorEnv.single_observation_space, CustomVectorEnv.single_action_space
 
 
 class Images(gym.Env):
-    """Says uint8 and returns float64, also as an episode's last observation."""
+    """Returns observations in float64 although its space is uint8."""
 
     observation_space, action_space = gym.spaces.Box(0, 255, (2,), np.uint8), gym.spaces.Box(-1, 1, (1,), np.float32)
 
@@ -207,7 +207,7 @@ class Images(gym.Env):
         return np.full(2, float(self.steps)), 0.0, False, self.steps == 3, {}
 
 
-def test_final_observations_are_of_the_dtype_of_the_segment():
+def test_final_observations_have_the_dtype_of_the_segment():
     seg = Collector(Images(), ScriptedPolicy(Images), 8).collect(np.random.default_rng(0))
     assert [(t, ob.tolist(), ob.dtype) for t, _, ob in seg["final_obs"]] == [
         (2, [3, 3], np.uint8),

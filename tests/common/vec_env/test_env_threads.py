@@ -1,4 +1,4 @@
-"""Environments stepped in several threads give the segment that one thread gives."""
+"""Environments stepped in several threads give the same segments as in one thread."""
 
 import gymnasium as gym
 import numpy as np
@@ -10,7 +10,7 @@ from common.rollouts.collector import Collector
 from common.vec_env.in_process import InProcessVectorEnv
 
 
-def collected(threads, kind, count=3):
+def collect_segments(threads, kind, count=3):
     env, _ = passed_as(kind, num_envs=5)
     collector = Collector(env, ScriptedPolicy(ScriptedEnv), 5 * 9, threads=threads)
     collector.reset()
@@ -19,8 +19,8 @@ def collected(threads, kind, count=3):
 
 @pytest.mark.parametrize("kind", ["in_process", "monitored"])
 @pytest.mark.parametrize("threads", [2, 3, 5, 9])
-def test_segments_are_those_of_one_thread(threads, kind):
-    for one, several in zip(collected(1, kind), collected(threads, kind)):
+def test_segments_equal_those_of_one_thread(threads, kind):
+    for one, several in zip(collect_segments(1, kind), collect_segments(threads, kind)):
         assert one.keys() == several.keys()
         for name in one:
             if name == "final_obs":
@@ -45,13 +45,12 @@ def test_an_error_in_a_thread_is_raised():
         collector.collect(np.random.default_rng(0))
 
 
-def test_mujoco_in_threads_is_mujoco_without_them():
+def test_mujoco_in_threads_gives_the_same_segment_as_without():
     def segment(threads):
         env = InProcessVectorEnv([gym.make("InvertedPendulum-v4") for _ in range(4)])
         pi = MlpPolicy("pi", env.single_observation_space, env.single_action_space)
-        pi.weights["pol/final/w"].assign(
-            0 * pi.weights["pol/final/w"]
-        )  # means of 0, as batches of 2 and of 4 would round others differently; noise acts
+        # all means are 0, since batches of 2 and 4 round other means differently; actions are noise
+        pi.weights["pol/final/w"].assign(0 * pi.weights["pol/final/w"])
         collector = Collector(env, pi, 4 * 50, threads=threads)
         collector.reset([1, 2, 3, 4])
         return collector.collect(np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""Rewards of any type of real number: summed in float64 by whoever counts them, or refused."""
+"""Rewards of any real type are summed in float64; other rewards are refused."""
 
 import functools
 from decimal import Decimal
@@ -33,8 +33,8 @@ REWARDS = {
 }
 
 
-class Pays(gym.Env):
-    """One reward a step; episodes of `length`."""
+class ConstantReward(gym.Env):
+    """The same reward at every step; episodes of `length` steps."""
 
     observation_space, action_space = gym.spaces.Box(-1, 1, (2,), np.float32), gym.spaces.Box(-1, 1, (1,), np.float32)
 
@@ -52,8 +52,8 @@ class Pays(gym.Env):
 
 @pytest.mark.parametrize("kind", REWARDS)
 def test_rewards_of_any_type_are_summed_in_float64(kind, tmp_path):
-    """float16 ends at 2,048, int8 at 127, a bool at True."""
-    env = Monitor(Pays(REWARDS[kind]), tmp_path / "m.csv")
+    """In their own dtype, sums of float16 stop at 2,048, of int8 at 127 and of bool at True."""
+    env = Monitor(ConstantReward(REWARDS[kind]), tmp_path / "m.csv")
     env.reset()
     for _ in range(MANY):
         env.step(0)
@@ -62,8 +62,8 @@ def test_rewards_of_any_type_are_summed_in_float64(kind, tmp_path):
     assert (tmp_path / "m.csv").read_text(encoding="utf-8").splitlines()[2].startswith(f"{MANY}.000000,{MANY},")
 
 
-def test_float32_goes_on_counting_where_its_own_sum_stands_still():
-    env = Monitor(Pays(np.float32(1), length=10))
+def test_float32_rewards_are_summed_beyond_the_precision_of_float32():
+    env = Monitor(ConstantReward(np.float32(1), length=10))
     env.reset()
     env.episode_return = 2.0**24
     for _ in range(10):
@@ -73,40 +73,45 @@ def test_float32_goes_on_counting_where_its_own_sum_stands_still():
 
 @pytest.mark.parametrize("kind", ["float16", "shape (1,)", "tensor", "Decimal"])
 @pytest.mark.parametrize("monitored", [True, False])
-def test_the_collector_and_an_evaluation_count_them_alike(kind, monitored):
+def test_collector_and_evaluation_give_equal_returns(kind, monitored):
     def env():
-        return Monitor(Pays(REWARDS[kind], 2100)) if monitored else Pays(REWARDS[kind], 2100)
+        return Monitor(ConstantReward(REWARDS[kind], 2100)) if monitored else ConstantReward(REWARDS[kind], 2100)
 
-    pi = ScriptedPolicy(Pays)
+    pi = ScriptedPolicy(ConstantReward)
     assert Collector(env(), pi, 2100).collect(np.random.default_rng(0))["ep_rets"] == [2100]
     assert evaluate(pi, env(), 1, stochastic=True)[0].tolist() == [2100]
 
 
-def test_a_vector_env_that_pays_in_float16_is_counted_in_float64():
-    class Half(gym.vector.SyncVectorEnv):
+def test_float16_rewards_of_a_vector_env_are_summed_in_float64():
+    class HalfPrecisionRewards(gym.vector.SyncVectorEnv):
         def step(self, actions):
             ob, rew, *rest = super().step(actions)
             return ob, rew.astype(np.float16), *rest
 
-    env = Half([functools.partial(Pays, 1.0, 2100)] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP)
-    assert Collector(env, ScriptedPolicy(Pays), 4200).collect(np.random.default_rng(0))["ep_rets"] == [2100, 2100]
+    env = HalfPrecisionRewards(
+        [functools.partial(ConstantReward, 1.0, 2100)] * 2, autoreset_mode=gym.vector.AutoresetMode.SAME_STEP
+    )
+    assert Collector(env, ScriptedPolicy(ConstantReward), 4200).collect(np.random.default_rng(0))["ep_rets"] == [
+        2100,
+        2100,
+    ]
 
 
-def test_a_reward_scale_does_not_round_or_overflow_in_the_rewards_own_dtype():
-    gym.register("PaysHalf-v0", entry_point=functools.partial(Pays, np.float16(3)))
+def test_reward_scale_does_not_overflow_in_the_dtype_of_the_reward():
+    gym.register("HalfPrecisionReward-v0", entry_point=functools.partial(ConstantReward, np.float16(3)))
     try:
-        env = make_env("PaysHalf-v0", reward_scale=1e6)  # beyond float16
+        env = make_env("HalfPrecisionReward-v0", reward_scale=1e6)  # beyond float16
         env.reset()
         assert env.step(0)[1] == 3e6
     finally:
-        del gym.registry["PaysHalf-v0"]
+        del gym.registry["HalfPrecisionReward-v0"]
 
 
 @pytest.mark.parametrize(
     "reward", ["1.0", b"1", None, 1j, np.complex128(1), np.ones(2), np.array(["1"]), [1.0]], ids=repr
 )
-def test_what_is_no_number_is_refused(reward):
-    env = Monitor(Pays(reward))
+def test_reward_that_is_not_a_number_is_refused(reward):
+    env = Monitor(ConstantReward(reward))
     env.reset()
     with pytest.raises(EnvError, match="returned the reward .*, which is not a number"):
         env.step(0)

@@ -1,4 +1,4 @@
-"""Environments in processes of their own do what they would do in this one, and end with it."""
+"""SubprocVectorEnv: equal results to environments in this process; errors, hangs and exits of worker processes."""
 
 import functools
 import gc
@@ -26,7 +26,7 @@ from common.vec_env.subproc import SubprocVectorEnv, WorkerDiedError
 
 
 class Counting(gym.Env):
-    """Observes its number and its steps, as a Dict; episodes of 3 + k steps, every second one cut by a limit."""
+    """Observes its index and its step, as a Dict; episodes of 3 + k steps, every second one truncated."""
 
     observation_space = gym.spaces.Dict({"k": gym.spaces.Discrete(8), "steps": gym.spaces.Box(0, 99, (2,), np.float32)})
     action_space = gym.spaces.Box(-1, 1, (1,), np.float32)
@@ -34,25 +34,25 @@ class Counting(gym.Env):
     def __init__(self, k):
         self.k, self.episodes = k or 0, 0
 
-    def observed(self):
+    def observe(self):
         return {"k": self.k, "steps": np.full(2, self.steps, np.float32)}
 
     def reset(self, *, seed=None, options=None):
         self.steps, self.episodes = 0, self.episodes + 1
-        return self.observed(), {}
+        return self.observe(), {}
 
     def step(self, action):
         self.steps += 1
         end = self.steps == 3 + self.k
-        return self.observed(), float(action[0]), end and self.episodes % 2 == 0, end and self.episodes % 2 == 1, {}
+        return self.observe(), float(action[0]), end and self.episodes % 2 == 0, end and self.episodes % 2 == 1, {}
 
 
-# a simulator in a process of its own may raise what the end of the worker's own pipe would
+# a simulator in a separate process may raise EOFError, as the pipe of a worker does when it closes
 FAULTS = {"step": ZeroDivisionError, "pipe": EOFError}
 
 
 class Faulty(Counting):
-    """Goes wrong where `fault` says, in environment 1."""
+    """Fails in environment 1: in the constructor for the fault "make", otherwise in `step`."""
 
     def __init__(self, fault, k):
         super().__init__(k)
@@ -67,7 +67,7 @@ class Faulty(Counting):
 
 
 def rollout(env, steps, actions):
-    """Everything that `step_into` gives in `steps` steps."""
+    """Return the results of `steps` calls of `step_into` and the monitors' episodes."""
     space = env.single_observation_space
     boxes = isinstance(space, gym.spaces.Box)
     obs = (
@@ -84,7 +84,7 @@ def rollout(env, steps, actions):
     return obs[1:], rew, ended, [monitor.take_episodes() for monitor in env.monitors]
 
 
-def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
+def test_observations_episodes_and_monitor_files_equal_those_of_one_process(tmp_path):
     found = []
     actions = np.random.default_rng(0).integers(0, 2, (200, 5)).tolist()
     for workers in (0, 2):
@@ -102,7 +102,7 @@ def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
                 first.tolist(),
                 obs.tolist(),
                 rew.tolist(),
-                [(*one[:2], one[2].tolist(), *one[3:]) for one in ended],
+                [(*end[:2], end[2].tolist(), *end[3:]) for end in ended],
                 episodes,
                 files,
             )
@@ -111,7 +111,7 @@ def test_boxes_episodes_and_monitor_files_are_those_of_one_process(tmp_path):
     assert len(found[1][-1]) == 5 and sum(map(len, found[1][-1])) == sum(map(len, found[1][-2])) > 10
 
 
-def test_observations_that_are_no_box_and_ends_by_limits_come_through():
+def test_dict_observations_and_truncations_equal_those_of_one_process():
     actions = np.random.default_rng(0).uniform(-1, 1, (12, 3, 1)).astype(np.float32)
     found = []
     for env in (InProcessVectorEnv([Counting(k) for k in range(3)]), SubprocVectorEnv(Counting, 3, 2)):
@@ -129,12 +129,12 @@ def test_observations_that_are_no_box_and_ends_by_limits_come_through():
             )
         )
     assert found[0] == found[1]
-    assert {one[-2:] for one in found[1][-1]} == {(True, False), (False, True)}
+    assert {end[-2:] for end in found[1][-1]} == {(True, False), (False, True)}
 
 
-def test_a_run_with_workers_is_the_run_without(tmp_path):
+def test_run_with_workers_gives_the_same_policy_as_without(tmp_path):
     before = {*multiprocessing.active_children()}
-    words = [
+    argv = [
         "--env",
         "CartPole-v1",
         "--max-iters",
@@ -151,13 +151,13 @@ def test_a_run_with_workers_is_the_run_without(tmp_path):
         "false",
     ]
     for workers in (0, 2):
-        assert main([*words, "--env-workers", str(workers), "--run-dir", str(tmp_path / str(workers))]) == 0
+        assert main([*argv, "--env-workers", str(workers), "--run-dir", str(tmp_path / str(workers))]) == 0
     policies = [(tmp_path / str(workers) / "policy/policy.safetensors").read_bytes() for workers in (0, 2)]
     assert policies[0] == policies[1]
     assert not {*multiprocessing.active_children()} - before
 
 
-def test_what_cannot_be_made_there_is_told_here():
+def test_user_error_in_a_worker_is_raised_in_the_parent():
     with pytest.raises(UserError, match="environment 1 cannot be made"):
         SubprocVectorEnv(functools.partial(Faulty, "make"), 2, 2)
 
@@ -177,7 +177,7 @@ from common.errors import UserError
 
 
 @pytest.mark.parametrize(
-    "guard, told",
+    "guard, expected",
     [
         (
             "if True:",
@@ -189,18 +189,18 @@ from common.errors import UserError
         ),
     ],
 )
-def test_a_script_that_a_new_process_cannot_import_is_told_what_to_change(guard, told, tmp_path):
+def test_script_that_a_worker_cannot_import_gets_a_hint(guard, expected, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT.format(guard=guard))
     finished = jobs.run(1, "script.py", cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(jobs.ROOT)})
     assert (
-        told in finished.stdout
+        expected in finished.stdout
         and len(finished.stdout.splitlines()) == 1
         and finished.stderr == ""
         and finished.returncode == 0
     )
 
 
-def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one_is_started(monkeypatch):
+def test_function_that_cannot_be_sent_to_a_worker_is_refused_before_one_is_started(monkeypatch):
     before = {*multiprocessing.active_children()}
     for make in (lambda k: Counting(k), functools.partial(Counting, open(os.devnull))):
         with pytest.raises(
@@ -225,7 +225,7 @@ def test_a_function_that_cannot_be_sent_to_another_process_is_refused_before_one
     assert not {*multiprocessing.active_children()} - before
 
 
-def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
+def test_other_workers_exit_if_one_cannot_be_started(monkeypatch):
     before, process, started = {*multiprocessing.active_children()}, multiprocessing.get_context("spawn").Process, []
     start = process.start
 
@@ -242,7 +242,7 @@ def test_where_one_process_cannot_be_started_the_others_end(monkeypatch):
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
+def test_exception_in_step_is_raised_with_its_traceback_and_environment(fault):
     env = SubprocVectorEnv(functools.partial(Faulty, fault), 4, 2)
     env.reset(seed=[0, 1, 2, 3])
     with pytest.raises(
@@ -253,7 +253,7 @@ def test_an_exception_in_step_comes_with_its_traceback_and_its_place(fault):
     env.close()
 
 
-def test_a_process_that_dies_is_named():
+def test_killed_worker_is_reported_with_its_environments():
     env = SubprocVectorEnv(Counting, 4, 2)
     env.reset()
     os.kill(env.workers[1].process.pid, signal.SIGKILL)
@@ -266,17 +266,17 @@ def test_a_process_that_dies_is_named():
 
 
 @pytest.mark.parametrize(
-    "fault, said",
+    "fault, expected",
     [
         ("crash", "died of signal SIGSEGV; its stacks are above"),
         ("exit", "raised SystemExit in step: 3"),
         ("exit at once", "exited with status 4; does the environment end its process"),
     ],
 )
-def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal_is_named(fault, said, capfd):
+def test_worker_killed_by_its_environment_prints_its_stacks_and_the_signal_is_reported(fault, expected, capfd):
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 1, workers=1, env_kwargs={"fault": fault, "at": 1})
     env.reset(seed=[0])
-    with pytest.raises(EnvError, match=said):
+    with pytest.raises(EnvError, match=expected):
         rollout(env, 1, [[0]])
     env.close()
     assert bool(
@@ -287,7 +287,7 @@ def test_a_process_that_dies_of_its_environment_leaves_its_stacks_and_its_signal
 HANGS = {"fault": "hang", "at": 3}
 
 
-def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_closed(monkeypatch, capfd):
+def test_hanging_worker_reports_its_line_and_is_killed_after_the_others_close(monkeypatch, capfd):
     monkeypatch.setattr("common.vec_env.subproc.CLOSE_TIMEOUT", 0.5)
     before = {*multiprocessing.active_children()}
     env = make_vector_env("failing_ranks:FailsOnOneRank-v0", 3, workers=3, env_kwargs=HANGS)
@@ -296,15 +296,15 @@ def test_a_process_that_hangs_tells_where_and_is_killed_when_the_others_have_clo
     pool.submit_all([lambda: rollout(env, 3, [[0, 0, 0]] * 3)])
     where = rf"in the process of environment 0 \(pid {env.workers[0].process.pid}\), at .*failing_ranks\.py:\d+ in hang\(\) \(stepping\)"
     deadline = time.monotonic() + 10
-    while not re.fullmatch(where, found := pool.describe_location()):  # it comes to the step in which they hang
+    while not re.fullmatch(where, found := pool.describe_location()):  # until the step in which they hang
         assert time.monotonic() < deadline, found
-    began = time.monotonic()
+    start = time.monotonic()
     env.close()
-    assert time.monotonic() - began < 3 * 0.5 and not {*multiprocessing.active_children()} - before
+    assert time.monotonic() - start < 3 * 0.5 and not {*multiprocessing.active_children()} - before
     assert "environment 2 did not close within 0.5 s: killing the process" in capfd.readouterr().err
 
 
-def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
+def test_hanging_worker_exits_a_few_seconds_after_its_parent(tmp_path):
     script = (
         "from common.vec_env.factory import make_vector_env\n"
         f"env = make_vector_env('failing_ranks:FailsOnOneRank-v0', 1, workers=1, env_kwargs={HANGS | {'at': 1}})\n"
@@ -321,8 +321,8 @@ def test_a_process_that_hangs_ends_some_seconds_after_its_parent(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
-    words = [
+def test_workers_exit_with_their_parent_and_not_before(number, tmp_path):
+    argv = [
         sys.executable,
         jobs.RUN_UNCOMPILED,
         "--env",
@@ -335,11 +335,11 @@ def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
         str(tmp_path / "run"),
     ]
     parent = subprocess.Popen(
-        words,
+        argv,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
-    )  # ignored where the tests run under nohup
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # ignored if the tests run under nohup
+    )
     log = tmp_path / "run/progress.csv"
     deadline = time.monotonic() + 120
     while not (log.exists() and len(log.read_text().splitlines()) > 2) and time.monotonic() < deadline:
@@ -347,7 +347,7 @@ def test_processes_end_with_their_parent_and_only_then(number, tmp_path):
     children = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
     assert len(children) >= 2
     if number != signal.SIGKILL:
-        os.killpg(parent.pid, number)  # as a launcher does: to the workers too, whose steps the parent still needs
+        os.killpg(parent.pid, number)  # as a launcher does: also to the workers, whose steps the parent still needs
     else:
         os.kill(parent.pid, number)
     assert parent.wait(60) == (-number if number == signal.SIGKILL else 128 + number)

@@ -1,4 +1,4 @@
-"""How many environments something is, and vector environments that promise what they do not give."""
+"""The vector environment checker: number of environments, shapes and dtypes, and the rules of the autoreset modes."""
 
 import functools
 import random
@@ -25,7 +25,7 @@ PARTS = {
 }
 
 
-class One(gym.Env):
+class SingleEnv(gym.Env):
     """One environment, whose class may have attributes that a vector environment has."""
 
     observation_space, action_space = Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(2)
@@ -41,22 +41,22 @@ class One(gym.Env):
         return self.observation_space.sample(), self.reward, False, self.t >= 5, {}
 
 
-def altered(env, method, change):
-    """`env`, whose `method` returns what `change` makes of what it returned."""
-    own = getattr(env, method)
-    setattr(env, method, lambda *args, **kwargs: change(own(*args, **kwargs)))
+def with_changed_result(env, method, change):
+    """Return `env` after replacing the result of `method` with `change(result)`."""
+    original = getattr(env, method)
+    setattr(env, method, lambda *args, **kwargs: change(original(*args, **kwargs)))
     return env
 
 
-def collected(env, steps=12):
-    """The segment of `steps` steps of each environment, or the line that it is refused with."""
+def collect_or_error(env, steps=12):
+    """Return a segment of `steps` steps of each environment, or the message of its EnvError."""
     layout = env_layout(env)
     collector = Collector(env, uncompiled("pi", layout.ob_space, layout.ac_space), steps * layout.num_envs)
     try:
         collector.reset([0] * layout.num_envs)
         return collector.collect(np.random.default_rng(0))
-    except EnvError as fault:
-        return str(fault)
+    except EnvError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize(
@@ -70,14 +70,17 @@ def collected(env, steps=12):
     ],
     ids=str,
 )
-def test_an_env_is_one_environment_whatever_attributes_it_has(attributes):
-    env = type("Fleet", (One,), attributes)()
-    for made in (env, gym.wrappers.TimeLimit(env, 3)):
-        assert env_layout(made) == (1, One.observation_space, One.action_space) and collected(made)["truncated"].any()
+def test_env_is_one_environment_whatever_its_attributes(attributes):
+    env = type("EnvWithNumEnvs", (SingleEnv,), attributes)()
+    for wrapped in (env, gym.wrappers.TimeLimit(env, 3)):
+        assert (
+            env_layout(wrapped) == (1, SingleEnv.observation_space, SingleEnv.action_space)
+            and collect_or_error(wrapped)["truncated"].any()
+        )
 
 
-def test_returns_of_an_env_with_a_number_of_environments_are_scaled():
-    env = type("Fleet", (One,), {"num_envs": 4})()
+def test_returns_of_an_env_with_the_attribute_num_envs_are_scaled():
+    env = type("EnvWithNumEnvs", (SingleEnv,), {"num_envs": 4})()
     learn(
         env,
         uncompiled,
@@ -90,48 +93,50 @@ def test_returns_of_an_env_with_a_number_of_environments_are_scaled():
     )
 
 
-def test_an_env_that_returns_batches_is_told_to_derive_from_vector_env():
-    told = collected(type("Fleet", (One,), {"num_envs": 4, "reward": np.ones(4)})())
-    assert "returned the reward array([1., 1., 1., 1.])" in told and "from gymnasium.vector.VectorEnv" in told
-    env = One()
+def test_error_of_an_env_that_returns_batches_suggests_vector_env():
+    message = collect_or_error(type("EnvWithNumEnvs", (SingleEnv,), {"num_envs": 4, "reward": np.ones(4)})())
+    assert "returned the reward array([1., 1., 1., 1.])" in message and "from gymnasium.vector.VectorEnv" in message
+    env = SingleEnv()
     env.reset = lambda **_: (np.zeros((4, 2), np.float32), {})
-    assert "observation of shape (4, 2)" in (told := collected(env)) and "from gymnasium.vector.VectorEnv" in told
+    message = collect_or_error(env)
+    assert "observation of shape (4, 2)" in message and "from gymnasium.vector.VectorEnv" in message
     env.reset = lambda **_: (np.zeros(3, np.float32), {})
-    assert "observation of shape (3,)" in (told := collected(env)) and "VectorEnv" not in told
+    message = collect_or_error(env)
+    assert "observation of shape (3,)" in message and "VectorEnv" not in message
 
 
 class OldVectorEnv:
-    """As other libraries have them."""
+    """A vector environment in the style of other libraries, without Gymnasium's base class."""
 
     num_envs, observation_space, action_space = 4, Box(-1, 1, (2,)), gym.spaces.Discrete(2)
 
 
 @pytest.mark.parametrize(
-    "env, told",
+    "env, expected",
     [
         (
             OldVectorEnv(),
             "env is a OldVectorEnv, not a gymnasium.Env or VectorEnv; derive an environment with several instances from gymnasium.vector.VectorEnv",
         ),
         ("CartPole-v1", "env is a str, not a gymnasium.Env or VectorEnv; build it with gymnasium.make"),
-        ([One()], "env is a list, not"),
+        ([SingleEnv()], "env is a list, not"),
         (gym.vector.VectorEnv(), "env is a VectorEnv without single_observation_space and single_action_space"),
         (type("Bare", (gym.Env,), {})(), "env is a Bare without observation_space and action_space"),
         (BatchEnv(num_envs=3), None),
         (BatchEnv(num_envs=1), None),
     ],
 )
-def test_what_is_neither_is_refused_before_a_policy_is_built(env, told):
-    if told is None:
+def test_other_objects_are_refused_before_a_policy_is_built(env, expected):
+    if expected is None:
         assert env_layout(env).num_envs == env.num_envs
         return
     with pytest.raises(UserError) as caught:
         learn(env, None, max_iters=1)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(expected)
 
 
 @pytest.mark.parametrize(
-    "name, value, told",
+    "name, value, expected",
     [
         ("num_envs", None, "num_envs=None"),
         ("num_envs", 0, "num_envs=0"),
@@ -140,37 +145,37 @@ def test_what_is_neither_is_refused_before_a_policy_is_built(env, told):
         ("observation_space", None, "BatchEnv.observation_space is None"),
     ],
 )
-def test_a_vector_env_says_how_many_it_is_and_has_the_batch_of_their_spaces(name, value, told):
+def test_vector_env_with_wrong_num_envs_or_batch_space_is_refused(name, value, expected):
     env = BatchEnv()
     setattr(env, name, value)
     with pytest.raises(UserError) as caught:
         env_layout(env)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SAME_STEP", None, 1])
-def test_a_mode_that_is_none_is_named(mode):
+def test_invalid_autoreset_mode_is_refused(mode):
     env = BatchEnv()
     env.metadata = {"autoreset_mode": mode}
     with pytest.raises(UserError) as caught:
-        collected(env)
+        collect_or_error(env)
     assert f"BatchEnv.metadata['autoreset_mode'] is {mode!r}; set it to the AutoresetMode" in str(caught.value)
 
 
 @pytest.mark.parametrize("space", PARTS.values(), ids=PARTS)
 @pytest.mark.parametrize("mode", AutoresetMode)
-def test_one_that_keeps_its_promises_is_collected_with_the_last_observations_of_its_episodes(mode, space):
-    seg = collected(BatchEnv(mode, 3, space))
+def test_final_observations_of_a_correct_vector_env_are_collected(mode, space):
+    seg = collect_or_error(BatchEnv(mode, 3, space))
     assert seg["final_obs"][0][:2] == (2, 0) and set(seg["final_obs"][0][2]) == {3.0}
 
 
-def infos(change):
-    """A change of what a step returned: of its infos, where an episode has ended."""
+def change_infos(change):
+    """Return a function that changes the infos in the result of a step that ends an episode."""
     return lambda result: (*result[:4], change(result[4]) if result[3].any() else result[4])
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, expected",
     [
         (
             lambda _: {},
@@ -193,32 +198,32 @@ def infos(change):
         (lambda infos: [infos], "BatchEnv returned the infos [{'final_obs': "),
     ],
 )
-def test_last_observations_that_same_step_promises_and_are_not_there_are_named(change, told):
-    assert told in collected(altered(BatchEnv(), "step", infos(change)))
+def test_missing_or_wrong_final_observations_in_same_step_mode_are_reported(change, expected):
+    assert expected in collect_or_error(with_changed_result(BatchEnv(), "step", change_infos(change)))
 
 
 @pytest.mark.parametrize("space", ["Dict", "Tuple"])
-def test_last_observations_may_be_a_batch_as_the_observations_are(space):
+def test_final_observations_may_be_a_batch(space):
     env = BatchEnv(space=PARTS[space])
 
     def batched(result):
         last = result[4].get("final_obs")
         parts = PARTS[space].keys() if space == "Dict" else range(2)
         rows = (
-            {part: np.stack([np.zeros(2) if one is None else one[part] for one in last]) for part in parts}
+            {part: np.stack([np.zeros(2) if ob is None else ob[part] for ob in last]) for part in parts}
             if last is not None
             else None
         )
         return (*result[:4], {} if last is None else {"final_obs": rows if space == "Dict" else tuple(rows.values())})
 
-    assert set(collected(altered(env, "step", batched))["final_obs"][0][2]) == {3.0}
-    assert "which this environment does not return" in collected(
-        altered(BatchEnv(space=PARTS[space]), "step", infos(lambda _: {}))
+    assert set(collect_or_error(with_changed_result(env, "step", batched))["final_obs"][0][2]) == {3.0}
+    assert "which this environment does not return" in collect_or_error(
+        with_changed_result(BatchEnv(space=PARTS[space]), "step", change_infos(lambda _: {}))
     )
 
 
 @pytest.mark.parametrize(
-    "part, change, told",
+    "part, change, expected",
     [
         (0, lambda x: x[:1], "returned from step observations of shape (1, 2)"),
         (0, lambda x: x.astype(str), "returned from step observations of shape (3, 2)"),
@@ -230,46 +235,52 @@ def test_last_observations_may_be_a_batch_as_the_observations_are(space):
         (4, lambda x: [x], "returned the infos [{}], which are not a dict"),
     ],
 )
-def test_a_step_returns_one_row_for_each(part, change, told):
+def test_step_with_a_wrong_number_of_rows_is_refused(part, change, expected):
     def changed(result):
         return tuple(change(x) if i == part else x for i, x in enumerate(result))
 
-    assert collected(altered(BatchEnv(), "step", changed)).startswith(f"BatchEnv {told}")
-    assert "but Gymnasium expects five values" in collected(altered(BatchEnv(), "step", lambda result: result[:4]))
+    assert collect_or_error(with_changed_result(BatchEnv(), "step", changed)).startswith(f"BatchEnv {expected}")
+    assert "but Gymnasium expects five values" in collect_or_error(
+        with_changed_result(BatchEnv(), "step", lambda result: result[:4])
+    )
 
 
 @pytest.mark.parametrize("change", [list, lambda x: x * 2, lambda x: x.astype(float)], ids=["list", "int", "float"])
-def test_ends_that_can_be_taken_for_bools_are(change):
-    seg = collected(altered(BatchEnv(), "step", lambda result: (*result[:2], *map(change, result[2:4]), result[4])))
-    np.testing.assert_array_equal(seg["truncated"], collected(BatchEnv())["truncated"])
+def test_done_flags_are_cast_to_bool(change):
+    seg = collect_or_error(
+        with_changed_result(BatchEnv(), "step", lambda result: (*result[:2], *map(change, result[2:4]), result[4]))
+    )
+    np.testing.assert_array_equal(seg["truncated"], collect_or_error(BatchEnv())["truncated"])
 
 
-def test_an_episode_cannot_end_in_the_step_that_only_starts_it():
+def test_episode_that_ends_in_its_reset_step_is_refused_in_next_step_mode():
     env = BatchEnv(NEXT_STEP)
-    told = collected(altered(env, "step", lambda result: (*result[:2], result[2] | True, *result[3:])))
-    assert told.startswith(
+    message = collect_or_error(
+        with_changed_result(env, "step", lambda result: (*result[:2], result[2] | True, *result[3:]))
+    )
+    assert message.startswith(
         "environment 0 breaks a promise of its autoreset mode: NEXT_STEP promises that the step after an episode's end only starts the next one"
     )
 
 
-def test_a_reset_by_mask_leaves_the_others_as_they_are():
+def test_reset_by_mask_that_resets_other_environments_is_refused():
     env = BatchEnv(DISABLED)
     reset = env.reset
     env.reset = lambda *, seed=None, options=None: reset(seed=seed)
-    assert collected(env).startswith(
+    assert collect_or_error(env).startswith(
         "environment 1 breaks a promise of its autoreset mode: DISABLED promises that reset(options={'reset_mask': ...})"
     )
-    seg = collected(
+    seg = collect_or_error(
         gym.wrappers.vector.TransformObservation(BatchEnv(DISABLED), lambda obs: obs + np.float32(np.random.uniform()))
     )
-    assert seg["truncated"].any()  # a wrapper may show the same otherwise
+    assert seg["truncated"].any()  # the observation that a wrapper returns may change
 
 
-def needs_int(seed):
+def require_int(seed):
     assert isinstance(seed, int), "one int"
 
 
-def asks_rng(seed):
+def seed_rng(seed):
     gym.utils.seeding.np_random(seed)
 
 
@@ -279,54 +290,54 @@ def asks_rng(seed):
         lambda seed: seed + 1,
         int,
         lambda seed: seed % 2**31,
-        needs_int,
-        asks_rng,
+        require_int,
+        seed_rng,
         random.Random,
         lambda seed: seed.bit_length(),
     ],
 )
-def test_a_reset_that_takes_one_int_gets_the_first_seed_every_time(use):
-    env = altered(BatchEnv(), "step", lambda result: result)
-    own = env.reset
+def test_reset_that_accepts_only_an_int_gets_the_first_seed(use):
+    env = with_changed_result(BatchEnv(), "step", lambda result: result)
+    original = env.reset
 
     def reset(*, seed=None, options=None):
         use(seed)
-        return own(seed=seed)
+        return original(seed=seed)
 
     env.reset = reset
-    stepper = VectorEnvAdapter(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
+    adapter = VectorEnvAdapter(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
     for seeds in ([5, 6, 7], [8, 9, 10]):
-        stepper.reset(seeds)
+        adapter.reset(seeds)
     assert env.seeds == [5, 8]
 
 
-def test_a_reset_that_takes_a_list_gets_it_and_one_that_breaks_is_blamed_for_that_alone():
+def test_reset_that_accepts_a_list_gets_it_and_other_errors_are_reported_as_they_are():
     env = BatchEnv()
-    stepper = VectorEnvAdapter(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
-    stepper.reset([5, 6, 7])
+    adapter = VectorEnvAdapter(env, uncompiled("pi", env.single_observation_space, env.single_action_space).encoder)
+    adapter.reset([5, 6, 7])
     assert env.seeds == [[5, 6, 7]]
 
-    def breaks(*, seed=None, options=None):
+    def fail(*, seed=None, options=None):
         raise RuntimeError(f"no licence for {seed + 0}")
 
-    env.reset = breaks
-    assert collected(env).startswith(
+    env.reset = fail
+    assert collect_or_error(env).startswith(
         "one of the 3 environments of BatchEnv raised RuntimeError in reset: no licence for 0, "
     )
     env.reset = lambda *, seed=None: {}["level"]
-    assert "raised KeyError in reset: 'level'" in collected(env)
+    assert "raised KeyError in reset: 'level'" in collect_or_error(env)
     env.reset = lambda *, seed=None: np.zeros((3, 2), np.float32)
-    assert "from reset, but Gymnasium expects a pair" in collected(env)
+    assert "from reset, but Gymnasium expects a pair" in collect_or_error(env)
     env.reset = lambda *, seed=None: (np.zeros((1, 2), np.float32), {})
-    assert "BatchEnv returned from reset observations of shape (1, 2)" in collected(env)
+    assert "BatchEnv returned from reset observations of shape (1, 2)" in collect_or_error(env)
 
 
-def test_gymnasiums_own_keep_theirs():
+def test_vector_environments_of_gymnasium_are_accepted():
     for space in PARTS.values():
-        env = type("Part", (One,), {"observation_space": space})
+        env = type("Part", (SingleEnv,), {"observation_space": space})
         for mode in AutoresetMode:
-            assert collected(gym.vector.SyncVectorEnv([env] * 2, autoreset_mode=mode))["truncated"].any()
+            assert collect_or_error(gym.vector.SyncVectorEnv([env] * 2, autoreset_mode=mode))["truncated"].any()
     reward = functools.partial(np.add, 1)
-    assert collected(
-        gym.wrappers.vector.TransformReward(gym.vector.SyncVectorEnv([One] * 2, autoreset_mode=NEXT_STEP), reward)
+    assert collect_or_error(
+        gym.wrappers.vector.TransformReward(gym.vector.SyncVectorEnv([SingleEnv] * 2, autoreset_mode=NEXT_STEP), reward)
     )["truncated"].any()

@@ -1,13 +1,13 @@
-"""Environments small enough to learn, or to know everything about."""
+"""Small environments that are learned in seconds, or whose behaviour is fully known."""
 
 import gymnasium as gym
 import numpy as np
 
 
 class Identity(gym.Env):
-    """Repeat the observation: reward 1 (a fraction, for several parts) for a match; episodes of 100.
+    """Repeat the observation: reward 1 (a fraction, for several parts) for a match; episodes of 100 steps.
 
-    For a Box the reward is -(ac - ob)^2, with observations uniform in [-1, 1]: doing nothing gives a reward of -1/3 per step.
+    For a Box the reward is -(ac - ob)^2, with observations uniform in [-1, 1]: the action 0 has a mean reward of -1/3.
     """
 
     def __init__(self, space):
@@ -39,7 +39,7 @@ class Identity(gym.Env):
 
 
 class Ragged(gym.Env):
-    """Episodes of random length, half of them cut by a time limit; observations and actions of two numbers."""
+    """Episodes of random length, half of them truncated; observations and actions of two numbers."""
 
     observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float64)
     action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
@@ -56,7 +56,10 @@ class Ragged(gym.Env):
 
 
 class FarAway(gym.Env):
-    """Name the observation, one of four that differ by 1 at an offset of 1,000: nothing is seen without a filter that follows."""
+    """Classify the observation, one of four that differ by 1 at an offset of 1,000.
+
+    Without normalization by running statistics it cannot be learned.
+    """
 
     observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (4,), np.float64), gym.spaces.Discrete(4)
 
@@ -76,10 +79,10 @@ class FarAway(gym.Env):
 
 
 class Ring(gym.Env):
-    """Eight places in a ring, observed one-hot. Episodes start anywhere and are truncated after `limit` steps.
+    """Eight places in a ring, observed one-hot. The first place is random. Episodes are truncated after `limit` steps.
 
-    Staying gives a reward of 0.1. Walking a full round gives 2, or 0.25 per step. A learner that treats the truncation as a
-    termination finds no advantage in walking from far away.
+    Action 0 stays, with reward 0.1. Action 1 moves on, with reward 2 for each full round: 0.25 per step. A learner that
+    treats truncation as termination does not learn to move from a place far from the end of the round.
     """
 
     observation_space, action_space = gym.spaces.Box(0, 1, (8,), np.float32), gym.spaces.Discrete(2)
@@ -87,28 +90,30 @@ class Ring(gym.Env):
     def __init__(self, limit=4):
         self.limit = limit
 
-    def _seen(self):
+    def _observe(self):
         return np.eye(8, dtype=np.float32)[self.place]
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.steps, self.place = 0, int(self.np_random.integers(8))
-        return self._seen(), {}
+        return self._observe(), {}
 
     def step(self, action):
         self.steps += 1
         if action == 0:
-            return self._seen(), 0.1, False, self.steps >= self.limit, {}
+            return self._observe(), 0.1, False, self.steps >= self.limit, {}
         self.place = (self.place + 1) % 8
-        return self._seen(), 2.0 * (self.place == 0), False, self.steps >= self.limit, {}
+        return self._observe(), 2.0 * (self.place == 0), False, self.steps >= self.limit, {}
 
 
 class Bandit(gym.Env):
-    """Twenty arms, pulled ten times an episode. All pay 1 half of the time: there is nothing to learn, and a policy that is not held by an entropy
-    bonus follows the noise to one of them.
+    """Twenty arms; ten are pulled per episode. Each has reward 1 with probability 0.5, so there is nothing to learn.
+
+    Without an entropy bonus a policy follows the noise to one of the arms.
 
     Args:
-        fresh: an arm pays 1, and only when it is pulled for the first time in its episode: the return is the number of different arms that a policy still pulls.
+        fresh: an arm has reward 1, but only when it is first pulled in an episode, so that the return is the number of
+            different arms that the policy pulls.
     """
 
     observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(20)
@@ -128,7 +133,7 @@ class Bandit(gym.Env):
 
 
 class Strict(gym.Env):
-    """Takes actions of its space alone; keeps them."""
+    """Accepts only actions of its space, and records them in `taken`."""
 
     observation_space = gym.spaces.Box(-1, 1, (2,))
 
@@ -145,12 +150,12 @@ class Strict(gym.Env):
         return np.ones(2, np.float32), 0.0, False, False, {}
 
 
-class Telling(Strict):
-    """Pays 1 for an action of the type of a sample."""
+class ActionTypeReward(Strict):
+    """Reward 1 for an action with the type and dtype of a sample of its space."""
 
     def __init__(self, space, k):
         super().__init__(space)
 
     def step(self, action):
-        wanted, (ob, _, *rest) = self.action_space.sample(), super().step(action)
-        return ob, float(type(action) is type(wanted) and action.dtype == wanted.dtype), *rest
+        expected, (ob, _, *rest) = self.action_space.sample(), super().step(action)
+        return ob, float(type(action) is type(expected) and action.dtype == expected.dtype), *rest
