@@ -119,7 +119,7 @@ def check_spawnable(make: Callable[..., Any]) -> None:
         pickled = bytes(ForkingPickler.dumps(make))
     except Exception as error:
         raise UserError(
-            f"make is {safe_repr(make)}, which another process cannot receive ({truncate(str(error))}); give a "
+            f"make is {safe_repr(make)}, which another process cannot receive ({truncate(str(error))}); use a "
             "function of a module, or a functools.partial of one"
         ) from error
     main = sys.modules["__main__"]

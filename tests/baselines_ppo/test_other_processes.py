@@ -1,4 +1,7 @@
-"""`learn` in processes that are not the tests': warnings that are errors, no docstrings, threads, pytest around it. It is silent, and the same to the bit."""
+"""`learn` in other processes: with warnings as errors, without docstrings, in threads, under pytest.
+
+It prints nothing, and its result is bit-identical.
+"""
 
 import subprocess
 import sys

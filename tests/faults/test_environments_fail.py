@@ -67,7 +67,7 @@ def test_what_went_wrong_is_named_with_its_place(fault):
 
 
 class Whole(gym.Env):
-    """Says that its observations are whole numbers from 0 to 255, and from the second on returns `x`."""
+    """Returns the observation `x` at each step, although its space is uint8."""
 
     observation_space, action_space = gym.spaces.Box(0, 255, (2,), np.uint8), Faulty.action_space
 
@@ -83,16 +83,16 @@ class Whole(gym.Env):
 
 
 @pytest.mark.parametrize(
-    "x, says",
+    "x, expected",
     [
         (np.array([3.0, 0.5]), "of dtype float64 with 0.5, which"),
         (np.array([256, 0]), "of dtype int64 with 256, which"),
         (np.float32([0, -1]), "of dtype float32 with -1.0, which"),
     ],
 )
-def test_an_observation_that_the_integers_of_its_space_cannot_hold_is_refused(x, says):
+def test_an_observation_that_the_integers_of_its_space_cannot_hold_is_refused(x, expected):
     collector = Collector(InProcessVectorEnv([Whole(x)]), ScriptedPolicy(Whole), 4)
-    with pytest.raises(EnvError, match=f"returned an observation {says} its space Box"):
+    with pytest.raises(EnvError, match=f"returned an observation {expected} its space Box"):
         collector.collect(np.random.default_rng(0))
 
 
@@ -167,7 +167,7 @@ def test_what_can_be_cast_and_episodes_of_one_step_are_collected(fault):
     assert seg["ob"].dtype == np.float32 and np.isfinite(seg["ob"]).all()
     if fault == "ends_again":
         assert seg["ep_lens"] == [10, 10, 6] + [1] * 14
-    elif fault == "ends_change":  # what a reset's info says is nobody's business
+    elif fault == "ends_change":  # the info of a reset is ignored
         assert seg["ep_lens"] == [10, 10, 6] + [2] * 7
     else:
         assert seg["ep_lens"] == [10] * 4 and seg["truncated"].sum() == 4 and not seg["terminated"].any()

@@ -76,7 +76,7 @@ def test_a_segment_of_one_step_and_a_batch_of_one_row_train(learn, settings, unc
 
 
 @pytest.mark.parametrize(
-    "typed, said",
+    "explicit, warns",
     [
         ({"timesteps_per_actorbatch": 1, "optim_batchsize": 1}, True),
         ({"timesteps_per_actorbatch": 2, "optim_batchsize": 1}, False),
@@ -85,10 +85,10 @@ def test_a_segment_of_one_step_and_a_batch_of_one_row_train(learn, settings, unc
     ],
     ids=["ppo", "two steps", "trpo", "a2c"],
 )
-def test_a_policy_that_cannot_learn_of_one_step_is_said_to(typed, said, capsys):
-    typed = {"env": "CartPole-v1", "batch": "per-rank", "num_envs": 1, "max_iters": 1} | typed
-    print_run_header(resolve(typed, 1, "classic", "CartPole-v1", False), 1)
-    assert ("the policy does not learn" in capsys.readouterr().out) == said
+def test_run_header_warns_if_one_step_per_batch_cannot_train_the_policy(explicit, warns, capsys):
+    explicit = {"env": "CartPole-v1", "batch": "per-rank", "num_envs": 1, "max_iters": 1} | explicit
+    print_run_header(resolve(explicit, 1, "classic", "CartPole-v1", False), 1)
+    assert ("the policy does not learn" in capsys.readouterr().out) == warns
 
 
 @pytest.mark.slow  # 16 starts of TensorFlow

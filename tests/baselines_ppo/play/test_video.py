@@ -15,7 +15,7 @@ from baselines_ppo.report import command as report
 from common.envs.rendering import PROBE, exits_cleanly, hint, select_gl_backend
 
 
-class Picture(gym.Env):
+class RenderedEnv(gym.Env):
     """Twenty steps, each rendered in another shade; or an environment whose renderer fails."""
 
     metadata = {"render_modes": ["rgb_array", "human"], "render_fps": 25}
@@ -44,18 +44,18 @@ class Picture(gym.Env):
 
 
 # also in the rendering process, which imports this module by the name before the colon
-gym.register("Picture-v0", Picture)
+gym.register("Rendered-v0", RenderedEnv)
 
 
 def trained(folder, monkeypatch, capfd, **env_kwargs):
-    """A run on `Picture` with a policy."""
+    """A run on `RenderedEnv` with a policy."""
     from baselines_ppo import MlpPolicy
 
     monkeypatch.setenv("MUJOCO_GL", "egl")  # no backend is probed
-    write_run(folder, film=False, env="test_video:Picture-v0", **({"env_kwargs": env_kwargs} if env_kwargs else {}))
+    write_run(folder, film=False, env="test_video:Rendered-v0", **({"env_kwargs": env_kwargs} if env_kwargs else {}))
     (folder / "policy").mkdir()
-    pi = MlpPolicy("pi", Picture.observation_space, Picture.action_space)
-    pi.save(folder / "policy" / "policy.safetensors", env="test_video:Picture-v0", env_kwargs=env_kwargs)
+    pi = MlpPolicy("pi", RenderedEnv.observation_space, RenderedEnv.action_space)
+    pi.save(folder / "policy" / "policy.safetensors", env="test_video:Rendered-v0", env_kwargs=env_kwargs)
     capfd.readouterr()  # output of TensorFlow's import
     return folder
 
@@ -91,7 +91,7 @@ def test_a_crashing_renderer_gives_one_line_and_a_report(tmp_path, monkeypatch, 
     folder = trained(tmp_path / "run", monkeypatch, capfd, broken="crash")
     assert report.main([str(folder), "--film"]) == 0
     out, err = capfd.readouterr()
-    assert out == "" and err.count("\n") == 1 and "no video: the renderer of test_video:Picture-v0 crashed" in err
+    assert out == "" and err.count("\n") == 1 and "no video: the renderer of test_video:Rendered-v0 crashed" in err
     assert (folder / "report.html").exists()
 
 

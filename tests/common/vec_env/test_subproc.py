@@ -205,7 +205,7 @@ def test_function_that_cannot_be_sent_to_a_worker_is_refused_before_one_is_start
     for make in (lambda k: Counting(k), functools.partial(Counting, open(os.devnull))):
         with pytest.raises(
             UserError,
-            match="^make is .* which another process cannot receive .*; give a function of a module, or a functools.partial",
+            match="^make is .* which another process cannot receive [(].*[)]; use a function of a module, or a functools.partial",
         ):
             SubprocVectorEnv(make, 2, 2)
     main = types.ModuleType("__main__")  # of an interactive session, or `python -c`
