@@ -25,7 +25,7 @@ FAULTS = (
     *(
         f"{name}.py"
         for name in (
-            "baselines_ppo/test_ranks",
+            "baselines_ppo/ranks/test_ranks",
             "baselines_ppo/train/test_resume",
             "baselines_ppo/train/test_session",
             "baselines_ppo/train/test_signals",
@@ -56,7 +56,7 @@ NUMERIC = tuple(
         "baselines_ppo/test_mlp_policy",
         "baselines_ppo/test_objectives",
         "baselines_ppo/test_pposgd_simple",
-        "baselines_ppo/test_ranks",
+        "baselines_ppo/ranks/test_ranks",
         "baselines_ppo/test_trpo",
         "baselines_ppo/test_vpg",
         "common/optim/test_conjugate_gradient",

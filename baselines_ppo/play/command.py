@@ -22,7 +22,7 @@ MAX_SHOWN_EPISODES = 10  # more episodes are evaluated without a window
 
 
 def play(explicit: Mapping[str, Any], args: Namespace) -> int:
-    """Play a saved policy as the command line says.
+    """Play a saved policy.
 
     Args:
         explicit: settings given on the command line.

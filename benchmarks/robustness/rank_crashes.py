@@ -1,4 +1,4 @@
-"""Search for rare crashes of a rank: repeats the four-rank job of `tests/baselines_ppo/test_ranks.py` under stress.
+"""Search for rare crashes of a rank: repeats the four-rank job of `tests/baselines_ppo/ranks/test_ranks.py` under stress.
 
     python -m benchmarks.robustness.rank_crashes --runs 100 --jobs 2 --out crashes
 
@@ -26,7 +26,7 @@ from benchmarks.markdown import markdown_table
 from benchmarks.paths import ROOT
 from benchmarks.throughput.measurements import mpirun
 
-SCRIPT = ROOT / "tests" / "baselines_ppo" / "rank_checks.py"
+SCRIPT = ROOT / "tests" / "baselines_ppo" / "ranks" / "rank_checks.py"
 HEAP_CHECKS = "libc_malloc_debug.so.0"  # of glibc 2.34 and later
 # sitecustomize.py of a condition: frequent thread switches and garbage collections
 FREQUENT_SWITCHES = "import gc, sys\nsys.setswitchinterval(1e-5)\ngc.set_threshold(50, 3, 3)\n"

@@ -85,6 +85,7 @@ def test_importing_the_run_outputs_changes_no_environment_variable():
         "import os\n"
         "from common.runtime.tf_import import import_tensorflow_quietly\n"
         "import_tensorflow_quietly()\n"
+        "import cv2\n"  # Gymnasium imports it, and it changes LD_LIBRARY_PATH
         "before = dict(os.environ)\n"
         "import baselines_ppo.experiment.recording, baselines_ppo.experiment.callbacks, baselines_ppo.report\n"
         "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
@@ -270,4 +271,4 @@ def test_outputs_are_written_for_every_kind_of_environment(tmp_path, capsys):
         gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1
     )  # its environments are not accessible
     assert plot.main([str(tmp_path / "vector"), "--out", str(tmp_path / "x.png")]) == 0
-    assert "without Monitor files returns are the means of its progress.csv" in capsys.readouterr().err
+    assert "has no Monitor files: its returns are the means in progress.csv" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "environments", "numerics")]
 import perturbed_products  # noqa: E402
 from rank_divergence import diverge, flip  # noqa: E402
