@@ -37,7 +37,7 @@ LONG = (
             "export/test_export_observations",
             "export/test_writers",
             "test_pposgd_simple",
-            "test_ranks",
+            "ranks/test_ranks",
             "test_vpg",
         )
     ),
