@@ -13,6 +13,7 @@ from baselines_ppo import MlpPolicy, UserError, learn, load_policy
 from baselines_ppo.train.resume import check_compatible
 from common.policies.files import check_serializable, read_policy
 from common.policies.space_comparison import check_spaces
+from common.runs.checkpoint_store import Checkpoint
 
 pytestmark = pytest.mark.usefixtures("uncompiled_here")
 
@@ -55,15 +56,9 @@ def test_files_without_dtypes_fit_the_same_environment(tmp_path):
     pi.spec = lambda: spec
     pi.save(tmp_path / "old")
     check_spaces("old", load_policy(tmp_path / "old"), pi.ob_space, ac_space, "the environment")
-    check_compatible(
-        (
-            {f"pi/{name}": x for name, x in pi.state().items()},
-            {"logs": [{}], "policy": json.loads(json.dumps(spec))},
-            "old",
-        ),
-        pi,
-        1,
-    )
+    arrays = {f"pi/{name}": x for name, x in pi.state().items()}
+    metadata = {"logs": [{}], "policy": json.loads(json.dumps(spec))}
+    check_compatible(Checkpoint(arrays, metadata, tmp_path / "old"), pi, 1)
 
 
 def test_an_error_names_the_difference_of_two_spaces():
