@@ -37,6 +37,7 @@ FAULTS = (
             "common/storage/test_array_files",
             "common/storage/test_atomic",
             "common/vec_env/test_subproc",
+            "common/vec_env/test_worker_failures",
         )
     ),
 )

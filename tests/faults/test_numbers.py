@@ -9,43 +9,20 @@ import jobs
 import numpy as np
 import pytest
 import tensorflow as tf
+from broken_policies import Breaks, InfiniteGradient, Sharp, breaks_at_2, failure
 from exact_networks import mlp
 from faulty_envs import Faulty
 from small_envs import Identity
-from small_policies import TinyMlp, train_tiny
+from small_policies import TinyMlp
 
 from baselines_ppo import MlpPolicy, load_policy, pposgd_simple, trpo_mpi, vpg
 from baselines_ppo.experiment.callbacks import BestPolicy, SaveBestCallback
 from baselines_ppo.objectives import value_loss
 from common.diagnostics.crash_dump import FORMAT
-from common.errors import NonFiniteError
 from common.storage.array_files import load_arrays
 from common.training.callbacks import Callback
 
 DISCRETE = gym.spaces.Discrete(3)
-
-
-def failure(*args, **kwargs):
-    with pytest.raises(NonFiniteError) as caught:
-        train_tiny(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-class Breaks(TinyMlp):
-    """Its value is NaN once `broken` is set; `breaks_at_2` sets it from iteration 2 on."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.broken = tf.Variable(0.0, trainable=False)
-
-    def forward(self, ob):
-        flat, vpred = super().forward(ob)
-        return flat, tf.where(self.broken > 0, np.nan, vpred)
-
-
-def breaks_at_2(names, _):
-    names["pi"].broken.assign(float(names["iters_so_far"] >= 2))
 
 
 @pytest.mark.parametrize("averaging", ["gather", "average"])
@@ -64,18 +41,6 @@ def test_broken_forward_is_named_and_leaves_the_last_good_state(averaging, tmp_p
     at_start = Breaks.load(path)
     for one, other in zip(last.get_trainable_variables(), at_start.get_trainable_variables()):
         np.testing.assert_array_equal(one, other)
-
-
-class InfiniteGradient(TinyMlp):
-    """Its loss is finite, but the gradient is not: that of a square root at 0."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.one = tf.Variable(1.0)
-
-    def forward(self, ob):
-        flat, vpred = super().forward(ob)
-        return flat, vpred + tf.sqrt(0.0 * self.one)
 
 
 @pytest.mark.parametrize("averaging", ["gather", "average"])
@@ -190,18 +155,6 @@ def test_nan_set_by_a_callback_is_in_no_checkpoint_and_no_best_policy(tmp_path):
     )
     assert str(error).startswith("pi/") and "Variable is nan at the end of iteration 1; " in str(error)
     assert not list((tmp_path / "checkpoints").iterdir()) and not (tmp_path / "best").exists()
-
-
-class Sharp(TinyMlp):
-    """Its KL and the gradient are finite, but the second derivative, TRPO's Fisher matrix, is not: that of x^1.5 at 0."""
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.one = tf.Variable(1.0)
-
-    def forward(self, ob):
-        flat, vpred = super().forward(ob)
-        return flat + tf.pow(tf.abs(self.one - 1.0), 1.5), vpred
 
 
 @pytest.mark.parametrize(

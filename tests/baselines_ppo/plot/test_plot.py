@@ -1,63 +1,28 @@
-"""Comparisons of runs: groups, statistics against hand calculation, caveats, the figure, and the output."""
+"""Comparisons of runs: the output, caveats, the figure, and the command line."""
 
 import json
 import re
 import subprocess
 import sys
-from math import sqrt
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import jobs
-import numpy as np
 import pytest
 from PIL import Image
+from plot_runs import A, B, monitored, write_groups
 from scipy import stats
 
 from baselines_ppo.experiment.summary import final_return
 from baselines_ppo.plot import command as plot
 from baselines_ppo.plot.caveats import caveats
-from baselines_ppo.plot.figure import bootstrap_band, draw, on_common_grid
+from baselines_ppo.plot.figure import draw
 from baselines_ppo.plot.grouping import group_runs, load
-from baselines_ppo.plot.significance import compare, holm_correction, summary_statistics, welch
+from baselines_ppo.plot.significance import compare
 from baselines_ppo.plot.table import print_table
 from baselines_ppo.report.summary import headline_metrics
 from baselines_ppo.sweep.directory import SweepDirectory
 from common.formatting import format_number
-
-A, B = [300.0, 320.0, 310.0, 330.0], [100.0, 150.0, 90.0]
-
-
-def monitored(folder, returns, env="Hopper-v4", settings=None, typed=(), seed=0):
-    """Write a run directory whose episodes, of 10 steps and 1 s, have these returns."""
-    folder.mkdir(parents=True)
-    lines = [
-        f"#{json.dumps({'t_start': 0.0, 'env_id': env})}",
-        "r,l,t",
-        *(f"{r},10,{i + 1}" for i, r in enumerate(returns)),
-    ]
-    (folder / "0.0.monitor.csv").write_text("\n".join(lines) + "\n")
-    if settings is not None:
-        settings = {"env": env, "preset": "mujoco", "alg": "ppo", "seed": seed, "run_dir": str(folder)} | settings
-        (folder / "config.json").write_text(
-            json.dumps({"settings": settings, "typed": dict.fromkeys(typed), "ranks": 1})
-        )
-    return folder
-
-
-def write_groups(root, **finals):
-    """Write the runs of several groups, {clip_param: [final return per seed]}."""
-    for clip, returns in finals.items():
-        for seed, r in enumerate(returns):
-            monitored(root / clip / str(seed), [r], settings={"clip_param": clip}, typed=["clip_param"], seed=seed)
-    return root
-
-
-def groups_of(*paths, key=None):
-    return {
-        env: {name: sorted(run.path.name for run in runs) for name, runs in several.items()}
-        for env, several in group_runs(load(paths)[0], key).items()
-    }
 
 
 def printed(capsys, *paths):
@@ -68,96 +33,6 @@ def printed(capsys, *paths):
 def run_plot(capsys, *words):
     status = plot.main([str(word) for word in words])
     return (status, *capsys.readouterr())
-
-
-# ---- groups
-
-
-def test_runs_that_differ_only_in_the_seed_are_one_group(tmp_path):
-    for seed in range(3):
-        monitored(tmp_path / f"run{seed}", [1, 2], settings={"quiet": bool(seed), "lam": 0.9}, seed=seed)
-    assert groups_of(tmp_path) == {"Hopper-v4": {"mujoco": ["run0", "run1", "run2"]}}
-
-
-def test_runs_are_grouped_by_the_settings_that_differ_within_an_environment(tmp_path):
-    for i, (clip, env) in enumerate([(0.1, "Hopper-v4"), (0.2, "Hopper-v4"), (0.2, "Swimmer-v4")]):
-        monitored(tmp_path / str(i), [1], env, {"clip_param": clip, "num_timesteps": len(env)}, ["clip_param"])
-    assert groups_of(tmp_path) == {
-        "Hopper-v4": {"clip_param=0.1": ["0"], "clip_param=0.2": ["1"]},
-        "Swimmer-v4": {"clip_param=0.2": ["2"]},
-    }
-
-
-def test_settings_that_follow_from_a_preset_are_not_named(tmp_path):
-    monitored(tmp_path / "a", [1], settings={"preset": "ppo1", "vf_coef": 1.0, "entcoeff": 0.0}, typed=["preset"])
-    monitored(tmp_path / "b", [1], settings={"preset": "mujoco", "vf_coef": 0.5, "entcoeff": 0.1}, typed=["entcoeff"])
-    assert groups_of(tmp_path) == {"Hopper-v4": {"mujoco, entcoeff=0.1": ["b"], "ppo1, entcoeff=0.0": ["a"]}}
-
-
-def test_a_given_setting_defines_the_groups(tmp_path):
-    for i in range(4):
-        monitored(
-            tmp_path / str(i), [1], settings={"clip_param": i % 2, "lam": i // 2, "policy_settings": {"hid_size": i}}
-        )
-    assert groups_of(tmp_path, key="lam") == {"Hopper-v4": {"lam=0": ["0", "1"], "lam=1": ["2", "3"]}}
-    assert len(groups_of(tmp_path, key="hid_size")["Hopper-v4"]) == 4
-
-
-def test_without_settings_the_directory_is_the_group(tmp_path):
-    for name in ("ppo2-seed0", "ppo2-seed1", "trpo-32", "sb3/seed7"):
-        monitored(tmp_path / name, [1])
-    assert groups_of(tmp_path) == {
-        "Hopper-v4": {"ppo2": ["ppo2-seed0", "ppo2-seed1"], "sb3": ["seed7"], "trpo-32": ["trpo-32"]}
-    }
-
-
-def test_a_run_found_by_two_paths_is_one_seed(tmp_path):
-    run = monitored(tmp_path / "a" / "run", [1])
-    assert groups_of(tmp_path, run, tmp_path / "a") == {"Hopper-v4": {"run": ["run"]}}
-
-
-# ---- statistics
-
-
-def test_interval_of_a_group_is_students():
-    # mean 2, standard deviation 1, and 4.30265 is Student's 97.5 % quantile at 2 degrees of freedom, from a printed table
-    found = summary_statistics(np.array([1.0, 2.0, 3.0]))
-    assert (found["mean"], found["deviation"], found["best"]) == (2, 1, 3)
-    assert found["interval"] == pytest.approx([2 - 4.30265 / sqrt(3), 2 + 4.30265 / sqrt(3)], abs=1e-4)
-
-
-def test_difference_agrees_with_welchs_formulas():
-    a, b = np.array(A), np.array(B)
-    parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    error, freedom = sqrt(sum(parts)), sum(parts) ** 2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
-    difference = 315 - 340 / 3
-    found = welch("b", b, "a", a)
-    assert (found["a"], found["b"]) == ("a", "b")
-    assert found["difference"] == pytest.approx(difference)
-    assert found["p"] == pytest.approx(2 * stats.t.sf(difference / error, freedom))
-    half = stats.t.ppf(0.975, freedom) * error
-    assert found["interval"] == pytest.approx([difference - half, difference + half])
-
-
-def test_holms_correction_agrees_with_hand_calculation():
-    # 3 x 0.01; 2 x 0.03; 1 x 0.04, which must not be less than the previous one
-    assert holm_correction([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
-    assert holm_correction([0.5, 0.6]) == [1.0, 1.0]
-
-
-def test_the_bootstrap_band_of_two_seeds_spans_both():
-    # a quarter of the resamples has the lower seed twice, another the upper one: far more than 2.5 % each
-    low, high = bootstrap_band(np.array([[0.0, 5.0], [10.0, 5.0]]), np.random.default_rng(0))
-    assert low.tolist() == [0, 5] and high.tolist() == [10, 5]
-
-
-def test_curves_are_averaged_where_all_seeds_have_a_value(tmp_path):
-    monitored(tmp_path / "s1", [0, 2, 4, 6])
-    monitored(tmp_path / "s2", [10, 12])
-    runs = load([tmp_path])[0]["Hopper-v4"]
-    grid, returns, longest = on_common_grid(runs, "steps", 1)
-    assert (grid[0], grid[-1], longest) == (10, 20, 40)
-    np.testing.assert_allclose(returns.mean(axis=0), 5 + (grid - 10) * 0.2)  # both rise by 2 in 10 steps
 
 
 # ---- output

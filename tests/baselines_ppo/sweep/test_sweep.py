@@ -1,10 +1,6 @@
-"""Sweeps: the runs and their order, invalid arguments, failures, resuming after a kill, and the output."""
+"""Sweeps: invalid arguments, failures, signals, and resuming after a kill."""
 
-import io
 import json
-import math
-import os
-import re
 import signal
 import subprocess
 import sys
@@ -13,17 +9,12 @@ from dataclasses import replace
 
 import jobs
 import pytest
-from rich.console import Console
 
 from baselines_ppo.cli import parser as cli
-from baselines_ppo.cli.command_lines import to_argv
 from baselines_ppo.experiment.setup import resolve_config
-from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.command import main
-from baselines_ppo.sweep.directory import SweepDirectory, last_row
-from baselines_ppo.sweep.display import SweepDisplay, SweepStatus, format_mean_and_std
-from baselines_ppo.sweep.plan import SweepRun, combinations, plan
-from baselines_ppo.sweep.processes import launcher
+from baselines_ppo.sweep.directory import SweepDirectory
+from baselines_ppo.sweep.plan import SweepRun
 
 # a run that trains nothing: it writes what a sweep reads, waits while `.hold` exists, and fails if `.fail-NAME` exists
 FAKE = """
@@ -77,84 +68,6 @@ def wait_until(condition, timeout=120):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-# ---- runs
-
-
-def test_the_seed_changes_slowest_in_the_product():
-    values, _ = parse(["--env", "A", "B", "--seed", "0-1", "--clip-param", "0.1", "0.2"])
-    assert [tuple(one.values()) for one in combinations(values)] == [
-        ("A", 0, 0.1),
-        ("A", 0, 0.2),
-        ("B", 0, 0.1),
-        ("B", 0, 0.2),
-        ("A", 1, 0.1),
-        ("A", 1, 0.2),
-        ("B", 1, 0.1),
-        ("B", 1, 0.2),
-    ]
-
-
-def test_integers_may_be_ranges_and_other_values_are_parsed_as_by_run_py():
-    values, args = parse(
-        [
-            "--seed",
-            "0-3",
-            "7",
-            "--hid-size",
-            "8-9",
-            "--num_timesteps",
-            "1e4",
-            "--vf-clip",
-            "none",
-            "0.2",
-            "--scale-returns",
-            "--ranks",
-            "2",
-        ]
-    )
-    assert values == {
-        "seed": [0, 1, 2, 3, 7],
-        "hid_size": [8, 9],
-        "num_timesteps": [10_000],
-        "vf_clip": [None, 0.2],
-        "scale_returns": [True],
-    }
-    assert args.ranks == 2
-
-
-def test_names_contain_the_environment_varying_settings_and_the_seed():
-    runs = plan({"env": ["CartPole-v1"], "seed": [3], "gamma": [0.9], "clip_param": [0.1, 0.2]}, 1, 1)
-    assert [run.name for run in runs] == ["CartPole-v1-clip_param0.1-seed3", "CartPole-v1-clip_param0.2-seed3"]
-
-
-def test_names_are_valid_and_unique_directory_names():
-    kwargs = [{"sutton_barto_reward": True, "render_mode": "a/b"}, {"sutton_barto_reward": True, "render_mode": "a:b"}]
-    names = [run.name for run in plan({"env": ["CartPole-v1"], "seed": [0], "env_kwargs": kwargs}, 1, 1)]
-    assert len(set(names)) == 2 and all(re.fullmatch(r"[\w.+-]+", name) for name in names)
-
-
-def test_run_py_parses_the_same_values_from_the_arguments():
-    typed = {
-        "env": "CartPole-v1",
-        "seed": 2,
-        "init_logstd": -1e-5,
-        "vf_clip": None,
-        "report": False,
-        "env_kwargs": {"a": -1},
-        "optim_stepsize": 3e-4,
-    }
-    assert cli.parse(to_argv(typed))[0] == typed
-
-
-def test_runs_with_several_environments_get_their_number_of_cores():
-    (run,) = plan({"env": ["Hopper-v4"], "seed": [0], "num_envs": [8]}, ranks=1, cores=3)
-    assert run.explicit_with_cores == {"env": "Hopper-v4", "seed": 0, "num_envs": 8, "env_workers": 0, "env_threads": 3}
-
-
-def test_ranks_are_started_by_the_mpirun_of_this_environment():
-    assert launcher(1) == [] and launcher(3) == [jobs.mpirun(), "-n", "3"]
 
 
 # ---- invalid arguments
@@ -360,95 +273,3 @@ def test_a_killed_sweep_is_resumed_and_keeps_finished_runs(tmp_path):
     assert figures["mean_return"] == pytest.approx(
         sum(returns[-100:]) / len(returns[-100:]), rel=1e-12
     )  # float64 sums of up to 100 integers
-
-
-# ---- output
-
-
-def make_status(tmp_path, seeds=4):
-    """Return the status of four runs, of which the first is done; their runs; and the directory."""
-    runs = plan({"env": ["CartPole-v1"], "seed": list(range(seeds)), "num_timesteps": [1000]}, 1, 1)
-    folder = SweepDirectory(tmp_path / "sweep")
-    return (
-        SweepStatus(
-            runs, ["env"], folder.progress, {runs[0].name: {"mean_return": 20.0, "steps": 1000, "seconds": 9.0}}
-        ),
-        runs,
-        folder,
-    )
-
-
-def write_progress(folder, run, *rows):
-    (folder.path / run.name).mkdir(parents=True, exist_ok=True)
-    lines = ["EpRewMean,EpisodesSoFar,TimestepsSoFar,TimeElapsed", *(",".join(map(str, row)) for row in rows)]
-    (folder.path / run.name / "progress.csv").write_text("\n".join(lines) + "\n12.0,5,9")  # the last row is incomplete
-
-
-def test_speed_and_remaining_time_are_measured_since_the_start_of_this_process(tmp_path):
-    shown, runs, folder = make_status(tmp_path)
-    shown.states |= {runs[1].name: "running", runs[2].name: "failed"}
-    assert math.isnan(shown.left())
-    write_progress(folder, runs[1], ("nan", 0, 100, 5.0))
-    shown.update([runs[1]])
-    assert math.isnan(shown.speed(runs[1].name))
-    write_progress(folder, runs[1], ("nan", 0, 100, 5.0), (11.0, 3, 500, 7.0))
-    shown.update([runs[1]])
-    assert shown.speed(runs[1].name) == 200.0  # 400 steps in 2 seconds
-    shown.began = time.monotonic() - 30
-    # half a run took 30 seconds; half a run and a whole one remain, without the failed one: 90 seconds
-    assert shown.left() == pytest.approx(90, rel=0.01)
-
-
-def test_the_last_complete_row_is_read(tmp_path):
-    folder, run = (
-        SweepDirectory(tmp_path / "sweep"),
-        plan({"env": ["CartPole-v1"], "seed": [0], "max_iters": [4]}, 1, 1)[0],
-    )
-    assert folder.progress(run).fraction == 0
-    write_progress(folder, run, *((i, i, 10 * i, i) for i in range(1, 4)))
-    assert last_row(folder.path / run.name / "progress.csv") == {
-        "EpRewMean": 3,
-        "EpisodesSoFar": 3,
-        "TimestepsSoFar": 30,
-        "TimeElapsed": 3,
-    }
-    assert folder.progress(run).fraction == 0.75
-
-
-def test_the_standard_deviation_is_that_of_a_sample():
-    assert format_mean_and_std([]) == "" and format_mean_and_std([3.0]) == "3"
-    assert format_mean_and_std([1.0, 2.0, 6.0]) == "3 ± 2.646"  # sqrt((4 + 1 + 9) / 2)
-
-
-def test_the_table_has_a_row_for_each_combination_of_settings(tmp_path):
-    runs = plan({"env": ["CartPole-v1"], "seed": [0, 1], "hid_size": [8, 16]}, 1, 1)
-    shown = SweepStatus(
-        runs,
-        ["env", "hid_size"],
-        SweepDirectory(tmp_path).progress,
-        {runs[0].name: {"mean_return": 20.0}, runs[2].name: {"mean_return": 22.0}},
-    )
-    shown.states[runs[1].name] = "failed"
-    console = Console(file=io.StringIO(), width=140)
-    console.print(shown.table())
-    rows = [line.split() for line in console.file.getvalue().splitlines() if line.strip().startswith("CartPole-v1")]
-    assert rows == [["CartPole-v1", "8", "2/2", "21", "±", "1.414"], ["CartPole-v1", "16", "0/2", "1"]]
-    assert "2 of 4 runs done, 1 failed" in console.file.getvalue()
-
-
-def test_a_terminal_shows_one_table_and_failures_above_it(tmp_path, monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setitem(os.environ, "TERM", "xterm")
-    shown, runs, _ = make_status(tmp_path, seeds=3)
-    terminal = Terminal()
-    with SweepDisplay(shown, terminal) as screen:
-        screen.started(runs[1])
-        screen.refresh([runs[1]])
-        screen.failed(runs[1], "status 1: no")
-        screen.finished(runs[2], {"mean_return": None, "steps": 1000, "seconds": 3.0})
-    text = terminal.getvalue()
-    assert "started" not in text and f"{runs[1].name}: failed, status 1: no" in text
-    assert "2 of 3 runs done, 1 failed" in text and "2/3" in text

@@ -1,9 +1,15 @@
-"""A `VectorEnv` that keeps the promises of its autoreset mode, for tests that take one away."""
+"""A `VectorEnv` that keeps the promises of its autoreset mode, for tests that break one, and the collection of its steps."""
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.spaces import Box
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space, concatenate, create_empty_array
+from small_policies import uncompiled
+
+from common.errors import EnvError
+from common.rollouts.collector import Collector
+from common.vec_env.vector_env_checker import env_layout
 
 
 class BatchEnv(gym.vector.VectorEnv):
@@ -60,3 +66,44 @@ class BatchEnv(gym.vector.VectorEnv):
             self.t[ends] = 0
             obs = self.observed()
         return obs, np.ones(self.num_envs), np.zeros(self.num_envs, bool), ends, infos
+
+
+PARTS = {
+    "Dict": gym.spaces.Dict(a=Box(-1, 99, (2,)), b=Box(-1, 99, (2,))),
+    "Tuple": gym.spaces.Tuple((Box(-1, 99, (2,)), Box(-1, 99, (2,)))),
+    "Box": Box(-1, 99, (2,)),
+}
+
+
+class SingleEnv(gym.Env):
+    """One environment, whose class may have attributes that a vector environment has."""
+
+    observation_space, action_space = Box(-1, 1, (2,), np.float32), gym.spaces.Discrete(2)
+    reward = 1.0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        self.t += 1
+        return self.observation_space.sample(), self.reward, False, self.t >= 5, {}
+
+
+def with_changed_result(env, method, change):
+    """Return `env` after replacing the result of `method` with `change(result)`."""
+    original = getattr(env, method)
+    setattr(env, method, lambda *args, **kwargs: change(original(*args, **kwargs)))
+    return env
+
+
+def collect_or_error(env, steps=12):
+    """Return a segment of `steps` steps of each environment, or the message of its EnvError."""
+    layout = env_layout(env)
+    collector = Collector(env, uncompiled("pi", layout.ob_space, layout.ac_space), steps * layout.num_envs)
+    try:
+        collector.reset([0] * layout.num_envs)
+        return collector.collect(np.random.default_rng(0))
+    except EnvError as error:
+        return str(error)
