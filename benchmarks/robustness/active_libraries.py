@@ -39,7 +39,7 @@ def inspect_process() -> dict[str, Any]:
         sys.path.insert(0, str(ROOT / "tests" / "support" / "numerics"))
         import perturbed_products
 
-        perturbed_products.install_if_asked()
+        perturbed_products.install_if_requested()
     return {
         "versions": {
             "Python": platform.python_version(),
