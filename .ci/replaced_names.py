@@ -138,7 +138,7 @@ def definitions(module):
 
 
 def findings(tree):
-    """(path, line, "replaced name", text) of each definition that has a replaced name; `tree`: a `check_structure.Tree`."""
+    """(path, line, "replaced name", text) of each definition that has a replaced name; `tree`: a `source_tree.Tree`."""
     for path, module in tree.package_files().items():
         stem = path.rsplit("/", 1)[-1].removesuffix(".py")
         if stem in MODULES.split():

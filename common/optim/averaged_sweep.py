@@ -74,9 +74,8 @@ class AveragedSweep(SweepStrategy):
             if i < last:
                 mean = self.comm.mean(out.numpy())
                 with np.errstate(all="ignore"):
-                    suspect = not np.isfinite(
-                        mean @ mean
-                    )  # takes a fifth of the exact check, but a square may overflow
+                    # takes a fifth of the time of the exact check, but a square may overflow
+                    suspect = not np.isfinite(mean @ mean)
                 if suspect and not np.isfinite(mean).all():
                     raise self._error_of_minibatch(i, label, mean, arrays, stepsize, scalars)
                 grad = tf.constant(mean[:size])

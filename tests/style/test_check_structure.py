@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".ci"))
 import check_structure  # noqa: E402
+import import_rules  # noqa: E402
 import replaced_names  # noqa: E402
 
 BASE = {"baselines_ppo/__init__.py": "", "common/__init__.py": "", "common/errors.py": ""}
@@ -42,24 +43,24 @@ def test_sizes(tree_of):
 
 
 def test_imports_inside_functions_and_cycles(tree_of, monkeypatch):
-    monkeypatch.setattr(check_structure, "GATES", {"common/b.py": {"common.c"}, "common/c.py": {"common.b"}})
+    monkeypatch.setattr(import_rules, "GATES", {"common/b.py": {"common.c"}, "common/c.py": {"common.b"}})
     lazy = (
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import common.b\ndef f():\n    from common import b\n"
     )
     tree = tree_of(
         files={"common/a.py": lazy, "common/b.py": "from common.c import x\n", "common/c.py": "import common.a\n"}
     )
-    assert [(path, line) for path, line, _, _ in check_structure.lazy_imports(tree)] == [
+    assert [(path, line) for path, line, _, _ in import_rules.lazy_imports(tree)] == [
         ("common/a.py", 5),
-        (".ci/check_structure.py", 1),  # the gate in c.py, which does not import b
+        (".ci/import_rules.py", 1),  # the gate in c.py, which does not import b
     ]
-    assert texts(check_structure.import_cycles(tree)) == [("common/a.py", 1, "common.a <-> common.b <-> common.c")]
+    assert texts(import_rules.import_cycles(tree)) == [("common/a.py", 1, "common.a <-> common.b <-> common.c")]
 
 
 def test_imports_for_type_checkers_alone_make_no_cycle(tree_of):
     typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from common.b import B\n"
     tree = tree_of(files={"common/a.py": typed, "common/b.py": "import common.a\n"})
-    assert list(check_structure.import_cycles(tree)) == []
+    assert list(import_rules.import_cycles(tree)) == []
 
 
 def test_annotations_of_public_functions_and_methods(tree_of):
@@ -89,10 +90,10 @@ def test_replaced_names(tree_of, monkeypatch):
 
 
 def test_a_module_that_loads_tensorflow_is_named(tree_of, monkeypatch):
-    monkeypatch.setattr(check_structure, "TENSORFLOW_FREE", ("common", "common.errors", "common.b", "common.c"))
+    monkeypatch.setattr(import_rules, "TENSORFLOW_FREE", ("common", "common.errors", "common.b", "common.c"))
     stub = {"tensorflow.py": "", "common/b.py": "import tensorflow\n", "common/c.py": "import common.b\n"}
     tree = tree_of(files=stub)
-    assert [text for _, _, text in texts(check_structure.tensorflow_loaded(tree))] == [
+    assert [text for _, _, text in texts(import_rules.tensorflow_loaded(tree))] == [
         "importing common.b loads TensorFlow",
         "importing common.c loads TensorFlow",
     ]
