@@ -208,9 +208,8 @@ class AlgorithmSetup(Generic[S]):
     def _sync_policy(self) -> None:
         """Broadcast rank 0's variables and observation statistics."""
         for x in self.pi.get_variables():
-            x.assign(
-                self.comm.broadcast_array(np.array(x.numpy()))
-            )  # a copy: the value of a scalar is not a writable array
+            # np.array copies: the value of a scalar is not a writable array
+            x.assign(self.comm.broadcast_array(np.array(x.numpy())))
         if self.pi.ob_rms is not None:
             self.pi.ob_rms.restore(self.comm.broadcast(self.pi.ob_rms.state()))
 

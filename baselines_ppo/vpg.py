@@ -199,9 +199,8 @@ class VPGUpdate:
         batch, valid = self._padded(batch, valid)
         arrays = batch.arrays()
         total = sum(self.comm.gather(int(valid.sum())))
-        weights = valid * np.float32(
-            self.comm.size / total
-        )  # a mean over all steps, of which ranks may have unequal numbers
+        # a mean over all steps, of which ranks may have unequal numbers
+        weights = valid * np.float32(self.comm.size / total)
         indices = np.arange(len(valid), dtype=np.int32)[None]
         self.optimizer.run_minibatches(arrays, indices, weights[None], stepsize, [], 1)
         if self.value_fit:

@@ -36,9 +36,8 @@ def export(argv: Sequence[str] | None) -> None:
     args = build_parser().parse_args(argv)
     output_format = args.format or ("tflite" if args.out.suffix == ".tflite" else "savedmodel")
     file = find_policy(args.run)
-    require_vacant(
-        args.out, is_directory=output_format == "savedmodel"
-    )  # also before TensorFlow's import takes seconds
+    # the writers check this too, but only after TensorFlow's import, which takes seconds
+    require_vacant(args.out, is_directory=output_format == "savedmodel")
     import_tensorflow(threads=usable_cpu_count())
     from baselines_ppo.export.writers import export_file
 

@@ -56,7 +56,7 @@ def group_runs(environments: Environments, key: str | None = None) -> dict[str, 
     names = sorted({name for runs in environments.values() for run in runs for name in run.settings})
     if key is not None and key not in names:
         near = difflib.get_close_matches(key, names, n=3)
-        hint = f"there are {', '.join(names)}" if names else "there is no config.json"
+        hint = f"use one of: {', '.join(names)}" if names else "none of the runs has a config.json"
         if near:
             hint = f"did you mean {' or '.join(near)}?"
         raise UserError(f"--group {key}: no run has this setting; {hint}")

@@ -107,9 +107,8 @@ def suggestions(name: str) -> list[str]:
         reverse=True,
     )
     near = same or difflib.get_close_matches(name, names, n=2 * MAX_SUGGESTIONS, cutoff=0.5)
-    return (
-        list(itertools.islice(filter(can_be_made, near), MAX_SUGGESTIONS)) or same[:1]
-    )  # the error when it is made names the missing package
+    # `same` even if it cannot be made: the error then names the missing package
+    return list(itertools.islice(filter(can_be_made, near), MAX_SUGGESTIONS)) or same[:1]
 
 
 def version_rank(one: str, name: str) -> tuple[bool, int]:
