@@ -151,9 +151,14 @@ class Heartbeat:
         if self._writer is not None:
             self._writer.join(2 * POLL_INTERVAL)
         self.set_phase(last_phase)
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        # if the writer still hangs in the file system, the file stays open, so that no other gets its descriptor
+        if self._lock.acquire(timeout=POLL_INTERVAL):
+            try:
+                if self._file is not None:
+                    os.close(self._file)
+                self._file = None
+            finally:
+                self._lock.release()
 
     def record(self) -> Record:
         """Return the record that the file contains."""
@@ -176,9 +181,11 @@ class Heartbeat:
 
         A failed write does not end the run, and another write that hangs is not waited for.
         """
-        if self._file is None or not self._lock.acquire(timeout=POLL_INTERVAL):
+        if not self._lock.acquire(timeout=POLL_INTERVAL):
             return
         try:
+            if self._file is None:
+                return
             text = json.dumps(self.record()).encode()[: RECORD_BYTES - 1]
             with contextlib.suppress(OSError):
                 os_features.write_over(self._file, text + b" " * (RECORD_BYTES - 1 - len(text)) + b"\n")

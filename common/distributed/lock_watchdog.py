@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import math
 import os
+import threading
 import time
 
 from common.runtime.helper_shell import HelperShell, duplicate_stderr
@@ -39,7 +40,7 @@ ALIVE = b"alive\n"
 class LockWatchdog:
     """Kills this process if it does not call `rearm` in time.
 
-    Does nothing where there is no POSIX shell.
+    Does nothing where there is no POSIX shell. The watchdog's thread and the main thread may call it at the same time.
 
     Args:
         label: this rank's label, for the message.
@@ -51,11 +52,15 @@ class LockWatchdog:
         self._armed_at = 0.0
         self._interval = math.inf
         self._closed = False
+        self._lock = threading.Lock()  # the pipe's descriptor may be another file's once it is closed
 
     def rearm(self, timeout: float) -> None:
         """Kill the process unless this is called again within `timeout` seconds; infinite: never kill it."""
-        if self._closed:
-            return
+        with self._lock:
+            if not self._closed:
+                self._rearm(timeout)
+
+    def _rearm(self, timeout: float) -> None:
         if self._shell is None and timeout < math.inf:
             self._start()
         if self._shell is None:
@@ -82,8 +87,10 @@ class LockWatchdog:
 
     def close(self) -> None:
         """Stop the timer and the shell."""
-        self._closed = True
-        if self._shell is not None:
-            faulthandler.cancel_dump_traceback_later()
-            self._shell.close()
-            self._shell = None
+        with self._lock:
+            self._closed = True
+            shell, self._shell = self._shell, None
+            if shell is not None:
+                faulthandler.cancel_dump_traceback_later()
+        if shell is not None:
+            shell.close()

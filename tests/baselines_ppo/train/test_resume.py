@@ -11,9 +11,9 @@ import pytest
 from common.runs.checkpoint_store import FORMAT
 from common.storage.array_files import load_arrays
 
-# Pendulum has episodes of 200 steps; the first ones end early. Checkpoints truncate them every 3 x 128 steps of an
-# environment on one rank, which has eight, every 3 x 256 steps on each of two ranks, which have four, and every 3 x 512
-# steps on each of four ranks, which have two
+# Pendulum has episodes of 200 steps; the first ones end early. Checkpoints truncate them, every three iterations. An
+# iteration has 128 steps of each of the eight environments on one rank, 256 of four on each of two ranks, and 512 of
+# two on each of four.
 WORDS = [
     "--env",
     "Pendulum-v1",

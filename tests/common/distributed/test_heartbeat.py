@@ -1,9 +1,12 @@
 """The records of heartbeats on disk, and how a file system that hangs affects them."""
 
 import json
+import os
+import threading
 
 from stub_ranks import StubRanks
 
+from common.distributed import heartbeat as heartbeats
 from common.distributed.heartbeat import Heartbeat, read_heartbeats
 
 
@@ -42,3 +45,32 @@ def test_a_failure_names_the_phase_in_which_it_happened():
     heartbeat.mark_failed(1)
     assert heartbeat.current_phase == ("failed in update", 2)
     assert heartbeat.failure == (1, None)
+
+
+def test_the_descriptor_that_a_hanging_writer_uses_is_not_closed(tmp_path, monkeypatch):
+    # otherwise its record could be written into the file that has the descriptor by then
+    monkeypatch.setattr(heartbeats, "POLL_INTERVAL", 0.02)
+    heartbeat, hangs, goes_on = Heartbeat(StubRanks(), tmp_path), threading.Event(), threading.Event()
+
+    def write_over(descriptor, text):
+        hangs.set()
+        goes_on.wait(20)
+        os.fstat(descriptor)
+
+    monkeypatch.setattr(heartbeats.os_features, "write_over", write_over)
+    heartbeat.start()
+    assert hangs.wait(20)
+    heartbeat.close()
+    descriptor = heartbeat._file
+    os.fstat(descriptor)  # it is open
+    goes_on.set()
+    heartbeat._writer.join(20)
+    os.close(descriptor)
+
+
+def test_nothing_is_written_after_the_file_is_closed(tmp_path, monkeypatch):
+    heartbeat, written = Heartbeat(StubRanks(), tmp_path), []
+    heartbeat.close()
+    monkeypatch.setattr(heartbeats.os_features, "write_over", lambda *args: written.append(args))
+    heartbeat.write()
+    assert written == []

@@ -4,13 +4,15 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
 import jobs
 import pytest
 from stub_ranks import StubRanks
 
 from common.distributed import heartbeat as heartbeats
-from common.distributed import watchdog
+from common.distributed import lock_watchdog, watchdog
 from common.distributed.heartbeat import Heartbeat
 from common.distributed.watchdog import GRACE_POLLS, Watchdog
 from common.hints import RESTART_AFTER_STALL, RESUME_AFTER_STALL
@@ -95,6 +97,20 @@ def test_a_watchdog_that_fails_reports_it(monkeypatch, capfd):
     started = Watchdog(comm, heartbeat, timeout=5).start()
     started._thread.join(10)
     assert "rank 0 on host h0: the watchdog has stopped: KeyError: 'phase'" in capfd.readouterr().err
+
+
+def test_lock_watchdog_closed_by_two_threads_closes_its_descriptor_once(monkeypatch):
+    # a second close would be of whatever file has the descriptor by then
+    monkeypatch.setattr(lock_watchdog, "SCRIPT", "sleep 0.3")  # so that the first close still waits for the shell
+    found = lock_watchdog.LockWatchdog("rank 0 on host h")
+    found.rearm(60.0)
+    descriptor = found._shell.pipe
+    with ThreadPoolExecutor(2) as pool, mock.patch.object(os, "close", wraps=os.close) as close:
+        for done in [pool.submit(found.close) for _ in range(2)]:
+            done.result()
+    assert [call.args for call in close.call_args_list].count((descriptor,)) == 1
+    found.rearm(60.0)  # does nothing
+    assert found._shell is None
 
 
 HOLDS_LOCK = """if True:
