@@ -42,6 +42,31 @@ FAULTS = (
     ),
 )
 
+# files that take longest, in this order: they are started first, so that the last process does not end long after the others
+LONG = tuple(
+    f"{name}.py"
+    for name in (
+        "baselines_ppo/train/test_resume",
+        "baselines_ppo/ranks/test_ranks",
+        "faults/test_ranks_fail",
+        "returns/test_returns",
+        "docs/test_doc_commands",
+        "baselines_ppo/test_other_processes",
+        "faults/test_numbers",
+        "faults/test_disk",
+        "faults/test_ranks_stall",
+        "common/vec_env/test_worker_failures",
+        "baselines_ppo/sweep/test_sweep",
+        "baselines_ppo/test_trpo",
+        "common/test_compilation",
+        "baselines_ppo/test_cnn_learning",
+        "baselines_ppo/test_learning",
+        "faults/test_fuzz",
+        "faults/test_kills",
+        "baselines_ppo/export/test_writers",
+    )
+)
+
 # where numbers are compared that depend on the order of a sum, on fused multiplications, or on a library's exp
 NUMERIC = tuple(
     f"{name}.py"
@@ -95,6 +120,24 @@ def pytest_collection_modifyitems(items):
             for marker, files in (("faults", FAULTS), ("numeric", NUMERIC)):
                 if name.startswith(files):
                     item.add_marker(marker)
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+    if workers > 1:
+        long_files_first(items, workers)
+
+
+def long_files_first(items, workers):
+    """Reorder the tests so that each process's part of the list, which xdist cuts into equal parts, begins with long files."""
+    here = Path(__file__).parent
+    files = {str(here / name): [] for name in LONG}
+    others = [item for item in items if str(item.path) not in files]
+    for item in items:
+        files.get(str(item.path), []).append(item)
+    parts = [sum(list(files.values())[worker::workers], []) for worker in range(workers)]
+    for i, part in enumerate(parts):
+        missing = len(items) * (i + 1) // workers - len(items) * i // workers - len(part)
+        part += others[: max(missing, 0)]
+        del others[: max(missing, 0)]
+    items[:] = sum(parts, []) + others
 
 
 @pytest.fixture
