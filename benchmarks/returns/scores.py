@@ -1,16 +1,20 @@
-"""Statistics of finished trainings: normalised scores, and bootstrap intervals by rliable."""
+"""Statistics of finished trainings: normalised scores, bootstrap intervals by rliable, lowest quarters, paired differences."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from benchmarks.paths import RESULTS
+from benchmarks.returns.published import TARGETS
 from benchmarks.returns.result_files import Line
 
 RANDOM_EPISODES = 100
 REPETITIONS = 5000  # bootstrap samples
+FAILED = 0.5  # a training has failed if its score, relative to the task's target, is below this
 Interval = tuple[float, float, float]  # value, low, high
+Scores = Mapping[tuple[str, int], float]  # (task, seed) -> return of the final policy
 
 
 class ScoreMatrix:
@@ -125,3 +129,81 @@ def interquartile_interval(scores: np.ndarray) -> Interval:
     from scipy import stats
 
     return interval(np.asarray(scores)[:, None], lambda x: stats.trim_mean(x, 0.25, axis=None))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Statistics of the normalised scores of one set of settings: each is a mean over tasks.
+
+    Attributes:
+        runs: number of trainings.
+        middle: interquartile mean over seeds.
+        lowest_quarter: mean of the lowest quarter of the seeds (the conditional value at risk at 25 %).
+        lowest: lowest of all scores.
+        failed: fraction of trainings below `FAILED`.
+    """
+
+    runs: int
+    middle: float
+    lowest_quarter: float
+    lowest: float
+    failed: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference between two sets of settings over the pairs of trainings with equal task and seed.
+
+    Attributes:
+        pairs: number of pairs.
+        mean: mean difference of the normalised scores.
+        error: standard error of the mean; NaN for one pair.
+    """
+
+    pairs: int
+    mean: float
+    error: float
+
+    def __str__(self) -> str:
+        """The mean with its error, if there is one."""
+        return f"{self.mean:+.3f}" + ("" if np.isnan(self.error) else f" ± {self.error:.3f}")
+
+
+def lowest_quarter_mean(scores: Sequence[float]) -> float:
+    """Mean of the lowest quarter of scores, at least of one: what users get whose seed is bad."""
+    ordered = np.sort(np.asarray(scores, float))
+    return float(ordered[: -(-len(ordered) // 4)].mean())
+
+
+def relative_to_targets(scores: Scores) -> dict[tuple[str, int], float]:
+    """Scale scores so that an untrained policy has 0 and the task's target (`published.TARGETS`) 1."""
+    tasks = sorted({task for task, _ in scores})
+    random = dict(zip(tasks, random_scores(tasks)))
+    return {(task, seed): (x - random[task]) / (TARGETS[task] - random[task]) for (task, seed), x in scores.items()}
+
+
+def summarise(normalised: Scores) -> Summary:
+    """Statistics of normalised scores; tasks have equal weights."""
+    from scipy import stats
+
+    by_task: dict[str, list[float]] = {}
+    for (task, _), x in normalised.items():
+        by_task.setdefault(task, []).append(x)
+    tasks = by_task.values()
+    return Summary(
+        runs=len(normalised),
+        middle=float(np.mean([stats.trim_mean(x, 0.25) for x in tasks])),
+        lowest_quarter=float(np.mean([lowest_quarter_mean(x) for x in tasks])),
+        lowest=min(normalised.values()),
+        failed=float(np.mean([np.mean(np.array(x) < FAILED) for x in tasks])),
+    )
+
+
+def paired_difference(normalised: Scores, control: Scores) -> Difference | None:
+    """Difference from the control over the trainings that both have; None if there is none."""
+    common = sorted(normalised.keys() & control.keys())
+    if not common:
+        return None
+    differences = np.array([normalised[key] - control[key] for key in common])
+    error = float(differences.std(ddof=1) / np.sqrt(len(common))) if len(common) > 1 else float("nan")
+    return Difference(len(common), float(differences.mean()), error)

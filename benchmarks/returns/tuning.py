@@ -4,21 +4,26 @@
 
 Each text after --try is one set of command line settings. Two scores are reported: of the final policy, deterministic (as in
 final_policies.py), and of the last 100 training episodes. They may rank the settings differently. The table shows everything in
-results/tuning.jsonl for the given tasks and steps; --report trains nothing. If a preset has changed since a training, the training
+results/tuning.jsonl for the given tasks and steps; --report trains nothing.
+
+With --control the settings after --try are compared in pairs with those of --control, on the seeds of --seeds. The table then has the
+interquartile mean, the mean of the lowest quarter of the seeds, and the failures. Scores are relative to the task's target. If a preset has changed since a training, the training
 gets a separate row and is repeated when it is requested again. The command can be killed at any moment and restarted
 (training_queue.py).
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from benchmarks.markdown import markdown_table
 from benchmarks.returns.command_line import add_jobs_argument, add_steps_argument, to_arguments
-from benchmarks.returns.final_policies import REFERENCE_SEEDS
+from benchmarks.returns.final_policies import REFERENCE_SEEDS, REPORTED_SEEDS
+from benchmarks.returns.group_table import policy_score
 from benchmarks.returns.result_files import Line, ResultFile, TrainingJob, satisfies, validate_settings
+from benchmarks.returns.scores import Scores, paired_difference, relative_to_targets, summarise
 from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
 
@@ -66,6 +71,65 @@ def report(tasks: Sequence[str], steps: int) -> str:
     return markdown_table(header, rows) if rows else "no training has finished yet"
 
 
+def format_comparison(scores_by_setting: Mapping[str, Scores], control: str) -> str:
+    """A Markdown table of `Summary` and `Difference` of each set of settings, best lowest quarter first.
+
+    Args:
+        scores_by_setting: {settings: {(task, seed): return}}.
+        control: the settings that the others are compared with.
+    """
+    normalised = {name: relative_to_targets(scores) for name, scores in scores_by_setting.items()}
+    summaries = {name: summarise(scores) for name, scores in normalised.items()}
+    rows = []
+    for name in sorted(summaries, key=lambda name: -summaries[name].lowest_quarter):
+        one = summaries[name]
+        difference = None if name == control else paired_difference(normalised[name], normalised[control])
+        cells = ("control" if name == control else "", "")
+        if difference is not None:
+            cells = (str(difference), str(difference.pairs))
+        numbers = f"{one.middle:.3f}", f"{one.lowest_quarter:.3f}", f"{one.lowest:.3f}", f"{one.failed:.0%}"
+        rows.append((name, str(one.runs), *numbers, *cells))
+    header = (
+        "settings",
+        "runs",
+        "interquartile mean",
+        "lowest quarter",
+        "lowest",
+        "failed",
+        "difference from the control ± standard error",
+        "pairs",
+    )
+    return markdown_table(header, rows)
+
+
+def compare(texts: Sequence[str], control: str, tasks: Sequence[str], seeds: Sequence[int], steps: int) -> str:
+    """The table of `format_comparison` for the finished trainings of some sets of settings, the control among them."""
+    results, scores = ResultFile(BENCHMARK), {}
+    for text in dict.fromkeys([control, *texts]):
+        lines = {(env, seed): results.find(make_job(text, env, seed, steps)) for env in tasks for seed in seeds}
+        scores[text] = {key: policy_score(line) for key, line in lines.items() if line}
+    missing = [text for text in scores if not scores[text]]
+    found = {text: one for text, one in scores.items() if one}
+    if control in missing:
+        return f"no training with the settings of the control, {control}, has finished yet"
+    return "\n\n".join([format_comparison(found, control), *(f"no training has finished: {text}" for text in missing)])
+
+
+def check_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
+    """Refuse the seeds of reported results and of references."""
+    if min(seeds) < FIRST_SEED:
+        parser.error(f"invalid --seeds {min(seeds)}: reserved for reported results; tune on {FIRST_SEED} and higher")
+    reserved = {
+        "the references of the return tests": REFERENCE_SEEDS,
+        "reported results, for which nothing may be chosen": REPORTED_SEEDS,
+    }
+    for purpose, of_purpose in reserved.items():
+        if found := set(seeds) & set(of_purpose):
+            parser.error(
+                f"invalid --seeds {min(found)}: {of_purpose[0]} to {of_purpose[-1]} are reserved for {purpose}; choose another"
+            )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--env", nargs="+", required=True, metavar="ID", help="tasks")
@@ -82,24 +146,20 @@ def main() -> int:
     )
     add_steps_argument(parser)
     add_jobs_argument(parser)
+    parser.add_argument(
+        "--control", metavar="SETTINGS", help="train these settings, too, and compare the others with them"
+    )
     parser.add_argument("--report", action="store_true", help="train nothing; show the table")
     args = parser.parse_args()
-    if min(args.seeds) < FIRST_SEED:
-        parser.error(
-            f"invalid --seeds {min(args.seeds)}: reserved for reported results; tune on {FIRST_SEED} and higher"
-        )
-    if reserved := set(args.seeds) & set(REFERENCE_SEEDS):
-        parser.error(
-            f"invalid --seeds {min(reserved)}: {REFERENCE_SEEDS[0]} to {REFERENCE_SEEDS[-1]} are reserved for the references of "
-            "the return tests; choose another"
-        )
+    check_seeds(parser, args.seeds)
+    texts = [*([] if args.control is None else [args.control]), *args.settings]
     try:
         jobs = list(
             dict.fromkeys(
                 make_job(text, env, seed, args.num_timesteps)
                 for seed in args.seeds
                 for env in args.env
-                for text in args.settings
+                for text in texts
             )
         )
         if not args.report:
@@ -107,7 +167,10 @@ def main() -> int:
     except (UserError, ValueError) as error:
         parser.error(str(error))
     failed = 0 if args.report else run_queue(jobs, args.jobs)
-    print(report(args.env, args.num_timesteps))
+    if args.control is None:
+        print(report(args.env, args.num_timesteps))
+    else:
+        print(compare(args.settings, args.control, args.env, args.seeds, args.num_timesteps))
     return 1 if failed else 0
 
 
