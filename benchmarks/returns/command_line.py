@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks import paths
-from benchmarks.returns.result_files import TrainingJob
+from benchmarks.returns.result_files import KERNELS, OWN_KERNELS, TrainingJob
 from benchmarks.returns.training_queue import run_queue
 
 SEEDS = (0, 1, 2)  # default seeds of a comparison
@@ -60,6 +60,16 @@ def add_steps_argument(parser: argparse.ArgumentParser) -> None:
     """Add --num-timesteps with the default of a complete report."""
     parser.add_argument(
         "--num-timesteps", type=step_count, default=STEPS, help="environment steps of each training [1e6]"
+    )
+
+
+def add_kernels_argument(parser: argparse.ArgumentParser) -> None:
+    """Add --kernels, which changes the last digits of all results."""
+    parser.add_argument(
+        "--kernels",
+        choices=KERNELS,
+        default=OWN_KERNELS,
+        help="kernels of the numeric libraries: this processor's own, or others, which round differently [own]",
     )
 
 

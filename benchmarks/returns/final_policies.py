@@ -20,10 +20,16 @@ import argparse
 import sys
 from collections.abc import Iterable, Sequence
 
-from benchmarks.returns.command_line import add_jobs_argument, report_path, step_count, to_arguments
+from benchmarks.returns.command_line import (
+    add_jobs_argument,
+    add_kernels_argument,
+    report_path,
+    step_count,
+    to_arguments,
+)
 from benchmarks.returns.figures import curve_figure
 from benchmarks.returns.group_table import Group, format_group
-from benchmarks.returns.result_files import ResultFile, TrainingJob, validate_settings
+from benchmarks.returns.result_files import OWN_KERNELS, ResultFile, TrainingJob, validate_settings, with_kernels
 from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
 
@@ -90,6 +96,7 @@ def jobs(
     preset: str | None = None,
     more: str = "",
     ranks: int | None = None,
+    kernels: str = OWN_KERNELS,
 ) -> list[TrainingJob]:
     """The trainings of a group, seed by seed. An argument that is given replaces the value of the group.
 
@@ -101,10 +108,12 @@ def jobs(
         preset: of each training.
         more: further settings, "name=value name=value".
         ranks: of each training.
+        kernels: of each training (`result_files.KERNELS`).
     """
     group = GROUPS[name]
     preset, ranks = preset or group.preset, ranks or group.ranks
     setting = " ".join(filter(None, (preset or "default", more))) + (f", {ranks} ranks" if ranks > 1 else "")
+    setting = with_kernels(setting, kernels)
 
     def arguments(env: str) -> tuple[str, ...]:
         settings = {"preset": preset} if preset else (group.overrides or {}).get(env, {})
@@ -121,6 +130,7 @@ def jobs(
             EPISODES.get(env, 100),
             ranks,
             match_settings=True,
+            kernels=kernels,
         )
         for seed in dict.fromkeys(seeds or group.seeds)
         for env in dict.fromkeys(tasks or group.tasks)
@@ -175,6 +185,7 @@ def parse_arguments() -> argparse.Namespace:
         "--num-timesteps", type=step_count, help="environment steps of each training, over all ranks [by group]"
     )
     add_jobs_argument(parser, "one per core; with several ranks one")
+    add_kernels_argument(parser)
     parser.add_argument("--report", action="store_true", help="train nothing; write the table and figure")
     args = parser.parse_args()
     if reserved := set(args.seeds or ()) & set(TEST_SEEDS):
@@ -182,7 +193,13 @@ def parse_arguments() -> argparse.Namespace:
             f"invalid --seeds {reserved.pop()}: tests/returns/test_long_returns.py trains this seed, so no result may use "
             "it; choose another"
         )
-    selection = {"tasks": args.env, "seeds": args.seeds, "preset": args.preset, "more": args.more}
+    selection = {
+        "tasks": args.env,
+        "seeds": args.seeds,
+        "preset": args.preset,
+        "more": args.more,
+        "kernels": args.kernels,
+    }
     try:
         args.plan = jobs(args.group, steps=args.num_timesteps, **selection)
         if not args.report:

@@ -25,6 +25,14 @@ from common.errors import UserError
 
 Line = dict[str, Any]  # one JSON line of a result file
 Key = tuple[str, str, str, int, int]  # benchmark, setting, environment, seed, steps
+OWN_KERNELS = "own"
+# environment variables that change the last digits of results, as another processor does
+KERNELS: dict[str, dict[str, str]] = {
+    OWN_KERNELS: {},
+    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
+    "vector-512": {"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"},
+    "two-threads": {"TF_NUM_INTRAOP_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+}
 IRRELEVANT_SETTINGS = {*NOT_GROUPABLE, "preset"}  # a preset is compared by the settings that it stands for
 
 
@@ -41,6 +49,7 @@ class TrainingJob:
         arguments: further arguments of the command line.
         episodes: evaluation episodes of the final policy, deterministic and stochastic each; 0 for none.
         ranks: MPI processes; more than one run under mpirun.
+        kernels: name in `KERNELS`; the setting's label must differ, too.
         match_settings: accept a result line only if its settings are those that `arguments` resolve to now. Set it where
             the arguments name a preset, or rely on the automatic preset, because presets may change.
     """
@@ -54,6 +63,7 @@ class TrainingJob:
     episodes: int = 0
     ranks: int = 1
     match_settings: bool = False
+    kernels: str = OWN_KERNELS
 
     @property
     def key(self) -> Key:
@@ -73,6 +83,11 @@ class TrainingJob:
 
     def __str__(self) -> str:
         return f"{self.env}, {self.setting}, seed {self.seed}"
+
+
+def with_kernels(label: str, kernels: str) -> str:
+    """The label of a setting that is trained with other kernels."""
+    return label if kernels == OWN_KERNELS else f"{label}, {kernels} kernels"
 
 
 def key_of(line: Line) -> Key:

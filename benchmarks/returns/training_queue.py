@@ -22,7 +22,7 @@ from typing import IO
 
 from baselines_ppo.sweep.processes import launcher
 from benchmarks.paths import ROOT
-from benchmarks.returns.result_files import Line, ResultFile, TrainingJob
+from benchmarks.returns.result_files import KERNELS, Line, ResultFile, TrainingJob
 
 LAST_EPISODES = 100  # training episodes of a score
 CURVE_POINTS = 100
@@ -54,7 +54,7 @@ def train(job: TrainingJob, work_dir: Path, exclusive: bool = True) -> Line:
         commit_file.write_text(commit)
         arguments = _start_arguments(job, run_dir, exclusive)
     command = [*launcher(job.ranks), sys.executable, str(ROOT / "run.py"), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"TF_NUM_INTRAOP_THREADS": "1"})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(job))
     if done.returncode:
         raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
     line = result_line(job, run_dir) | {"git_commit": commit}
@@ -63,6 +63,11 @@ def train(job: TrainingJob, work_dir: Path, exclusive: bool = True) -> Line:
     shutil.rmtree(run_dir)
     commit_file.unlink()
     return line
+
+
+def environment(job: TrainingJob) -> dict[str, str]:
+    """The environment variables of a job's processes: one thread for each, unless its kernels have more."""
+    return os.environ | {"TF_NUM_INTRAOP_THREADS": "1"} | KERNELS[job.kernels]
 
 
 def _start_arguments(job: TrainingJob, run_dir: Path, exclusive: bool) -> list[str]:
@@ -93,7 +98,7 @@ def evaluate_final_policy(run_dir: Path, job: TrainingJob) -> dict[str, list[flo
     """{'deterministic': returns, 'stochastic': returns} of the final policy, on environments with fresh seeds."""
     command = [sys.executable, "-m", "benchmarks.returns.evaluate_policy", str(run_dir.absolute())]
     command += ["--episodes", str(job.episodes), "--seed", str(EVALUATION_SEED + job.seed)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(job))
     if done.returncode:
         errors = " ".join(done.stderr.split())[-400:]
         raise RuntimeError(f"{job}: its evaluation ended with status {done.returncode}: {errors}")

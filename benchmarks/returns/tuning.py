@@ -19,10 +19,18 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.markdown import markdown_table
-from benchmarks.returns.command_line import add_jobs_argument, add_steps_argument, to_arguments
+from benchmarks.returns.command_line import add_jobs_argument, add_kernels_argument, add_steps_argument, to_arguments
 from benchmarks.returns.final_policies import REFERENCE_SEEDS, REPORTED_SEEDS
 from benchmarks.returns.group_table import policy_score
-from benchmarks.returns.result_files import Line, ResultFile, TrainingJob, satisfies, validate_settings
+from benchmarks.returns.result_files import (
+    OWN_KERNELS,
+    Line,
+    ResultFile,
+    TrainingJob,
+    satisfies,
+    validate_settings,
+    with_kernels,
+)
 from benchmarks.returns.scores import Scores, paired_difference, relative_to_targets, summarise
 from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
@@ -32,14 +40,18 @@ FIRST_SEED = 100
 EPISODES = 20
 
 
-def make_job(text: str, env: str, seed: int, steps: int, episodes: int = EPISODES) -> TrainingJob:
+def make_job(
+    text: str, env: str, seed: int, steps: int, episodes: int = EPISODES, kernels: str = OWN_KERNELS
+) -> TrainingJob:
     """The training of one set of settings."""
-    return TrainingJob(BENCHMARK, text, env, seed, steps, to_arguments(text), episodes, match_settings=True)
+    label, arguments = with_kernels(text, kernels), to_arguments(text)
+    return TrainingJob(BENCHMARK, label, env, seed, steps, arguments, episodes, match_settings=True, kernels=kernels)
 
 
 def row_name(line: Line) -> str:
     """The settings of a line as given; with its commit if a preset has changed since."""
-    job = make_job(line["setting"], line["env"], line["seed"], line["steps"], episodes=0)
+    text, _, kernels = line["setting"].removesuffix(" kernels").partition(", ")
+    job = make_job(text, line["env"], line["seed"], line["steps"], 0, kernels or OWN_KERNELS)
     return line["setting"] if satisfies(line, job) else f"{line['setting']} (as of {line['git_commit'][:7]})"
 
 
@@ -102,11 +114,22 @@ def format_comparison(scores_by_setting: Mapping[str, Scores], control: str) -> 
     return markdown_table(header, rows)
 
 
-def compare(texts: Sequence[str], control: str, tasks: Sequence[str], seeds: Sequence[int], steps: int) -> str:
+def compare(
+    texts: Sequence[str],
+    control: str,
+    tasks: Sequence[str],
+    seeds: Sequence[int],
+    steps: int,
+    kernels: str = OWN_KERNELS,
+) -> str:
     """The table of `format_comparison` for the finished trainings of some sets of settings, the control among them."""
     results, scores = ResultFile(BENCHMARK), {}
     for text in dict.fromkeys([control, *texts]):
-        lines = {(env, seed): results.find(make_job(text, env, seed, steps)) for env in tasks for seed in seeds}
+        lines = {
+            (env, seed): results.find(make_job(text, env, seed, steps, kernels=kernels))
+            for env in tasks
+            for seed in seeds
+        }
         scores[text] = {key: policy_score(line) for key, line in lines.items() if line}
     missing = [text for text in scores if not scores[text]]
     found = {text: one for text, one in scores.items() if one}
@@ -146,6 +169,7 @@ def main() -> int:
     )
     add_steps_argument(parser)
     add_jobs_argument(parser)
+    add_kernels_argument(parser)
     parser.add_argument(
         "--control", metavar="SETTINGS", help="train these settings, too, and compare the others with them"
     )
@@ -156,7 +180,7 @@ def main() -> int:
     try:
         jobs = list(
             dict.fromkeys(
-                make_job(text, env, seed, args.num_timesteps)
+                make_job(text, env, seed, args.num_timesteps, kernels=args.kernels)
                 for seed in args.seeds
                 for env in args.env
                 for text in texts
@@ -170,7 +194,7 @@ def main() -> int:
     if args.control is None:
         print(report(args.env, args.num_timesteps))
     else:
-        print(compare(args.settings, args.control, args.env, args.seeds, args.num_timesteps))
+        print(compare(args.settings, args.control, args.env, args.seeds, args.num_timesteps, args.kernels))
     return 1 if failed else 0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.paper import surrogates
-from benchmarks.returns import command_line, scores, training_queue
+from benchmarks.returns import command_line, final_policies, scores, training_queue, tuning
 from benchmarks.returns.result_files import ResultFile, TrainingJob
 from benchmarks.returns.training_queue import run_queue
 
@@ -62,6 +62,32 @@ def test_simultaneous_trainings_use_one_environment_thread_each(workers, expecte
     )
     assert run_queue([TrainingJob("b", "a", "E", 0, 10)], workers, tmp_path / "work") == 1
     assert ("--env-threads" in called[-1]) == expected
+
+
+@pytest.mark.parametrize(
+    "kernels, expected",
+    [("own", ("1", None)), ("haswell", ("1", "Haswell")), ("two-threads", ("2", None))],
+)
+def test_kernels_are_environment_variables_of_the_training_and_another_row(kernels, expected, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    monkeypatch.setattr(training_queue, "tree_commit", lambda: "a")
+    monkeypatch.setattr(
+        training_queue.subprocess,
+        "run",
+        lambda words, env, **_: found.append(env) or SimpleNamespace(returncode=2, stderr="no"),
+    )
+    job = tuning.make_job("lam=0.9", "Hopper-v4", 300, 256, kernels=kernels)
+    with pytest.raises(RuntimeError, match="ended with status 2: no"):
+        training_queue.train(job, tmp_path)
+    assert tuple(found[0].get(name) for name in ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_CORETYPE")) == expected
+    label = "lam=0.9" if kernels == "own" else f"lam=0.9, {kernels} kernels"
+    assert job.setting == label
+    line = {"benchmark": "tuning", "setting": label, "env": "Hopper-v4", "seed": 300, "steps": 256}
+    assert tuning.row_name(line | {"settings": job.settings}) == label
+    assert final_policies.jobs("nine", ["Hopper-v4"], [0], kernels=kernels)[0].setting == label.replace(
+        "lam=0.9", "default"
+    )
 
 
 @pytest.mark.parametrize(
