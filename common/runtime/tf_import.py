@@ -209,17 +209,20 @@ def gc_paused() -> Iterator[None]:
 def import_tensorflow_quietly() -> None:
     """Import TensorFlow into a user's process without its start-up messages, unless it is imported already.
 
-    Changes nothing else in the process. If `TF_CPP_MIN_LOG_LEVEL` is set, it decides what is printed.
+    Changes nothing else in the process. If `TF_CPP_MIN_LOG_LEVEL` is "0" or "1", the messages are printed. The first of
+    them are hidden here, because TensorFlow prints them at every level.
     """
+    level = os.environ.get(LOG_LEVEL_VARIABLE)
     with without_warnings():
-        if "tensorflow" in sys.modules or LOG_LEVEL_VARIABLE in os.environ:
+        if "tensorflow" in sys.modules or level in ("0", "1"):
             return
-        os.environ[LOG_LEVEL_VARIABLE] = "3"
+        os.environ[LOG_LEVEL_VARIABLE] = level or "3"
         try:
             with stderr_on_error_only(STARTUP_MESSAGE):
                 import tensorflow  # noqa: F401
         finally:
-            del os.environ[LOG_LEVEL_VARIABLE]
+            if level is None:
+                del os.environ[LOG_LEVEL_VARIABLE]
 
 
 def import_tensorflow(threads: int, onednn: bool = False, operations: int = 1) -> Any:
