@@ -15,10 +15,11 @@ GATES = {
     "baselines_ppo/report/command.py": {"baselines_ppo.report.video"},
     "baselines_ppo/export/command.py": {"baselines_ppo.export.writers"},
 }
+# PEP 562, `__getattr__` of a package
 LAZY_NAMESPACES = {
     "baselines_ppo/__init__.py",
     "baselines_ppo/export/__init__.py",
-}  # PEP 562, `__getattr__` of a package
+}
 
 # Modules that must not load TensorFlow: packages, and modules of other packages.
 TENSORFLOW_FREE = (

@@ -217,7 +217,6 @@ class VPGUpdate:
             return np.concatenate([x, np.zeros((samples - len(x), *x.shape[1:]), x.dtype)])
 
         padded = batch.map(pad)
-        padded.ac[len(valid) :] = batch.ac[
-            0
-        ]  # action 0 may be invalid, and a weight of 0 does not remove the resulting NaN
+        # action 0 may be invalid, and a weight of 0 does not remove the resulting NaN
+        padded.ac[len(valid) :] = batch.ac[0]
         return padded, pad(valid)

@@ -74,9 +74,8 @@ def pair_signs(pair: int) -> np.ndarray:
     """[factors] of -1 and 1: the levels of the first run of a pair (1: second level). The second run has the opposite."""
     from scipy.linalg import hadamard
 
-    rows = np.random.default_rng(0).permutation(
-        PAIRS
-    )  # unpermuted, some settings would be equal in all pairs of a task
+    # unpermuted, some settings would be equal in all pairs of a task
+    rows = np.random.default_rng(0).permutation(PAIRS)
     return hadamard(PAIRS)[rows[pair % PAIRS], 1 : len(FACTORS) + 1]
 
 

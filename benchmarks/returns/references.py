@@ -30,9 +30,8 @@ from benchmarks.returns.result_files import Line, ResultFile, TrainingJob  # noq
 from benchmarks.returns.training_queue import tree_commit  # noqa: E402
 from common.errors import UserError  # noqa: E402
 
-sys.path[:0] = [
-    str(ROOT / "tests" / "support" / folder) for folder in ("", "environments", "numerics")
-]  # shared with the return tests, whose modules import each other by name
+# shared with the return tests, whose modules import each other by name
+sys.path[:0] = [str(ROOT / "tests" / "support" / folder) for folder in ("", "environments", "numerics")]
 import reference_bounds  # noqa: E402
 
 SEEDS = range(100, 200)

@@ -15,9 +15,8 @@ from common.storage.paths import make_directory, user_path
 from common.storage.write_errors import raises_write_error
 
 LOCK_TIMEOUT = 10.0  # seconds; other ranks and worker processes of a killed run need some time to exit
-_open_files: weakref.WeakValueDictionary[tuple[int, int], AppendOnlyFile] = (
-    weakref.WeakValueDictionary()
-)  # (device, inode) -> the `AppendOnlyFile` of this process
+# (device, inode) -> the `AppendOnlyFile` of this process
+_open_files: weakref.WeakValueDictionary[tuple[int, int], AppendOnlyFile] = weakref.WeakValueDictionary()
 
 
 def complete_lines(content: AnyStr) -> AnyStr:

@@ -144,11 +144,9 @@ def test_the_command_line_names_the_flag_and_resumes_runs_without_it(wide, tmp_p
     assert (done.returncode, done.stderr) == (0, "")
     config = json.loads((tmp_path / "run/config.json").read_text(encoding="utf-8"))
     assert config["settings"]["policy_settings"].pop("channels") == "last" and config["typed"].pop("channels") == "last"
-    (tmp_path / "run/config.json").write_text(
-        json.dumps(config), encoding="utf-8"
-    )  # 36 rows, 40 channels: older versions took the rows for the channels
+    # 36 rows, 40 channels: older versions took the rows for the channels
+    (tmp_path / "run/config.json").write_text(json.dumps(config), encoding="utf-8")
     old = cli_here("--resume", "--run-dir", tmp_path / "run", "--max-iters", "2")
-    assert (
-        old.returncode == 2 and "contains another model" in old.stderr
-    )  # as in older versions, which would have built another network
+    # as in older versions, which would have built another network
+    assert old.returncode == 2 and "contains another model" in old.stderr
     assert "not a setting of the mlp policy" in cli_here("--env", "CartPole-v1", "--channels", "last").stderr

@@ -76,20 +76,19 @@ def test_command_line_trains_a_game_and_saves_a_policy_that_plays(tmp_path):
             (float(row["r"]), int(row["l"]))
             for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines()[1:])
         ]
-    assert (
-        len(games) >= 2 and min(length for _, length in games) > 100
-    )  # complete games: one of five lives lasts some 35 steps
+    # complete games: one of five lives lasts some 35 steps
+    assert len(games) >= 2 and min(length for _, length in games) > 100
     progress = list(csv.DictReader((path / "progress.csv").read_text(encoding="utf-8").splitlines()))
     assert int(float(progress[-1]["EpisodesSoFar"])) == len(games)
-    assert float(progress[-1]["EpRewMean"]) == pytest.approx(
-        np.mean([score for score, _ in games]), rel=1e-12
-    )  # float64 sums of a few integers
+    # float64 sums of a few integers
+    assert float(progress[-1]["EpRewMean"]) == pytest.approx(np.mean([score for score, _ in games]), rel=1e-12)
     pi = load_policy(path / "policy" / "policy.safetensors")
     assert pi.act(True, random_images(pi.ob_space, 1)[0])[0] in range(4)
     played = run(1, RUN, "--play", "--load-path", path, "--eval-episodes", 1, "--json")
+    # ALE's bindings would report games that were not freed
     assert (played.returncode, done.stderr, played.stderr) == (
         0,
         "",
         "",
-    )  # ALE's bindings would report games that were not freed
+    )
     assert json.loads(played.stdout)["episodes"] == 1

@@ -32,9 +32,8 @@ def test_forward_is_tanh_layers_over_normalised_observations(settings):
     pi, ob = policy(**settings), 5 + 3 * np.random.default_rng(1).standard_normal((50, 11))
     ob[0] *= 10  # beyond the clip
     for found, exact in zip(pi.forward(pi.prepare(ob)), exact_networks.mlp(pi, ob)):
-        exact_networks.assert_within(
-            found, exact
-        )  # a missing bias, or an observation that is not clipped, changes an output by 0.1 or more
+        # a missing bias, or an observation that is not clipped, changes an output by 0.1 or more
+        exact_networks.assert_within(found, exact)
         assert exact.error.max() < 0.01
 
 
@@ -48,9 +47,8 @@ def test_acting_is_the_forward_pass_plus_noise(settings):
     exact_networks.assert_within(pi.actor(4, None)(ob, 0), mean)
     exact_networks.assert_within(pi.actor(4, noise)(ob, 0), sampled)
     exact_networks.assert_within(pi.actor(1, noise[:, :1])(ob[:1], 0), sampled.at(slice(1)))
-    assert (
-        mean.error.max() < 0.01 and (sampled.error < 0.01 * (1 + np.exp(flat.value[:, 3:]))).all()
-    )  # missing noise changes a sample by about one standard deviation
+    # missing noise changes a sample by about one standard deviation
+    assert mean.error.max() < 0.01 and (sampled.error < 0.01 * (1 + np.exp(flat.value[:, 3:]))).all()
 
 
 def test_networks_have_the_requested_sizes():

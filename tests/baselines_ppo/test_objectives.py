@@ -178,6 +178,7 @@ def test_loss_of_policy_gradients_by_hand():
 
 def test_beta_is_adapted_to_the_kl():
     penalty = AdaptiveKLCoefficient(PPOSettings(objective="adaptive_kl", kl_target=0.03))
+    # the bounds are 0.02 and 0.045
     kl_and_beta = [
         (0.019, 0.5),
         (0.021, 0.5),
@@ -186,7 +187,7 @@ def test_beta_is_adapted_to_the_kl():
         (0.5, 2.0),
         (0.03, 2.0),
         (0.0, 1.0),
-    ]  # the bounds are 0.02 and 0.045
+    ]
     for kl, beta in kl_and_beta:
         penalty.update(kl)
         assert penalty.beta == beta

@@ -71,12 +71,13 @@ def test_callback_gets_baselines_names_and_can_stop_the_training():
         seen.append(local["iters_so_far"])
         if local["seg"] is not None:
             shapes = {name: local["seg"][name].shape for name in ("ob", "ac", "x", "flatparam")}
+            # an Env has no environment axis
             assert shapes == {
                 "ob": (64, 2),
                 "ac": (64, 2),
                 "x": (64, 2),
                 "flatparam": (64, 4),
-            }  # an Env has no environment axis
+            }
         return local["iters_so_far"] == 2
 
     learn(Ragged(), uncompiled, callback=callback, max_iters=10, **SMALL)

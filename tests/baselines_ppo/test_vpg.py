@@ -55,9 +55,8 @@ def test_no_episode_is_truncated_with_whole_episodes(lengths, horizon):
     share, ended = horizon // len(lengths), seg["terminated"] | seg["truncated"]
     for k, own in enumerate(lengths):
         count = int(seg["valid"][:, k].sum())
-        assert (
-            seg["valid"][:count, k].all() and ended[count - 1, k]
-        )  # valid steps come first, and the last one ends an episode
+        # valid steps come first, and the last one ends an episode
+        assert seg["valid"][:count, k].all() and ended[count - 1, k]
         expected, i = 0, 0
         while expected < share:  # the number of episodes that fill this environment's share
             expected += own[i % len(own)]

@@ -91,9 +91,8 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
         for job, value in zip(final_policies.jobs("nine", ["Hopper-v4"], [0, 1, 2]), (2000.0, 3000.0, 4000.0))
     ]
     cells = task_row(final_policies.GROUPS["nine"], "Hopper-v4", lines, [])
-    assert (
-        cells["100 deterministic episodes, mean ± standard deviation over seeds"] == "3,000.0 ± 1,000.0"
-    )  # sample standard deviation
+    # sample standard deviation
+    assert cells["100 deterministic episodes, mean ± standard deviation over seeds"] == "3,000.0 ± 1,000.0"
     assert (cells["best published"], cells["aim"], cells["seeds"]) == ("2,609 reached", "3,128 missed", "3")
     assert (cells["100 stochastic"], cells["last 100 of training"], cells["collapsed"]) == (
         "2,998.0",
@@ -102,11 +101,12 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
     )
     pong = final_policies.jobs("long", ["PongNoFrameskip-v4"])[0]
     cells = task_row(final_policies.GROUPS["long"], pong.env, [line(pong, 19.5)], [])
+    # from 18.5 in training: the policy is not evaluated
     assert (cells["target"], cells["steps"], cells["episode length"]) == (
         "18 reached",
         "3,000,000",
         "1,000",
-    )  # from 18.5 in training: the policy is not evaluated
+    )
 
 
 def test_several_ranks_are_compared_with_90_percent_of_one_rank():
@@ -124,9 +124,8 @@ def test_several_ranks_are_compared_with_90_percent_of_one_rank():
 def test_policy_that_loses_more_than_half_of_the_improvement_has_collapsed():
     (job,) = final_policies.jobs("nine", ["Reacher-v4"], [0])
     improved = {"curve": [[1, -40.0], [2, -6.0], [3, -20.0]]}
-    assert not has_collapsed(line(job, -22.9, **improved)) and has_collapsed(
-        line(job, -23.1, **improved)
-    )  # halfway from -40 to -6: -23
+    # halfway from -40 to -6: -23
+    assert not has_collapsed(line(job, -22.9, **improved)) and has_collapsed(line(job, -23.1, **improved))
     assert "| seed 0 |" in format_group(final_policies.GROUPS["nine"], [(job, line(job, -30.0, **improved))], [], 0)
 
 
@@ -144,9 +143,8 @@ def test_notes_list_task_specific_settings_commits_and_left_out_runs():
 
 
 def test_partial_report_does_not_replace_the_table_and_other_settings_are_left_out(results_here, monkeypatch):
-    monkeypatch.setattr(
-        final_policies, "curve_figure", lambda *args, **more: None
-    )  # the figure and the bootstrap would take 90 % of the time
+    # the figure and the bootstrap would take 90 % of the time
+    monkeypatch.setattr(final_policies, "curve_figure", lambda *args, **more: None)
     monkeypatch.setattr("benchmarks.returns.group_table.format_interquartile", lambda values: "")
     results = ResultFile("returns")
     for job in final_policies.jobs("paper"):
@@ -166,9 +164,8 @@ def test_partial_report_does_not_replace_the_table_and_other_settings_are_left_o
         final_policies.report("paper", final_policies.jobs("paper", **part))
         assert (results_here / "returns-paper-part-table.md").exists()
     assert (results_here / "returns-paper-table.md").read_text() == complete
-    stale = replace(
-        final_policies.jobs("paper", ["Hopper-v4"], [0])[0], arguments=("--preset", "paper")
-    )  # as if the preset had changed since
+    # as if the preset had changed since
+    stale = replace(final_policies.jobs("paper", ["Hopper-v4"], [0])[0], arguments=("--preset", "paper"))
     results.add(line(stale, 9.0))
     assert "| Hopper-v4 | 5 |" in final_policies.report("paper", final_policies.jobs("paper"))
 

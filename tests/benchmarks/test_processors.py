@@ -15,6 +15,7 @@ from benchmarks.robustness.processors import Outcome
 HASWELL = {"sse4_2", "popcnt", "avx", "avx2", "fma", "f16c"}
 SKYLAKEX = HASWELL | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
 NEW = ["X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR"]  # names since NumPy 2.4
+# earlier names
 OLD = [
     "SSSE3",
     "SSE41",
@@ -28,7 +29,7 @@ OLD = [
     "AVX512CD",
     "AVX512_SKX",
     "AVX512_ICL",
-]  # earlier names
+]
 
 JUNIT = """<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite errors="1" failures="1" skipped="1" tests="5">
 <testcase classname="tests.common.test_a" name="test_one" time="0.1" />
@@ -87,9 +88,8 @@ def test_processor_runs_the_variants_that_its_flags_allow(flags, kinds):
 
 
 def test_processor_with_avx2_has_eight_variants():
-    assert (
-        len(runnable_variants(frozenset(HASWELL)) - {"zen", "own", "haswell"}) >= 8
-    )  # zen may use the kernels of haswell, and haswell those of this machine
+    # zen may use the kernels of haswell, and haswell those of this machine
+    assert len(runnable_variants(frozenset(HASWELL)) - {"zen", "own", "haswell"}) >= 8
 
 
 def test_reason_for_skipping_names_the_missing_flags():

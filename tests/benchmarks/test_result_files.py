@@ -68,9 +68,8 @@ def of(job, **more):
 def test_line_satisfies_only_jobs_that_resolve_to_its_settings(tmp_path, monkeypatch):
     results = ResultFile("b", tmp_path)
     results.add(of(hopper()))
-    assert (
-        hopper() in results and hopper("--clip-param", "0.2") in results and not results.count_outdated(hopper())
-    )  # 0.2 is the default
+    # 0.2 is the default
+    assert hopper() in results and hopper("--clip-param", "0.2") in results and not results.count_outdated(hopper())
     assert (
         hopper("--clip-param", "0.1") not in results
         and hopper("--hid-size", "32") not in results
@@ -114,9 +113,8 @@ def test_every_committed_line_of_table_1_satisfies_its_job():
     jobs = {job.key: job for time_limits in surrogates.TIME_LIMITS for job in surrogates.jobs(time_limits=time_limits)}
     for name, _ in surrogates.TIME_LIMITS.values():
         results = ResultFile(name)
-        satisfied = [
-            jobs[key] in results for one in results.lines if (key := result_files.key_of(one)) in jobs
-        ]  # the file may hold other seeds and lengths
+        # the file may hold other seeds and lengths
+        satisfied = [jobs[key] in results for one in results.lines if (key := result_files.key_of(one)) in jobs]
         assert satisfied and all(satisfied)
 
 

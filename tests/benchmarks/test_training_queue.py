@@ -26,9 +26,8 @@ def test_finished_trainings_are_not_repeated_and_a_failure_does_not_stop_the_oth
     (found,) = ResultFile("b").lines
     assert found["env"] == "CartPole-v1" and found["score"] > 5 and found["settings"]["timesteps_per_actorbatch"] == 64
     assert len(found["git_commit"].removesuffix("+")) == 40
-    assert found["curve"][-1][0] == 256 and found["length"] == pytest.approx(
-        found["score"]
-    )  # CartPole's reward is 1 per step
+    # CartPole's reward is 1 per step
+    assert found["curve"][-1][0] == 256 and found["length"] == pytest.approx(found["score"])
     assert "FAILED: NoSuchEnv-v0" in capsys.readouterr().out
     monkeypatch.setattr(training_queue, "train", lambda *args: pytest.fail("run again"))
     assert run_queue(jobs[1:], 1, tmp_path / "work") == 0

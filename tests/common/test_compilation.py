@@ -108,9 +108,8 @@ def test_policies_with_other_settings_or_classes_share_nothing(traces):
 
 def test_code_edited_between_two_trainings_is_traced_again(monkeypatch):
     before = weights(learn(Ragged(), policy_of(MlpPolicy), **SMALL))
-    monkeypatch.setattr(
-        objectives.value_loss, "__code__", (lambda vpred, ret: 0.0 * vpred).__code__
-    )  # as a notebook's autoreload does it
+    # as a notebook's autoreload does it
+    monkeypatch.setattr(objectives.value_loss, "__code__", (lambda vpred, ret: 0.0 * vpred).__code__)
     edited = learn(Ragged(), policy_of(MlpPolicy), **SMALL)
     assert (weights(edited) != before).any()
     monkeypatch.undo()

@@ -49,9 +49,8 @@ def test_numpy_and_tensorflow_sample_the_same_action_from_the_same_noise(space, 
             by_tf, by_np, atol=8 * EPS * float(np.abs(flat).max() + np.exp(flat.max()) * np.abs(noise).max())
         )
     else:
-        np.testing.assert_array_equal(
-            by_tf, by_np
-        )  # one addition and a comparison: IEEE arithmetic determines every bit
+        # one addition and a comparison: IEEE arithmetic determines every bit
+        np.testing.assert_array_equal(by_tf, by_np)
 
 
 @every_space

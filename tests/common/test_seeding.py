@@ -41,9 +41,8 @@ def test_the_same_path_gives_the_same_stream(seed):
 def test_environment_seeds_are_valid_and_differ_by_rank_env_and_epoch():
     seeds = [seed for rank in range(4) for epoch in range(4) for seed in seeding.environment_seeds(1, rank, 4, epoch)]
     assert all(type(seed) is int and 0 <= seed < 2**31 for seed in seeds)
-    assert (
-        len(set(seeds)) == 64
-    )  # for this seed; two of 64 random seeds coincide with a probability of one in a million
+    # for this seed; two of 64 random seeds coincide with a probability of one in a million
+    assert len(set(seeds)) == 64
 
 
 def test_an_environments_seed_does_not_depend_on_the_number_of_environments():

@@ -120,9 +120,8 @@ def test_read_only_disk_is_refused_before_anything_is_created(tmp_path, small_di
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("row", "file"), [(2, "{0}"), (3, "checkpoints/ckpt-00000003.safetensors")]
-)  # before an evaluation, and a checkpoint
+# before an evaluation, and a checkpoint
+@pytest.mark.parametrize(("row", "file"), [(2, "{0}"), (3, "checkpoints/ckpt-00000003.safetensors")])
 @pytest.mark.parametrize(
     ("command", "why"),
     [

@@ -230,6 +230,7 @@ def test_the_environment_of_eval_every_is_named_and_the_checkpoint_before_it_is_
 
 
 def test_a_fault_in_the_last_evaluation_costs_neither_the_policy_nor_the_reason(tmp_path, cli_here, uncompiled_here):
+    # 32 steps in training, 100 in the evaluation
     more = (
         "--eval-every",
         "50",
@@ -237,7 +238,7 @@ def test_a_fault_in_the_last_evaluation_costs_neither_the_policy_nor_the_reason(
         "10",
         "--max-iters",
         "1",
-    )  # 32 steps in training, 100 in the evaluation
+    )
     finished = cli_here(*words("raises_in_step", tmp_path, *more)[1:])
     lines = [line for line in finished.stderr.splitlines() if "could not be closed" not in line]
     assert finished.returncode == 1 and lines[0].startswith("Traceback")

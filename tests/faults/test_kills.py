@@ -18,6 +18,7 @@ from common.runs.run_directory import RunDirectory
 from common.training.state import validate_checkpoint
 
 # in the order of a run; each run but the first resumes from the files that the previous one has left
+# after the last checkpoint
 FEW_FAULTS = [
     ("rename", "config.json", 1, "kill"),  # nothing but .lock and half of a config.json: started again
     ("write", "progress.json", 2, "half"),  # no checkpoint yet
@@ -25,16 +26,17 @@ FEW_FAULTS = [
     ("truncate", "progress.csv", 1, "kill"),  # while logs are truncated
     ("remove", "ckpt-00000003", 1, "kill"),  # the third checkpoint is whole, the first not yet dropped
     ("fsync", "policy/.policy", 1, "half"),
-]  # after the last checkpoint
+]
 MANY = [
     ("open", "config.json", 1, "kill"),
     *FEW_FAULTS[:2],
+    # that a resume writes, for the second time: with what was chosen automatically
     (
         "rename",
         "config.json",
         2,
         "kill",
-    ),  # that a resume writes, for the second time: with what was chosen automatically
+    ),
     ("write", "0.1.monitor.csv", 2, "half"),
     ("open", "best/", 1, "kill"),
     ("rename", "ckpt-00000003", 1, "kill"),
@@ -122,10 +124,11 @@ def shim(tmp_path_factory):
 
 @pytest.mark.slow
 def test_run_killed_within_native_writes_is_bit_identical_after_resumes(whole, shim, tmp_path):
+    # as `whole` was compiled
     run, same = (
         tmp_path / "run",
         {"XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0")},
-    )  # as `whole` was compiled
+    )
     for count, half in NATIVE.items():
         fault = {"LD_PRELOAD": str(shim), "KILL_IN": f"{run}/tb/", "KILL_AT": str(count)} | (
             {"KILL_HALF": "1"} if half else {}

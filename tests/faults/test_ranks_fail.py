@@ -84,9 +84,8 @@ def test_a_crashed_rank_leaves_its_stacks_on_stderr_and_in_ranks(ranks, bad_rank
     for text in (stderr, left.read_text()):
         assert re.search(STACKS.format(bad_rank, HOST, re.escape(str(left))), text), text
     assert f"; resume with: {resume_command(run_dir, ranks)}\n" in stderr
-    assert sorted(path.name for path in left.parent.glob("*.stacks")) == [
-        left.name
-    ]  # none of those that the launcher ended
+    # none of those that the launcher ended
+    assert sorted(path.name for path in left.parent.glob("*.stacks")) == [left.name]
     assert read_heartbeats(left.parent)[bad_rank]["phase"] == "collect"
 
 

@@ -72,9 +72,8 @@ def test_requeued_job_waits_for_a_bounded_time(tmp_path, monkeypatch):
     folder = RunDirectory(tmp_path)
     folder.acquire()
     monkeypatch.setattr(previous_run, "UNLOCK_TIMEOUT", 0.3)
-    assert (
-        previous_run.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
-    )  # the directory is refused when it is acquired
+    # the directory is refused when it is acquired
+    assert previous_run.load_previous_run(tmp_path, Communicator(None), allow_missing=True) is None
     folder.release()
 
 

@@ -84,10 +84,11 @@ def test_tensorboard_has_every_setting_and_the_requested_histograms(evaluated):
     }
     for name, size in sizes.items():
         histograms = events.Tensors(name)
+        # checkpoints, after two and four iterations of 256 steps
         assert [event.step for event in histograms] == [
             512,
             1024,
-        ]  # checkpoints, after two and four iterations of 256 steps
+        ]
         for event in histograms:
             counts = tensor_util.make_ndarray(event.tensor_proto)[:, 2]  # a bucket is (left, right, count)
             assert counts.sum() == size

@@ -266,8 +266,7 @@ def test_outputs_are_written_for_every_kind_of_environment(tmp_path, capsys):
     train(env, run_dir=str(tmp_path / "monitored"), max_iters=2)
     assert [path.name for path in RunResults(tmp_path / "monitored").monitors] == ["0.0.monitor.csv", "0.1.monitor.csv"]
     assert RunResults(tmp_path / "monitored").episodes.lengths.tolist() == [100] * 4
-    train(
-        gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1
-    )  # its environments are not accessible
+    # its environments are not accessible
+    train(gym.make_vec("CartPole-v1", 2), run_dir=tmp_path / "vector", max_iters=1)
     assert plot.main([str(tmp_path / "vector"), "--out", str(tmp_path / "x.png")]) == 0
     assert "has no Monitor files: its returns are the means in progress.csv" in capsys.readouterr().err

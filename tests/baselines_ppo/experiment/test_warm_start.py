@@ -73,9 +73,8 @@ def test_weights_and_filter_are_loaded_and_adam_starts_from_zero(trained, run):
     for name, x in before.items():
         np.testing.assert_array_equal(kept[name], x)
         if not name.startswith("ob_rms/"):
-            np.testing.assert_allclose(
-                after[name], x, rtol=0, atol=4e-12
-            )  # two Adam steps of 1e-12 each, and a smaller rounding error
+            # two Adam steps of 1e-12 each, and a smaller rounding error
+            np.testing.assert_allclose(after[name], x, rtol=0, atol=4e-12)
     assert after["ob_rms/count"] == 1064
     arrays, metadata = load_arrays(folder / "checkpoints" / "ckpt-00000001.safetensors", FORMAT)
     assert arrays["adam/t"] == 2 and metadata["counters"]["timesteps_so_far"] == 64

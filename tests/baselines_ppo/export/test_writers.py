@@ -217,9 +217,8 @@ def test_an_exported_policy_does_not_change_with_the_original(tmp_path):
     for v in pi.get_variables():
         v.assign(tf.zeros_like(v))
     acted = tf.saved_model.load(str(path)).signatures["act"](observation=tf.constant(obs))["action"]
-    exact_networks.assert_within(
-        acted, exact("box_of_float64")["flatparam"].at(slice(None), slice(3))
-    )  # with the weights at the time of the export
+    # with the weights at the time of the export
+    exact_networks.assert_within(acted, exact("box_of_float64")["flatparam"].at(slice(None), slice(3)))
 
 
 @pytest.mark.parametrize("name", ["box_of_float64", "own_filter", "lite_own"])

@@ -31,9 +31,8 @@ def results(request, tmp_path_factory, worker_id):
         finished = jobs.run(
             request.param, SCRIPT, tmp_path_factory.mktemp("ranks"), *(["--short"] if request.param > 2 else [])
         )
-        assert finished.returncode == 0, (
-            finished.stderr
-        )  # all of it: the stacks of a rank that was killed by a signal are long
+        # all of it: the stacks of a rank that was killed by a signal are long
+        assert finished.returncode == 0, finished.stderr
         line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULTS "))
         found.write(line.removeprefix("RESULTS "))
         return json.loads(line.removeprefix("RESULTS "))

@@ -91,6 +91,7 @@ def test_panels_are_the_columns_of_progress_csv(page):
         r"Step size|Episode length)",
         page.text,
     )
+    # the entropy penalty is 0 throughout
     assert sorted(titles) == sorted(
         [
             "KL(old policy ‖ new policy)",
@@ -102,7 +103,7 @@ def test_panels_are_the_columns_of_progress_csv(page):
             "Step size",
             "Episode length",
         ]
-    )  # the entropy penalty is 0 throughout
+    )
 
 
 def test_commands_for_next_steps_are_on_the_page(run, page):

@@ -227,9 +227,8 @@ def test_a_second_signal_kills_the_runs(fake, tmp_path):
     wait_until((folder / "CartPole-v1-seed0/config.json").exists)
     sweep.send_signal(signal.SIGINT)
     assert any("stopping" in line for line in sweep.stdout)
-    wait_until(
-        lambda: sweep.send_signal(signal.SIGINT) or not jobs.processes_naming(str(folder / "CartPole"))
-    )  # repeatedly, because two at once are one request
+    # repeatedly, because two at once are one request
+    wait_until(lambda: sweep.send_signal(signal.SIGINT) or not jobs.processes_naming(str(folder / "CartPole")))
     sweep.communicate(timeout=60)
     assert sweep.returncode == 130
     assert not jobs.processes_naming(str(folder))
@@ -270,6 +269,5 @@ def test_a_killed_sweep_is_resumed_and_keeps_finished_runs(tmp_path):
     returns = [float(line.split(",")[0]) for line in (folder / first / "0.0.monitor.csv").read_text().splitlines()[2:]]
     figures = json.loads((folder / first / "done.json").read_text())
     assert figures["steps"] == 512
-    assert figures["mean_return"] == pytest.approx(
-        sum(returns[-100:]) / len(returns[-100:]), rel=1e-12
-    )  # float64 sums of up to 100 integers
+    # float64 sums of up to 100 integers
+    assert figures["mean_return"] == pytest.approx(sum(returns[-100:]) / len(returns[-100:]), rel=1e-12)

@@ -105,10 +105,11 @@ def test_killed_and_resumed_run_of_other_algorithms_is_bit_identical(name, tmp_p
     words = ["--env", "Pendulum-v1", "--hid-size", "8", "--max-iters", "12", "--checkpoint-every", "3", *OTHERS[name]]
     assert jobs.main_here(*words, "--run-dir", whole) == 0
     shutil.copytree(whole, broken)
+    # as it was on disk in iteration 8, and logs beyond it
     for newer in (
         "ckpt-00000009.safetensors",
         "ckpt-00000012.safetensors",
-    ):  # as it was on disk in iteration 8, and logs beyond it
+    ):
         (broken / "checkpoints" / newer).unlink()
     (broken / "policy/policy.safetensors").unlink()
     assert jobs.main_here("--run-dir", broken, "--resume") == 0
@@ -126,9 +127,8 @@ def test_finished_run_resumes_to_a_new_limit_and_reports_it(tmp_path, cli_here, 
     assert len(rows(run_dir / "progress.csv")) == 1 + 24
     config = json.loads((run_dir / "config.json").read_text())
     assert config["settings"]["max_iters"] == 24 and config["ranks"] == 1
-    assert config["settings"]["averaging"] == "auto" and config["averaging"] == {
-        "policy and value": "gather"
-    }  # as chosen
+    # as chosen
+    assert config["settings"]["averaging"] == "auto" and config["averaging"] == {"policy and value": "gather"}
     refused = cli_here("--run-dir", run_dir, "--resume", "--gamma", "0.9")
     assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
     assert "gamma=0.9" in refused.stderr and "0.99" in refused.stderr

@@ -116,9 +116,8 @@ def test_signal_during_the_vote_of_the_ranks_is_not_lost(tmp_path, cli_here, unc
 
         patch.setattr(Communicator, "gather", interrupted)
         assert cli_here(*words("none", tmp_path / "run")[:-1], "9", "--report", "false").returncode == 130
-    assert list(checkpoints(tmp_path / "run")) == [
-        "ckpt-00000001-forced.safetensors"
-    ]  # after the iteration that had been agreed on
+    # after the iteration that had been agreed on
+    assert list(checkpoints(tmp_path / "run")) == ["ckpt-00000001-forced.safetensors"]
 
 
 def test_second_ctrl_c_stops_a_run_immediately_and_writes_nothing_more(tmp_path, cli_here, uncompiled_here):

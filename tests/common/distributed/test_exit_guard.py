@@ -25,9 +25,8 @@ SCRIPT = jobs.ROOT / "tests" / "support" / "faults" / "leaves_job.py"
 def test_a_rank_that_leaves_ends_the_job_and_is_named(how, leaver, message):
     began = time.monotonic()
     done = jobs.run(4, SCRIPT, how, leaver, timeout=60, env=jobs.support_path())
-    assert (
-        done.returncode != 0 and time.monotonic() - began < 20
-    )  # 3 s of it since the rank left: PEER_EXIT_GRACE, and ABORT_STAGGER_PER_RANK if rank 1 reports it
+    # 3 s of it since the rank left: PEER_EXIT_GRACE, and ABORT_STAGGER_PER_RANK if rank 1 reports it
+    assert done.returncode != 0 and time.monotonic() - began < 20
     lines = [line for line in done.stderr.splitlines() if line.startswith("rank ")]
     assert len(lines) == 1 and re.search(f"^{message}", lines[0]), done.stderr
     assert ("Traceback" in done.stderr) == (how == "raises")
@@ -52,9 +51,8 @@ LONG_REASON = """if True:
 
 
 def test_an_exit_reason_of_any_length_arrives_intact_before_it_is_received():
-    done = jobs.run(
-        2, "-c", LONG_REASON, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"}
-    )  # overwrites freed memory
+    # overwrites freed memory
+    done = jobs.run(2, "-c", LONG_REASON, timeout=60, env=jobs.support_path() | {"MALLOC_PERTURB_": "165"})
     assert re.search(
         r"^rank 0 on host \S+: waits for rank 1 on host \S+, which has ended: (much )+", done.stderr, re.M
     ), done.stderr

@@ -63,9 +63,10 @@ def test_a_waiting_rank_names_the_ranks_that_stall_outside_of_a_collective(phase
     comm = StubRanks(3, in_collective=True)
     heartbeat = Heartbeat(comm)
     heartbeat.set_phase("update")
+    # the fourth belongs to another run
     heartbeat.peer_records = {
         rank: heartbeat.record() | {"rank": rank, "phase": phase, "waiting": rank < 2} for rank in range(4)
-    }  # the fourth belongs to another run
+    }
     assert polls_until_abort(comm, heartbeat, 20) == seconds + GRACE_POLLS
     assert f"for other ranks: rank 2 on host h2: {phase}, iteration 0" in comm.reason
     assert "rank 3" not in comm.reason

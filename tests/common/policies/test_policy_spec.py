@@ -42,9 +42,8 @@ def test_a_policy_of_any_space_is_restored_from_its_run(ob_space, ac_space, tmp_
         ob = ob_space.sample()
         np.testing.assert_array_equal(loaded.act(False, ob)[0], pi.act(False, ob)[0])
     again = learn(env, small_mlp, load_path=tmp_path / "run", **TINY | {"optim_stepsize": 1e-12})
-    np.testing.assert_allclose(
-        again.weights["pol/fc1/w"], pi.weights["pol/fc1/w"], atol=1e-9
-    )  # two steps of Adam of at most 1e-12 each
+    # two steps of Adam of at most 1e-12 each
+    np.testing.assert_allclose(again.weights["pol/fc1/w"], pi.weights["pol/fc1/w"], atol=1e-9)
 
 
 def test_files_without_dtypes_fit_the_same_environment(tmp_path):

@@ -268,9 +268,8 @@ def test_gymnasiums_vectorised_cartpole_is_collected():
     pi = ScriptedPolicy(
         type("Spaces", (), {"observation_space": env.single_observation_space, "action_space": env.single_action_space})
     )
-    pi.actor = lambda num_envs, noise: (
-        lambda ob, t: np.ones(num_envs, np.int32)
-    )  # the pole falls over within about ten steps
+    # the pole falls over within about ten steps
+    pi.actor = lambda num_envs, noise: lambda ob, t: np.ones(num_envs, np.int32)
     collector = Collector(env, pi, 60)
     collector.reset([3, 4])
     seg = collector.collect(np.random.default_rng(0))

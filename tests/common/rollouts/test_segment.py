@@ -79,9 +79,8 @@ def test_concatenated_segments_are_the_longer_segment():
     np.testing.assert_array_equal(joined["rew"][T:], pieces[1]["rew"])
     np.testing.assert_array_equal(joined["last_ob"], pieces[1]["last_ob"])
     for t, k, ob in joined["final_obs"]:
-        np.testing.assert_array_equal(
-            ob[:2], joined["ob"][t, k, :2]
-        )  # environment and episode of the step that it ended
+        # environment and episode of the step that it ended
+        np.testing.assert_array_equal(ob[:2], joined["ob"][t, k, :2])
 
 
 @pytest.mark.parametrize("key", ["ob", "ac", "rew", "new", "valid", "vpred", "final_vpred"])
