@@ -106,9 +106,9 @@ NUMERIC = tuple(
 )
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Add the markers, before `-m` selects."""
+    """Add the markers before `-m` and `-k` select, and reorder what they have selected."""
     here = Path(__file__).parent
     if changing := [item.nodeid for item in items if " at 0x" in item.nodeid]:
         raise pytest.UsageError(
@@ -120,6 +120,7 @@ def pytest_collection_modifyitems(items):
             for marker, files in (("faults", FAULTS), ("numeric", NUMERIC)):
                 if name.startswith(files):
                     item.add_marker(marker)
+    yield
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
     if workers > 1:
         long_files_first(items, workers)

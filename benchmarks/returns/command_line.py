@@ -8,6 +8,8 @@ from pathlib import Path
 from benchmarks import paths
 from benchmarks.returns.result_files import KERNELS, OWN_KERNELS, TrainingJob
 from benchmarks.returns.training_queue import run_queue
+from benchmarks.robustness.processor_variants import cpu_flags
+from common.errors import UserError
 
 SEEDS = (0, 1, 2)  # default seeds of a comparison
 STEPS = 1_000_000  # environment steps of a training in a complete report
@@ -71,6 +73,13 @@ def add_kernels_argument(parser: argparse.ArgumentParser) -> None:
         default=OWN_KERNELS,
         help="kernels of the numeric libraries: this processor's own, or others, which round differently [own]",
     )
+
+
+def check_kernels(name: str) -> None:
+    """Raise UserError if this processor cannot run kernels."""
+    missing = sorted(KERNELS[name].flags - cpu_flags())
+    if missing:
+        raise UserError(f"invalid --kernels {name}: this processor lacks {', '.join(missing)}")
 
 
 def run_comparison(

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 from benchmarks.returns.command_line import (
     add_jobs_argument,
     add_kernels_argument,
+    check_kernels,
     report_path,
     step_count,
     to_arguments,
@@ -74,8 +75,10 @@ OVERRIDES = {
 # reference is the last 100 training episodes
 EPISODES = {"PongNoFrameskip-v4": 0}
 TEST_SEEDS = (50, 51, 52)  # trained by tests/returns/test_long_returns.py; excluded from results and references
-REPORTED_SEEDS = range(2000, 2016)  # not trained before all settings are final; excluded from tuning
-REFERENCE_SEEDS = range(200, 211)  # with the reported seeds, the references of 1M steps; excluded from tuning
+FINAL_SEEDS = range(
+    2000, 2016
+)  # of the final results: not trained before all settings are chosen; excluded from tuning
+REFERENCE_SEEDS = range(200, 211)  # with the seeds of the group nine, the references of 1M steps; excluded from tuning
 
 GROUPS = {
     "nine": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4), overrides=OVERRIDES),
@@ -201,6 +204,7 @@ def parse_arguments() -> argparse.Namespace:
         "kernels": args.kernels,
     }
     try:
+        check_kernels(args.kernels)
         args.plan = jobs(args.group, steps=args.num_timesteps, **selection)
         if not args.report:
             validate_settings(args.plan)

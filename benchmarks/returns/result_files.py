@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.policy_settings import POLICIES
@@ -25,13 +25,26 @@ from common.errors import UserError
 
 Line = dict[str, Any]  # one JSON line of a result file
 Key = tuple[str, str, str, int, int]  # benchmark, setting, environment, seed, steps
+
+
+class Kernels(NamedTuple):
+    """A way to make the numeric libraries round differently, as on another processor.
+
+    Attributes:
+        variables: of the environment.
+        flags: of /proc/cpuinfo, which it requires.
+    """
+
+    variables: dict[str, str] = {}
+    flags: frozenset[str] = frozenset()
+
+
 OWN_KERNELS = "own"
-# environment variables that change the last digits of results, as another processor does
-KERNELS: dict[str, dict[str, str]] = {
-    OWN_KERNELS: {},
-    "haswell": {"OPENBLAS_CORETYPE": "Haswell"},
-    "vector-512": {"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"},
-    "two-threads": {"TF_NUM_INTRAOP_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+KERNELS = {
+    OWN_KERNELS: Kernels(),
+    "haswell": Kernels({"OPENBLAS_CORETYPE": "Haswell"}, frozenset({"avx2", "fma", "avx512f"})),  # without: its own
+    "vector-512": Kernels({"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"}, frozenset({"avx512f"})),
+    "two-threads": Kernels({"TF_NUM_INTRAOP_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}),
 }
 IRRELEVANT_SETTINGS = {*NOT_GROUPABLE, "preset"}  # a preset is compared by the settings that it stands for
 

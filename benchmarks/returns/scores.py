@@ -7,11 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.paths import RESULTS
-from benchmarks.returns.published import TARGETS
 from benchmarks.returns.result_files import Line
 
 RANDOM_EPISODES = 100
 REPETITIONS = 5000  # bootstrap samples
+# Unit of scores in comparisons of settings: what PPO is to reach at least, from published results and from those of former presets
+TARGETS = {
+    "Ant-v4": 4700,
+    "HalfCheetah-v4": 6200,
+    "Hopper-v4": 3200,
+    "Walker2d-v4": 4502,
+    "Swimmer-v4": 340,
+    "Humanoid-v4": 2640,
+    "Reacher-v4": -4.0,
+    "InvertedPendulum-v4": 1000,
+    "InvertedDoublePendulum-v4": 9300,
+}
 FAILED = 0.5  # a training has failed if its score, relative to the task's target, is below this
 Interval = tuple[float, float, float]  # value, low, high
 Scores = Mapping[tuple[str, int], float]  # (task, seed) -> return of the final policy
@@ -156,8 +167,8 @@ class Difference:
 
     Attributes:
         pairs: number of pairs.
-        mean: mean difference of the normalised scores.
-        error: standard error of the mean; NaN for one pair.
+        mean: mean over tasks of the mean difference of the normalised scores.
+        error: its standard error over seeds, for these tasks; NaN if a task has one pair.
     """
 
     pairs: int
@@ -176,7 +187,7 @@ def lowest_quarter_mean(scores: Sequence[float]) -> float:
 
 
 def relative_to_targets(scores: Scores) -> dict[tuple[str, int], float]:
-    """Scale scores so that an untrained policy has 0 and the task's target (`published.TARGETS`) 1."""
+    """Scale scores so that an untrained policy has 0 and the task's target (`TARGETS`) 1."""
     tasks = sorted({task for task, _ in scores})
     random = dict(zip(tasks, random_scores(tasks)))
     return {(task, seed): (x - random[task]) / (TARGETS[task] - random[task]) for (task, seed), x in scores.items()}
@@ -204,6 +215,10 @@ def paired_difference(normalised: Scores, control: Scores) -> Difference | None:
     common = sorted(normalised.keys() & control.keys())
     if not common:
         return None
-    differences = np.array([normalised[key] - control[key] for key in common])
-    error = float(differences.std(ddof=1) / np.sqrt(len(common))) if len(common) > 1 else float("nan")
-    return Difference(len(common), float(differences.mean()), error)
+    by_task: dict[str, list[float]] = {}
+    for key in common:
+        by_task.setdefault(key[0], []).append(normalised[key] - control[key])
+    differences = [np.array(x) for x in by_task.values()]
+    variances = [x.var(ddof=1) / len(x) if len(x) > 1 else np.nan for x in differences]
+    mean = np.mean([x.mean() for x in differences])
+    return Difference(len(common), float(mean), float(np.sqrt(np.sum(variances)) / len(differences)))

@@ -57,7 +57,7 @@ def train(job: TrainingJob, work_dir: Path, exclusive: bool = True) -> Line:
     done = subprocess.run(command, capture_output=True, text=True, env=environment(job))
     if done.returncode:
         raise RuntimeError(f"{job}: ended with status {done.returncode}: {' '.join(done.stderr.split())[-400:]}")
-    line = result_line(job, run_dir) | {"git_commit": commit}
+    line = result_line(job, run_dir) | {"git_commit": commit, "kernels": job.kernels}
     if job.episodes:
         line |= evaluate_final_policy(run_dir, job)
     shutil.rmtree(run_dir)
@@ -66,8 +66,13 @@ def train(job: TrainingJob, work_dir: Path, exclusive: bool = True) -> Line:
 
 
 def environment(job: TrainingJob) -> dict[str, str]:
-    """The environment variables of a job's processes: one thread for each, unless its kernels have more."""
-    return os.environ | {"TF_NUM_INTRAOP_THREADS": "1"} | KERNELS[job.kernels]
+    """The environment variables of a job's processes: its kernels', and one thread for each process otherwise.
+
+    The variables of other kernels are removed.
+    """
+    changed = {name for kernels in KERNELS.values() for name in kernels.variables}
+    others = {name: value for name, value in os.environ.items() if name not in changed}
+    return others | {"TF_NUM_INTRAOP_THREADS": "1"} | KERNELS[job.kernels].variables
 
 
 def _start_arguments(job: TrainingJob, run_dir: Path, exclusive: bool) -> list[str]:

@@ -1,15 +1,16 @@
-"""Measure the effect of changed settings, for choosing presets. Uses seeds from 100 up, which no reported result or reference uses.
+"""Measure the effect of changed settings, for choosing presets. Its seeds are no other benchmark's.
 
     python -m benchmarks.returns.tuning --env Hopper-v4 Walker2d-v4 --seeds 100 101 --try "preset=trpo" "preset=trpo cg_stride=1"
 
 Each text after --try is one set of command line settings. Two scores are reported: of the final policy, deterministic (as in
 final_policies.py), and of the last 100 training episodes. They may rank the settings differently. The table shows everything in
-results/tuning.jsonl for the given tasks and steps; --report trains nothing.
+results/tuning.jsonl for the given tasks and steps; --report trains nothing. If a preset has changed since a training, the training
+gets a separate row and is repeated when it is requested again.
 
-With --control the settings after --try are compared in pairs with those of --control, on the seeds of --seeds. The table then has the
-interquartile mean, the mean of the lowest quarter of the seeds, and the failures. Scores are relative to the task's target. If a preset has changed since a training, the training
-gets a separate row and is repeated when it is requested again. The command can be killed at any moment and restarted
-(training_queue.py).
+With --control the settings after --try are compared in pairs with those of --control. The table then has the interquartile mean, the
+mean of the lowest quarter of the seeds, and the failures. It uses the given seeds and kernels, and no line with outdated settings.
+
+The command can be killed at any moment and restarted (training_queue.py).
 """
 
 import argparse
@@ -19,8 +20,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks.markdown import markdown_table
-from benchmarks.returns.command_line import add_jobs_argument, add_kernels_argument, add_steps_argument, to_arguments
-from benchmarks.returns.final_policies import REFERENCE_SEEDS, REPORTED_SEEDS
+from benchmarks.returns.command_line import (
+    add_jobs_argument,
+    add_kernels_argument,
+    add_steps_argument,
+    check_kernels,
+    to_arguments,
+)
+from benchmarks.returns.final_policies import FINAL_SEEDS, REFERENCE_SEEDS
 from benchmarks.returns.group_table import policy_score
 from benchmarks.returns.result_files import (
     OWN_KERNELS,
@@ -31,7 +38,7 @@ from benchmarks.returns.result_files import (
     validate_settings,
     with_kernels,
 )
-from benchmarks.returns.scores import Scores, paired_difference, relative_to_targets, summarise
+from benchmarks.returns.scores import FAILED, TARGETS, Scores, paired_difference, relative_to_targets, summarise
 from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
 
@@ -50,8 +57,9 @@ def make_job(
 
 def row_name(line: Line) -> str:
     """The settings of a line as given; with its commit if a preset has changed since."""
-    text, _, kernels = line["setting"].removesuffix(" kernels").partition(", ")
-    job = make_job(text, line["env"], line["seed"], line["steps"], 0, kernels or OWN_KERNELS)
+    kernels = line.get("kernels", OWN_KERNELS)
+    text = line["setting"].removesuffix(with_kernels("", kernels))
+    job = make_job(text, line["env"], line["seed"], line["steps"], 0, kernels)
     return line["setting"] if satisfies(line, job) else f"{line['setting']} (as of {line['git_commit'][:7]})"
 
 
@@ -86,32 +94,28 @@ def report(tasks: Sequence[str], steps: int) -> str:
 def format_comparison(scores_by_setting: Mapping[str, Scores], control: str) -> str:
     """A Markdown table of `Summary` and `Difference` of each set of settings, best lowest quarter first.
 
+    Settings that lack a training which others have are marked and come last: their columns are not comparable.
+
     Args:
         scores_by_setting: {settings: {(task, seed): return}}.
         control: the settings that the others are compared with.
     """
     normalised = {name: relative_to_targets(scores) for name, scores in scores_by_setting.items()}
     summaries = {name: summarise(scores) for name, scores in normalised.items()}
+    most = max(one.runs for one in summaries.values())
     rows = []
-    for name in sorted(summaries, key=lambda name: -summaries[name].lowest_quarter):
+    for name in sorted(summaries, key=lambda name: (summaries[name].runs < most, -summaries[name].lowest_quarter)):
         one = summaries[name]
         difference = None if name == control else paired_difference(normalised[name], normalised[control])
         cells = ("control" if name == control else "", "")
         if difference is not None:
             cells = (str(difference), str(difference.pairs))
         numbers = f"{one.middle:.3f}", f"{one.lowest_quarter:.3f}", f"{one.lowest:.3f}", f"{one.failed:.0%}"
-        rows.append((name, str(one.runs), *numbers, *cells))
-    header = (
-        "settings",
-        "runs",
-        "interquartile mean",
-        "lowest quarter",
-        "lowest",
-        "failed",
-        "difference from the control ± standard error",
-        "pairs",
-    )
-    return markdown_table(header, rows)
+        rows.append((name + (" (incomplete)" if one.runs < most else ""), str(one.runs), *numbers, *cells))
+    columns = ("settings", "runs", "interquartile mean", "lowest quarter", "lowest", "failed")
+    table = markdown_table((*columns, "difference from the control ± standard error", "pairs"), rows)
+    note = f"Scores: 0 for an untrained policy, 1 for the task's target; means over tasks. Failed: below {FAILED:g}."
+    return f"{table}\n\n{note}"
 
 
 def compare(
@@ -144,7 +148,7 @@ def check_seeds(parser: argparse.ArgumentParser, seeds: Sequence[int]) -> None:
         parser.error(f"invalid --seeds {min(seeds)}: reserved for reported results; tune on {FIRST_SEED} and higher")
     reserved = {
         "the references of the return tests": REFERENCE_SEEDS,
-        "reported results, for which nothing may be chosen": REPORTED_SEEDS,
+        "the final results, on which nothing may be chosen": FINAL_SEEDS,
     }
     for purpose, of_purpose in reserved.items():
         if found := set(seeds) & set(of_purpose):
@@ -176,8 +180,13 @@ def main() -> int:
     parser.add_argument("--report", action="store_true", help="train nothing; show the table")
     args = parser.parse_args()
     check_seeds(parser, args.seeds)
+    if args.control is not None and (unknown := set(args.env) - set(TARGETS)):
+        parser.error(
+            f"invalid --control with --env {min(unknown)}: this task has no target; choose from {', '.join(TARGETS)}"
+        )
     texts = [*([] if args.control is None else [args.control]), *args.settings]
     try:
+        check_kernels(args.kernels)
         jobs = list(
             dict.fromkeys(
                 make_job(text, env, seed, args.num_timesteps, kernels=args.kernels)

@@ -35,6 +35,7 @@ while IFS= read -r line; do
 done
 """
 ALIVE = b"alive\n"
+CLOSE_TIMEOUT = 2.0  # seconds
 
 
 class LockWatchdog:
@@ -87,10 +88,14 @@ class LockWatchdog:
 
     def close(self) -> None:
         """Stop the timer and the shell."""
-        with self._lock:
-            self._closed = True
+        self._closed = True
+        if not self._lock.acquire(timeout=CLOSE_TIMEOUT):  # the other thread hangs in the pipe, and will use it again
+            return
+        try:
             shell, self._shell = self._shell, None
             if shell is not None:
                 faulthandler.cancel_dump_traceback_later()
+        finally:
+            self._lock.release()
         if shell is not None:
             shell.close()

@@ -79,7 +79,7 @@ class CrashStacks:
                 with contextlib.suppress(OSError):  # out of descriptors
                     self._stderr = duplicate_stderr()
                     faulthandler.enable(self._stderr)
-                    atexit.register(self._renew, at_exit=True)
+                    atexit.register(self._end)
             return self._stderr is not None
 
     def push_target(
@@ -115,6 +115,10 @@ class CrashStacks:
                 self._renew()
 
         return pop
+
+    def _end(self) -> None:
+        with self._lock:
+            self._renew(at_exit=True)
 
     def _renew(self, at_exit: bool = False) -> None:
         """Start a shell for the last target. At exit, write to stderr only, so that the shell ends before Python."""

@@ -26,7 +26,7 @@ class HelperShell:
         stderr: descriptor of the script's standard error.
 
     Attributes:
-        pipe: the descriptor to write to.
+        pipe: the descriptor to write to; -1 once it is closed.
 
     Raises:
         OSError: if there is no shell, or no process can be started.
@@ -56,8 +56,10 @@ class HelperShell:
             os.close(read_end)
 
     def close(self) -> None:
-        """Close the pipe, which ends the script."""
-        os.close(self.pipe)
+        """Close the pipe, which ends the script; the caller lets one thread at a time call it."""
+        pipe, self.pipe = self.pipe, -1
+        if pipe >= 0:
+            os.close(pipe)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(EXIT_TIMEOUT)
 

@@ -67,12 +67,8 @@ def test_custom_policy_needs_only_variables_and_forward():
 def test_mlp_policy_is_initialised_as_in_baselines():
     pi = MlpPolicy("pi", Ragged.observation_space, Ragged.action_space, hid_size=64, num_hid_layers=2)
     w = {name: v.numpy() for name, v in pi.weights.items()}
-    # float32 squares of up to 64 rows, and their root
-    for name, norm in (
-        ("pol/fc1/w", 1),
-        ("pol/final/w", 0.01),
-        ("vf/final/w", 1),
-    ):
+    for name, norm in (("pol/fc1/w", 1), ("pol/final/w", 0.01), ("vf/final/w", 1)):
+        # float32 squares of up to 64 rows, and their root
         np.testing.assert_allclose(np.linalg.norm(w[name], axis=0), norm, rtol=gamma(64 + 4))
     assert all((x == 0).all() for name, x in w.items() if name.endswith("/b") or name == "pol/logstd")
 

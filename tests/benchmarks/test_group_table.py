@@ -68,7 +68,7 @@ def test_repeated_seeds_and_tasks_are_merged():
         (
             tuning,
             ["--env", "Hopper-v4", "--seeds", "1999", "2015"],
-            "invalid --seeds 2015: 2000 to 2015 are reserved for reported results",
+            "invalid --seeds 2015: 2000 to 2015 are reserved for the final results",
         ),
         (final_policies, ["--seeds", "51"], "invalid --seeds 51: tests/returns/test_long_returns.py trains this seed"),
         (final_policies, ["--jobs", "0"], "invalid number '0': must be at least 1"),

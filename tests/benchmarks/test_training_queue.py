@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.paper import surrogates
 from benchmarks.returns import command_line, final_policies, scores, training_queue, tuning
-from benchmarks.returns.result_files import ResultFile, TrainingJob
+from benchmarks.returns.result_files import KERNELS, ResultFile, TrainingJob
 from benchmarks.returns.training_queue import run_queue
 
 TINY = ("--preset", "paper", "--timesteps-per-actorbatch", "64", "--optim-epochs", "1", "--hid-size", "4")
@@ -63,13 +63,22 @@ def test_simultaneous_trainings_use_one_environment_thread_each(workers, expecte
     assert ("--env-threads" in called[-1]) == expected
 
 
+KERNEL_VARIABLES = "TF_NUM_INTRAOP_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE", "XLA_FLAGS"
+
+
 @pytest.mark.parametrize(
     "kernels, expected",
-    [("own", ("1", None)), ("haswell", ("1", "Haswell")), ("two-threads", ("2", None))],
+    [
+        ("own", ("1", None, None, None)),
+        ("haswell", ("1", None, "Haswell", None)),
+        ("vector-512", ("1", None, None, "--xla_cpu_prefer_vector_width=512")),
+        ("two-threads", ("2", "2", None, None)),
+    ],
 )
-def test_kernels_are_environment_variables_of_the_training_and_another_row(kernels, expected, tmp_path, monkeypatch):
+def test_kernels_are_environment_variables_of_training_and_evaluation(kernels, expected, tmp_path, monkeypatch):
     found = []
-    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX")  # has no effect on what is called own kernels
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
     monkeypatch.setattr(training_queue, "tree_commit", lambda: "a")
     monkeypatch.setattr(
         training_queue.subprocess,
@@ -77,16 +86,30 @@ def test_kernels_are_environment_variables_of_the_training_and_another_row(kerne
         lambda words, env, **_: found.append(env) or SimpleNamespace(returncode=2, stderr="no"),
     )
     job = tuning.make_job("lam=0.9", "Hopper-v4", 300, 256, kernels=kernels)
-    with pytest.raises(RuntimeError, match="ended with status 2: no"):
-        training_queue.train(job, tmp_path)
-    assert tuple(found[0].get(name) for name in ("TF_NUM_INTRAOP_THREADS", "OPENBLAS_CORETYPE")) == expected
+    for run in (training_queue.train, training_queue.evaluate_final_policy):
+        with pytest.raises(RuntimeError, match="ended with status 2: no"):
+            run(*((job, tmp_path) if run is training_queue.train else (tmp_path, job)))
+    assert [tuple(env.get(name) for name in KERNEL_VARIABLES) for env in found] == [expected] * 2
+
+
+@pytest.mark.parametrize("kernels", KERNELS)
+def test_trainings_with_other_kernels_are_other_rows(kernels):
+    job = tuning.make_job("lam=0.9", "Hopper-v4", 300, 256, kernels=kernels)
     label = "lam=0.9" if kernels == "own" else f"lam=0.9, {kernels} kernels"
     assert job.setting == label
     line = {"benchmark": "tuning", "setting": label, "env": "Hopper-v4", "seed": 300, "steps": 256}
-    assert tuning.row_name(line | {"settings": job.settings}) == label
-    assert final_policies.jobs("nine", ["Hopper-v4"], [0], kernels=kernels)[0].setting == label.replace(
-        "lam=0.9", "default"
-    )
+    assert tuning.row_name(line | {"settings": job.settings, "kernels": kernels}) == label
+    (reported,) = final_policies.jobs("nine", ["Hopper-v4"], [0], kernels=kernels)
+    assert reported.setting == label.replace("lam=0.9", "default")
+
+
+def test_kernels_that_this_processor_cannot_run_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(command_line, "cpu_flags", lambda: frozenset({"avx2", "fma"}))
+    monkeypatch.setattr("sys.argv", ["tuning", "--env", "Hopper-v4", "--kernels", "vector-512"])
+    with pytest.raises(SystemExit) as end:
+        tuning.main()
+    assert end.value.code == 2
+    assert "invalid --kernels vector-512: this processor lacks avx512f" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,25 +18,19 @@ from common.runs.run_directory import RunDirectory
 from common.training.state import validate_checkpoint
 
 # in the order of a run; each run but the first resumes from the files that the previous one has left
-# after the last checkpoint
 FEW_FAULTS = [
     ("rename", "config.json", 1, "kill"),  # nothing but .lock and half of a config.json: started again
     ("write", "progress.json", 2, "half"),  # no checkpoint yet
     ("fsync", "ckpt-00000006", 1, "half"),
     ("truncate", "progress.csv", 1, "kill"),  # while logs are truncated
     ("remove", "ckpt-00000003", 1, "kill"),  # the third checkpoint is whole, the first not yet dropped
-    ("fsync", "policy/.policy", 1, "half"),
+    ("fsync", "policy/.policy", 1, "half"),  # after the last checkpoint
 ]
 MANY = [
     ("open", "config.json", 1, "kill"),
     *FEW_FAULTS[:2],
     # that a resume writes, for the second time: with what was chosen automatically
-    (
-        "rename",
-        "config.json",
-        2,
-        "kill",
-    ),
+    ("rename", "config.json", 2, "kill"),
     ("write", "0.1.monitor.csv", 2, "half"),
     ("open", "best/", 1, "kill"),
     ("rename", "ckpt-00000003", 1, "kill"),

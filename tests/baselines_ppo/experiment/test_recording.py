@@ -80,18 +80,20 @@ def test_config_has_every_setting_and_lists_those_that_are_not_defaults(recorded
     ) == ("ppo", 0.99, 3, 2)
 
 
-def test_importing_the_run_outputs_changes_no_environment_variable_and_prints_nothing():
+@pytest.mark.parametrize("level", [None, "3"])
+def test_importing_the_run_outputs_changes_no_environment_variable_and_prints_nothing(level):
     code = (
         "import os\n"
-        "from common.runtime.tf_import import import_tensorflow_quietly\n"
-        "import_tensorflow_quietly()\n"
         "import cv2\n"  # Gymnasium imports it, and it changes LD_LIBRARY_PATH
         "before = dict(os.environ)\n"
+        "from common.runtime.tf_import import import_tensorflow_quietly\n"
+        "import_tensorflow_quietly()\n"
         "import baselines_ppo.experiment.recording, baselines_ppo.experiment.callbacks, baselines_ppo.report\n"
         "print({name for name in os.environ.keys() | before.keys() if os.environ.get(name) != before.get(name)})"
     )
     environ = {name: x for name, x in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    environ.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    environ |= {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, env=environ)
     assert (done.stdout, done.stderr) == ("set()\n", "")
 

@@ -55,7 +55,6 @@ def test_the_descriptor_that_a_hanging_writer_uses_is_not_closed(tmp_path, monke
     def write_over(descriptor, text):
         hangs.set()
         goes_on.wait(20)
-        os.fstat(descriptor)
 
     monkeypatch.setattr(heartbeats.os_features, "write_over", write_over)
     heartbeat.start()
@@ -68,9 +67,15 @@ def test_the_descriptor_that_a_hanging_writer_uses_is_not_closed(tmp_path, monke
     os.close(descriptor)
 
 
-def test_nothing_is_written_after_the_file_is_closed(tmp_path, monkeypatch):
+def test_a_writer_that_waited_while_the_file_was_closed_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(heartbeats, "POLL_INTERVAL", 20.0)
     heartbeat, written = Heartbeat(StubRanks(), tmp_path), []
-    heartbeat.close()
     monkeypatch.setattr(heartbeats.os_features, "write_over", lambda *args: written.append(args))
-    heartbeat.write()
-    assert written == []
+    with heartbeat._lock:
+        writer = threading.Thread(target=heartbeat.write)
+        writer.start()
+        writer.join(0.2)  # it waits for the lock
+        os.close(heartbeat._file)
+        heartbeat._file = None
+    writer.join(20)
+    assert written == [] and not writer.is_alive()
