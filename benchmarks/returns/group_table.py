@@ -8,9 +8,10 @@ import numpy as np
 
 from benchmarks.markdown import markdown_table
 from benchmarks.returns.result_files import Line, TrainingJob
-from benchmarks.returns.scores import interquartile_interval
+from benchmarks.returns.scores import TARGETS, interquartile_interval, relative_to_targets, summarise
 
 MIN_RATIO = 0.9  # of the mean of one rank, for several ranks
+FAILED_NOTE = "failed: seeds whose final policy scores less than half of the task's target (0 is the score of an untrained policy)."
 COLLAPSED = (
     "collapsed: seeds whose final policy lost more than half of the improvement of its training, which is measured from "
     "the first to the highest point of the learning curve."
@@ -60,6 +61,21 @@ def format_mean_std(values: Sequence[float]) -> str:
     return f"{np.mean(values):,.1f}" + (f" ± {np.std(values, ddof=1):,.1f}" if len(values) > 1 else "")
 
 
+def format_distribution(values: Sequence[float]) -> str:
+    """Mean, median and lowest value as text; a single value alone."""
+    if len(values) == 1:
+        return f"{values[0]:,.1f}"
+    return f"{np.mean(values):,.1f} (median {np.median(values):,.1f}, lowest {min(values):,.1f})"
+
+
+def format_failed(env: str, scores: Sequence[float]) -> str:
+    """The fraction of failed trainings: below half of the task's target, relative to an untrained policy."""
+    if env not in TARGETS:
+        return ""
+    relative = relative_to_targets({(env, i): score for i, score in enumerate(scores)})
+    return f"{summarise(relative).failed:.0%}"
+
+
 def format_interquartile(values: Sequence[float]) -> str:
     """The interquartile mean and its interval as text; a single seed has no interval."""
     middle, low, high = interquartile_interval(np.array(values))
@@ -89,9 +105,12 @@ def task_row(group: Group, env: str, lines: Sequence[Line], one_rank_lines: Sequ
         "task": env,
         "seeds": str(len(lines)),
         "100 deterministic episodes, mean ± standard deviation over seeds": format_mean_std(scores) if scores else "",
+        "median": f"{np.median(scores):,.1f}" if scores else "",
+        "lowest": f"{min(scores):,.1f}" if scores else "",
+        "failed": format_failed(env, scores) if scores else "",
         "interquartile mean (95 % interval)": format_interquartile(scores) if scores else "",
         "100 stochastic": stochastic,
-        "last 100 of training": f"{np.mean([line['score'] for line in lines]):,.1f}",
+        "last 100 of training": format_distribution([line["score"] for line in lines]),
     }
     for name, reference in zip(group.reference_names, group.tasks.get(env, (None, None))):
         if name:
@@ -126,6 +145,8 @@ def format_group(
     steps = sorted({job.steps for job, _ in results})
     overrides = {job.env: " ".join(job.arguments) for job, _ in results if not group.preset and job.arguments}
     notes = [COLLAPSED]
+    if any(row["failed"] for row in rows):
+        notes.insert(0, FAILED_NOTE)
     if one_rank_lines:
         notes.append(f"One rank: {one_rank_lines[0]['setting']}, {one_rank_lines[0]['steps']:,} steps.")
     if overrides:

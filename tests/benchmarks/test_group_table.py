@@ -94,9 +94,10 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
     # sample standard deviation
     assert cells["100 deterministic episodes, mean ± standard deviation over seeds"] == "3,000.0 ± 1,000.0"
     assert (cells["best published"], cells["aim"], cells["seeds"]) == ("2,609 reached", "3,128 missed", "3")
+    assert (cells["median"], cells["lowest"], cells["failed"]) == ("3,000.0", "2,000.0", "0%")
     assert (cells["100 stochastic"], cells["last 100 of training"], cells["collapsed"]) == (
         "2,998.0",
-        "2,999.0",
+        "2,999.0 (median 2,999.0, lowest 1,999.0)",
         "none",
     )
     pong = final_policies.jobs("long", ["PongNoFrameskip-v4"])[0]
@@ -107,6 +108,18 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
         "3,000,000",
         "1,000",
     )
+
+
+@pytest.mark.parametrize(
+    "env, scores, expected",
+    [
+        ("Hopper-v4", [1607.0, 1608.0, 3000.0, 1200.0], "50%"),  # half of the way from 14.25 to 3,200 is 1,607.13
+        ("Reacher-v4", [-32.0, -33.0], "50%"),  # half of the way from -61.2 to -4 is -32.6
+        ("Hopper-v5", [0.0], ""),  # it has no target
+    ],
+)
+def test_trainings_below_half_of_the_target_have_failed(env, scores, expected):
+    assert group_table.format_failed(env, scores) == expected
 
 
 def test_several_ranks_are_compared_with_90_percent_of_one_rank():
