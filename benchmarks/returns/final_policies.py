@@ -75,9 +75,8 @@ OVERRIDES = {
 # reference is the last 100 training episodes
 EPISODES = {"PongNoFrameskip-v4": 0}
 TEST_SEEDS = (50, 51, 52)  # trained by tests/returns/test_long_returns.py; excluded from results and references
-FINAL_SEEDS = range(
-    2000, 2016
-)  # of the final results: not trained before all settings are chosen; excluded from tuning
+# of the final results: not trained before all settings are chosen; excluded from tuning
+FINAL_SEEDS = range(2000, 2016)
 REFERENCE_SEEDS = range(200, 211)  # with the seeds of the group nine, the references of 1M steps; excluded from tuning
 
 GROUPS = {
