@@ -42,7 +42,8 @@ class Kernels(NamedTuple):
 OWN_KERNELS = "own"
 KERNELS = {
     OWN_KERNELS: Kernels(),
-    "haswell": Kernels({"OPENBLAS_CORETYPE": "Haswell"}, frozenset({"avx2", "fma", "avx512f"})),  # without: its own
+    # a processor without AVX-512 may use these anyway
+    "haswell": Kernels({"OPENBLAS_CORETYPE": "Haswell"}, frozenset({"avx2", "fma", "avx512f"})),
     "vector-512": Kernels({"XLA_FLAGS": "--xla_cpu_prefer_vector_width=512"}, frozenset({"avx512f"})),
     "two-threads": Kernels({"TF_NUM_INTRAOP_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}),
 }

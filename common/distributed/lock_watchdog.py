@@ -64,7 +64,7 @@ class LockWatchdog:
     def _rearm(self, timeout: float) -> None:
         if self._shell is None and timeout < math.inf:
             self._start()
-        if self._shell is None:
+        if self._shell is None or self._closed:  # closed while the shell was started
             return
         now = time.monotonic()
         if timeout == math.inf:
@@ -89,7 +89,8 @@ class LockWatchdog:
     def close(self) -> None:
         """Stop the timer and the shell."""
         self._closed = True
-        if not self._lock.acquire(timeout=CLOSE_TIMEOUT):  # the other thread hangs in the pipe, and will use it again
+        if not self._lock.acquire(timeout=CLOSE_TIMEOUT):  # the other thread hangs, and may use the pipe again
+            faulthandler.cancel_dump_traceback_later()
             return
         try:
             shell, self._shell = self._shell, None

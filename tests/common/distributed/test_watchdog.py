@@ -114,6 +114,19 @@ def test_lock_watchdog_closed_by_two_threads_closes_its_descriptor_once(monkeypa
     assert found._shell is None
 
 
+def test_lock_watchdog_is_disarmed_though_the_other_thread_hangs_in_it(monkeypatch):
+    monkeypatch.setattr(lock_watchdog, "CLOSE_TIMEOUT", 0.02)
+    found, disarmed = lock_watchdog.LockWatchdog("rank 0 on host h"), []
+    found.rearm(60.0)
+    with monkeypatch.context() as patched, found._lock:
+        patched.setattr(lock_watchdog.faulthandler, "cancel_dump_traceback_later", lambda: disarmed.append(True))
+        found.close()
+    assert disarmed == [True] and found._shell.pipe >= 0  # the pipe stays open for the other thread
+    found.rearm(60.0)  # does nothing
+    found.close()
+    assert found._shell is None
+
+
 HOLDS_LOCK = """if True:
     import ctypes, os, signal, sys, threading, time
     from common.distributed.lock_watchdog import LockWatchdog
