@@ -21,6 +21,7 @@ from common.diagnostics import minibatch_bisect
 from common.errors import NonFiniteError
 from common.mpi_adam import get_flat, set_from_flat
 from common.optim.conjugate_gradient import conjugate_gradient
+from common.optim.fisher_product import fisher_product
 from common.optim.minibatch_step import Tensors
 from common.policies.base import Policy
 from common.policies.policy_pair import PolicyFn
@@ -153,10 +154,6 @@ class TRPOUpdate:
 
     # ---- compiled functions; batch: {field of `Batch`: [N, ...]}, weights: [N]
 
-    def _mean_kl(self, batch: Tensors, weights: tf.Tensor) -> tf.Tensor:
-        pdtype, flat = self.pi.pdtype, self.pi.forward(batch["x"])[0]
-        return tf.reduce_sum(weights * pdtype.pdfromflat(batch["flatparam"]).kl(pdtype.pdfromflat(flat)))
-
     def _objective_terms(self, batch: Tensors, weights: tf.Tensor) -> tf.Tensor:
         """`TERM_NAMES`: [surrogate + entropy bonus, surrogate, KL, entropy]."""
         pdtype, flat = self.pi.pdtype, self.pi.forward(batch["x"])[0]
@@ -177,19 +174,8 @@ class TRPOUpdate:
         return tf.concat([get_flat(tape.gradient(objective, self.variables)), terms], axis=0)
 
     def _fisher_product_graph(self, batch: Tensors, weights: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
-        """The Fisher matrix times v [P]: the gradient of (gradient of KL) . v. Schulman et al. 2015, appendix C.1."""
-        v_by_variable = [
-            tf.reshape(values, x.shape)
-            for values, x in zip(tf.split(v, [x.shape.num_elements() for x in self.variables]), self.variables)
-        ]
-        with tf.GradientTape(watch_accessed_variables=False) as outer:
-            outer.watch(self.variables)
-            with tf.GradientTape(watch_accessed_variables=False) as inner:
-                inner.watch(self.variables)
-                kl = self._mean_kl(batch, weights)
-            grads = inner.gradient(kl, self.variables)
-            directional = tf.add_n([tf.reduce_sum(g * values) for g, values in zip(grads, v_by_variable)])
-        return get_flat(outer.gradient(directional, self.variables, unconnected_gradients=tf.UnconnectedGradients.ZERO))
+        """The Fisher matrix times v [P]."""
+        return fisher_product(self.pi.pdtype, lambda: self.pi.forward(batch["x"])[0], self.variables, weights, v)
 
     def _objective_graph(self, batch: Tensors, weights: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         """Set the parameters to theta [P], and return the four terms there."""
