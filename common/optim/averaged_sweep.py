@@ -48,7 +48,7 @@ class AveragedSweep(SweepStrategy):
     def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
         tensors = {name: tf.constant(x) for name, x in batch.items()}
         indices, weights = tf.zeros([batch_size], tf.int32), tf.zeros([batch_size])
-        grad, apply_update, stepsize = tf.zeros([self.adam.size]), tf.constant(False), tf.constant(0.0)
+        grad, apply_update, stepsize = tf.zeros([self.optimizer.size]), tf.constant(False), tf.constant(0.0)
         self.compiled_graph(grad, apply_update, tensors, indices, weights, stepsize, scalars)
 
     def run(
@@ -64,7 +64,7 @@ class AveragedSweep(SweepStrategy):
         arrays = batch | {"weights": weights, "rows": indices}
         batch = {name: tf.constant(x) for name, x in batch.items()}
         indices, weights = tf.unstack(tf.constant(indices)), tf.unstack(tf.constant(weights))
-        size, last = self.adam.size, len(indices)
+        size, last = self.optimizer.size, len(indices)
         grad, terms = tf.zeros([size]), []
         for i in range(last + 1):  # the last call only makes the last step; its gradient is not used
             following = min(i, last - 1)
@@ -105,10 +105,10 @@ class AveragedSweep(SweepStrategy):
         error = minibatch_bisect.minibatch_error(
             label.describe(i),
             self.step.names,
-            mean[self.adam.size :],
-            grad=mean[: self.adam.size],
+            mean[self.optimizer.size :],
+            grad=mean[: self.optimizer.size],
             rows=minibatch_bisect.gather_rows(self.comm, own),
-            largest_parameter=self.adam.largest_parameter(),
+            largest_parameter=self.optimizer.largest_parameter(),
             stepsize=stepsize,
             scalars=scalars,
         )

@@ -39,10 +39,10 @@ def sweep_graph(
         step.apply(grad, stepsize)
         return i + 1, terms.write(i, minibatch_terms)
 
-    before = step.adam.flat_state()
+    before = step.optimizer.flat_state()
     terms = tf.TensorArray(tf.float32, indices.shape[0], element_shape=[len(step.names)])
     terms = tf.while_loop(lambda i, _: i < count, run_minibatch, (0, terms), parallel_iterations=1)[1].stack()
-    return terms, before, tf.reduce_all(tf.math.is_finite(step.adam.flat_state()))
+    return terms, before, tf.reduce_all(tf.math.is_finite(step.optimizer.flat_state()))
 
 
 class GatheredSweep(SweepStrategy):
@@ -82,7 +82,7 @@ class GatheredSweep(SweepStrategy):
         if self.comm.rank == 0:
             terms, error = self._sweep(batch, indices, weights, stepsize, scalars, max_minibatches, label)
         self.comm.barrier()  # the other ranks sleep here; in a broadcast they would keep their cores busy
-        self.adam.sync()
+        self.optimizer.sync()
         terms, error_args = self.comm.broadcast((terms, error and error.args))
         if error_args:
             raise error or NonFiniteError(*error_args)
@@ -111,7 +111,7 @@ class GatheredSweep(SweepStrategy):
     ) -> tuple[np.ndarray, NonFiniteError | None]:
         """Run the sweep on this rank; returns (terms [M, L], `NonFiniteError` or None)."""
         batch = {name: tf.constant(x) for name, x in batch.items()}
-        count, t_before = len(indices), self.adam.t.read_value()
+        count, t_before = len(indices), self.optimizer.t.read_value()
         indices, weights = (
             tf.constant(np.concatenate([x, np.zeros((max_minibatches - count, *x.shape[1:]), x.dtype)]))
             for x in (indices, weights)
@@ -122,13 +122,13 @@ class GatheredSweep(SweepStrategy):
             return terms, None
 
         def replay(steps: int) -> bool:
-            self.adam.set_flat_state(before, t_before)
+            self.optimizer.set_flat_state(before, t_before)
             return bool(self.compiled_graph(batch, indices, weights, tf.constant(steps), stepsize, scalars)[2])
 
         i = minibatch_bisect.locate_in_compiled_sweep(terms, replay)
         error = self._error_of_minibatch(label.describe(i), batch, indices[i], weights[i], terms[i], stepsize, scalars)
-        m, v = np.split(before.numpy(), 3)[1:]
-        error.arrays |= {"start/m": m, "start/v": v, "start/t": t_before.numpy().reshape(1)}
+        slots = self.optimizer.slots_of(before.numpy())
+        error.arrays |= {f"start/{name}": x for name, x in slots.items()} | {"start/t": t_before.numpy().reshape(1)}
         return terms, error
 
     def _error_of_minibatch(
@@ -149,7 +149,7 @@ class GatheredSweep(SweepStrategy):
             terms,
             grad=self.step.gradient(batch, indices, weights, scalars)[0].numpy(),
             rows=rows | {"weights": weights.numpy(), "rows": indices.numpy()},
-            largest_parameter=self.adam.largest_parameter(),
+            largest_parameter=self.optimizer.largest_parameter(),
             stepsize=stepsize,
             scalars=scalars,
         )

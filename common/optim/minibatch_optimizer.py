@@ -1,4 +1,4 @@
-"""Minimises a loss by minibatch Adam over all ranks.
+"""Minimises a loss by minibatch steps over all ranks.
 
 Two strategies give the same update up to rounding: `GatheredSweep` ("gather") and `AveragedSweep` ("average"). The
 choice depends only on the number of ranks, the batch and the network (`choose_averaging`), so a run can be repeated.
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common.compilation import Shared
 from common.diagnostics.minibatch_bisect import MinibatchLabel
-from common.mpi_adam import MpiAdam
+from common.mpi_adam import FlatOptimizer
 from common.optim.averaged_sweep import AveragedSweep
 from common.optim.gathered_sweep import GatheredSweep
 from common.optim.minibatch_step import Arrays, Losses, MinibatchStep, Tensors
@@ -34,13 +34,13 @@ def evaluate_graph(step: MinibatchStep, batch: Tensors, weights: tf.Tensor, scal
 
 
 class MinibatchOptimizer:
-    """Adam on the minibatches of a batch.
+    """Steps on the minibatches of a batch.
 
     Args:
         losses: function (minibatch {name: [B, ...]}, weights [B], scalars [S]) -> (loss, terms [L]). A mean over
             samples is the sum of weight times value. The terms are logged.
         names: of the L terms.
-        adam: an `MpiAdam` over the variables to optimise.
+        optimizer: a `FlatOptimizer`, such as `MpiAdam`, of the variables to optimise.
         max_grad_norm: a longer mean gradient is scaled down to this norm; None: never.
         xla: compile with XLA.
         averaging: 'gather' or 'average'.
@@ -53,15 +53,15 @@ class MinibatchOptimizer:
         self,
         losses: Losses,
         names: Sequence[str],
-        adam: MpiAdam,
+        optimizer: FlatOptimizer,
         max_grad_norm: float | None = None,
         xla: bool = True,
         averaging: str = "gather",
         num_microbatches: int = 1,
         shared: Shared | None = None,
     ):
-        step = MinibatchStep(losses, names, adam, max_grad_norm, xla, num_microbatches, shared)
-        self.comm = adam.comm
+        step = MinibatchStep(losses, names, optimizer, max_grad_norm, xla, num_microbatches, shared)
+        self.comm = optimizer.comm
         self.strategy = GatheredSweep(step) if averaging == "gather" else AveragedSweep(step)
         self._evaluate = step.compiled(evaluate_graph)
 
@@ -87,12 +87,12 @@ class MinibatchOptimizer:
         max_minibatches: int,
         label: MinibatchLabel | None = None,
     ) -> np.ndarray:
-        """Make one Adam step per minibatch. Collective.
+        """Make one step per minibatch. Collective.
 
         Args:
             batch: {name: [N, ...]} of this rank; N is the same on all ranks.
             indices, weights: [M, B], from `shuffle_into_minibatches`; M and B are the same on all ranks.
-            stepsize: Adam's step size.
+            stepsize: the optimiser's step size.
             scalars: [S], passed to the losses.
             max_minibatches: upper bound of M, so that all calls have the same shapes.
             label: names minibatches in error messages; None: all minibatches are of epoch 0.

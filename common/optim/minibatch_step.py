@@ -1,4 +1,4 @@
-"""Gradient and Adam step of one minibatch, and the interface of the two ways to run a sequence of them."""
+"""Gradient and step of one minibatch, and the interface of the two ways to run a sequence of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from common.compilation import Compiled, Shared
 from common.diagnostics.minibatch_bisect import MinibatchLabel
-from common.mpi_adam import MpiAdam, clip_by_norm
+from common.mpi_adam import FlatOptimizer, clip_by_norm
 from common.runtime.partition import even_splits
 
 Arrays = dict[str, np.ndarray]  # of a batch: {name: [N, ...]}
@@ -21,13 +21,13 @@ Losses = Callable[[Tensors, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
 class MinibatchStep:
-    """Adam on the gradient of a loss over one minibatch. Arguments are those of `MinibatchOptimizer`."""
+    """Optimises a loss by the gradient over one minibatch. Arguments are those of `MinibatchOptimizer`."""
 
     def __init__(
         self,
         losses: Losses,
         names: Sequence[str],
-        adam: MpiAdam,
+        optimizer: FlatOptimizer,
         max_grad_norm: float | None,
         xla: bool,
         num_microbatches: int,
@@ -35,7 +35,7 @@ class MinibatchStep:
     ):
         self.losses = losses
         self.names = tuple(names)
-        self.adam = adam
+        self.optimizer = optimizer
         self.max_grad_norm = max_grad_norm
         self.xla = xla
         self.num_microbatches = num_microbatches
@@ -51,23 +51,24 @@ class MinibatchStep:
 
     def _shared(self, graph: Callable) -> Shared:
         """The description by which trainings share the compiled `graph`, each with a step over its own variables."""
-        adam, shared = self.adam, self.shared
+        optimizer, shared = self.optimizer, self.shared
         count = len(shared.variables)
-        optimised = [next(i for i, x in enumerate(shared.variables) if x is variable) for variable in adam.var_list]
+        optimised = [
+            next(i for i, x in enumerate(shared.variables) if x is variable) for variable in optimizer.var_list
+        ]
 
         def over(variables: list[tf.Variable]) -> Callable:
             step = copy.copy(self)
             step.losses = shared.over(variables[:count])
-            step.adam = adam.over([variables[i] for i in optimised], *variables[count:])
+            step.optimizer = optimizer.over([variables[i] for i in optimised], variables[count:])
             return step._bound(graph)
 
-        lr_multipliers = None if adam.lr_multipliers is None else tuple(adam.lr_multipliers.tolist())
         key = (
             (graph.__module__, graph.__qualname__),
             (self.names, self.max_grad_norm, self.num_microbatches, tuple(optimised)),
-            (adam.beta1, adam.beta2, adam.epsilon, lr_multipliers),
+            (type(optimizer), optimizer.hyperparameters),
         )
-        return shared.then(key, [*shared.variables, adam.m, adam.v, adam.t], over)
+        return shared.then(key, [*shared.variables, *optimizer.state_variables()], over)
 
     def gradient(
         self, batch: Tensors, indices: tf.Tensor, weights: tf.Tensor, scalars: tf.Tensor
@@ -95,7 +96,7 @@ class MinibatchStep:
         self, batch: Tensors, indices: tf.Tensor, weights: tf.Tensor, scalars: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         minibatch = {name: tf.gather(x, indices) for name, x in batch.items()}
-        variables = self.adam.var_list
+        variables = self.optimizer.var_list
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             loss, terms = self.losses(minibatch, weights, scalars)
@@ -103,10 +104,10 @@ class MinibatchStep:
         return tf.concat([tf.reshape(g, [-1]) for g in grads], axis=0), terms
 
     def apply(self, grad: tf.Tensor, stepsize: tf.Tensor, apply_update: tf.Tensor | bool = True) -> None:
-        """Clip a gradient [P] by its norm and make one Adam step; nothing if `apply_update` is False."""
+        """Clip a gradient [P] by its norm and make one step; nothing if `apply_update` is False."""
         if self.max_grad_norm is not None:
             grad, _ = clip_by_norm(grad, self.max_grad_norm)
-        self.adam.apply(grad, stepsize, apply_update)
+        self.optimizer.apply(grad, stepsize, apply_update)
 
 
 class SweepStrategy(abc.ABC):
@@ -118,8 +119,8 @@ class SweepStrategy(abc.ABC):
 
     def __init__(self, step: MinibatchStep):
         self.step = step
-        self.adam = step.adam
-        self.comm = step.adam.comm
+        self.optimizer = step.optimizer
+        self.comm = step.optimizer.comm
 
     @abc.abstractmethod
     def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
