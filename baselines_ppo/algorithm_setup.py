@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from baselines_ppo.config.settings import Settings
+from baselines_ppo.config.common_settings import Settings
 from baselines_ppo.experiment import recording
 from baselines_ppo.experiment.interrupts import stop_on_ctrl_c
 from baselines_ppo.experiment.run_options import RunOptions

@@ -186,9 +186,11 @@ class MlpPolicy(Policy):
         """Return (flatparam [N, p], vpred [N]) at normalised observations [N, n]."""
         return self.network(self.weights, ob)
 
-    def network(self, weights: Mapping[str, tf.Variable], ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute `forward` over `weights`, {name: variable}."""
-        network = TensorFlowNetwork(weights)
+    def network(
+        self, weights: Mapping[str, tf.Variable], ob: tf.Tensor, network: TensorFlowNetwork | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Compute `forward` over `weights`, {name: variable}, by the layers of `network`."""
+        network = network or TensorFlowNetwork(weights)
         *layers, final = self._layers("pol")
         hidden = self._hidden(network, layers, ob)
         flat = network.dense(hidden, final)
@@ -196,6 +198,12 @@ class MlpPolicy(Policy):
             flat = tf.concat([flat, tf.broadcast_to(weights["pol/logstd"], tf.shape(flat))], axis=-1)
         vf_hidden = hidden if self.shared_trunk else self._hidden(network, self._layers("vf")[:-1], ob)
         return flat, network.dense(vf_hidden, "vf/final")[:, 0]
+
+    def dense_layers(self) -> tuple[str, ...]:
+        is_overridden = "forward" in vars(self) or any(
+            getattr(type(self), name) is not getattr(MlpPolicy, name) for name in ("forward", "network")
+        )
+        return () if is_overridden else self._layers("pol")
 
     # ---- acting
 

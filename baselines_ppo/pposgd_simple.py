@@ -13,18 +13,18 @@ import tensorflow as tf
 
 from baselines_ppo.algorithm_setup import AlgorithmSetup
 from baselines_ppo.config.settings import PPOSettings
+from baselines_ppo.kl_penalty import AdaptiveKLCoefficient
 from baselines_ppo.objectives import (
     OBJECTIVES,
     Coefficients,
-    adapt_kl_coefficient,
     clipped_value_loss,
     is_clipped,
     probability_ratio,
     value_loss,
 )
-from baselines_ppo.value_fit import value_lr_multipliers
+from baselines_ppo.policy_step import AdamStep, NaturalStep
+from baselines_ppo.value_fit import make_value_fit
 from common.diagnostics.minibatch_bisect import MinibatchLabel
-from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchOptimizer
 from common.optim.minibatch_step import Losses, Tensors
 from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
@@ -126,40 +126,12 @@ def ppo_losses(pi: Policy, settings: PPOSettings) -> Losses:
         )
         ent = mean(pd.entropy())
         pol_entpen = -settings.entcoeff * ent
+        if settings.vf_iters:
+            vf_loss = tf.stop_gradient(vf_loss)  # the value function is fitted separately
         loss = pol_surr + pol_entpen + settings.vf_coef * vf_loss
         return loss, tf.stack([pol_surr, pol_entpen, vf_loss, mean(kl), ent, mean(is_clipped(ratio, c.clip_param))])
 
     return losses
-
-
-class AdaptiveKLCoefficient:
-    """Coefficient beta of the KL penalty: constant, or adapted in each iteration to the KL over all ranks.
-
-    Args:
-        settings: the `PPOSettings`.
-
-    Attributes:
-        beta: current value.
-    """
-
-    def __init__(self, settings: PPOSettings):
-        self.beta = settings.beta
-        self.adaptive = settings.objective == "adaptive_kl"
-        self.low = settings.kl_min or settings.kl_target / 1.5
-        self.high = settings.kl_max or settings.kl_target * 1.5
-
-    def update(self, kl: float) -> None:
-        """Adapt beta after an update with KL(pi_old || pi) = `kl`."""
-        if self.adaptive:
-            self.beta = adapt_kl_coefficient(self.beta, kl, self.low, self.high)
-
-    def state(self) -> dict[str, np.ndarray]:
-        """beta, for a checkpoint."""
-        return {"beta": np.array([self.beta])}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Restore what `state` returned."""
-        self.beta = float(state["beta"][0])
 
 
 class PPOUpdate:
@@ -169,7 +141,8 @@ class PPOUpdate:
         setup: the `AlgorithmSetup`.
 
     Attributes:
-        adam: the `MpiAdam` of all trainable variables.
+        value_fit: the `ValueFunctionFitter`; None if the value function is updated together with the policy.
+        step: the optimiser of the policy, and its step size.
         averaging: 'gather' or 'average'.
         optimizer: the `MinibatchOptimizer`.
         minibatch_losses: [M, len(LOSS_NAMES)] of the last iteration's minibatches, each before its step, averaged over
@@ -182,18 +155,16 @@ class PPOUpdate:
         self.settings = settings
         self.comm = setup.comm
         self.processor = setup.processor
-        lr_multipliers = None
-        if settings.vf_stepsize is not None:
-            lr_multipliers = value_lr_multipliers(pi, settings.vf_stepsize / settings.optim_stepsize)
-        variables = pi.get_trainable_variables()
-        self.adam = MpiAdam(variables, epsilon=settings.adam_epsilon, lr_multipliers=lr_multipliers, comm=self.comm)
+        self.value_fit = make_value_fit(setup)
+        self.step: AdamStep | NaturalStep = NaturalStep(setup) if settings.optimizer == "kfac" else AdamStep(setup)
         self.penalty = AdaptiveKLCoefficient(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
-        self.averaging = setup.choose_averaging("policy and value", self.adam.size, self.batch_size)
+        group = "policy" if self.value_fit else "policy and value"
+        self.averaging = setup.choose_averaging(group, self.step.optimizer.size, self.batch_size)
         self.optimizer = MinibatchOptimizer(
             ppo_losses(pi, settings),
             LOSS_NAMES,
-            self.adam,
+            self.step.optimizer,
             settings.max_grad_norm,
             pi.xla,
             self.averaging,
@@ -208,16 +179,19 @@ class PPOUpdate:
 
     def checkpointables(self) -> dict[str, Any]:
         """{name: object with `state` and `restore`}: what a checkpoint contains in addition to the policy."""
-        return {"adam": self.adam} | ({"penalty": self.penalty} if self.penalty.adaptive else {})
+        value_fit = {"vf_adam": self.value_fit.adam} if self.value_fit else {}
+        return self.step.checkpointables() | value_fit | ({"penalty": self.penalty} if self.penalty.adaptive else {})
 
     def compile_ahead(self) -> tuple[Callable[[], None], ...]:
         """Functions that compile before the first segment is there; no parameter changes."""
         batch = self.processor.dummy_batch()
         sample = batch.map(self._every_nth).arrays()
         optimizer, scalars = self.optimizer, [1.0, 1.0]
+        others = [functools.partial(part.compile, batch) for part in (self.step, self.value_fit) if part]
         return (
             lambda: optimizer.compile_minibatches(batch.arrays(), self.batch_size, scalars, self.max_minibatches),
             lambda: optimizer.compile_evaluate(sample, scalars),
+            *others,
         )
 
     def __call__(self, seg: Segment, rng: np.random.Generator, progress: float) -> dict[str, float]:
@@ -233,22 +207,33 @@ class PPOUpdate:
             step size.
         """
         s = self.settings
-        stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
         scalars = [s.clip_param * (1 - progress if s.clip_schedule == "linear" else 1.0), self.penalty.beta]
         valid = seg["valid"].reshape(-1)
-        batch = self._run_epochs(seg, valid, rng, stepsize, scalars)
+        batch = self.make_batch(seg, valid)
+        count = int(self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize)))
+        stepsize = self.step.begin(batch, valid, progress, s.optim_epochs * count)
+        batch = self._run_epochs(seg, batch, valid, rng, count, stepsize, scalars)
         losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
+        if self.step.end(losses["loss_kl"]):
+            losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
+        if self.value_fit:
+            losses["loss_vf_loss"] = self.value_fit(batch, valid, rng)
         beta = {"beta": self.penalty.beta} if s.objective in ("adaptive_kl", "fixed_kl") else {}
         self.penalty.update(losses["loss_kl"])
         return losses | beta | {"stepsize": stepsize}
 
     def _run_epochs(
-        self, seg: Segment, valid: np.ndarray, rng: np.random.Generator, stepsize: float, scalars: list[float]
+        self,
+        seg: Segment,
+        batch: Batch,
+        valid: np.ndarray,
+        rng: np.random.Generator,
+        count: int,
+        stepsize: float,
+        scalars: list[float],
     ) -> Batch:
         """Run all epochs, or those up to `target_kl`; returns the batch of the last one."""
         s = self.settings
-        count = int(self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize)))
-        batch = self.make_batch(seg, valid)
         updated_segment, minibatch_losses = seg.copy(), []
         for epoch in range(s.optim_epochs if self.epoch_by_epoch else 1):
             if s.recompute_adv and epoch > 0:

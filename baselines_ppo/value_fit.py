@@ -19,6 +19,7 @@ from common.rollouts.segment import Batch
 
 if TYPE_CHECKING:
     from baselines_ppo.algorithm_setup import AlgorithmSetup
+    from baselines_ppo.config.settings import PPOSettings
 
 
 def split_variables(pi: Policy) -> tuple[list[tf.Variable], list[tf.Variable]]:
@@ -56,6 +57,15 @@ def value_lr_multipliers(pi: Policy, multiplier: float) -> list[float]:
     """
     own = {id(x) for x in value_variables(pi)}
     return [multiplier if id(x) in own else 1.0 for x in pi.get_trainable_variables()]
+
+
+def make_value_fit(setup: AlgorithmSetup[PPOSettings]) -> ValueFunctionFitter | None:
+    """PPO's `ValueFunctionFitter`; None if the value function is updated together with the policy."""
+    s = setup.settings
+    if not s.vf_iters:
+        return None
+    stepsize = s.optim_stepsize if s.vf_stepsize is None else s.vf_stepsize
+    return ValueFunctionFitter(setup, stepsize, s.vf_iters, s.optim_batchsize or s.timesteps_per_actorbatch)
 
 
 def fit_losses(pi: Policy) -> Losses:

@@ -28,21 +28,23 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
     alg, values = config.run.alg, config.values()
     has_value = values.get("baseline", "value") == "value"
     separate_fit = has_value and values.get("vf_iters", 1) > 0
-    adaptive = values.get("objective") == "adaptive_kl"
+    adaptive, kfac = values.get("objective") == "adaptive_kl", values.get("optimizer") == "kfac"
     kl_band = (adaptive, "--objective adaptive_kl")
     fit = (separate_fit, "a separate value-function fit: --vf-iters above 0, and for vpg --baseline value")
     normalised = (config.policy_kwargs.get("normalise_ob", True), "--normalise-ob true")
     requirements = {
         "kl_target": (
-            adaptive and values["kl_min"] is None,
-            "--objective adaptive_kl without --kl-min; --target-kl stops epochs early",
+            kfac or (adaptive and values["kl_min"] is None),
+            "--optimizer kfac, or --objective adaptive_kl without --kl-min; --target-kl stops epochs early",
         ),
+        "kfac_damping": (kfac, "--optimizer kfac"),
+        "optim_stepsize": (not kfac, "--optimizer adam; kfac chooses its step size by --kl-target"),
         "kl_min": kl_band,
         "kl_max": kl_band,
         "beta": (values.get("objective") in ("adaptive_kl", "fixed_kl"), "--objective adaptive_kl or fixed_kl"),
-        "vf_coef": (alg == "ppo" or (has_value and not separate_fit), "--vf-iters 0 and --baseline value"),
+        "vf_coef": (has_value and not separate_fit, "--vf-iters 0, and for vpg --baseline value"),
         "vf_iters": (has_value, "--baseline value"),
-        "vf_stepsize": fit,
+        "vf_stepsize": (alg == "ppo" or fit[0], fit[1]),
         "vf_batchsize": fit,
         "ob_clip": normalised,
         "ob_min_std": normalised,

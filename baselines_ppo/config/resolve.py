@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from baselines_ppo.config.combinations import stagger_conflict
+from baselines_ppo.config.common_settings import split_over_ranks
 from baselines_ppo.config.policy_settings import POLICIES
 from baselines_ppo.config.presets import PRESETS, Preset, default_preset
 from baselines_ppo.config.registry import POLICY_SETTINGS, SETTINGS, STOP_SETTINGS
 from baselines_ppo.config.resolved_config import ResolvedConfig, check_policy_names
 from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.setting_fields import defaults_of
-from baselines_ppo.config.settings import ALGORITHMS, AlgorithmSettings, split_over_ranks
+from baselines_ppo.config.settings import ALGORITHMS, AlgorithmSettings
 from common.errors import UserError
 
 PER_RUN = ("num_timesteps", "num_envs")  # a preset's values that depend on the other limits and on the ranks

@@ -1,83 +1,13 @@
 """Settings of the algorithms: every setting of every `learn`, checked before the first step. Imports no TensorFlow."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Self
+from dataclasses import dataclass
 
-from baselines_ppo.config.setting_fields import SettingsBase, setting, setting_info, setting_like
+from baselines_ppo.config.common_settings import Settings
+from baselines_ppo.config.setting_fields import setting, setting_like
 from common.errors import UserError
-from common.hints import LIMIT_LINEAR
-from common.training.stopping import StopCriteria
-from common.validation import check_divisible
 
 SCHEDULES = ("constant", "linear")
-
-
-@dataclass(frozen=True)
-class Settings(SettingsBase):
-    """Settings that the algorithms have in common. Counts of steps and samples are per rank, over all its environments.
-
-    Raises:
-        UserError: for a number or bool of another type that cannot be converted without loss.
-    """
-
-    gamma: float = setting(0.99, "discount factor", group="returns", allowed="fraction")
-    lam: float = setting(
-        0.95,
-        "lambda of GAE; with 1 the value function is trained on Monte Carlo returns, with 0 on TD(0) targets",
-        group="returns",
-        allowed="fraction",
-    )
-    entcoeff: float = setting(0.0, "coefficient of the entropy bonus", group="objective", allowed="nonnegative")
-    scale_returns: bool = setting(
-        False, "divide rewards by the running standard deviation of the discounted return", group="returns"
-    )
-    bootstrap_time_limits: bool = setting(
-        True,
-        "at a time limit, add the value of the last observation to the return; false: nothing, as after a termination",
-        group="returns",
-    )
-
-    def check(self) -> None:
-        """Raise UserError for the first value that is invalid, and for a minibatch larger than its rollout."""
-        super().check()
-        steps_name, samples_name = self.counts()
-        steps, samples = getattr(self, steps_name), getattr(self, samples_name)
-        if getattr(self, "vf_iters", 1) and samples is not None and samples > steps:
-            raise UserError(
-                f"invalid {samples_name}={samples}: must be at most {steps_name}={steps}; use a smaller minibatch or a "
-                "longer rollout"
-            )
-
-    def check_with(self, limits: StopCriteria) -> None:
-        """Raise UserError if settings and limits contradict each other."""
-        limits.validate()
-        schedules = {getattr(self, info.schedule) for one in fields(self) if (info := setting_info(one)).schedule}
-        if "linear" in schedules and not (limits.max_timesteps or limits.max_iters):
-            raise UserError(f"a linear schedule needs to know how long the run is: {LIMIT_LINEAR}")
-
-    def check_for(self, num_envs: int) -> None:
-        """Raise UserError if the steps of a rollout do not divide evenly among a rank's environments."""
-        steps_name, _ = self.counts()
-        check_divisible(steps_name, getattr(self, steps_name), num_envs)
-
-    def per_rank(self, ranks: int, num_envs: int) -> Self:
-        """Return these settings with counts per rank, if the counts are totals over `ranks`.
-
-        Args:
-            ranks: number of ranks.
-            num_envs: environments of one rank, of which the steps of a rollout become a multiple.
-        """
-        steps_name, samples_name = self.counts()
-        steps, samples = split_over_ranks(getattr(self, steps_name), ranks, num_envs), getattr(self, samples_name)
-        if samples is not None:
-            samples = min(split_over_ranks(samples, ranks), steps)
-        return replace(self, **{steps_name: steps, samples_name: samples})
-
-    @classmethod
-    def counts(cls) -> tuple[str, str]:
-        """Return the names of the fields for the number of steps of a rollout and of samples of a minibatch."""
-        names = {setting_info(one).per_rank: one.name for one in fields(cls)}
-        return names["steps"], names["samples"]
+OPTIMIZERS = ("adam", "kfac")
 
 
 # names of the objectives; `objectives.OBJECTIVES` has a function for each, which needs TensorFlow
@@ -112,7 +42,8 @@ class PPOSettings(Settings):
     )
     kl_target: float = setting(
         0.01,
-        "adaptive_kl: beta is halved if the KL is below 1/1.5 of this, and doubled if it is above 1.5 times this",
+        "kfac: KL of one iteration; adaptive_kl: beta is halved if the KL is below 1/1.5 of this, and doubled if it is "
+        "above 1.5 times this",
         group="objective",
         allowed="positive",
     )
@@ -130,6 +61,13 @@ class PPOSettings(Settings):
     optim_stepsize: float = setting(
         3e-4, "learning rate of Adam", group="optimizer", allowed="positive", schedule="schedule"
     )
+    optimizer: str = setting(
+        "adam",
+        "optimizer of the policy; kfac makes natural-gradient steps, and gives each iteration a KL of kl_target",
+        group="optimizer",
+        choices=OPTIMIZERS,
+    )
+    kfac_damping: float = setting(0.1, "kfac: damping of the Fisher matrix", group="optimizer", allowed="positive")
     optim_batchsize: int | None = setting(
         64,
         "samples of a minibatch; none: the whole rollout",
@@ -143,6 +81,12 @@ class PPOSettings(Settings):
         "optim_stepsize. trpo, vpg: for its separate fit",
         group="optimizer",
         allowed="positive",
+    )
+    vf_iters: int = setting(
+        0,
+        "epochs of the separate value-function fit per iteration; ppo, vpg: 0 = update it together with the policy",
+        group="trpo_vpg",
+        allowed="nonnegative",
     )
     adam_epsilon: float = setting(1e-5, "epsilon of Adam", group="optimizer", allowed="positive")
     schedule: str = setting(
@@ -180,6 +124,16 @@ class PPOSettings(Settings):
     def check(self) -> None:
         """Raise UserError for the first invalid value, and unless the two bounds of KL are given together, in order."""
         super().check()
+        if self.optimizer == "kfac" and not self.vf_iters:
+            raise UserError(
+                "invalid optimizer='kfac' with vf_iters=0: K-FAC updates the policy alone; set vf_iters to 1 or more, "
+                "such as 20, to fit the value function separately"
+            )
+        if self.recompute_adv and self.vf_iters:
+            raise UserError(
+                f"invalid recompute_adv=True with vf_iters={self.vf_iters}: a value function that is fitted separately "
+                "does not change between epochs; leave one of them out"
+            )
         low, high = self.kl_min, self.kl_max
         if (low is None) != (high is None) or (low is not None and high is not None and low > high):
             raise UserError(
@@ -208,13 +162,7 @@ class TRPOSettings(Settings):
     )
     cg_stride: int = setting(5, "trpo: Fisher-vector products use every n-th sample", group="trpo_vpg", allowed="count")
     vf_stepsize: float = setting_like(PPOSettings, "vf_stepsize", 3e-4)
-    vf_iters: int = setting(
-        3,
-        "trpo, vpg: epochs of the separate value-function fit per iteration; "
-        "vpg: 0 = update it together with the policy",
-        group="trpo_vpg",
-        allowed="nonnegative",
-    )
+    vf_iters: int = setting_like(PPOSettings, "vf_iters", 3)
     vf_batchsize: int = setting(
         64,
         "trpo, vpg: samples of a minibatch of the separate value-function fit",
@@ -283,8 +231,3 @@ ALGORITHMS: dict[str, type[PPOSettings] | type[TRPOSettings] | type[VPGSettings]
     "trpo": TRPOSettings,
     "vpg": VPGSettings,
 }
-
-
-def split_over_ranks(total: int, ranks: int, multiple: int = 1) -> int:
-    """Return one rank's part of a total: a multiple of `multiple`, and at least that."""
-    return max(total // ranks // multiple, 1) * multiple

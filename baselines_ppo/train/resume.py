@@ -13,10 +13,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from baselines_ppo.config.common_settings import split_over_ranks
 from baselines_ppo.config.registry import RESUME_FREE, STOP_SETTINGS
 from baselines_ppo.config.resolved_config import ResolvedConfig
 from baselines_ppo.config.run_settings import RunSettings
-from baselines_ppo.config.settings import split_over_ranks
 from baselines_ppo.experiment.metadata import package_versions
 from baselines_ppo.train.previous_run import PreviousRun
 from common.distributed.communicator import Communicator

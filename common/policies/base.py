@@ -101,6 +101,14 @@ class Policy(PolicyModule):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
 
+    def dense_layers(self) -> tuple[str, ...]:
+        """Return the names of the dense layers from which flatparam is computed, in order, for K-FAC.
+
+        Only a policy whose `network(weights, ob, network)` computes them by `network.dense` has some. `weights` has
+        `<layer>/w` and `<layer>/b` of each, and flatparam depends on no other variable but `pol/logstd`.
+        """
+        return ()
+
     def prepare(self, ob: np.ndarray) -> Any:
         """Turn encoded observations [N, *encoder.shape] into the network's input, in NumPy, once per observation and
         not once per epoch.

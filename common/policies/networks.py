@@ -31,6 +31,28 @@ class TensorFlowNetwork:
         return tf.tanh(self.dense(x, layer))
 
 
+class RecordingNetwork(TensorFlowNetwork):
+    """Layers that keep their inputs, and their outputs before the nonlinearity.
+
+    Args:
+        weights: as in `TensorFlowNetwork`.
+
+    Attributes:
+        inputs: {layer: [N, n]}.
+        outputs: {layer: [N, m]}.
+    """
+
+    def __init__(self, weights: Mapping[str, tf.Variable]) -> None:
+        super().__init__(weights)
+        self.inputs: dict[str, tf.Tensor] = {}
+        self.outputs: dict[str, tf.Tensor] = {}
+
+    def dense(self, x: tf.Tensor, layer: str) -> tf.Tensor:
+        self.inputs[layer] = x
+        self.outputs[layer] = super().dense(x, layer)
+        return self.outputs[layer]
+
+
 class NumpyNetwork:
     """The same layers over a snapshot of the weights, for batches of one shape.
 

@@ -32,17 +32,21 @@ class NetworkView:
     Args:
         policy: the policy; its class defines `network` and `weights`.
         variables: replacements for those in `policy.weights`, in their order.
+
+    Attributes:
+        pdtype, network: the policy's.
+        weights: {name: replacement}.
     """
 
     def __init__(self, policy: Any, variables: Sequence[tf.Variable]) -> None:
         self.pdtype = policy.pdtype
         self.variables = list(variables)
-        self._network = policy.network
-        self._weights = dict(zip(policy.weights, variables))
+        self.network = policy.network
+        self.weights = dict(zip(policy.weights, variables))
 
     def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Compute what `Policy.forward` computes."""
-        flat, vpred = self._network(self._weights, ob)
+        flat, vpred = self.network(self.weights, ob)
         return flat, vpred
 
 

@@ -39,7 +39,7 @@ WORDS = [
 ]
 
 
-# further state of other algorithms: beta, Adam of the value function, complete episodes
+# further state of other algorithms: beta, step size, Adam of the value function, complete episodes
 OTHERS = {
     "adaptive_kl": [
         "--preset",
@@ -51,6 +51,7 @@ OTHERS = {
         "--timesteps-per-actorbatch",
         "128",
     ],
+    "kfac": ["--optimizer", "kfac", "--vf-iters", "2", "--timesteps-per-actorbatch", "128", "--optim-batchsize", "64"],
     "trpo": ["--alg", "trpo", "--timesteps-per-batch", "128"],
     "reinforce": ["--preset", "reinforce", "--timesteps-per-actorbatch", "128"],
     "a2c": ["--preset", "a2c"],

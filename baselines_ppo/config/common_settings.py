@@ -1,0 +1,84 @@
+"""The settings that all algorithms have in common. Imports no TensorFlow."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Self
+
+from baselines_ppo.config.setting_fields import SettingsBase, setting, setting_info
+from common.errors import UserError
+from common.hints import LIMIT_LINEAR
+from common.training.stopping import StopCriteria
+from common.validation import check_divisible
+
+
+@dataclass(frozen=True)
+class Settings(SettingsBase):
+    """Settings that the algorithms have in common. Counts of steps and samples are per rank, over all its environments.
+
+    Raises:
+        UserError: for a number or bool of another type that cannot be converted without loss.
+    """
+
+    gamma: float = setting(0.99, "discount factor", group="returns", allowed="fraction")
+    lam: float = setting(
+        0.95,
+        "lambda of GAE; with 1 the value function is trained on Monte Carlo returns, with 0 on TD(0) targets",
+        group="returns",
+        allowed="fraction",
+    )
+    entcoeff: float = setting(0.0, "coefficient of the entropy bonus", group="objective", allowed="nonnegative")
+    scale_returns: bool = setting(
+        False, "divide rewards by the running standard deviation of the discounted return", group="returns"
+    )
+    bootstrap_time_limits: bool = setting(
+        True,
+        "at a time limit, add the value of the last observation to the return; false: nothing, as after a termination",
+        group="returns",
+    )
+
+    def check(self) -> None:
+        """Raise UserError for the first value that is invalid, and for a minibatch larger than its rollout."""
+        super().check()
+        steps_name, samples_name = self.counts()
+        steps, samples = getattr(self, steps_name), getattr(self, samples_name)
+        is_used = samples_name != "vf_batchsize" or getattr(self, "vf_iters", 0) > 0
+        if is_used and samples is not None and samples > steps:
+            raise UserError(
+                f"invalid {samples_name}={samples}: must be at most {steps_name}={steps}; use a smaller minibatch or a "
+                "longer rollout"
+            )
+
+    def check_with(self, limits: StopCriteria) -> None:
+        """Raise UserError if settings and limits contradict each other."""
+        limits.validate()
+        schedules = {getattr(self, info.schedule) for one in fields(self) if (info := setting_info(one)).schedule}
+        if "linear" in schedules and not (limits.max_timesteps or limits.max_iters):
+            raise UserError(f"a linear schedule needs to know how long the run is: {LIMIT_LINEAR}")
+
+    def check_for(self, num_envs: int) -> None:
+        """Raise UserError if the steps of a rollout do not divide evenly among a rank's environments."""
+        steps_name, _ = self.counts()
+        check_divisible(steps_name, getattr(self, steps_name), num_envs)
+
+    def per_rank(self, ranks: int, num_envs: int) -> Self:
+        """Return these settings with counts per rank, if the counts are totals over `ranks`.
+
+        Args:
+            ranks: number of ranks.
+            num_envs: environments of one rank, of which the steps of a rollout become a multiple.
+        """
+        steps_name, samples_name = self.counts()
+        steps, samples = split_over_ranks(getattr(self, steps_name), ranks, num_envs), getattr(self, samples_name)
+        if samples is not None:
+            samples = min(split_over_ranks(samples, ranks), steps)
+        return replace(self, **{steps_name: steps, samples_name: samples})
+
+    @classmethod
+    def counts(cls) -> tuple[str, str]:
+        """Return the names of the fields for the number of steps of a rollout and of samples of a minibatch."""
+        names = {setting_info(one).per_rank: one.name for one in fields(cls)}
+        return names["steps"], names["samples"]
+
+
+def split_over_ranks(total: int, ranks: int, multiple: int = 1) -> int:
+    """Return one rank's part of a total: a multiple of `multiple`, and at least that."""
+    return max(total // ranks // multiple, 1) * multiple
