@@ -30,24 +30,13 @@ from benchmarks.returns.command_line import (
 )
 from benchmarks.returns.figures import curve_figure
 from benchmarks.returns.group_table import Group, format_group
+from benchmarks.returns.published import BEST_ON_POLICY, BEST_PPO
 from benchmarks.returns.result_files import OWN_KERNELS, ResultFile, TrainingJob, validate_settings, with_kernels
 from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
 
 BENCHMARK = "returns"
-# Return of the best published PPO that we found after 1M steps, and a higher one: of Tianshou's PPO after 3M steps for six tasks
-# (Swimmer and InvertedDoublePendulum: chosen by us). Sources: results/returns.md
-NINE = {
-    "Ant-v4": (3258, 4079),
-    "HalfCheetah-v4": (5819, 7337),
-    "Hopper-v4": (2609, 3128),
-    "Walker2d-v4": (4000, 4896),
-    "Swimmer-v4": (282, 340),
-    "Humanoid-v4": (787, 1360),
-    "Reacher-v4": (-4.1, -3.7),
-    "InvertedPendulum-v4": (1000, None),
-    "InvertedDoublePendulum-v4": (9231, 9340),
-}
+NINE = {task: (BEST_PPO[task].value, BEST_ON_POLICY[task].value) for task in BEST_PPO}
 # Schulman et al. 2017, figure 3, after 1M steps
 PAPER = {
     "HalfCheetah-v4": (1800, None),
@@ -79,9 +68,11 @@ TEST_SEEDS = (50, 51, 52)  # trained by tests/returns/test_long_returns.py; excl
 FINAL_SEEDS = range(2000, 2016)
 REFERENCE_SEEDS = range(200, 211)  # with the seeds of the group nine, the references of 1M steps; excluded from tuning
 
+REFERENCES = ("best published PPO", "best published on-policy")
+
 GROUPS = {
-    "nine": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4), overrides=OVERRIDES),
-    "references": Group(NINE, ("best published", "aim"), (0, 1, 2, 3, 4, *REFERENCE_SEEDS), overrides=OVERRIDES),
+    "nine": Group(NINE, REFERENCES, (0, 1, 2, 3, 4), overrides=OVERRIDES),
+    "references": Group(NINE, REFERENCES, (0, 1, 2, 3, 4, *REFERENCE_SEEDS), overrides=OVERRIDES),
     "paper": Group(PAPER, ("the paper, 2017", ""), (0, 1, 2, 3, 4), preset="ppo1"),
     "others": Group(OTHERS),
     "ranks": Group(RANKS, ranks=8),

@@ -8,10 +8,11 @@ import numpy as np
 
 from benchmarks.markdown import markdown_table
 from benchmarks.returns.result_files import Line, TrainingJob
-from benchmarks.returns.scores import TARGETS, interquartile_interval, relative_to_targets, summarise
+from benchmarks.returns.scores import TARGETS, interquartile_interval, mean_interval, relative_to_targets, summarise
 
 MIN_RATIO = 0.9  # of the mean of one rank, for several ranks
 FAILED_NOTE = "failed: seeds whose final policy scores less than half of the task's target (0 is the score of an untrained policy)."
+LEVEL = "References: the mean of our seeds is above or below, or level: its 95 % interval includes the reference."
 COLLAPSED = (
     "collapsed: seeds whose final policy lost more than half of the improvement of its training, which is measured from "
     "the first to the highest point of the learning curve."
@@ -82,9 +83,17 @@ def format_interquartile(values: Sequence[float]) -> str:
     return f"{middle:,.1f}" + ("" if np.isnan(low) else f" ({low:,.1f} to {high:,.1f})")
 
 
-def compare_with_reference(value: float, reference: float | None) -> str:
-    """A reference, and whether a value reaches it."""
-    return "" if reference is None else f"{reference:,} {'reached' if value >= reference else 'missed'}"
+def compare_with_reference(values: Sequence[float], reference: float | None) -> str:
+    """A reference, and whether the mean of the values is above it, below it, or level with it.
+
+    Level: the 95 % bootstrap interval of the mean includes the reference. A single seed has no interval.
+    """
+    if reference is None:
+        return ""
+    _, low, high = mean_interval(np.array(values)[:, None])
+    if np.isnan(low):
+        return f"{reference:,} (one seed)"
+    return f"{reference:,} {'above' if low > reference else 'below' if high < reference else 'level'}"
 
 
 def ratio_to_one_rank(value: float, lines: Sequence[Line]) -> str:
@@ -114,7 +123,7 @@ def task_row(group: Group, env: str, lines: Sequence[Line], one_rank_lines: Sequ
     }
     for name, reference in zip(group.reference_names, group.tasks.get(env, (None, None))):
         if name:
-            cells[name] = compare_with_reference(value, reference)
+            cells[name] = compare_with_reference([policy_score(line) for line in lines], reference)
     if group.ranks > 1:
         of_task = [line for line in one_rank_lines if line["env"] == env]
         cells[f"relative to one rank ({MIN_RATIO:g} or more)"] = ratio_to_one_rank(value, of_task)
@@ -147,6 +156,8 @@ def format_group(
     notes = [COLLAPSED]
     if any(row["failed"] for row in rows):
         notes.insert(0, FAILED_NOTE)
+    if any(group.reference_names):
+        notes.insert(0, LEVEL)
     if one_rank_lines:
         notes.append(f"One rank: {one_rank_lines[0]['setting']}, {one_rank_lines[0]['steps']:,} steps.")
     if overrides:

@@ -86,6 +86,7 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
     monkeypatch.setattr(
         group_table, "interquartile_interval", lambda scores: (float(np.median(scores)), min(scores), max(scores))
     )
+    monkeypatch.setattr(group_table, "mean_interval", lambda x: (x.mean(), x.mean() - 10, x.mean() + 10))
     lines = [
         line(job, value)
         for job, value in zip(final_policies.jobs("nine", ["Hopper-v4"], [0, 1, 2]), (2000.0, 3000.0, 4000.0))
@@ -93,7 +94,8 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
     cells = task_row(final_policies.GROUPS["nine"], "Hopper-v4", lines, [])
     # sample standard deviation
     assert cells["100 deterministic episodes, mean ± standard deviation over seeds"] == "3,000.0 ± 1,000.0"
-    assert (cells["best published"], cells["aim"], cells["seeds"]) == ("2,609 reached", "3,128 missed", "3")
+    assert (cells["best published PPO"], cells["best published on-policy"]) == ("2,609 above", "3,372 below")
+    assert cells["seeds"] == "3"
     assert (cells["median"], cells["lowest"], cells["failed"]) == ("3,000.0", "2,000.0", "0%")
     assert (cells["100 stochastic"], cells["last 100 of training"], cells["collapsed"]) == (
         "2,998.0",
@@ -101,10 +103,11 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
         "none",
     )
     pong = final_policies.jobs("long", ["PongNoFrameskip-v4"])[0]
+    monkeypatch.setattr(group_table, "mean_interval", lambda x: (x.mean(), np.nan, np.nan))
     cells = task_row(final_policies.GROUPS["long"], pong.env, [line(pong, 19.5)], [])
     # from 18.5 in training: the policy is not evaluated
     assert (cells["target"], cells["steps"], cells["episode length"]) == (
-        "18 reached",
+        "18 (one seed)",
         "3,000,000",
         "1,000",
     )
@@ -120,6 +123,20 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
 )
 def test_trainings_below_half_of_the_target_have_failed(env, scores, expected):
     assert group_table.format_failed(env, scores) == expected
+
+
+@pytest.mark.parametrize(
+    "interval, expected",
+    [
+        ((3000.0, 2900.0, 3100.0), "3,000 level"),
+        ((3000.0, 3000.5, 3100.0), "3,000 above"),
+        ((2900.0, 2800.0, 2999.0), "3,000 below"),
+        ((2900.0, np.nan, np.nan), "3,000 (one seed)"),
+    ],
+)
+def test_a_reference_within_the_interval_of_the_mean_is_level(monkeypatch, interval, expected):
+    monkeypatch.setattr(group_table, "mean_interval", lambda scores: interval)
+    assert group_table.compare_with_reference([1.0, 2.0], 3000) == expected
 
 
 def test_several_ranks_are_compared_with_90_percent_of_one_rank():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.returns import power
+from benchmarks.analysis import power
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Simulate the power of a comparison: how often n seeds find a difference between two sets of settings.
 
-    python -m benchmarks.returns.power
+    python -m benchmarks.analysis.power
 
 Two groups of n seeds are drawn from the measured scores of the preset `mujoco`, with replacement. In one of them every score is
 multiplied by a factor. A difference is found if the difference of the means of the normalised scores exceeds two standard errors
@@ -104,7 +104,7 @@ def main() -> None:
     (RESULTS / "power.md").write_text(
         f"""# Power: the number of seeds that a comparison needs
 
-Written by `python -m benchmarks.returns.power`, from the scores of {count} seeds of the preset `mujoco` on four tasks ([returns](returns.md)).
+Written by `python -m benchmarks.analysis.power`, from the scores of {count} seeds of the preset `mujoco` on four tasks ([returns](returns.md)).
 
 ## Power of a comparison
 

@@ -1,0 +1,1 @@
+"""Analyses of methods: statistical power, policy steps."""
