@@ -11,6 +11,7 @@ Adam begins with moments from eight other rollouts. Writes results/step-directio
 
 import argparse
 import copy
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -209,7 +210,8 @@ def main() -> None:
 
 Written by `python -m benchmarks.analysis.step_directions`: one policy per task, seed {args.seed}, trained by TRPO for {args.iterations} iterations of 2,048 steps. Each method makes
 a step with each of {OWN} rollouts of 2,048 steps. The change of the parameters is scaled to a KL of {KL:g} on the other {args.rollouts - OWN} rollouts. The improvement is that of
-mean((r - 1) A), with standardised advantages; ± is the standard error over the {OWN} steps.
+mean((r - 1) A), with standardised advantages; ± is the standard error over the {OWN} steps. TensorFlow {tf.__version__},
+{platform.platform()}.
 
 {markdown_table(columns, rows)}
 """
