@@ -189,9 +189,11 @@ class NaturalStep:
         Returns:
             Whether the parameters have moved back.
         """
-        ratio = np.sqrt(self.wanted / kl) if kl > 0 else MAX_CORRECTION
+        if kl == 0:  # the policy has not moved: its gradient is 0
+            return False
+        ratio = np.sqrt(self.wanted / kl) if np.isfinite(kl) else 0.0
         self.correction *= float(np.clip(ratio, 1 / MAX_CORRECTION, MAX_CORRECTION))
-        if kl <= MAX_EXCESS * self.wanted:
+        if ratio >= 1 / np.sqrt(MAX_EXCESS):
             return False
         after = get_flat(self.optimizer.var_list).numpy()
         set_from_flat(self.optimizer.var_list, tf.constant(self.before + np.float32(ratio) * (after - self.before)))

@@ -116,6 +116,25 @@ def test_a_step_that_is_too_long_is_shortened():
     assert step.correction == 0.5  # at most a factor of two at once
 
 
+@pytest.mark.parametrize("kl", [np.inf, np.nan])
+def test_a_step_to_a_policy_without_a_finite_kl_is_undone(kl):
+    step = step_for(BOX, kl_target=1e-4)
+    batch, valid = batch_for(step.pi, np.random.default_rng(2)), np.ones(N, bool)
+    step.begin(batch, valid, 0.0, 10)
+    before = get_flat(step.optimizer.var_list).numpy()
+    step.optimizer.apply(tf.ones(step.optimizer.size), 1.0)
+    assert step.end(kl) and step.correction == 0.5
+    np.testing.assert_array_equal(get_flat(step.optimizer.var_list), before)
+
+
+def test_a_gradient_of_zero_makes_no_step_and_does_not_change_the_correction():
+    step = step_for(BOX)
+    batch = batch_for(step.pi, np.random.default_rng(2))
+    batch.atarg = np.zeros(N, np.float32)
+    assert step.begin(batch, np.ones(N, bool), 0.0, 10) == 0
+    assert not step.end(0.0) and step.correction == 1
+
+
 def test_every_iteration_has_the_wanted_kl():
     log = Rows()
     settings = KFAC | {"timesteps_per_actorbatch": 512, "optim_batchsize": 64, "kl_target": 0.005}
