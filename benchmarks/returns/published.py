@@ -86,7 +86,7 @@ Written by `python -m benchmarks.returns.published`. Returns after 1M steps. The
 
 {ppo}
 
-For Walker2d a value of about 4,000 can be read from a plot of Stable-Baselines3's PPO; no source gives it as a number.
+For Walker2d, Tianshou also lists about 4,000, which was read from a curve of the training returns of another implementation.
 
 ## Better results of other on-policy algorithms
 

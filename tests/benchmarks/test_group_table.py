@@ -176,6 +176,7 @@ def test_partial_report_does_not_replace_the_table_and_other_settings_are_left_o
     # the figure and the bootstrap would take 90 % of the time
     monkeypatch.setattr(final_policies, "curve_figure", lambda *args, **more: None)
     monkeypatch.setattr("benchmarks.returns.group_table.format_interquartile", lambda values: "")
+    monkeypatch.setattr(group_table, "mean_interval", lambda x: (x.mean(), x.min(), x.max()))
     results = ResultFile("returns")
     for job in final_policies.jobs("paper"):
         results.add(line(job, 1000.0 + job.seed, spread=(-1.0, 1.0)))
