@@ -38,7 +38,10 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
             "--optimizer kfac, or --objective adaptive_kl without --kl-min; --target-kl stops epochs early",
         ),
         "kfac_damping": (kfac, "--optimizer kfac"),
-        "optim_stepsize": (not kfac, "--optimizer adam; kfac chooses its step size by --kl-target"),
+        "optim_stepsize": (
+            not kfac or values["vf_stepsize"] is None,
+            "--optimizer adam; kfac chooses its step size by --kl-target",
+        ),
         "kl_min": kl_band,
         "kl_max": kl_band,
         "beta": (values.get("objective") in ("adaptive_kl", "fixed_kl"), "--objective adaptive_kl or fixed_kl"),

@@ -30,7 +30,7 @@ def test_standard_error_of_the_mean_is_that_of_theory(short):
     mean, lowest_quarter = power.standard_error(scores, 16, np.random.default_rng(3))
     # the standard error of a standard deviation of 400 samples is 1 / sqrt(800) of it: four of them
     assert mean == pytest.approx(1 / 8, rel=4 / np.sqrt(800))
-    # one of sixteen in 0.2 % of samples has fewer than five zeros: the lowest four are then not all 0
+    # the lowest four are all 0 unless fewer than four of sixteen are, in 1.1 % of samples: a standard error of about 0.03
     assert lowest_quarter < 0.1
 
 
