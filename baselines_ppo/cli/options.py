@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.config.converters import convert, convert_path, convert_setting
+from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.registry import FLAG_ALIASES, Setting
 from common.errors import UserError
 
@@ -97,11 +98,19 @@ def setting_help(setting: Setting) -> str:
 
 
 def format_default(setting: Setting) -> str:
-    """Return the default of a setting as text, such as "default: 0.2; with preset atari: 0.1"."""
+    """Return the default of a setting as text, such as "default: 0.2; 0.1 with preset atari".
+
+    The command line always uses a preset. The default of an algorithm is left out if each of its presets has another
+    value.
+    """
     defaults = setting.distinct_defaults
+    if len(defaults) > 1:
+        kept = {preset.alg for name, preset in PRESETS.items() if name not in setting.presets()}
+        defaults = {alg: value for alg, value in defaults.items() if alg in kept}
     by_value: dict[str, list[str]] = {}
     for preset, value in setting.presets().items():
-        by_value.setdefault(format_value(value), []).append(preset)
+        if preset != format_value(value):  # not "trpo with preset trpo"
+            by_value.setdefault(format_value(value), []).append(preset)
     if len(defaults) == 1:
         ((_, default),) = defaults.items()
         text = f"default: {setting.info.unset if default is None else format_value(default)}"

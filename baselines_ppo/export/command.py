@@ -26,7 +26,7 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--format",
         choices=("savedmodel", "tflite"),
-        help="format of the model (default: tflite if OUT ends in .tflite, else savedmodel)",
+        help="format of the model [default: tflite if OUT ends in .tflite, else savedmodel]",
     )
     return parser
 

@@ -43,23 +43,28 @@ def make_parser() -> Parser:
         "--group",
         metavar="KEY",
         help="the setting, as in config.json, that defines the groups; the runs of a group are the seeds of one curve "
-        "[the settings that differ; without config.json: the directory's name]",
+        "[default: the settings that differ; without config.json: the directory's name]",
     )
     parser.add_argument(
-        "--x", choices=("steps", "time", "episodes"), default="steps", help="the horizontal axis [steps]"
+        "--x", choices=("steps", "time", "episodes"), default="steps", help="the horizontal axis [default: steps]"
     )
     parser.add_argument(
         "--out",
         type=path_argument,
         default=Path("comparison.png"),
-        help="the figure: .png, .pdf or .svg [comparison.png]",
+        help="the figure: .png, .pdf or .svg [default: comparison.png]",
     )
-    parser.add_argument("--window", type=int_argument, default=100, help="episodes of the running mean [100]")
+    parser.add_argument("--window", type=int_argument, default=100, help="episodes of the running mean [default: 100]")
     parser.add_argument(
-        "--final", type=int_argument, default=100, help="a final return is the mean of as many last episodes [100]"
+        "--final",
+        type=int_argument,
+        default=100,
+        help="a final return is the mean of as many last episodes [default: 100]",
     )
-    parser.add_argument("--title", help="title of the figure")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    parser.add_argument("--title", help="title of the figure [default: none]")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of the table [default: the table]"
+    )
     return parser
 
 

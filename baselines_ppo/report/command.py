@@ -35,7 +35,7 @@ def report(argv: Sequence[str] | None) -> None:
     parser.add_argument(
         "--film",
         action="store_true",
-        help="also record a video of one episode of its policy: film.gif, for the page and TensorBoard",
+        help="also record a video of one episode of its policy: film.gif, for the page and TensorBoard [default: off]",
     )
     args = parser.parse_args(argv)
     run = RunResults(args.run)

@@ -1,6 +1,8 @@
 """--help, --print-config, --version and --print-completion: fast, complete and without TensorFlow."""
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -8,10 +10,13 @@ import jobs
 import pytest
 
 from baselines_ppo import __version__
+from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.cli.options import normalize_flags, setting_help
 from baselines_ppo.cli.parser import build_parser, parse
+from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.registry import SETTINGS
 from baselines_ppo.config.setting_fields import GROUPS
+from baselines_ppo.config.settings import ALGORITHMS
 
 
 def run_python(code):
@@ -48,6 +53,15 @@ def test_help_shows_a_default_for_every_setting(name):
     assert "[default: " in setting_help(SETTINGS[name])
 
 
+@pytest.mark.parametrize("command", ["plot", "report", "export"])
+def test_help_of_the_other_commands_shows_the_default_of_every_option(command, capsys):
+    main = importlib.import_module(f"baselines_ppo.{command}.command").main
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    _, *options = re.split(r"\n  (?=--)", capsys.readouterr().out)
+    assert options and all("[default: " in " ".join(option.split()) for option in options)
+
+
 @pytest.mark.parametrize("name", ["resume", "play", "deterministic", "video", "json", "config", "print_config"])
 def test_help_shows_a_default_for_every_other_flag(name):
     assert "[default: " in build_parser().actions[name].help
@@ -60,8 +74,7 @@ def test_help_shows_a_default_for_every_other_flag(name):
         ("hid_size", "mlp: width of the hidden layers [default: 64]"),
         (
             "lam",
-            "[default: 0.95 for --alg ppo, 0.98 for --alg trpo, 1.0 for --alg vpg; 0.9 with preset mujoco, humanoid; "
-            "0.95 with preset trpo, a2c]",
+            "[default: 0.95 for --alg ppo, 1.0 for --alg vpg; 0.9 with preset mujoco, humanoid; 0.95 with preset trpo, a2c]",
         ),
         (
             "timesteps_per_actorbatch",
@@ -76,6 +89,31 @@ def test_help_shows_a_default_for_every_other_flag(name):
 )
 def test_help_tells_defaults_of_algorithms_and_presets_apart(name, text):
     assert text in setting_help(SETTINGS[name])
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_bracket_of_help_has_no_word_for_an_algorithm_and_a_preset(name):
+    bracket = re.search(r"\[default: (.*)\]$", setting_help(SETTINGS[name]))[1]
+    assert bracket.count("trpo") <= 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", [name for name, one in SETTINGS.items() if set(one.defaults) & set(ALGORITHMS)])
+def test_help_has_the_value_of_each_preset(name, preset):
+    """Read as a user does: the value of the preset if it is named, else that of its algorithm, else the only one."""
+    if PRESETS[preset].alg not in SETTINGS[name].defaults:
+        return
+    first, *others = re.search(r"\[default: (.*)\]$", setting_help(SETTINGS[name]))[1].split("; ")
+    found = {
+        one: value
+        for text in others
+        for value, _, presets in [text.partition(" with preset ")]
+        for one in presets.split(", ")
+    }
+    by_alg = {alg: value for text in first.split(", ") for value, _, alg in [text.partition(" for --alg ")]}
+    shown = found.get(preset, by_alg.get(PRESETS[preset].alg, first))
+    value = getattr(ALGORITHMS[PRESETS[preset].alg](**PRESETS[preset].learn), name)
+    assert shown == (SETTINGS[name].info.unset if value is None else format_value(value))
 
 
 @pytest.mark.parametrize(
