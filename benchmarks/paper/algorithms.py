@@ -15,7 +15,7 @@ from benchmarks.markdown import markdown_table
 from benchmarks.paper import surrogates
 from benchmarks.returns.command_line import comparison_path, run_comparison
 from benchmarks.returns.figures import curve_figure
-from benchmarks.returns.result_files import ResultFile, TrainingJob
+from benchmarks.returns.result_files import Line, ResultFile, TrainingJob
 from benchmarks.returns.scores import mean_interval, score_matrix
 
 TASKS = (
@@ -47,8 +47,8 @@ def jobs(tasks: Sequence[str] = TASKS, seeds: Sequence[int] = (0, 1, 2), steps: 
     return plan
 
 
-def report(tasks: Sequence[str], seeds: Sequence[int], steps: int) -> str:
-    """Write the table and the figure of the finished trainings; returns the table."""
+def finished(tasks: Sequence[str], seeds: Sequence[int], steps: int) -> tuple[list[Line], list[str]]:
+    """The lines of the finished trainings, those of Table 1 included, and the labels of the algorithms."""
     table_1 = ResultFile(surrogates.BENCHMARK).lines
     ppo = [line | {"setting": "PPO (clip)"} for line in table_1 if line["setting"] == PPO]
     lines = [
@@ -56,7 +56,12 @@ def report(tasks: Sequence[str], seeds: Sequence[int], steps: int) -> str:
         for line in ppo + ResultFile(BENCHMARK).lines
         if line["steps"] == steps and line["seed"] in seeds and line["env"] in tasks
     ]
-    settings = ["PPO (clip)", *SETTINGS]
+    return lines, ["PPO (clip)", *SETTINGS]
+
+
+def report(tasks: Sequence[str], seeds: Sequence[int], steps: int) -> str:
+    """Write the table and the figure of the finished trainings; returns the table."""
+    lines, settings = finished(tasks, seeds, steps)
     if not lines:
         return "no training has finished yet"
     matrix = score_matrix(lines, settings, tasks, seeds, steps).scores

@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.markdown import markdown_table
 from benchmarks.returns.command_line import comparison_path, run_comparison
 from benchmarks.returns.figures import bar_figure
+from benchmarks.returns.published import PAPER_2017
 from benchmarks.returns.result_files import ResultFile, TrainingJob
 from benchmarks.returns.scores import (
     difference_interval,
@@ -101,7 +102,14 @@ def _table_text(
         means = (f"{raw[setting][:, i].mean():,.1f}" for i in range(len(tasks)))
         difference = "the best" if setting == best else _format_difference(scores[best], scores[setting])
         rows.append((setting, f"{mean:.2f}", format_interval(low, high), difference, f"{paper:.2f}", *means))
-    header = ("surrogate", "score", "95 % interval", "difference to the best (95 % interval)", "paper", *tasks)
+    header = (
+        "surrogate",
+        "score",
+        "95 % interval",
+        "difference to the best (95 % interval)",
+        f"[paper]({PAPER_2017})",
+        *tasks,
+    )
     best_runs = np.max([one.max(axis=0) for one in raw.values()], axis=0)
     zero, one = (
         ", ".join(f"{env} {score:,.1f}" for env, score in zip(tasks, values)) for values in (random, best_runs)

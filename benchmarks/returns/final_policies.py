@@ -30,7 +30,7 @@ from benchmarks.returns.command_line import (
 )
 from benchmarks.returns.figures import curve_figure
 from benchmarks.returns.group_table import Group, format_group
-from benchmarks.returns.published import BEST_ON_POLICY, BEST_PPO
+from benchmarks.returns.published import BEST_ON_POLICY, BEST_PPO, PAPER_2017
 from benchmarks.returns.result_files import OWN_KERNELS, ResultFile, TrainingJob, validate_settings, with_kernels
 from benchmarks.returns.training_queue import run_queue
 from common.errors import UserError
@@ -69,15 +69,18 @@ FINAL_SEEDS = range(2000, 2016)
 REFERENCE_SEEDS = range(200, 211)  # with the seeds of the group nine, the references of 1M steps; excluded from tuning
 
 REFERENCES = ("best published PPO", "best published on-policy")
+SOURCES = {task: (BEST_PPO[task].source, BEST_ON_POLICY[task].source) for task in NINE}
 
 GROUPS = {
-    "nine": Group(NINE, REFERENCES, (0, 1, 2, 3, 4), overrides=OVERRIDES),
-    "references": Group(NINE, REFERENCES, (0, 1, 2, 3, 4, *REFERENCE_SEEDS), overrides=OVERRIDES),
-    "paper": Group(PAPER, ("the paper, 2017", ""), (0, 1, 2, 3, 4), preset="ppo1"),
+    "nine": Group(NINE, REFERENCES, SOURCES, (0, 1, 2, 3, 4), overrides=OVERRIDES),
+    "references": Group(NINE, REFERENCES, SOURCES, (0, 1, 2, 3, 4, *REFERENCE_SEEDS), overrides=OVERRIDES),
+    "paper": Group(
+        PAPER, ("the paper, 2017", ""), dict.fromkeys(PAPER, (PAPER_2017, "")), (0, 1, 2, 3, 4), preset="ppo1"
+    ),
     "others": Group(OTHERS),
     "ranks": Group(RANKS, ranks=8),
     "ranks-ppo1": Group(RANKS, ranks=8, steps=8_000_000, preset="ppo1"),
-    "long": Group(LONG, ("target", ""), (0,), steps={"PongNoFrameskip-v4": 3_000_000, "Humanoid-v4": 10_000_000}),
+    "long": Group(LONG, ("target", ""), seeds=(0,), steps={"PongNoFrameskip-v4": 3_000_000, "Humanoid-v4": 10_000_000}),
 }
 
 

@@ -1,8 +1,8 @@
 """Table of the finished trainings of one group of final_policies.py: scores of the final policies, references and notes."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +26,7 @@ class Group:
     Attributes:
         tasks: {id: two reference returns}; None where there is no reference.
         reference_names: column headers of the references; empty: no column.
+        links: {id: addresses of the sources of the references}.
         seeds: default seeds.
         ranks: of each training.
         steps: of each training, or by task.
@@ -35,6 +36,7 @@ class Group:
 
     tasks: dict[str, tuple[float | None, float | None]]
     reference_names: tuple[str, str] = ("", "")
+    links: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     seeds: tuple[int, ...] = (0, 1, 2)
     ranks: int = 1
     steps: int | dict[str, int] = 1_000_000
@@ -83,17 +85,18 @@ def format_interquartile(values: Sequence[float]) -> str:
     return f"{middle:,.1f}" + ("" if np.isnan(low) else f" ({low:,.1f} to {high:,.1f})")
 
 
-def compare_with_reference(values: Sequence[float], reference: float | None) -> str:
-    """A reference, and whether the mean of the values is above it, below it, or level with it.
+def compare_with_reference(values: Sequence[float], reference: float | None, link: str = "") -> str:
+    """A reference with a link to its source, and whether the mean of the values is above it, below it, or level with it.
 
     Level: the 95 % bootstrap interval of the mean includes the reference. A single seed has no interval.
     """
     if reference is None:
         return ""
+    shown = f"[{reference:,}]({link})" if link else f"{reference:,}"
     _, low, high = mean_interval(np.array(values)[:, None])
     if np.isnan(low):
-        return f"{reference:,} (one seed)"
-    return f"{reference:,} {'above' if low > reference else 'below' if high < reference else 'level'}"
+        return f"{shown} (one seed)"
+    return f"{shown} {'above' if low > reference else 'below' if high < reference else 'level'}"
 
 
 def ratio_to_one_rank(value: float, lines: Sequence[Line]) -> str:
@@ -121,9 +124,10 @@ def task_row(group: Group, env: str, lines: Sequence[Line], one_rank_lines: Sequ
         "100 stochastic": stochastic,
         "last 100 of training": format_distribution([line["score"] for line in lines]),
     }
-    for name, reference in zip(group.reference_names, group.tasks.get(env, (None, None))):
+    links = group.links.get(env, ("", ""))
+    for name, reference, link in zip(group.reference_names, group.tasks.get(env, (None, None)), links):
         if name:
-            cells[name] = compare_with_reference([policy_score(line) for line in lines], reference)
+            cells[name] = compare_with_reference([policy_score(line) for line in lines], reference, link)
     if group.ranks > 1:
         of_task = [line for line in one_rank_lines if line["env"] == env]
         cells[f"relative to one rank ({MIN_RATIO:g} or more)"] = ratio_to_one_rank(value, of_task)

@@ -11,6 +11,7 @@ from benchmarks.paths import RESULTS
 TIANSHOU = "https://github.com/thu-ml/tianshou/blob/master/examples/mujoco/README.md"
 ZOO = "https://github.com/DLR-RM/rl-baselines3-zoo/blob/master/benchmark.md"
 SB3_CONTRIB = "https://github.com/Stable-Baselines-Team/stable-baselines3-contrib/blob/master/docs/modules/trpo.md"
+PAPER_2017 = "https://arxiv.org/abs/1707.06347"  # Schulman et al. 2017: figure 3, and table 1 with three seeds
 # source -> (its name, what ± and the value are)
 SOURCES = {
     TIANSHOU: (

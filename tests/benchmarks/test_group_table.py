@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.returns import final_policies, group_table, tuning
+from benchmarks.returns import final_policies, group_table, published, tuning
 from benchmarks.returns.group_table import format_group, has_collapsed, ratio_to_one_rank, task_row
 from benchmarks.returns.result_files import ResultFile, TrainingJob
 from benchmarks.returns.training_queue import run_queue
@@ -94,7 +94,10 @@ def test_row_has_the_score_and_compares_it_with_the_references(monkeypatch):
     cells = task_row(final_policies.GROUPS["nine"], "Hopper-v4", lines, [])
     # sample standard deviation
     assert cells["100 deterministic episodes, mean ± standard deviation over seeds"] == "3,000.0 ± 1,000.0"
-    assert (cells["best published PPO"], cells["best published on-policy"]) == ("2,609 above", "3,372 below")
+    assert (cells["best published PPO"], cells["best published on-policy"]) == (
+        f"[2,609]({published.TIANSHOU}) above",
+        f"[3,372]({published.SB3_CONTRIB}) below",
+    )
     assert cells["seeds"] == "3"
     assert (cells["median"], cells["lowest"], cells["failed"]) == ("3,000.0", "2,000.0", "0%")
     assert (cells["100 stochastic"], cells["last 100 of training"], cells["collapsed"]) == (
