@@ -13,7 +13,6 @@ from doc_pages import BLOCKS, PAGES, added_lines, anchors, blocks, defined_in, n
 
 from baselines_ppo.cli.parser import build_parser
 from baselines_ppo.config.registry import SETTINGS
-from benchmarks.returns import published
 
 SETTINGS_PAGE = jobs.ROOT / "docs" / "settings.md"
 
@@ -109,33 +108,6 @@ def test_defaults_and_presets_of_the_table_are_those_of_the_code(settings_rows, 
         part.strip().replace("`", "").split(" ", 1) for part in row["presets with another"].split(";") if part.strip()
     )
     assert {preset: value(text) for preset, text in found.items()} == presets_in_code(name)
-
-
-# ---- the table of returns
-
-
-def test_the_returns_in_the_readme_are_those_of_the_benchmarks():
-    table = jobs.ROOT / "benchmarks" / "results" / "returns-references-table.md"
-    measured = {row["task"]: row for row in rows(table, "task")}
-    shown = {row["task"].strip("`"): row for row in rows(jobs.ROOT / "README.md", "task")}
-    assert shown.keys() == measured.keys()
-    for env, row in shown.items():
-        of_env = measured[env]
-        ppo, any_algorithm = (of_env[f"best published {name}"] for name in ("PPO", "on-policy"))
-        assert (
-            row["final policy, 16 seeds"].replace("*", "")
-            == of_env["100 deterministic episodes, mean ± standard deviation over seeds"]
-        )
-        assert row["final policy, 16 seeds"].startswith("**") == ppo.endswith("above")
-        assert (row["best published PPO"], row["best published, any on-policy"]) == (
-            ppo.split(" ")[0],
-            any_algorithm.split(" ")[0],
-        )
-        assert (of_env["seeds"], row["lowest seed"]) == ("16", of_env["lowest"])
-
-
-def test_the_page_of_published_returns_is_that_of_the_code():
-    assert (jobs.ROOT / "benchmarks" / "results" / "published.md").read_text() == published.page()
 
 
 # ---- blocks of Python
