@@ -186,6 +186,9 @@ class CnnPolicy(Policy):
         return shapes | ({"pol/logstd": [outputs]} if is_gaussian else {})
 
     def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments that build this network again; `channels` is 'first' or 'last', as it was
+        determined.
+        """
         return {
             "kind": self.kind,
             "init": self.init,

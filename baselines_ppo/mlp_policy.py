@@ -110,6 +110,7 @@ class MlpPolicy(Policy):
         check_memory(num_bytes, f"{widths}, num_hid_layers={self.num_hid_layers}: the network")
 
     def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments that build this network again."""
         return {field.name: getattr(self, field.name) for field in fields(MlpPolicySettings)}
 
     @classmethod
@@ -164,6 +165,14 @@ class MlpPolicy(Policy):
             self.weights["pol/final/b"].assign(bias)
 
     def prepare(self, ob: np.ndarray) -> Any:
+        """Normalise observations and clip the result, if `normalise_ob` is set.
+
+        Args:
+            ob: [N, n], encoded observations.
+
+        Returns:
+            [N, n] float32: (ob - mean) / std, clipped to [-ob_clip, ob_clip]; without `normalise_ob` the observations.
+        """
         if self.normalise_ob:
             assert self.ob_rms is not None
             return self.ob_rms.normalise(ob, self.ob_clip)
@@ -200,6 +209,9 @@ class MlpPolicy(Policy):
         return flat, network.dense(vf_hidden, "vf/final")[:, 0]
 
     def dense_layers(self) -> tuple[str, ...]:
+        """Return the names of the policy's layers, the last one included; () if a derived class overrides `forward` or
+        `network`.
+        """
         is_overridden = "forward" in vars(self) or any(
             getattr(type(self), name) is not getattr(MlpPolicy, name) for name in ("forward", "network")
         )
