@@ -157,7 +157,7 @@ class MlpPolicy(Policy):
         return shapes | ({"pol/logstd": [num_outputs]} if free_logstd else {})
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Draw new weights from a NumPy generator; biases are zero."""
+        """Draw new weights from a NumPy generator; biases are zero, or init_logstd where they are a log std."""
         initialize_weights(self.weights, rng, self.init, self.init_logstd)
         if not self.free_logstd and isinstance(self.pdtype, DiagGaussianPdType):
             bias = np.zeros(self.num_outputs, np.float32)
@@ -192,13 +192,22 @@ class MlpPolicy(Policy):
         return x
 
     def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (flatparam [N, p], vpred [N]) at normalised observations [N, n]."""
+        """Return (flatparam [N, p], vpred [N]), float32, at prepared observations [N, n] float32."""
         return self.network(self.weights, ob)
 
     def network(
         self, weights: Mapping[str, tf.Variable], ob: tf.Tensor, network: TensorFlowNetwork | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute `forward` over `weights`, {name: variable}, by the layers of `network`."""
+        """Compute `forward` over other weights.
+
+        Args:
+            weights: {name: variable}, with the names and shapes of `variable_shapes`.
+            ob: [N, n] float32, prepared observations.
+            network: computes the layers; None: a `TensorFlowNetwork` over `weights`.
+
+        Returns:
+            (flatparam [N, p], vpred [N]), float32.
+        """
         network = network or TensorFlowNetwork(weights)
         *layers, final = self._layers("pol")
         hidden = self._hidden(network, layers, ob)
