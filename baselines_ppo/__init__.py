@@ -1,4 +1,4 @@
-"""PPO, TRPO, A2C and REINFORCE for TensorFlow 2: `learn`, `MlpPolicy`, `CnnPolicy`, `load_policy`.
+"""PPO, TRPO, A2C and REINFORCE for TensorFlow 2: `learn`, `MlpPolicy`, `CnnPolicy`, `load_policy`, `evaluate_policy`.
 
 Names are imported at their first use (PEP 562), so that settings and the help of the command line need no TensorFlow.
 """
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from baselines_ppo.pposgd_simple import learn
     from common.errors import Interrupted, StopTraining, UserError
     from common.policies.base import Policy
+    from common.rollouts.policy_evaluation import Evaluation, evaluate_policy
     from common.training.callbacks import Callback
+    from common.training.learning_curve import LearningCurve
 
 __version__ = "0.1.0"
 
@@ -37,22 +39,32 @@ _HOMES = {
     "CnnPolicy": "baselines_ppo.cnn_policy",
     "Policy": "common.policies.base",
     "load_policy": "baselines_ppo.policy_registry",
+    "evaluate_policy": "common.rollouts.policy_evaluation",
+    "Evaluation": "common.rollouts.policy_evaluation",
     "export_saved_model": "baselines_ppo.export",
     "export_litert": "baselines_ppo.export",
     "PPOSettings": "baselines_ppo.config.settings",
     "TRPOSettings": "baselines_ppo.config.settings",
     "VPGSettings": "baselines_ppo.config.settings",
     "Callback": "common.training.callbacks",
+    "LearningCurve": "common.training.learning_curve",
     "UserError": "common.errors",
     "StopTraining": "common.errors",
     "Interrupted": "common.errors",
 }
 _MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")
-_TENSORFLOW_FREE = ("baselines_ppo.config.settings", "common.training.callbacks", "common.errors")
+_TENSORFLOW_FREE = (
+    "baselines_ppo.config.settings",
+    "common.training.callbacks",
+    "common.training.learning_curve",
+    "common.errors",
+)
 __all__ = [
     "Callback",
     "CnnPolicy",
+    "Evaluation",
     "Interrupted",
+    "LearningCurve",
     "MlpPolicy",
     "PPOSettings",
     "Policy",
@@ -61,6 +73,7 @@ __all__ = [
     "UserError",
     "VPGSettings",
     "cnn_policy",
+    "evaluate_policy",
     "export_litert",
     "export_saved_model",
     "learn",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode
 from baselines_ppo.config.common_settings import Settings
 from baselines_ppo.experiment import recording
 from baselines_ppo.experiment.interrupts import stop_on_ctrl_c
+from baselines_ppo.experiment.named_arguments import policy_function, training_env
 from baselines_ppo.experiment.run_options import RunOptions
 from baselines_ppo.experiment.warm_start import load_weights_into
 from common import compilation
@@ -49,7 +50,7 @@ class Update(Protocol):
 
 
 class AlgorithmSetup(Generic[S]):
-    """One call of `learn`.
+    """One call of `learn`. Used as a context manager, it closes an environment that it has made from an id.
 
     Args:
         settings_class: the algorithm's `Settings`.
@@ -81,8 +82,8 @@ class AlgorithmSetup(Generic[S]):
         algorithm_kwargs: dict[str, Any],
         options: dict[str, Any],
         limits: StopCriteria,
-        env: gym.Env | gym.vector.VectorEnv,
-        policy_fn: PolicyFn,
+        env: gym.Env | gym.vector.VectorEnv | str,
+        policy_fn: PolicyFn | str,
         seed: int | None,
         callback: Any,
     ):
@@ -95,6 +96,11 @@ class AlgorithmSetup(Generic[S]):
         self.options.use_roots_outputs(self.comm)
         if self.options.has_outputs:
             recording.check_options(self.options, self.comm)
+        with ExitStack() as resources:
+            self._prepare(resources.enter_context(training_env(env)), policy_function(policy_fn), seed)
+            self.resources = resources.pop_all()
+
+    def _prepare(self, env: gym.Env | gym.vector.VectorEnv, policy_fn: PolicyFn, seed: int | None) -> None:
         self.env = env if self.options.run_dir is None else recording.ensure_monitor(env)
         self.seed = self._shared_seed(seed)
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
@@ -109,6 +115,14 @@ class AlgorithmSetup(Generic[S]):
         if self.settings.scale_returns:
             self.reward_normalizer = RewardNormalizer(self.num_envs, self.settings.gamma, self.comm)
         self.averaging_by_group: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        """Return the setup."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the environment, if it was made from an id."""
+        self.resources.close()
 
     def _shared_seed(self, seed: int | None) -> int:
         """Rank 0's seed on all ranks; if it is None, one drawn from NumPy's global generator, which is logged."""

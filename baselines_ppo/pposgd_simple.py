@@ -40,8 +40,8 @@ LOSS_NAMES = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "lo
 
 
 def learn(
-    env: gym.Env | gym.vector.VectorEnv,
-    policy_fn: PolicyFn,
+    env: gym.Env | gym.vector.VectorEnv | str,
+    policy_fn: PolicyFn | str,
     *,
     timesteps_per_actorbatch: int = PPOSettings.timesteps_per_actorbatch,
     clip_param: float = PPOSettings.clip_param,
@@ -64,8 +64,10 @@ def learn(
     """Train a policy by PPO on all ranks of the job: Baselines' `pposgd_simple.learn`, with the defaults of 2017.
 
     Args:
-        env: this rank's environment or environments.
-        policy_fn: function (name, ob_space, ac_space) that returns a `Policy`, such as the class `MlpPolicy`.
+        env: this rank's environment or environments; or a Gymnasium id, of which one environment is made and, at the
+            end, closed. The training seeds it.
+        policy_fn: function (name, ob_space, ac_space) that returns a `Policy`, such as the class `MlpPolicy`; or the
+            name of a class, 'MlpPolicy' or 'CnnPolicy'.
         timesteps_per_actorbatch ... schedule: fields of `PPOSettings`, which documents them.
         max_timesteps, max_episodes, max_iters, max_seconds: when to stop; give exactly one.
         callback: function (locals, globals) that is called before each iteration with a dict of `pi`, `oldpi`, `seg`,
@@ -81,22 +83,20 @@ def learn(
         UserError: before the first step, for an invalid setting, space or environment.
     """
     rollout = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "gamma": gamma, "lam": lam}
-    loss = {"clip_param": clip_param, "entcoeff": entcoeff}
-    epochs = {"optim_epochs": optim_epochs, "optim_batchsize": optim_batchsize}
+    loss = {"clip_param": clip_param, "entcoeff": entcoeff, "optim_epochs": optim_epochs}
     adam = {"optim_stepsize": optim_stepsize, "adam_epsilon": adam_epsilon, "schedule": schedule}
-    algorithm_kwargs = rollout | loss | epochs | adam
+    kwargs = rollout | loss | adam | {"optim_batchsize": optim_batchsize}
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
-    setup = AlgorithmSetup(PPOSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
-    update = PPOUpdate(setup)
-    with setup.training(update) as training:
-        for _ in training.iterations():
-            seg = training.collect()  # run pi_old for T steps in each environment
-            setup.scale_rewards(seg)  # if returns are scaled
-            setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
-            add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
-            # K epochs of minibatches of the surrogate L
-            losses = update(seg, training.minibatch_rng(), training.progress)
-            training.end_iteration(seg, losses)  # statistics, log, checkpoint
+    with AlgorithmSetup(PPOSettings, kwargs, options, limits, env, policy_fn, seed, callback) as setup:
+        update = PPOUpdate(setup)
+        with setup.training(update) as training:
+            for _ in training.iterations():
+                seg = training.collect()  # run pi_old for T steps in each environment
+                setup.scale_rewards(seg)  # if returns are scaled
+                setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
+                add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
+                losses = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of L
+                training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 
 

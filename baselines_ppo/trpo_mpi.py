@@ -36,8 +36,8 @@ TERM_NAMES = ("the objective", "the surrogate", "the KL", "the entropy")  # each
 
 
 def learn(
-    env: gym.Env | gym.vector.VectorEnv,
-    policy_fn: PolicyFn,
+    env: gym.Env | gym.vector.VectorEnv | str,
+    policy_fn: PolicyFn | str,
     *,
     timesteps_per_batch: int = TRPOSettings.timesteps_per_batch,
     max_kl: float = TRPOSettings.max_kl,
@@ -81,16 +81,18 @@ def learn(
         "vf_iters": vf_iters,
     }
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
-    setup = AlgorithmSetup(TRPOSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
-    update = TRPOUpdate(setup)
-    with setup.training(update) as training:
-        for _ in training.iterations():
-            seg = training.collect()  # run pi_old for T steps in each environment
-            setup.scale_rewards(seg)  # if returns are scaled
-            setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
-            add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
-            losses = update(seg, training.minibatch_rng(), training.progress)  # the best step within the trust region
-            training.end_iteration(seg, losses)  # statistics, log, checkpoint
+    with AlgorithmSetup(TRPOSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback) as setup:
+        update = TRPOUpdate(setup)
+        with setup.training(update) as training:
+            for _ in training.iterations():
+                seg = training.collect()  # run pi_old for T steps in each environment
+                setup.scale_rewards(seg)  # if returns are scaled
+                setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
+                add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
+                losses = update(
+                    seg, training.minibatch_rng(), training.progress
+                )  # the best step within the trust region
+                training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 
 

@@ -33,8 +33,8 @@ LOSS_NAMES = ("loss_pol_surr", "loss_pol_entpen", "loss_vf_loss", "loss_kl", "lo
 
 
 def learn(
-    env: gym.Env | gym.vector.VectorEnv,
-    policy_fn: PolicyFn,
+    env: gym.Env | gym.vector.VectorEnv | str,
+    policy_fn: PolicyFn | str,
     *,
     timesteps_per_actorbatch: int = VPGSettings.timesteps_per_actorbatch,
     gamma: float = VPGSettings.gamma,
@@ -70,16 +70,16 @@ def learn(
         "optim_stepsize": optim_stepsize,
     }
     limits = StopCriteria(max_timesteps, max_episodes, max_iters, max_seconds)
-    setup = AlgorithmSetup(VPGSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback)
-    update = VPGUpdate(setup)
-    with setup.training(update) as training:
-        for _ in training.iterations():
-            seg = training.collect()  # whole episodes, or T steps
-            setup.scale_rewards(seg)  # if returns are scaled
-            setup.processor(seg)  # V(s_t)
-            add_advantages(seg, setup.settings, setup.comm)  # returns minus the baseline
-            losses = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
-            training.end_iteration(seg, losses)  # statistics, log, checkpoint
+    with AlgorithmSetup(VPGSettings, algorithm_kwargs, options, limits, env, policy_fn, seed, callback) as setup:
+        update = VPGUpdate(setup)
+        with setup.training(update) as training:
+            for _ in training.iterations():
+                seg = training.collect()  # whole episodes, or T steps
+                setup.scale_rewards(seg)  # if returns are scaled
+                setup.processor(seg)  # V(s_t)
+                add_advantages(seg, setup.settings, setup.comm)  # returns minus the baseline
+                losses = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
+                training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 
 

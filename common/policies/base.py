@@ -11,9 +11,8 @@ A custom policy derives from `Policy`, makes its `tf.Variable`s in `__init__` an
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -21,26 +20,14 @@ import tensorflow as tf
 
 from common.compilation import Shared
 from common.distributions import Pd, make_pdtype
-from common.errors import UserError
-from common.formatting import safe_repr
-from common.policies import space_serialization
 from common.policies.actor import Actor, choose_actions
-from common.policies.files import FORMAT, build_policy, read_policy
-from common.policies.locate import find_policy
 from common.policies.observation_encoder import ObservationEncoder
-from common.policies.variables import NetworkView, PolicyModule
-from common.running_mean_std import RunningMeanStd
-from common.storage.array_files import check_arrays, save_arrays
-from common.storage.json_values import to_json
-from common.storage.paths import file_path
-from common.storage.write_errors import raises_write_error
-from common.tf_util import variables_by_name
-from common.validation import error_prefix
-
-UserPath = str | bytes | os.PathLike[str]
+from common.policies.storable import StorablePolicy
+from common.policies.variables import NetworkView
+from common.validation import check_bool
 
 
-class Policy(PolicyModule):
+class Policy(StorablePolicy):
     """A stochastic policy with a value function.
 
     Args:
@@ -57,8 +44,6 @@ class Policy(PolicyModule):
         num_microbatches: into how many parts a minibatch is split, whose gradients are computed concurrently.
         metrics_rows: how many samples of a segment, evenly spaced, are used to measure losses and KL after an update,
             for the log and for the adaptive KL penalty; None: all.
-        legacy_defaults: {name: value} of settings that files of older versions lack, if the value differs from the
-            default.
     """
 
     # TensorFlow searches all attributes for variables. It sorts the keys of a Dict space, which fails for keys of two
@@ -74,15 +59,11 @@ class Policy(PolicyModule):
     xla: bool = True
     num_microbatches: int = 1
     metrics_rows: int | None = None
-    legacy_defaults: Mapping[str, Any] = {}
 
     def __init__(self, name: str, ob_space: gym.Space[Any], ac_space: gym.Space[Any], keep_images: bool = True) -> None:
-        super().__init__(name=name)
-        self.ob_space = ob_space
-        self.ac_space = ac_space
+        super().__init__(name, ob_space, ac_space)
         self.encoder = ObservationEncoder(ob_space, keep_images)
         self.pdtype = make_pdtype(ac_space)
-        self.ob_rms: RunningMeanStd | None = None
         self.rng = np.random.default_rng()
 
     # ---- network
@@ -114,22 +95,6 @@ class Policy(PolicyModule):
         not once per epoch.
         """
         return ob
-
-    def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments that build this policy again."""
-        return {}
-
-    @classmethod
-    def variable_shapes(
-        cls, ob_space: gym.Space[Any], ac_space: gym.Space[Any], **settings: Any
-    ) -> Mapping[str, Sequence[int]] | None:
-        """Return {name: shape} of the variables that a policy with these `settings` has, without building anything;
-        None if unknown.
-
-        With it, `load` refuses a file whose settings do not match its arrays before it builds the network, however
-        large the settings make it.
-        """
-        return None
 
     def shared(self, key: Any, of_network: Callable[[NetworkView], Callable[..., Any]]) -> Shared | None:
         """Describe how trainings with equal policies can share a compiled function (`common.compilation`).
@@ -193,6 +158,26 @@ class Policy(PolicyModule):
         ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(obs),)) if stochastic else None)
         return (ac, vpred) if is_batch else (ac[0], vpred[0])
 
+    def predict(self, ob: Any, deterministic: bool = False) -> np.ndarray:
+        """Return the action to take, for one observation or a batch, as an environment's `step` accepts it.
+
+        Args:
+            ob: one observation of `ob_space`, or a batch.
+            deterministic: take the most likely action; otherwise sample.
+
+        Returns:
+            An action of `ac_space`, or a batch [N, ...], in the dtype of the space. Actions of a Box are clipped to its
+            bounds; `act` returns them unclipped.
+
+        Raises:
+            UserError: if `ob` is neither, or `deterministic` is not a bool.
+        """
+        actions = self.act(not check_bool("deterministic", deterministic), ob)[0]
+        space = self.ac_space
+        if isinstance(space, gym.spaces.Box):
+            actions = np.clip(actions, space.low, space.high)
+        return np.asarray(actions)[()].astype(space.dtype)
+
     def pd(self, ob: Any) -> Pd:
         """Return the distributions over actions at a batch of observations."""
         return self.pdtype.pdfromflat(self.compiled_forward(self.prepare(self.encoder.single_or_batch(ob)[0]))[0])
@@ -205,93 +190,3 @@ class Policy(PolicyModule):
         """Return the values at encoded observations [N, *encoder.shape], [N] float32."""
         vpred: np.ndarray = self.compiled_forward(self.prepare(encoded))[1].numpy()
         return vpred
-
-    # ---- variables
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Return all variables and the observation filter, as arrays by name."""
-        arrays: dict[str, np.ndarray] = {name: v.numpy() for name, v in variables_by_name(self.get_variables()).items()}
-        if self.ob_rms is not None:
-            arrays |= {f"ob_rms/{name}": x for name, x in self.ob_rms.state().items()}
-        return arrays
-
-    def restore(self, arrays: Mapping[str, np.ndarray], source: str | os.PathLike[str] = "checkpoint") -> None:
-        """Load what `state` returned.
-
-        Args:
-            arrays: by name.
-            source: where they come from, for errors.
-
-        Raises:
-            UserError: if they are another model's.
-        """
-        check_arrays(source, arrays, self.state())
-        self._initial_fingerprint = None
-        for name, v in variables_by_name(self.get_variables()).items():
-            v.assign(arrays[name])
-        if self.ob_rms is not None:
-            with error_prefix(source):
-                self.ob_rms.restore({name: arrays[f"ob_rms/{name}"] for name in self.ob_rms.state()})
-
-    # ---- files
-
-    def spec(self) -> dict[str, Any]:
-        """Return what is needed to build this policy again, as JSON types: class, settings, spaces.
-
-        Raises:
-            UserError: naming the setting or the space that JSON cannot represent.
-        """
-        name = type(self).__name__
-        return {
-            "class": name,
-            "settings": {key: to_json(x, f"{name}.settings(): {key}") for key, x in self.settings().items()},
-            "ob_space": space_serialization.to_json(self.ob_space),
-            "ac_space": space_serialization.to_json(self.ac_space),
-        }
-
-    def save(self, path: UserPath, **extra: Any) -> None:
-        """Write the policy, its observation filter and its spaces to one safetensors file, and create its directory.
-
-        Args:
-            path: the file.
-            extra: more entries for its metadata, as JSON.
-
-        Raises:
-            UserError: if `path` cannot name a file, or `extra` has a value that JSON cannot represent or a reserved
-                name.
-            WriteError: if the system refuses.
-        """
-        metadata = {"format": FORMAT, **self.spec()}
-        if reserved := sorted(metadata.keys() & extra.keys()):
-            name = reserved[0]
-            raise UserError(
-                f"invalid save({name}={safe_repr(extra[name])}): {name} is reserved for the policy's own description; "
-                "choose another name"
-            )
-        with raises_write_error(str(path)):
-            file = file_path(path)
-        save_arrays(file, self.state(), metadata | extra)
-
-    def restore_from(self, path: UserPath) -> None:
-        """Load weights and filter of a policy like this one, from any path that `load` accepts.
-
-        Raises:
-            UserError: if there is no policy, or it is another model's.
-        """
-        file = find_policy(path)
-        self.restore(read_policy(file)[0], file)
-
-    @classmethod
-    def load(cls, path: UserPath, name: str = "pi") -> Self:
-        """Load a policy of this class, in a process that need not have trained it.
-
-        Args:
-            path: a file that `save` wrote, a training's checkpoint, or a run directory.
-            name: of the policy.
-
-        Raises:
-            UserError: if there is no policy, or the file is corrupt, inconsistent or of another class.
-        """
-        file = find_policy(path)
-        arrays, metadata = read_policy(file)
-        return build_policy(cls, file, arrays, metadata, name)

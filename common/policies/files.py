@@ -27,9 +27,9 @@ from common.storage.array_files import MAX_HEADER_BYTES, load_arrays
 from common.validation import error_prefix
 
 if TYPE_CHECKING:
-    from common.policies.base import Policy
+    from common.policies.storable import StorablePolicy
 
-P = TypeVar("P", bound="Policy")
+P = TypeVar("P", bound="StorablePolicy")
 Arrays = Mapping[str, np.ndarray]
 Metadata = dict[str, Any]
 
@@ -146,7 +146,7 @@ def accepted_settings(cls: type, settings: Metadata) -> Metadata:
     return {name: x for name, x in settings.items() if name in parameters}
 
 
-def check_fixed_settings(path: object, policy: Policy, settings: Metadata) -> None:
+def check_fixed_settings(path: object, policy: StorablePolicy, settings: Metadata) -> None:
     """Raise UserError unless a policy has these settings of its file, which its constructor does not accept."""
     own = policy.spec()["settings"] if settings else {}
     for name, x in settings.items():
@@ -161,7 +161,7 @@ def check_fixed_settings(path: object, policy: Policy, settings: Metadata) -> No
 # ---- what can be saved
 
 
-def check_serializable(pi: Policy) -> None:
+def check_serializable(pi: StorablePolicy) -> None:
     """Raise UserError unless a file can describe a policy like `pi`: checked before the first step, not at the first
     checkpoint.
 
