@@ -120,7 +120,7 @@ setup(
         # `.ci/check`; how ruff formats changes between minor versions
         "dev": ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "import-linter>=2.5", "pre-commit>=4", "readme-renderer[md]>=44"],
         # `mkdocs build --strict`
-        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30", "latex2mathml>=3.78"],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30", "latex2mathml>=3.78", "ruff>=0.17,<0.18"],
         "box2d": ["gymnasium[box2d]"],
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
         "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],

@@ -192,6 +192,12 @@ def test_links_of_the_projects_pages_lead_somewhere(page):
 # ---- GitHub's files
 
 
+def test_pages_that_githubs_files_name_exist():
+    files = [path for path in (ROOT / ".github").rglob("*") if path.is_file()]
+    named = {name for path in files for name in re.findall(r"[\w./-]+\.(?:md|py)\b", path.read_text(encoding="utf-8"))}
+    assert named and [name for name in named if not (ROOT / name).exists()] == []
+
+
 def github_files(folder):
     yaml = pytest.importorskip("yaml")
     files = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / folder).glob("*.yml")}
