@@ -19,7 +19,7 @@ if os.environ.get("TEST_PERTURB_PRODUCTS"):
     perturbed_products.install_if_requested()
 
 
-# where the faults of docs/reliability.md are injected
+# where the faults of docs/development/fault-tests.md are injected
 FAULTS = (
     "faults/",
     *(
@@ -59,7 +59,7 @@ LONG = tuple(
         "baselines_ppo/sweep/test_sweep",
         "baselines_ppo/test_trpo",
         "common/test_compilation",
-        "baselines_ppo/test_cnn_learning",
+        "baselines_ppo/policies/test_cnn_learning",
         "baselines_ppo/test_learning",
         "faults/test_fuzz",
         "faults/test_kills",
@@ -74,12 +74,12 @@ NUMERIC = tuple(
         "baselines_ppo/experiment/test_warm_start",
         "baselines_ppo/export/test_export_observations",
         "baselines_ppo/export/test_writers",
-        "baselines_ppo/test_cnn_channels",
-        "baselines_ppo/test_cnn_learning",
-        "baselines_ppo/test_cnn_policy",
+        "baselines_ppo/policies/test_cnn_channels",
+        "baselines_ppo/policies/test_cnn_learning",
+        "baselines_ppo/policies/test_cnn_policy",
         "baselines_ppo/test_invariants",
         "baselines_ppo/test_learn_policies",
-        "baselines_ppo/test_mlp_policy",
+        "baselines_ppo/policies/test_mlp_policy",
         "baselines_ppo/test_objectives",
         "baselines_ppo/test_pposgd_simple",
         "baselines_ppo/ranks/test_ranks",

@@ -41,8 +41,8 @@ LONG = (
             "test_vpg",
         )
     ),
-    "tests/baselines_ppo/test_cnn_learning.py::test_command_line_trains_a_game_and_saves_a_policy_that_plays",
-    "tests/baselines_ppo/test_cnn_learning.py::test_learns_to_catch_what_it_sees",
+    "tests/baselines_ppo/policies/test_cnn_learning.py::test_command_line_trains_a_game_and_saves_a_policy_that_plays",
+    "tests/baselines_ppo/policies/test_cnn_learning.py::test_learns_to_catch_what_it_sees",
     "tests/baselines_ppo/test_invariants.py::test_each_compiled_function_is_traced_once_in_twenty_iterations",
     "tests/baselines_ppo/test_trpo.py::test_step_improves_the_surrogate_within_the_trust_region",
     "tests/baselines_ppo/test_trpo.py::test_learns_and_traces_each_compiled_function_once",
