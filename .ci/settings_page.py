@@ -1,15 +1,13 @@
-#!/usr/bin/env python3
-"""Write the tables of docs/settings.md from the settings themselves.
+"""The page of settings, docs/reference/settings.md: one heading and entry for each setting, from the settings themselves.
 
-    python .ci/settings_page.py            rewrite the page
-    python .ci/settings_page.py --check    change nothing; exit status 1 if the page is out of date
-
-The columns "unit" and "what to do with it" are written by hand and kept; a new setting starts with its type and a dash.
+The unit and the advice ("Advice") of an entry are written by hand, in the page, and kept. A new setting starts with
+its type and a dash. `python .ci/reference_pages.py` writes the page.
 """
 
 import re
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -18,65 +16,77 @@ from baselines_ppo.cli.command_lines import format_value  # noqa: E402
 from baselines_ppo.config.registry import SETTINGS_BY_GROUP, Setting  # noqa: E402
 from baselines_ppo.config.setting_fields import GROUPS  # noqa: E402
 
-PAGE = ROOT / "docs" / "settings.md"
-COLUMNS = ("setting", "meaning", "unit", "default", "presets with another", "what to do with it")
+PAGE = ROOT / "docs" / "reference" / "settings.md"
+COLUMNS = ("flag", "unit", "default", "presets with another value")
+HEADINGS = GROUPS | {
+    "objective": "Surrogate objective",
+    "optimizer": "Optimizer and learning rate",
+}  # unlike any setting
+ADVICE = "**Advice:** "
 UNITS = {int: "integer", float: "number", bool: "true, false", str: "text", dict: "JSON object"}
-TABLE = re.compile(r"(?:^\|.*\n)+", re.M)
+ENTRY = re.compile(r"^### `(\w+)`\n(.*?)(?=^#|\Z)", re.M | re.S)
 
 
-def table_rows(text: str) -> list[list[str]]:
-    """Return the cells of each row of the tables in a text, without headings and rulers."""
-    rows = [
-        [cell.strip() for cell in line.strip().strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"
-    ]
-    return [row for row in rows if row[0] != COLUMNS[0] and not set(row[0]) <= set("- ")]
+class HandWritten(NamedTuple):
+    """The parts of an entry that are written by hand."""
+
+    unit: str
+    advice: str
 
 
-def row_of(setting: Setting, unit: str, advice: str) -> str:
-    """Return the row of a setting."""
+def hand_written(page: str) -> dict[str, HandWritten]:
+    """Return the hand-written parts of the entries of a page, by the name of the setting."""
+    found = {}
+    for name, entry in ENTRY.findall(page):
+        rows = [line for line in entry.splitlines() if line.startswith("|")]
+        cells = [cell.strip() for cell in rows[2].strip("|").split("|")] if len(rows) > 2 else []
+        advice = entry.partition(ADVICE)[2].strip()
+        if len(cells) == len(COLUMNS) and advice:
+            found[name] = HandWritten(cells[1], advice)
+    return found
+
+
+def default_text(setting: Setting) -> str:
+    """Return the default of a setting, or those of the algorithms."""
     defaults = setting.distinct_defaults
     if len(defaults) > 1:
-        default = ", ".join(f"`{format_value(value)}` ({owner})" for owner, value in defaults.items())
-    else:
-        (value,) = defaults.values()
-        unset = "" if value is not None or setting.info.unset == "none" else f": {setting.info.unset}"
-        default = f"`{format_value(value)}`{unset}"
+        return ", ".join(f"`{format_value(value)}` ({owner})" for owner, value in defaults.items())
+    (value,) = defaults.values()
+    unset = "" if value is not None or setting.info.unset == "none" else f": {setting.info.unset}"
+    return f"`{format_value(value)}`{unset}"
+
+
+def meaning_text(setting: Setting) -> str:
+    """Return the documentation of a setting as a sentence."""
+    doc = setting.info.doc
+    begins_with_names = re.match(r"[\w, ]+: ", doc)  # of algorithms or policies, such as "trpo, vpg: "
+    return f"{doc if begins_with_names else doc[0].upper() + doc[1:]}."
+
+
+def entry_of(setting: Setting, written: HandWritten) -> str:
+    """Return the entry of a setting."""
     presets = "; ".join(f"`{preset}` {format_value(value)}" for preset, value in setting.presets().items())
-    cells = (f"`{setting.name}`", setting.info.doc, unit, default, presets, advice)
-    return "| " + " | ".join(cells) + " |\n"
+    cells = (f"`{setting.flag}`", written.unit, default_text(setting), presets)
+    rows = ("| " + " | ".join(row) + " |\n" for row in (COLUMNS, ("---",) * len(COLUMNS), cells))
+    return f"### `{setting.name}`\n\n{meaning_text(setting)}\n\n{''.join(rows)}\n{ADVICE}{written.advice}\n\n"
 
 
 def render(page: str) -> str:
-    """Return a page with the table of each group of settings rewritten.
+    """Return a page with the entries below the heading of each group of settings rewritten.
 
     Raises:
-        ValueError: if the page lacks the heading of a group, or a table under it.
+        ValueError: if the page lacks the heading of a group.
     """
-    written = {row[0].strip("`"): (row[2], row[5]) for row in table_rows(page) if len(row) == len(COLUMNS)}
-    for group, title in GROUPS.items():
-        start = page.index(f"\n## {title}\n")
-        table = TABLE.search(page, start)
-        if table is None:
-            raise ValueError(f"{PAGE.name} has no table under the heading {title!r}")
-        rows = ["| " + " | ".join(COLUMNS) + " |\n", "| " + " | ".join("---" for _ in COLUMNS) + " |\n"]
+    written = hand_written(page)
+    for group, title in HEADINGS.items():
+        section = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page, re.M | re.S)
+        if section is None:
+            raise ValueError(f"{PAGE.name} has no heading {title!r}")
+        introduction = re.split(r"^### ", section[1], maxsplit=1, flags=re.M)[0].strip()
+        entries = []
         for setting in SETTINGS_BY_GROUP[group]:
             unit = ", ".join(setting.info.choices or ()) or UNITS[setting.type]
-            rows.append(row_of(setting, *written.get(setting.name, (unit, "-"))))
-        page = page[: table.start()] + "".join(rows) + page[table.end() :]
-    return page
-
-
-def main(argv: list[str]) -> int:
-    """Rewrite or check the page; return the exit status."""
-    page = PAGE.read_text(encoding="utf-8")
-    rendered = render(page)
-    if "--check" in argv:
-        if rendered != page:
-            print(f"{PAGE.relative_to(ROOT)} is out of date; run `python .ci/settings_page.py`", file=sys.stderr)
-        return int(rendered != page)
-    PAGE.write_text(rendered, encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+            entries.append(entry_of(setting, written.get(setting.name, HandWritten(unit, "-"))))
+        text = "\n" + (f"{introduction}\n\n" if introduction else "") + "".join(entries)
+        page = page[: section.start(1)] + text + page[section.end(1) :]
+    return page.rstrip("\n") + "\n"

@@ -85,7 +85,8 @@ class CnnPolicy(Policy):
         name: 'pi' or 'oldpi'.
         ob_space: a Box of rank 3 and dtype uint8, of at least 36 x 36 pixels, or 20 x 20 for the small network.
         ac_space: any action space; the log std of a Gaussian is a free variable.
-        kind: 'large' (Nature's) or 'small' (A3C's).
+        kind: 'large' (Mnih et al. 2015, https://doi.org/10.1038/nature14236) or 'small' (the network of A3C, Mnih et
+            al. 2016, https://arxiv.org/abs/1602.01783).
         init: 'normc' (Baselines') or 'orthogonal'.
         init_logstd: initial log std of a Gaussian.
         channels: which axis of an image holds the channels: 'first', 'last', 'smaller' or None, see `channel_axis`.
@@ -186,6 +187,9 @@ class CnnPolicy(Policy):
         return shapes | ({"pol/logstd": [outputs]} if is_gaussian else {})
 
     def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments that build this network again; `channels` is 'first' or 'last', as it was
+        determined.
+        """
         return {
             "kind": self.kind,
             "init": self.init,
@@ -198,11 +202,19 @@ class CnnPolicy(Policy):
         initialize_weights(self.weights, rng, self.init, self.init_logstd)
 
     def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (flatparam [N, p], vpred [N]) at images [N, H, W, C] or [N, C, H, W]."""
+        """Return (flatparam [N, p], vpred [N]), float32, at images [N, H, W, C] or [N, C, H, W] uint8."""
         return self.network(self.weights, ob)
 
     def network(self, weights: Mapping[str, tf.Variable], ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute `forward` over `weights`, {name: variable}."""
+        """Compute `forward` over other weights.
+
+        Args:
+            weights: {name: variable}, with the names and shapes of `variable_shapes`.
+            ob: [N, H, W, C] or [N, C, H, W] uint8; divided by 255.
+
+        Returns:
+            (flatparam [N, p], vpred [N]), float32.
+        """
         w = weights
         x = tf.cast(ob, tf.float32) / 255.0
         if self.channels_first:

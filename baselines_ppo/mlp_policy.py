@@ -110,6 +110,7 @@ class MlpPolicy(Policy):
         check_memory(num_bytes, f"{widths}, num_hid_layers={self.num_hid_layers}: the network")
 
     def settings(self) -> dict[str, Any]:
+        """Return the keyword arguments that build this network again."""
         return {field.name: getattr(self, field.name) for field in fields(MlpPolicySettings)}
 
     @classmethod
@@ -156,7 +157,7 @@ class MlpPolicy(Policy):
         return shapes | ({"pol/logstd": [num_outputs]} if free_logstd else {})
 
     def initialise(self, rng: np.random.Generator) -> None:
-        """Draw new weights from a NumPy generator; biases are zero."""
+        """Draw new weights from a NumPy generator; biases are zero, or init_logstd where they are a log std."""
         initialize_weights(self.weights, rng, self.init, self.init_logstd)
         if not self.free_logstd and isinstance(self.pdtype, DiagGaussianPdType):
             bias = np.zeros(self.num_outputs, np.float32)
@@ -164,6 +165,14 @@ class MlpPolicy(Policy):
             self.weights["pol/final/b"].assign(bias)
 
     def prepare(self, ob: np.ndarray) -> Any:
+        """Normalise observations and clip the result, if `normalise_ob` is set.
+
+        Args:
+            ob: [N, n], encoded observations.
+
+        Returns:
+            [N, n] float32: (ob - mean) / std, clipped to [-ob_clip, ob_clip]; without `normalise_ob` the observations.
+        """
         if self.normalise_ob:
             assert self.ob_rms is not None
             return self.ob_rms.normalise(ob, self.ob_clip)
@@ -183,13 +192,22 @@ class MlpPolicy(Policy):
         return x
 
     def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (flatparam [N, p], vpred [N]) at normalised observations [N, n]."""
+        """Return (flatparam [N, p], vpred [N]), float32, at prepared observations [N, n] float32."""
         return self.network(self.weights, ob)
 
     def network(
         self, weights: Mapping[str, tf.Variable], ob: tf.Tensor, network: TensorFlowNetwork | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute `forward` over `weights`, {name: variable}, by the layers of `network`."""
+        """Compute `forward` over other weights.
+
+        Args:
+            weights: {name: variable}, with the names and shapes of `variable_shapes`.
+            ob: [N, n] float32, prepared observations.
+            network: computes the layers; None: a `TensorFlowNetwork` over `weights`.
+
+        Returns:
+            (flatparam [N, p], vpred [N]), float32.
+        """
         network = network or TensorFlowNetwork(weights)
         *layers, final = self._layers("pol")
         hidden = self._hidden(network, layers, ob)
@@ -200,6 +218,9 @@ class MlpPolicy(Policy):
         return flat, network.dense(vf_hidden, "vf/final")[:, 0]
 
     def dense_layers(self) -> tuple[str, ...]:
+        """Return the names of the policy's layers, the last one included; () if a derived class overrides `forward` or
+        `network`.
+        """
         is_overridden = "forward" in vars(self) or any(
             getattr(type(self), name) is not getattr(MlpPolicy, name) for name in ("forward", "network")
         )

@@ -61,7 +61,7 @@ def learn(
     seed: int | None = None,
     **options: Any,
 ) -> Policy:
-    """Train a policy by PPO on all ranks of the job: Baselines' `pposgd_simple.learn`, with the defaults of 2017.
+    """Train a policy by PPO (https://arxiv.org/abs/1707.06347) on all ranks: Baselines' `learn`, with its defaults.
 
     Args:
         env: this rank's environment or environments; or a Gymnasium id, of which one environment is made and, at the
@@ -81,6 +81,7 @@ def learn(
 
     Raises:
         UserError: before the first step, for an invalid setting, space or environment.
+        EnvError, NonFiniteError: during the training, for an environment that fails or a number that is not finite.
     """
     rollout = {"timesteps_per_actorbatch": timesteps_per_actorbatch, "gamma": gamma, "lam": lam}
     loss = {"clip_param": clip_param, "entcoeff": entcoeff, "optim_epochs": optim_epochs}

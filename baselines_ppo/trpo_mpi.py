@@ -56,7 +56,7 @@ def learn(
     seed: int | None = None,
     **options: Any,
 ) -> Policy:
-    """Train a policy by TRPO on all ranks of the job: Baselines' `trpo_mpi.learn`.
+    """Train a policy by TRPO (https://arxiv.org/abs/1502.05477) on all ranks: Baselines' `trpo_mpi.learn`.
 
     Args:
         env, policy_fn, max_timesteps ... seed: as in `pposgd_simple.learn`.
@@ -68,6 +68,7 @@ def learn(
 
     Raises:
         UserError: before the first step, for an invalid setting, space or environment.
+        EnvError, NonFiniteError: during the training, for an environment that fails or a number that is not finite.
     """
     algorithm_kwargs = {
         "timesteps_per_batch": timesteps_per_batch,

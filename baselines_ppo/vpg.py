@@ -51,6 +51,9 @@ def learn(
 ) -> Policy:
     """Train a policy by policy gradient, one step per segment, on all ranks of the job.
 
+    REINFORCE: Williams 1992, https://doi.org/10.1007/BF00992696. A2C: Mnih et al. 2016,
+    https://arxiv.org/abs/1602.01783, with synchronous environments.
+
     Args:
         env, policy_fn, max_timesteps ... seed: as in `pposgd_simple.learn`.
         timesteps_per_actorbatch, gamma, lam, entcoeff, optim_stepsize: fields of `VPGSettings`, which documents them.
@@ -61,6 +64,7 @@ def learn(
 
     Raises:
         UserError: before the first step, for an invalid setting, space or environment.
+        EnvError, NonFiniteError: during the training, for an environment that fails or a number that is not finite.
     """
     algorithm_kwargs = {
         "timesteps_per_actorbatch": timesteps_per_actorbatch,

@@ -206,17 +206,22 @@ class DiagGaussianPd(Pd):
         self.mean, self.logstd = tf.split(self.flat, 2, axis=-1)
 
     def logp(self, x: Array) -> tf.Tensor:
+        """Return the log density of actions `x` [..., *sample_shape] in nats, [...]."""
         x = tf.reshape(tf.cast(x, self.flat.dtype), tf.shape(self.mean))
         z = (x - self.mean) * tf.exp(-self.logstd)
         return -0.5 * tf.reduce_sum(tf.square(z) + math.log(2 * math.pi), axis=-1) - tf.reduce_sum(self.logstd, axis=-1)
 
     def kl(self, other: DiagGaussianPd) -> tf.Tensor:
+        """Return KL(self || other) in nats, [...]: sum of log(s'/s) + (s^2 + (m - m')^2) / (2 s'^2) - 1/2 over the
+        dimensions.
+        """
         # expm1: for two almost equal standard deviations exp(2d) - 1 - 2d would be rounding error only
         d = self.logstd - other.logstd
         z = (self.mean - other.mean) * tf.exp(-other.logstd)
         return tf.reduce_sum(0.5 * (tf.math.expm1(2 * d) + tf.square(z)) - d, axis=-1)
 
     def entropy(self) -> tf.Tensor:
+        """Return the differential entropy in nats, [...]: sum of log s + log(2 pi e) / 2 over the dimensions."""
         return tf.reduce_sum(self.logstd + 0.5 * math.log(2 * math.pi * math.e), axis=-1)
 
 
@@ -230,18 +235,23 @@ class DiagGaussianPdType(PdType):
         self.size = int(np.prod(space.shape))
 
     def param_shape(self) -> list[int]:
+        """Return [2n] for n dimensions: n means, then n log standard deviations."""
         return [2 * self.size]
 
     def sample_dtype(self) -> tf.DType:
+        """Return float32."""
         return tf.float32
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw standard normal noise [*shape, n] float32 for a batch of `shape`, from a NumPy generator."""
         return rng.standard_normal((*shape, self.size), np.float32)
 
     def tf_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        """Draw standard normal noise [*shape, n] float32 from TensorFlow's global generator."""
         return tf.random.normal(tf.concat([shape, [self.size]], axis=0))
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:
+        """Return mean + std * noise, [..., *space.shape] float32, not clipped to the Box."""
         return self.to_space_shape(flat[..., : self.size] + ops.exp(flat[..., self.size :]) * noise)
 
     def mode(self, ops: Operators, flat: Array) -> Array:
@@ -262,12 +272,15 @@ class CategoricalPd(Pd):
         self.distribution = import_tfd().Categorical(logits=self.flat)
 
     def logp(self, x: Array) -> tf.Tensor:
+        """Return the log probability of actions `x` [...] in nats, [...]; `x` is from start to start + n - 1."""
         return self.distribution.log_prob(tf.cast(x, tf.int32) - self.pdtype.start)
 
     def kl(self, other: CategoricalPd) -> tf.Tensor:
+        """Return KL(self || other) in nats, [...]."""
         return self.distribution.kl_divergence(other.distribution)
 
     def entropy(self) -> tf.Tensor:
+        """Return the entropy in nats, [...]."""
         return self.distribution.entropy()
 
 
@@ -282,18 +295,25 @@ class CategoricalPdType(PdType):
         self.start = int(space.start)
 
     def param_shape(self) -> list[int]:
+        """Return [n], one logit per action."""
         return [self.n]
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw standard Gumbel noise [*shape, n] float32 for a batch of `shape`, from a NumPy generator."""
         return rng.gumbel(size=(*shape, self.n)).astype(np.float32)
 
     def tf_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        """Draw standard Gumbel noise [*shape, n] float32 from TensorFlow's global generator."""
         return _draw_gumbel(tf.concat([shape, [self.n]], axis=0))
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:
+        """Return start + argmax(logits + noise), [...] int32: with Gumbel noise, an exact sample (the Gumbel-max
+        trick).
+        """
         return self.mode(ops, flat + noise)  # the Gumbel-max trick
 
     def mode(self, ops: Operators, flat: Array) -> Array:
+        """Return start + argmax(logits), [...] int32."""
         return ops.to_int(ops.argmax(flat, axis=-1)) + self.start
 
 
@@ -353,6 +373,7 @@ class MultiCategoricalPd(Pd):
         ]
 
     def logp(self, x: Array) -> tf.Tensor:
+        """Return the log probability of actions `x` [..., *space.shape] in nats, [...]: the sum over the factors."""
         shape = tf.concat([tf.shape(self.flat)[:-1], [len(self.pdtype.sizes)]], axis=0)
         x = tf.reshape(tf.cast(x, tf.int32), shape) - self.pdtype.starts
         return self._sum_factors(
@@ -361,9 +382,11 @@ class MultiCategoricalPd(Pd):
         )
 
     def kl(self, other: MultiCategoricalPd) -> tf.Tensor:
+        """Return KL(self || other) in nats, [...]: the sum over the factors."""
         return self._sum_factors(p.kl_divergence(q) for p, q in zip(self.distributions, other.distributions))
 
     def entropy(self) -> tf.Tensor:
+        """Return the entropy in nats, [...]: the sum over the factors."""
         return self._sum_factors(distribution.entropy() for distribution in self.distributions)
 
     @staticmethod
@@ -387,18 +410,23 @@ class MultiCategoricalPdType(PdType):
         self.order = np.argsort(np.concatenate([block.factor_ids for block in self.blocks])).astype(np.int32)
 
     def param_shape(self) -> list[int]:
+        """Return [p], where p is the number of logits of all factors together."""
         return [int(self.ends[-1])]
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw standard Gumbel noise [*shape, p] float32 for a batch of `shape`, from a NumPy generator."""
         return rng.gumbel(size=(*shape, *self.param_shape())).astype(np.float32)
 
     def tf_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        """Draw standard Gumbel noise [*shape, p] float32 from TensorFlow's global generator."""
         return _draw_gumbel(tf.concat([shape, self.param_shape()], axis=0))
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:
+        """Return start + argmax(logits + noise) of each factor, [..., *space.shape] int32 (the Gumbel-max trick)."""
         return self.mode(ops, flat + noise)  # the Gumbel-max trick
 
     def mode(self, ops: Operators, flat: Array) -> Array:
+        """Return start + argmax(logits) of each factor, [..., *space.shape] int32."""
         best = [ops.to_int(ops.argmax(block.gather(ops, flat, -np.inf), axis=-1)) for block in self.blocks]
         actions = best[0] if len(best) == 1 else ops.take(ops.concatenate(best, axis=-1), self.order, axis=-1)
         return self.to_space_shape(actions + self.starts)
@@ -415,14 +443,17 @@ class BernoulliPd(Pd):
         self.distribution = import_tfd().Bernoulli(logits=self.flat)
 
     def logp(self, x: Array) -> tf.Tensor:
+        """Return the log probability of bits `x` [..., *space.shape] in nats, [...]: the sum over the bits."""
         x = tf.reshape(tf.cast(x, tf.float32), tf.shape(self.flat))
         # log p(1) = -softplus(-l), log p(0) = -softplus(l): exact in both tails
         return -tf.reduce_sum(tf.nn.softplus((1 - 2 * x) * self.flat), axis=-1)
 
     def kl(self, other: BernoulliPd) -> tf.Tensor:
+        """Return KL(self || other) in nats, [...]: the sum over the bits."""
         return tf.reduce_sum(self.distribution.kl_divergence(other.distribution), axis=-1)
 
     def entropy(self) -> tf.Tensor:
+        """Return the entropy in nats, [...]: the sum over the bits."""
         return tf.reduce_sum(self.distribution.entropy(), axis=-1)
 
 
@@ -436,19 +467,24 @@ class BernoulliPdType(PdType):
         self.size = int(np.prod(space.shape))
 
     def param_shape(self) -> list[int]:
+        """Return [n], one logit per bit: the log odds of a 1."""
         return [self.size]
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw standard logistic noise [*shape, n] float32 for a batch of `shape`, from a NumPy generator."""
         return rng.logistic(size=(*shape, self.size)).astype(np.float32)
 
     def tf_noise(self, shape: tf.Tensor) -> tf.Tensor:
+        """Draw standard logistic noise [*shape, n] float32 from TensorFlow's global generator."""
         shape = tf.concat([shape, [self.size]], axis=0)
         return _draw_gumbel(shape) - _draw_gumbel(shape)  # the difference of two Gumbel variables is logistic
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:
+        """Return 1 where logit + noise > 0, else 0, [..., *space.shape] int32."""
         return self.mode(ops, flat + noise)  # P(l + logistic > 0) = sigmoid(l)
 
     def mode(self, ops: Operators, flat: Array) -> Array:
+        """Return 1 where the logit is above 0, else 0, [..., *space.shape] int32."""
         return self.to_space_shape(ops.to_int(flat > 0))
 
 

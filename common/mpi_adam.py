@@ -230,10 +230,21 @@ class MpiAdam(FlatOptimizer):
 
     @property
     def hyperparameters(self) -> Hashable:
+        """Return beta1, beta2, epsilon and the multipliers of the step size, as constants of compiled functions."""
         lr_multipliers = None if self.lr_multipliers is None else tuple(self.lr_multipliers.tolist())
         return self.beta1, self.beta2, self.epsilon, lr_multipliers
 
     def step(self, flat: tf.Tensor, grad: tf.Tensor, stepsize: tf.Tensor | float) -> tuple[tf.Tensor, ...]:
+        """Compute one step of Adam, without changing any variable.
+
+        Args:
+            flat: [P] parameters.
+            grad: [P] gradient, averaged over ranks.
+            stepsize: learning rate, before `lr_multipliers`.
+
+        Returns:
+            (parameters, first moments, second moments) after the step, [P] each.
+        """
         if self.lr_multipliers is not None:
             stepsize = stepsize * self.lr_multipliers
         return adam_step(flat, self.m, self.v, self.t + 1, grad, stepsize, self.beta1, self.beta2, self.epsilon)

@@ -93,8 +93,8 @@ def load_state(fname: UserPath, sess: Any = None) -> None:
 
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
-        f"common.tf_util has no {name}, because there is no session: leave the call out, or see docs/migration.md; it "
-        "has save_variables, load_variables, save_state and load_state"
+        f"common.tf_util has no {name}, because there is no session: leave the call out, or see "
+        "docs/migration/baselines-ppo1.md; it has save_variables, load_variables, save_state and load_state"
     )
 
 

@@ -19,7 +19,7 @@ if os.environ.get("TEST_PERTURB_PRODUCTS"):
     perturbed_products.install_if_requested()
 
 
-# where the faults of docs/reliability.md are injected
+# where the faults of docs/development/fault-tests.md are injected
 FAULTS = (
     "faults/",
     *(

@@ -1,8 +1,8 @@
 """Dataclass fields that describe a setting completely, and the checks that follow from the description.
 
 A setting is declared once, as a field of `RunSettings`, of an algorithm's settings or of a policy's settings. The
-command line and its help, `config.json`, sweeps, comparisons, resumes and docs/settings.md follow from the field.
-Modules that declare settings do not postpone annotations: `Field.type` must be the type itself.
+command line and its help, `config.json`, sweeps, comparisons, resumes and docs/reference/settings.md follow from the
+field. Modules that declare settings do not postpone annotations: `Field.type` must be the type itself.
 """
 
 import math
@@ -15,7 +15,7 @@ from common.errors import UserError
 from common.formatting import safe_repr
 from common.validation import INT64_MAX, check_bool, check_choice, check_int_argument, check_number
 
-# group -> its title in --help, in the report and in docs/settings.md, in this order
+# group -> its title in --help, in the report and in docs/reference/settings.md, in this order
 GROUPS = {
     "environment": "Environment and algorithm",
     "length": "Training length (choose one)",
@@ -56,7 +56,7 @@ class SettingInfo:
     """What is known of a setting besides its name, type and default.
 
     Attributes:
-        doc: its meaning, for --help, the report and docs/settings.md.
+        doc: its meaning, for --help, the report and docs/reference/settings.md.
         group: a key of `GROUPS`.
         allowed: a key of `RANGES`; None for settings that are not numbers, or are checked elsewhere.
         choices: the values of a text setting; None for any text.

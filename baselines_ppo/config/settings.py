@@ -21,7 +21,14 @@ SURROGATES = (
 
 @dataclass(frozen=True)
 class PPOSettings(Settings):
-    """Settings of PPO. Defaults are the settings of 2017."""
+    """Settings of PPO. Defaults are the settings of 2017.
+
+    `python run.py --help` prints the meaning, unit and default of each field.
+
+    Raises:
+        UserError: for a number or bool of another type that cannot be converted without loss. `learn` also refuses
+            values out of range, and settings that contradict each other.
+    """
 
     objective: str = setting("clip", "surrogate objective", group="objective", choices=SURROGATES)
     timesteps_per_actorbatch: int = setting(
@@ -144,7 +151,7 @@ class PPOSettings(Settings):
 
 @dataclass(frozen=True)
 class TRPOSettings(Settings):
-    """Settings of TRPO. Defaults are those of Baselines and its run_mujoco."""
+    """Settings of TRPO. Defaults are those of Baselines and its run_mujoco. Errors are those of `PPOSettings`."""
 
     timesteps_per_batch: int = setting(
         1024,
@@ -175,7 +182,10 @@ class TRPOSettings(Settings):
 
 @dataclass(frozen=True)
 class VPGSettings(Settings):
-    """Settings of policy gradients that use their data once. Defaults are REINFORCE with a learned baseline."""
+    """Settings of policy gradients that use their data once. Defaults are REINFORCE with a learned baseline.
+
+    Errors are those of `PPOSettings`.
+    """
 
     timesteps_per_actorbatch: int = setting_like(PPOSettings, "timesteps_per_actorbatch", 2048)
     whole_episodes: bool = setting(

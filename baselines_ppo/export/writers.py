@@ -24,8 +24,9 @@ UserPath = str | bytes | os.PathLike[str]
 
 
 def export_saved_model(pi: Policy, folder: UserPath) -> Path:
-    """Write a policy as a SavedModel with the signatures `act` and `sample`; docs/export.md describes their inputs and
-    outputs.
+    """Write a policy as a SavedModel with the signatures `act` and `sample`.
+
+    docs/tutorials/deploy.md describes their inputs and outputs.
 
     Args:
         pi: the policy.

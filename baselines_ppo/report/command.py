@@ -23,13 +23,8 @@ from common.storage.paths import writable_file
 PROG = "baselines_ppo.report"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return the exit status, 2 for invalid arguments."""
-    return run_command(lambda: report(argv), PROG)
-
-
-def report(argv: Sequence[str] | None) -> None:
-    """Write the report of a run."""
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
     parser = Parser(prog=PROG, description="Write curve.png and report.html into a run directory.")
     parser.add_argument("run", metavar="RUN", type=path_argument, help="the run directory; the run may be training")
     parser.add_argument(
@@ -37,7 +32,17 @@ def report(argv: Sequence[str] | None) -> None:
         action="store_true",
         help="also record a video of one episode of its policy: film.gif, for the page and TensorBoard [default: off]",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status, 2 for invalid arguments."""
+    return run_command(lambda: report(argv), PROG)
+
+
+def report(argv: Sequence[str] | None) -> None:
+    """Write the report of a run."""
+    args = build_parser().parse_args(argv)
     run = RunResults(args.run)
     if not args.run.is_dir() or not (run.config or run.monitors or run.progress):
         raise UserError(f"{args.run}: no run found; choose a directory with config.json, {PROGRESS} or *.monitor.csv")

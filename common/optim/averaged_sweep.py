@@ -46,6 +46,9 @@ class AveragedSweep(SweepStrategy):
         self.compiled_graph = step.compiled(step_graph)
 
     def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+        """Compile the step of one minibatch by running it once, as `SweepStrategy.compile` requires; changes no
+        parameter.
+        """
         tensors = {name: tf.constant(x) for name, x in batch.items()}
         indices, weights = tf.zeros([batch_size], tf.int32), tf.zeros([batch_size])
         grad, apply_update, stepsize = tf.zeros([self.optimizer.size]), tf.constant(False), tf.constant(0.0)
@@ -61,6 +64,9 @@ class AveragedSweep(SweepStrategy):
         max_minibatches: int,
         label: MinibatchLabel,
     ) -> np.ndarray:
+        """Make one step per minibatch with gradients averaged over ranks; arguments, result and errors as
+        `SweepStrategy.run`.
+        """
         arrays = batch | {"weights": weights, "rows": indices}
         batch = {name: tf.constant(x) for name, x in batch.items()}
         indices, weights = tf.unstack(tf.constant(indices)), tf.unstack(tf.constant(weights))

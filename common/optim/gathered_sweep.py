@@ -57,6 +57,9 @@ class GatheredSweep(SweepStrategy):
         self.compiled_graph = step.compiled(sweep_graph)
 
     def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+        """Compile the sweep on rank 0 by running it with no minibatch, as `SweepStrategy.compile` requires; changes no
+        parameter.
+        """
         if self.comm.rank > 0:
             return
         ranks = self.comm.size
@@ -75,6 +78,9 @@ class GatheredSweep(SweepStrategy):
         max_minibatches: int,
         label: MinibatchLabel,
     ) -> np.ndarray:
+        """Run the sweep on rank 0 and send the result to all ranks; arguments, result and errors as
+        `SweepStrategy.run`.
+        """
         if self.comm.size > 1:
             self.comm.barrier()  # a rank sleeps here while rank 0 compiles or others still collect
             batch, indices, weights = self._union(batch, indices, weights)

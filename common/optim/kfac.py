@@ -53,6 +53,9 @@ class Kfac(FlatOptimizer):
 
     @property
     def hyperparameters(self) -> Hashable:
+        """Return the number of layers, the Fisher information of other variables, and the damping, as constants of
+        compiled functions.
+        """
         return self.num_layers, self.information, self.damping
 
     def precondition(self, grad: tf.Tensor) -> tf.Tensor:
@@ -71,6 +74,7 @@ class Kfac(FlatOptimizer):
         return get_flat(result)
 
     def step(self, flat: tf.Tensor, grad: tf.Tensor, stepsize: tf.Tensor | float) -> tuple[tf.Tensor, ...]:
+        """Return (parameters [P] after one step,): flat - stepsize * P grad, where P is the preconditioner."""
         return (flat - stepsize * self.precondition(grad),)
 
     def set_factors(self, factors: Sequence[Factors]) -> None:

@@ -91,8 +91,13 @@ class Policy(StorablePolicy):
         return ()
 
     def prepare(self, ob: np.ndarray) -> Any:
-        """Turn encoded observations [N, *encoder.shape] into the network's input, in NumPy, once per observation and
-        not once per epoch.
+        """Turn encoded observations into the network's input, in NumPy, once per observation and not once per epoch.
+
+        Args:
+            ob: [N, *encoder.shape], in the encoder's dtype.
+
+        Returns:
+            [N, ...], what `forward` takes.
         """
         return ob
 
@@ -148,7 +153,8 @@ class Policy(StorablePolicy):
             ob: one observation of `ob_space`, or a batch.
 
         Returns:
-            (ac, vpred): without a batch axis if `ob` had none. Actions are not clipped to a Box.
+            (ac, vpred): [N, *sample_shape] in the distribution's dtype and [N] float32, without the batch axis if `ob`
+            had none. Actions are not clipped to a Box; `predict` returns clipped ones.
 
         Raises:
             UserError: if `ob` is neither.
@@ -179,11 +185,28 @@ class Policy(StorablePolicy):
         return np.asarray(actions)[()].astype(space.dtype)
 
     def pd(self, ob: Any) -> Pd:
-        """Return the distributions over actions at a batch of observations."""
+        """Return the distributions over actions at observations.
+
+        Args:
+            ob: one observation of `ob_space`, or a batch.
+
+        Returns:
+            A batch of N distributions; N is 1 for one observation.
+
+        Raises:
+            UserError: if `ob` is neither.
+        """
         return self.pdtype.pdfromflat(self.compiled_forward(self.prepare(self.encoder.single_or_batch(ob)[0]))[0])
 
     def vpred(self, ob: Any) -> np.ndarray:
-        """Return the values at a batch of observations, [N] float32."""
+        """Return the values at observations, [N] float32; N is 1 for one observation.
+
+        Args:
+            ob: one observation of `ob_space`, or a batch.
+
+        Raises:
+            UserError: if `ob` is neither.
+        """
         return self.values(self.encoder.single_or_batch(ob)[0])
 
     def values(self, encoded: np.ndarray) -> np.ndarray:

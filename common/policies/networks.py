@@ -48,6 +48,7 @@ class RecordingNetwork(TensorFlowNetwork):
         self.outputs: dict[str, tf.Tensor] = {}
 
     def dense(self, x: tf.Tensor, layer: str) -> tf.Tensor:
+        """Return x W + b, [N, m], of inputs `x` [N, n], and keep both."""
         self.inputs[layer] = x
         self.outputs[layer] = super().dense(x, layer)
         return self.outputs[layer]

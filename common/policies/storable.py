@@ -49,7 +49,7 @@ class StorablePolicy(PolicyModule):
         self.ob_rms: RunningMeanStd | None = None
 
     def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments that build this policy again."""
+        """Return the keyword arguments, besides name and spaces, that build this policy again: {name: JSON value}."""
         return {}
 
     @classmethod
@@ -61,11 +61,16 @@ class StorablePolicy(PolicyModule):
 
         With it, `load` refuses a file whose settings do not match its arrays before it builds the network, however
         large the settings make it.
+
+        Args:
+            ob_space: Gymnasium space of the observations.
+            ac_space: Gymnasium space of the actions.
+            settings: what `settings()` returns.
         """
         return None
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return all variables and the observation filter, as arrays by name."""
+        """Return all variables and the observation filter, as copies: {name: array}."""
         arrays: dict[str, np.ndarray] = {name: v.numpy() for name, v in variables_by_name(self.get_variables()).items()}
         if self.ob_rms is not None:
             arrays |= {f"ob_rms/{name}": x for name, x in self.ob_rms.state().items()}
@@ -127,7 +132,10 @@ class StorablePolicy(PolicyModule):
         save_arrays(file, self.state(), metadata | extra)
 
     def restore_from(self, path: UserPath) -> None:
-        """Load weights and filter of a policy like this one, from any path that `load` accepts.
+        """Load weights and filter of a policy like this one.
+
+        Args:
+            path: any path that `load` accepts.
 
         Raises:
             UserError: if there is no policy, or it is another model's.
@@ -142,6 +150,9 @@ class StorablePolicy(PolicyModule):
         Args:
             path: a file that `save` wrote, a training's checkpoint, or a run directory.
             name: of the policy.
+
+        Returns:
+            The policy, with its weights and its observation filter.
 
         Raises:
             UserError: if there is no policy, or the file is corrupt, inconsistent or of another class.

@@ -103,7 +103,7 @@ class PolicyModule(tf.Module, metaclass=PolicyMeta):
         return self._initial_fingerprint is not None and self._initial_fingerprint == fingerprint(self.variables)
 
     def get_variables(self) -> PolicyVariables:
-        """Return all `tf.Variable`s."""
+        """Return all variables; `tf_util.save_variables` of this list includes the observation filter."""
         return PolicyVariables(self)
 
     def get_trainable_variables(self) -> list[tf.Variable]:

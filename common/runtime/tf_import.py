@@ -124,6 +124,7 @@ class DocstringLoader(importlib.machinery.SourceFileLoader):
     """Compiles a module with its docstrings under `python -OO`, too. Not cached: Python's cache has no docstrings."""
 
     def get_code(self, fullname: str) -> CodeType:
+        """Compile the source of the module `fullname` without optimization; neither read nor write cached bytecode."""
         return compile(self.get_data(self.path), self.path, "exec", dont_inherit=True, optimize=0)
 
 

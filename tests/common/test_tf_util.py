@@ -87,6 +87,7 @@ def test_a_file_of_other_variables_is_refused_and_nothing_is_changed(tmp_path):
 
 def test_functions_of_a_session_raise_an_error_with_the_reason():
     with pytest.raises(
-        AttributeError, match="no make_session, because there is no session: leave the call out.*docs/migration.md"
+        AttributeError,
+        match="no make_session, because there is no session: leave the call out.*docs/migration/baselines-ppo1.md",
     ):
         U.make_session(num_cpu=1)

@@ -9,7 +9,17 @@ import sys
 
 import jobs
 import pytest
-from doc_pages import BLOCKS, PAGES, blocks, commands, edits, foreign_commands, inline_commands
+from doc_pages import (
+    BLOCKS,
+    DOCS,
+    PAGES,
+    blocks,
+    commands,
+    edits,
+    foreign_commands,
+    inline_commands,
+    page_name,
+)
 
 from baselines_ppo.cli.parser import parse
 from baselines_ppo.config.registry import STOP_SETTINGS
@@ -32,7 +42,10 @@ def test_a_block_that_is_not_run_has_a_reason():
 
 def test_bash_lines_are_commands_of_this_project_unless_their_block_is_not_run():
     found = [
-        f"{block.page.name}: {line}" for block in BASH if block.not_run is None for line in foreign_commands(block)
+        f"{page_name(block.page)}: {line}"
+        for block in BASH
+        if block.not_run is None
+        for line in foreign_commands(block)
     ]
     assert not found
 
@@ -186,7 +199,7 @@ def carry_out(command, folder):
     return importlib.import_module(f"baselines_ppo.{command.module}.__main__").main(words, **program)
 
 
-@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{block.page.stem}-{commands(block)[0].words[:4]}")
+@pytest.mark.parametrize("block", RUN, ids=lambda block: f"{page_name(block.page)}-{commands(block)[0].words[:4]}")
 def test_a_blocks_commands_run_in_order(block, base, page_folder, tmp_path, monkeypatch, uncompiled_here):
     page_folder(block.page)
     monkeypatch.setenv("PYTHONPATH", f"{jobs.ROOT}:{tmp_path}")  # a video is recorded in a separate process
@@ -217,7 +230,7 @@ for program, *words in eval(sys.argv[1]):
 
 
 def test_the_recipe_for_a_new_objective_works(tmp_path):
-    page = jobs.ROOT / "README.md"
+    page = DOCS / "tutorials" / "new-objective.md"
     for package in ("baselines_ppo", "common"):
         shutil.copytree(jobs.ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     for path, old, new in (one for block in blocks(page) if block.language == "diff" for one in edits(block)):

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from jobs import ROOT
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(
     r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<text_of_note>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.M | re.S,
@@ -60,7 +61,12 @@ class Command:
     not_run: str | None = None
 
     def __str__(self):
-        return f"{self.page.name}: {self.module} {' '.join(self.words)}"
+        return f"{page_name(self.page)}: {self.module} {' '.join(self.words)}"
+
+
+def page_name(page):
+    """Return the path of a page in this repository, for the names of tests and for messages."""
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page):

@@ -1,4 +1,4 @@
-"""Completion in a real bash, installed with the commands of docs/README.md."""
+"""Completion in a real bash, installed with the commands of docs/reference/command-line.md."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ import jobs
 import pytest
 from doc_pages import blocks, commands
 
-PAGE = jobs.ROOT / "docs" / "README.md"
+PAGE = jobs.ROOT / "docs" / "reference" / "command-line.md"
 # like bash at a press of Tab: passes the unfinished command line to the completion function of its first word
 PRESS = r"""
 source ~/.bashrc

@@ -50,7 +50,7 @@ found = {
     "invalid": call(main, *TASK, "--kl-coef", "-1", "--print-config")[2],
     "printed": json.loads(call(main, *TASK, "--kl-coef", "0.25", "--print-config")[1])["settings"]["kl_coef"],
     "sweep": call(sweep, *TASK, "--kl-coef", "0", "0.5", "--dry-run", "--sweep-dir", RUNS / "sweep")[1].splitlines(),
-    "page": [line for line in settings_page().splitlines() if line.startswith("| `kl_coef` |")],
+    "page": settings_page().split("### `kl_coef`\n")[1].split("### ")[0].split("\n"),
 }
 import_tensorflow(threads=1)
 from common.policies.base import Policy  # noqa: E402

@@ -26,7 +26,7 @@ class CustomPolicy(Policy):
 
 
 class FilterPolicy(CustomPolicy):
-    """A custom policy with an observation filter, as in docs/policies.md."""
+    """A custom policy with an observation filter, as in docs/tutorials/custom-network.md."""
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -60,7 +60,7 @@ def task_tensors(ob):
     }
 
 
-# name: (policy, observation space, action space, settings, function observation -> {name in docs/export.md: tensor})
+# name: (policy, observation space, action space, settings, function observation -> {name in docs/tutorials/deploy.md: tensor})
 SAVED_MODELS = {
     "box_of_float64": (MlpPolicy, BOX, TORQUES, {}, single_tensor),
     "matrices": (

@@ -1,0 +1,69 @@
+"""Tables of results for the pages of the documentation, from the committed tables of benchmarks/."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SCORE = "100 deterministic episodes, mean ± standard deviation over seeds"
+
+
+def rows_of(path: Path, first: str) -> list[dict[str, str]]:
+    """Return the rows, {heading: cell}, of the tables of a page whose first heading is `first`."""
+    found: list[dict[str, str]] = []
+    headings: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
+        if cells[:1] == [first]:
+            headings = cells
+        elif not cells:
+            headings = []
+        elif headings and not set(line) <= set("|-: "):
+            found.append(dict(zip(headings, cells)))
+    return found
+
+
+def returns() -> list[tuple[str, ...]]:
+    """Final policies on nine tasks, with the best published PPO; bold if the interval of the mean is above that."""
+    rows: list[tuple[str, ...]] = [("task", "mean ± standard deviation", "seeds", "best published PPO")]
+    for row in rows_of(RESULTS / "returns-references-table.md", "task"):
+        published, relation = row["best published PPO"].rsplit(" ", 1)
+        score = f"**{row[SCORE]}**" if relation == "above" else row[SCORE]
+        rows.append((row["task"], score, row["seeds"], f"[{published}](../../benchmarks/results/published.md)"))
+    return rows
+
+
+def durations() -> list[tuple[str, ...]]:
+    """Seconds of the trainings behind `returns`."""
+    rows: list[tuple[str, ...]] = [("task, 1M steps, one rank", "median seconds")]
+    rows += [(row["task"], row["seconds"]) for row in rows_of(RESULTS / "returns-references-table.md", "task")]
+    return rows
+
+
+def algorithms() -> list[tuple[str, ...]]:
+    """The four algorithms on the tasks that all of them were trained on."""
+    found = rows_of(RESULTS / "algorithms-table.md", "algorithm")
+    complete = [name for name in found[0] if all(row.get(name) for row in found)]
+    return [tuple(complete), *(tuple(row[name] for name in complete) for row in found)]
+
+
+def surrogates() -> list[tuple[str, ...]]:
+    """The objectives of Table 1 of the PPO paper, with time limits as termination."""
+    names = ("surrogate", "score", "95 % interval", "paper")
+    found = rows_of(RESULTS / "surrogates-deaths-table.md", "surrogate")
+    source = "[paper, 3 seeds](https://arxiv.org/abs/1707.06347)"
+    return [(*names[:3], source), *(tuple(row[name] for name in names) for row in found)]
+
+
+def memory() -> list[tuple[str, ...]]:
+    """Resident memory of the ranks of a job."""
+    found = [row for row in rows_of(ROOT / "benchmarks" / "README.md", "what") if "memory" in row["what"]]
+    return [("what", "command", "result"), *((row["what"], row["command"], row["result"]) for row in found)]
+
+
+TABLES = {
+    "returns": returns,
+    "durations": durations,
+    "algorithms": algorithms,
+    "surrogates": surrogates,
+    "memory": memory,
+}
