@@ -19,7 +19,6 @@ from doc_pages import (
     relative_links,
 )
 
-
 named_by_page = pytest.mark.parametrize("page", PAGES, ids=page_name)
 
 
