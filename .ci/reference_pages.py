@@ -27,7 +27,7 @@ from baselines_ppo.plot.command import make_parser as plot_parser
 from baselines_ppo.report.command import build_parser as report_parser
 from baselines_ppo.sweep.cli import sweep_parser
 
-GENERATED = re.compile(r"(<!-- generated: ([\w ]+) -->\n)(.*?)(<!-- end -->)", re.S)
+GENERATED = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.S)
 COMMANDS = {"plot": plot_parser, "sweep": sweep_parser, "report": report_parser, "export": export_parser}
 
 

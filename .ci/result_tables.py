@@ -1,6 +1,8 @@
 """Tables of results for the pages of the documentation, from the committed tables of benchmarks/."""
 
+import json
 from pathlib import Path
+from statistics import fmean
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -54,6 +56,30 @@ def surrogates() -> list[tuple[str, ...]]:
     return [(*names[:3], source), *(tuple(row[name] for name in names) for row in found)]
 
 
+def large_batches() -> list[tuple[str, ...]]:
+    """The preset ppo1 with one rank and with eight: last 100 training episodes, mean over seeds 0 to 2."""
+    lines = (RESULTS / "returns.jsonl").read_text(encoding="utf-8").splitlines()
+    runs = [run for run in map(json.loads, lines) if run["seed"] <= 2 and run["settings"].get("preset") == "ppo1"]
+    tasks = ("Hopper-v4", "HalfCheetah-v4")
+    scores: dict[str, list[float]] = {}
+    for name, setting, first_million in (
+        ("one rank, 1M steps", "ppo1", False),
+        ("eight ranks, the first 1M of 8M steps", "ppo1, 8 ranks", True),
+        ("eight ranks, 8M steps: as many updates as one rank in 1M", "ppo1, 8 ranks", False),
+        ("the same with `--optim-stepsize 8e-4`", "ppo1 optim_stepsize=8e-4, 8 ranks", False),
+    ):
+        for task in tasks:
+            chosen = [run for run in runs if run["setting"] == setting and run["env"] == task]
+            values = [score_within(run, 1_000_000) if first_million else run["score"] for run in chosen]
+            scores.setdefault(name, []).append(fmean(values))
+    return [("preset `ppo1`", *tasks), *((name, *(f"{x:,.0f}" for x in found)) for name, found in scores.items())]
+
+
+def score_within(run: dict, steps: int) -> float:
+    """Return the last point of a learning curve within a number of steps."""
+    return [score for step, score in run["curve"] if step <= steps][-1]
+
+
 def memory() -> list[tuple[str, ...]]:
     """Resident memory of the ranks of a job."""
     found = [row for row in rows_of(ROOT / "benchmarks" / "README.md", "what") if "memory" in row["what"]]
@@ -65,5 +91,6 @@ TABLES = {
     "durations": durations,
     "algorithms": algorithms,
     "surrogates": surrogates,
+    "large-batches": large_batches,
     "memory": memory,
 }

@@ -17,7 +17,7 @@ from baselines_ppo.config.registry import SETTINGS_BY_GROUP, Setting  # noqa: E4
 from baselines_ppo.config.setting_fields import GROUPS  # noqa: E402
 
 PAGE = ROOT / "docs" / "reference" / "settings.md"
-COLUMNS = ("flag", "unit", "default", "presets with another value")
+COLUMNS = ("flag", "unit", "default", "presets")
 HEADINGS = GROUPS | {
     "objective": "Surrogate objective",
     "optimizer": "Optimizer and learning rate",

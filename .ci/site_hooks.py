@@ -14,22 +14,27 @@ from latex2mathml.converter import convert
 from mkdocs.structure.files import File
 
 ROOT = Path(__file__).resolve().parents[1]
-# files outside of docs/ that the site has at the same path, if they exist
+# pages that the section "Development" has in addition, if they exist
+OPTIONAL = {"Changelog": "CHANGELOG.md", "Security": "SECURITY.md", "Code of conduct": "CODE_OF_CONDUCT.md"}
+# files outside of docs/ that the site has at the same path
 MIRRORED = (
-    "CHANGELOG.md",
-    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
-    "LICENSE.md",
-    "SECURITY.md",
+    *OPTIONAL.values(),
     "benchmarks/README.md",
     "benchmarks/archive/*.md",
     "benchmarks/results/*.md",
     "benchmarks/results/*.png",
 )
-HOMES = {"README.md": "README.md"}  # files of the repository whose place on the site is another page of it
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCED = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
 EQUATION = re.compile(r'<(span|div) class="arithmatex">\s*(.*?)\s*</\1>', re.S)
+
+
+def on_config(config):
+    """Add the optional pages to the navigation."""
+    development = next(section["Development"] for section in config.nav if "Development" in section)
+    development += [{title: path} for title, path in OPTIONAL.items() if (ROOT / path).exists()]
+    return config
 
 
 def on_files(files, config):
@@ -70,7 +75,7 @@ def repository_path(file):
 
 def site_path_of(target, files):
     """Return the path of a file of the repository on the site; None if the site does not have it."""
-    path = target.removeprefix("docs/") if target.startswith("docs/") else HOMES.get(target, target)
+    path = target.removeprefix("docs/")  # README.md is the home page on both
     return path if files.get_file_from_path(path) else None
 
 
@@ -89,4 +94,4 @@ def as_mathml(tex, is_block):
     found = convert(source.strip(), display="block" if is_block else "inline")
     if "\\" in re.sub(r"&#x0*5C;", r"\\", found, flags=re.I):
         raise ValueError(f"cannot convert {source!r} to MathML")
-    return found
+    return f'<div style="overflow-x: auto">{found}</div>' if is_block else found  # wide ones scroll on small screens

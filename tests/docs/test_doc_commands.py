@@ -26,7 +26,9 @@ from baselines_ppo.config.registry import STOP_SETTINGS
 from baselines_ppo.experiment.setup import resolve_config
 
 BASH = [block for block in BLOCKS if block.language == "bash" and not block.changed]
-RUN = [block for block in BASH if block.not_run is None and commands(block)]
+RUNNABLE = [block for block in BASH if block.not_run is None and commands(block)]
+# one of the blocks that have the same commands
+RUN = list({tuple((one.module, one.words, one.ranks) for one in commands(block)): block for block in RUNNABLE}.values())
 NOT_RUN = [one for block in BASH if block.not_run is not None for one in commands(block)] + [
     one for page in PAGES for one in inline_commands(page)
 ]

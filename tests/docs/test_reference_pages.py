@@ -71,11 +71,7 @@ def test_defaults_and_presets_of_an_entry_are_those_of_the_code(entries, name):
     assert [value(text) for text in re.findall(r"`([^`]+)`", entry["default"])] == [
         comparable(one) for one in SETTINGS[name].distinct_defaults.values()
     ]
-    found = dict(
-        part.strip().replace("`", "").split(" ", 1)
-        for part in entry["presets with another value"].split(";")
-        if part.strip()
-    )
+    found = dict(part.strip().replace("`", "").split(" ", 1) for part in entry["presets"].split(";") if part.strip())
     assert {preset: value(text) for preset, text in found.items()} == {
         preset: comparable(one) for preset, one in SETTINGS[name].presets().items()
     }

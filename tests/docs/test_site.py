@@ -66,3 +66,9 @@ def test_every_setting_has_an_anchor(site):
     page = pages_of(site)["reference/settings/index.html"]
     for name in re.findall(r"^### `(\w+)`$", (DOCS / "reference" / "settings.md").read_text(encoding="utf-8"), re.M):
         assert f'id="{name}"' in page
+
+
+def test_the_methods_of_a_policy_are_on_the_page_of_policies(site):
+    page = pages_of(site)["reference/api/policies/index.html"]
+    for name in ("act", "predict", "save", "load", "pd", "vpred", "get_variables", "get_trainable_variables"):
+        assert f'id="baselines_ppo.Policy.{name}"' in page, name
