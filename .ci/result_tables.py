@@ -30,7 +30,7 @@ def returns() -> list[tuple[str, ...]]:
     for row in rows_of(RESULTS / "returns-references-table.md", "task"):
         published, relation = row["best published PPO"].rsplit(" ", 1)
         score = f"**{row[SCORE]}**" if relation == "above" else row[SCORE]
-        rows.append((row["task"], score, row["seeds"], f"[{published}](../../benchmarks/results/published.md)"))
+        rows.append((row["task"], score, row["seeds"], published))  # a link to its source
     return rows
 
 
@@ -50,10 +50,10 @@ def algorithms() -> list[tuple[str, ...]]:
 
 def surrogates() -> list[tuple[str, ...]]:
     """The objectives of Table 1 of the PPO paper, with time limits as termination."""
-    names = ("surrogate", "score", "95 % interval", "paper")
+    paper = "[paper](https://arxiv.org/abs/1707.06347)"
+    names = ("surrogate", "score", "95 % interval", paper)
     found = rows_of(RESULTS / "surrogates-deaths-table.md", "surrogate")
-    source = "[paper, 3 seeds](https://arxiv.org/abs/1707.06347)"
-    return [(*names[:3], source), *(tuple(row[name] for name in names) for row in found)]
+    return [names, *(tuple(row[name] for name in names) for row in found)]
 
 
 def large_batches() -> list[tuple[str, ...]]:
@@ -82,8 +82,9 @@ def score_within(run: dict, steps: int) -> float:
 
 def memory() -> list[tuple[str, ...]]:
     """Resident memory of the ranks of a job."""
-    found = [row for row in rows_of(ROOT / "benchmarks" / "README.md", "what") if "memory" in row["what"]]
-    return [("what", "command", "result"), *((row["what"], row["command"], row["result"]) for row in found)]
+    result = "result: median (rounds)"
+    found = [row for row in rows_of(ROOT / "benchmarks" / "README.md", "measured") if "memory" in row["measured"]]
+    return [("measured", "command", result), *((row["measured"], row["command"], row[result]) for row in found)]
 
 
 TABLES = {
