@@ -163,6 +163,18 @@ def uncompiled_here(monkeypatch):
 
 
 @pytest.fixture
+def no_registrations():
+    """Objectives that a test registers are removed after it."""
+    from baselines_ppo.config.settings import OBJECTIVE_NAMES, SURROGATES
+    from baselines_ppo.objectives import OBJECTIVES
+
+    yield
+    for name in set(OBJECTIVES) - set(SURROGATES):
+        del OBJECTIVES[name]
+    OBJECTIVE_NAMES[:] = SURROGATES
+
+
+@pytest.fixture
 def page_folder(tmp_path, monkeypatch):
     """A function (page of the documentation) that writes the files that the page shows into a directory and changes to it."""
     from doc_pages import blocks

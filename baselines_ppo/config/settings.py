@@ -17,13 +17,14 @@ SURROGATES = (
     "fixed_kl",
     "unclipped",
 )
+OBJECTIVE_NAMES = list(SURROGATES)  # and those of `objectives.register_objective`
 
 
 @dataclass(frozen=True)
 class PPOSettings(Settings):
     """Settings of PPO. Defaults are the settings of 2017."""
 
-    objective: str = setting("clip", "surrogate objective", group="objective", choices=SURROGATES)
+    objective: str = setting("clip", "surrogate objective", group="objective", choices=OBJECTIVE_NAMES)
     timesteps_per_actorbatch: int = setting(
         2048,
         "steps of one rollout, over all environments",
