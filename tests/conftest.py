@@ -51,6 +51,7 @@ LONG = tuple(
         "faults/test_ranks_fail",
         "returns/test_returns",
         "docs/test_doc_commands",
+        "examples/test_examples",
         "baselines_ppo/test_other_processes",
         "faults/test_numbers",
         "faults/test_disk",
