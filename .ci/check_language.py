@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Language check: fails on wording that is not plain, conventional technical English.
 
-It reads the pages (Markdown), the report's template, and all comments, docstrings and string literals of the Python files.
+It reads the pages (Markdown), the notebooks, the report's template, and all comments, docstrings and string literals of the Python files.
 
     python .ci/check_language.py                                the whole tree
     python .ci/check_language.py --package common/distributed   one package, page or file; may be repeated

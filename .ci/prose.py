@@ -1,7 +1,8 @@
-"""Prose of source files: passages of comments, docstrings, string literals, pages, templates and configuration files."""
+"""Prose of source files: passages of comments, docstrings, string literals, pages, notebooks, templates, configuration files."""
 
 import ast
 import io
+import json
 import re
 import tokenize
 from dataclasses import dataclass
@@ -129,6 +130,15 @@ def blanked(pattern, text):
     return re.sub(pattern, lambda match: "X" * ("\n" not in match[0]) + "\n" * match[0].count("\n"), text)
 
 
+def notebook_passages(source):
+    """Text and code of a notebook's cells, each line of which has its own line in the file."""
+    starts = [number for number, row in enumerate(source.split("\n"), 1) if row.startswith('   "source": ')]
+    for start, cell in zip(starts, json.loads(source)["cells"], strict=True):
+        read = markdown_passages if cell["cell_type"] == "markdown" else python_passages
+        for passage in read("".join(cell["source"])):
+            yield Passage(start + passage.line, passage.text, passage.last_line and start + passage.last_line)
+
+
 def template_passages(source):
     source = blanked(r"(?s)\{#.*?#\}|\{%.*?%\}|<style.*?</style>|<script.*?</script>", source)
     source = re.sub(r"\{\{.*?\}\}", "X", source)
@@ -144,6 +154,7 @@ def config_passages(source):
 READERS = {
     ".py": python_passages,
     ".md": markdown_passages,
+    ".ipynb": notebook_passages,
     ".j2": template_passages,
     ".toml": config_passages,
     ".yaml": config_passages,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("baselines_ppo", "common")
-FOLDERS = (*PACKAGES, "tests", "benchmarks", ".ci")
+FOLDERS = (*PACKAGES, "tests", "benchmarks", "examples", ".ci")
 
 
 class Tree:

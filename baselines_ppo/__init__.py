@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from baselines_ppo.config.settings import PPOSettings, TRPOSettings, VPGSettings
     from baselines_ppo.export import export_litert, export_saved_model
     from baselines_ppo.mlp_policy import MlpPolicy
+    from baselines_ppo.objectives import register_objective
     from baselines_ppo.policy_registry import load_policy
     from baselines_ppo.pposgd_simple import learn
     from common.errors import Interrupted, StopTraining, UserError
@@ -41,6 +42,7 @@ _HOMES = {
     "load_policy": "baselines_ppo.policy_registry",
     "evaluate_policy": "common.rollouts.policy_evaluation",
     "Evaluation": "common.rollouts.policy_evaluation",
+    "register_objective": "baselines_ppo.objectives",
     "export_saved_model": "baselines_ppo.export",
     "export_litert": "baselines_ppo.export",
     "PPOSettings": "baselines_ppo.config.settings",
@@ -80,6 +82,7 @@ __all__ = [
     "load_policy",
     "mlp_policy",
     "pposgd_simple",
+    "register_objective",
     "trpo_mpi",
     "vpg",
 ]

@@ -1,8 +1,9 @@
 """The objectives, one pure function per equation: tensors [N] in, tensors [N] out. The caller weights and sums them.
 
 A surrogate objective is a function (ratio, atarg, kl, c) of probability ratios, advantages and KL(pi_old || pi), all
-[N], and the current `Coefficients`; it is maximised. To add one, write a function and list it in `OBJECTIVES`, and list
-its name in `config.settings.SURROGATES`, which the command line reads without TensorFlow.
+[N], and the current `Coefficients`; it is maximised. A program adds one with `register_objective`. To add one to the
+package, write a function and list it in `OBJECTIVES`, and list its name in `config.settings.SURROGATES`, which the
+command line reads without TensorFlow.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from baselines_ppo.config.settings import OBJECTIVE_NAMES, SURROGATES
+from common.errors import UserError
+from common.formatting import safe_repr
 
 
 class Coefficients(NamedTuple):
@@ -59,6 +64,32 @@ OBJECTIVES: dict[str, Surrogate] = {
     "fixed_kl": kl_penalised_surrogate,
     "unclipped": unclipped_surrogate,
 }
+
+
+def register_objective(name: str, function: Surrogate) -> None:
+    """Add a surrogate objective, which `learn(objective=name)` then maximises.
+
+    Registering a name again replaces its function. On several ranks, every rank must register it. The registration is
+    part of this process: the command line and its sweeps do not know it.
+
+    Args:
+        name: an identifier that is not the name of an objective of this package.
+        function: (ratio, atarg, kl, c) -> values to maximise, [N] float32, in TensorFlow operations. Here `ratio` is
+            pi(a|s) / pi_old(a|s), `atarg` the advantages and `kl` KL(pi_old || pi), all [N]. The scalars
+            `c.clip_param` and `c.beta` are those of the settings.
+
+    Raises:
+        UserError: for an invalid name, or a function that is not callable.
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise UserError(f"invalid name={safe_repr(name)}: must be an identifier, such as 'my_objective'")
+    if name in SURROGATES:
+        raise UserError(f"invalid name={name!r}: is an objective of this package; choose another name")
+    if not callable(function):
+        raise UserError(f"invalid function={safe_repr(function)}: must be a function (ratio, atarg, kl, c) -> values")
+    OBJECTIVES[name] = function
+    if name not in OBJECTIVE_NAMES:
+        OBJECTIVE_NAMES.append(name)
 
 
 def adapt_kl_coefficient(beta: float, kl: float, low: float, high: float) -> float:

@@ -51,6 +51,7 @@ LONG = tuple(
         "faults/test_ranks_fail",
         "returns/test_returns",
         "docs/test_doc_commands",
+        "examples/test_examples",
         "baselines_ppo/test_other_processes",
         "faults/test_numbers",
         "faults/test_disk",
@@ -160,6 +161,18 @@ def uncompiled_here(monkeypatch):
     from common.policies.base import Policy
 
     monkeypatch.setattr(Policy, "xla", False)
+
+
+@pytest.fixture
+def no_registrations():
+    """Objectives that a test registers are removed after it."""
+    from baselines_ppo.config.settings import OBJECTIVE_NAMES, SURROGATES
+    from baselines_ppo.objectives import OBJECTIVES
+
+    yield
+    for name in set(OBJECTIVES) - set(SURROGATES):
+        del OBJECTIVES[name]
+    OBJECTIVE_NAMES[:] = SURROGATES
 
 
 @pytest.fixture

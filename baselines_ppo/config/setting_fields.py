@@ -6,7 +6,7 @@ field. Modules that declare settings do not postpone annotations: `Field.type` m
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import Field, dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, get_args, get_origin
@@ -81,7 +81,7 @@ class SettingInfo:
     doc: str
     group: str
     allowed: str | None = None
-    choices: tuple[str, ...] | None = None
+    choices: Sequence[str] | None = None
     lower: float | None = None
     upper: float | None = None
     unset: str = "none"

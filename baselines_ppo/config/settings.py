@@ -17,6 +17,7 @@ SURROGATES = (
     "fixed_kl",
     "unclipped",
 )
+OBJECTIVE_NAMES = list(SURROGATES)  # and those of `objectives.register_objective`
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class PPOSettings(Settings):
             values out of range, and settings that contradict each other.
     """
 
-    objective: str = setting("clip", "surrogate objective", group="objective", choices=SURROGATES)
+    objective: str = setting("clip", "surrogate objective", group="objective", choices=OBJECTIVE_NAMES)
     timesteps_per_actorbatch: int = setting(
         2048,
         "steps of one rollout, over all environments",

@@ -1,5 +1,6 @@
 """The language check finds what it is for, with its place, and leaves plain English alone."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -79,6 +80,17 @@ key = "shall"
 def test_code_blocks_and_formulas_are_no_prose(tmp_path):
     page = "# Page\n\n```bash\nrun.py go on\n```\n\n    shall = 1\n\n$$ shall $$\n\nIt shall.\n"
     assert found(tmp_path, "docs/page.md", page) == [(11, "archaic")]
+
+
+def test_cells_of_a_notebook_are_prose_and_code(tmp_path):
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "It shall."]},
+        {"cell_type": "code", "outputs": [], "source": ["shall = 1\n", 'print("it shall be one")']},
+    ]
+    assert found(tmp_path, "notebook.ipynb", json.dumps({"cells": cells}, indent=1)) == [
+        (8, "archaic"),
+        (16, "archaic"),
+    ]
 
 
 def test_sentences_are_counted_one_by_one_and_rows_of_tables_by_cell(tmp_path):

@@ -16,6 +16,7 @@ NAMES = (
     "load_policy",
     "export_saved_model",
     "export_litert",
+    "register_objective",
     "PPOSettings",
     "TRPOSettings",
     "VPGSettings",

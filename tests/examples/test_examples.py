@@ -1,0 +1,185 @@
+"""Every example runs at a small length, in this process, and does what it claims."""
+
+import contextlib
+import json
+import re
+import runpy
+import sys
+from types import ModuleType, SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from jobs import ROOT
+
+from baselines_ppo import load_policy, mlp_policy, pposgd_simple
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+MAX_LINES = 60
+pytestmark = pytest.mark.usefixtures("no_registrations", "uncompiled_here")
+
+
+@pytest.fixture
+def example(tmp_path, monkeypatch, capfd):
+    """A function (name, arguments) that runs an example; returns its output, that of its child processes included."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(tmp_path)
+
+    def run(name, *arguments):
+        runpy.run_path(str(ROOT / "examples" / f"{name}.py"))["main"]([*map(str, arguments), "--dir", "here"])
+        assert [path.name for path in tmp_path.iterdir()] == ["here"]  # it writes nowhere else
+        return capfd.readouterr().out
+
+    return run
+
+
+def returns(output):
+    """The mean returns that an output has, in order."""
+    return [float(x) for x in re.findall(r"\d episodes, return (-?[\d.]+) \+- ", output)]
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_is_short_and_names_its_command_and_arguments(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") < MAX_LINES
+    first, blank, command = text.splitlines()[:3] if "Command" in text.splitlines()[2] else text.split("\n\n")[0:3]
+    assert first.startswith('"""') and not blank
+    assert f"Command: `python examples/{path.name}`" in command
+    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{path.stem[:9]}' in text
+
+
+def test_the_readme_lists_every_example_and_notebook():
+    listed = re.findall(r"^\| \[`?([\w/.]+)`?\]\(([\w/.]+)\)", (ROOT / "examples" / "README.md").read_text(), re.M)
+    assert all(name == target for name, target in listed)
+    notebooks = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
+    expected = [path.relative_to(ROOT / "examples").as_posix() for path in (*EXAMPLES, *notebooks)]
+    assert sorted(name for name, _ in listed) == sorted(expected)
+
+
+def test_train_and_evaluate(example, tmp_path):
+    output = example("train_and_evaluate", "--timesteps", 1024)
+    assert re.search(r"1,024 steps: mean return of the last 100 episodes \d+\.\d", output)
+    steps, video = re.search(r"return \d+, (\d+) steps, video in (\S+)", output).groups()
+    import imageio.v3 as imageio
+
+    frames = imageio.imread(tmp_path / video)
+    assert frames.shape[1:] == (400, 600, 3) and 1 <= len(frames) <= (int(steps) + 1) // 2  # equal frames are merged
+    assert len(returns(output)) == 1 and returns(output)[0] > 5
+    assert load_policy(tmp_path / "here" / "cartpole.safetensors").ac_space == gym.spaces.Discrete(2)
+
+
+def test_custom_environment(example, tmp_path):
+    output = example("custom_environment", "--timesteps", 2048)
+    before, after = returns(output)
+    assert before < 0 and after < 0  # a reward is minus a distance
+    assert load_policy(tmp_path / "here" / "reach.safetensors").ob_space.shape == (4,)
+
+
+@pytest.mark.filterwarnings("ignore:.*Overriding environment")
+def test_the_custom_environment_has_the_reward_and_the_end_that_it_describes():
+    env = runpy.run_path(str(ROOT / "examples" / "custom_environment.py"))["Reach"]()
+    ob, _ = env.reset(seed=0)
+    env.point, env.target = np.array([0.0, 0.5]), np.array([0.2, 0.5])
+    ob, reward, terminated, truncated, _ = env.step(np.array([1.0, 0.0]))
+    assert ob.tolist() == pytest.approx([0.1, 0.5, 0.2, 0.5]) and reward == pytest.approx(-0.1)
+    assert not terminated and not truncated
+    assert env.step(np.array([1.0, 0.0]))[2]
+
+
+def test_the_command_line_finds_the_custom_environment(cli_here, tmp_path, monkeypatch):
+    text = (ROOT / "examples" / "custom_environment.py").read_text()
+    env_id = re.search(r"`python run.py --env (\S+)`", text)[1]
+    monkeypatch.chdir(ROOT)
+    done = cli_here("--env", env_id, "--print-config", "--run-dir", tmp_path / "run")
+    assert done.returncode == 0 and json.loads(done.stdout)["settings"]["env"] == env_id
+
+
+def test_custom_network(example, tmp_path):
+    output = example("custom_network", "--timesteps", 2048)
+    # 4 inputs, 64 units twice, 2 logits and 1 value
+    assert f"{4 * 64 + 64 * 64 + 64 * 2 + 64:,} weights" in output and len(returns(output)) == 1
+    network = runpy.run_path(str(ROOT / "examples" / "custom_network.py"))["ResidualPolicy"]
+    assert network.load(tmp_path / "here" / "residual.safetensors").width == 64
+
+
+def test_new_objective(example, tmp_path):
+    output = example("new_objective", "--timesteps", 512, "--seeds", 2)
+    scores = json.loads((tmp_path / "here" / "scores.json").read_text())
+    assert scores.keys() == {"clip", "simple"} and all(len(x) == 2 for x in scores.values())
+    for name, x in scores.items():
+        assert f"{name:7} mean {np.mean(x):.1f}, 95 % interval [" in output
+    assert re.search(r"(clip - simple|simple - clip): \d+\.\d, 95 % interval ", output)
+
+
+def test_the_new_objective_is_largest_at_the_edge_of_the_clip_range():
+    simple = runpy.run_path(str(ROOT / "examples" / "new_objective.py"))["simple"]
+    ratios = np.linspace(0.5, 1.5, 101).astype(np.float32)
+    c = SimpleNamespace(clip_param=0.2)
+    for advantage, edge in ((2.0, 1.2), (-3.0, 0.8)):
+        values = simple(ratios, np.full(101, advantage, np.float32), None, c).numpy()
+        assert ratios[values.argmax()] == pytest.approx(edge)
+    assert simple(np.float32([1]), np.float32([5]), None, c).numpy() == [5]
+
+
+def test_metrics_tracker(example, tmp_path):
+    output = example("metrics_tracker", "--timesteps", 4096)
+    rows = [json.loads(line) for line in (tmp_path / "here" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [row["TimestepsSoFar"] for row in rows] == [2048, 4096]
+    assert {"EpRewMean", "loss_kl"} <= rows[0].keys() and "2 rows with step, " in output
+
+
+def test_resume(example):
+    output = example("resume", "--timesteps", 12288)
+    assert "ended with status -9 after the first checkpoint" in output
+    assert "the weights of both runs are bit-identical" in output and len(returns(output)) == 1
+
+
+def test_eight_ranks(example, tmp_path):
+    output = example("eight_ranks", "--ranks", 2, "--timesteps", 2048, "--env", "CartPole-v1")
+    assert "-n 2 " in output and len(returns(output)) == 1
+    (run,) = (tmp_path / "here").iterdir()
+    assert json.loads((run / "config.json").read_text())["ranks"] == 2
+    assert {path.name.split(".")[0] for path in run.glob("*.monitor.csv")} == {"0", "1"}
+
+
+def test_export_and_serve(example, tmp_path):
+    output = example("export_and_serve", "--timesteps", 2048)
+    assert "they are equal to those of predict()" in output
+    actions = np.load(tmp_path / "here" / "actions.npy")
+    assert actions.shape == (16,) and set(actions) <= {0, 1}
+    assert (tmp_path / "here" / "cartpole" / "1" / "saved_model.pb").is_file()
+
+
+def baselines_as_adapter(monkeypatch):
+    """Make `baselines` importable: its names, implemented by this package. The seed is the one of the ported script."""
+    trained = []
+
+    def learn(env, policy_fn, **settings):
+        trained.append(pposgd_simple.learn(env, policy_fn, seed=0, **settings))
+
+    tf_util = SimpleNamespace(
+        make_session=lambda num_cpu: contextlib.nullcontext(), save_state=lambda path: trained[-1].save(path)
+    )
+    contents = {
+        "baselines": {},
+        "baselines.common": {"tf_util": tf_util},
+        "baselines.common.cmd_util": {
+            "make_mujoco_env": lambda env_id, seed: gym.make(env_id.replace("-v2", "-v4")),
+        },
+        "baselines.ppo1": {"mlp_policy": mlp_policy, "pposgd_simple": SimpleNamespace(learn=learn)},
+    }
+    for name, values in contents.items():
+        module = ModuleType(name)
+        vars(module).update(values)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_the_ported_script_trains_as_the_script_before(example, tmp_path, monkeypatch):
+    output = example("baselines_after", "--timesteps", 4096)
+    assert "2,048 steps: mean return" in output and len(returns(output)) == 1
+    after = load_policy(tmp_path / "here" / "model").state()
+    (tmp_path / "here" / "model").unlink()
+    baselines_as_adapter(monkeypatch)
+    assert "2,048 steps: mean return" in example("baselines_before", "--timesteps", 4096)
+    before = load_policy(tmp_path / "here" / "model").state()
+    assert all(np.array_equal(value, after[name]) for name, value in before.items())
