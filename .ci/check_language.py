@@ -47,8 +47,6 @@ EXEMPTIONS = (
     Exemption("baselines_ppo/report/video.py", "film", 'tag "film"', "TensorBoard's tag of older runs"),
     Exemption("common/runtime/crash_stacks.py", "sentence above", "trap ''", "a shell script"),
     Exemption("tests/benchmarks/test_processors.py", "sentence above", "<testsuites>", "JUnit XML"),
-    Exemption("README.md", "project target", "our aim", "a column that tests/docs/test_docs.py reads"),
-    Exemption("tests/docs/test_docs.py", "project target", "our aim", "the name of that column"),
     Exemption("common/distributed/lock_watchdog.py", "sentence above", "trap ''", "a shell script"),
     Exemption("common/rollouts/segment.py", "sentence above", "| key of a segment", "a table"),
     Exemption("tests/faults/test_numbers.py", "sentence above", "loss_pol_surr is nan", "a message with its path"),

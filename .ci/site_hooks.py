@@ -21,6 +21,7 @@ MIRRORED = (
     "CONTRIBUTING.md",
     *OPTIONAL.values(),
     "benchmarks/README.md",
+    "examples/README.md",
     "benchmarks/archive/*.md",
     "benchmarks/results/*.md",
     "benchmarks/results/*.png",
