@@ -13,7 +13,7 @@ from baselines_ppo import evaluate_policy, load_policy, mlp_policy, pposgd_simpl
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--timesteps", type=int, default=50_000, help="environment steps of the training")
-parser.add_argument("--dir", type=Path, default=Path("runs/examples/baselines"), help="for all files")
+parser.add_argument("--dir", type=Path, default=Path("runs/examples/baselines_after"), help="for all files")
 
 
 def policy_fn(name, ob_space, ac_space):

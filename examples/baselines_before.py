@@ -14,7 +14,7 @@ from baselines.ppo1 import mlp_policy, pposgd_simple
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--timesteps", type=int, default=50_000, help="environment steps of the training")
-parser.add_argument("--dir", type=Path, default=Path("runs/examples/baselines"), help="for all files")
+parser.add_argument("--dir", type=Path, default=Path("runs/examples/baselines_before"), help="for all files")
 
 
 def policy_fn(name, ob_space, ac_space):

@@ -1,5 +1,6 @@
 """Every example runs at a small length, in this process, and does what it claims."""
 
+import ast
 import contextlib
 import json
 import re
@@ -42,10 +43,10 @@ def returns(output):
 def test_an_example_is_short_and_names_its_command_and_arguments(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") < MAX_LINES
-    first, blank, command = text.splitlines()[:3] if "Command" in text.splitlines()[2] else text.split("\n\n")[0:3]
-    assert first.startswith('"""') and not blank
-    assert f"Command: `python examples/{path.name}`" in command
-    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{path.stem[:9]}' in text
+    docstring = ast.get_docstring(ast.parse(text))
+    assert re.match(r"[A-Z].*\.\n\nCommand: `python examples/", docstring)
+    assert f"Command: `python examples/{path.name}`" in docstring
+    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{path.stem}")' in text
 
 
 def test_the_readme_lists_every_example_and_notebook():
