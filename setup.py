@@ -106,8 +106,6 @@ setup(
         "test": [
             "hypothesis>=6.130",
             # the notebooks
-            "ipykernel>=6.29",
-            "nbclient>=0.10",
             "nbformat>=5.10",
             "packaging>=24.2",
             "pytest>=8",

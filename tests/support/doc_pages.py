@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")), *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(
     r"^(?:<!-- (?P<note>not run|file|changed): ?(?P<text_of_note>.*?) ?-->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.M | re.S,
