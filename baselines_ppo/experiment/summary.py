@@ -61,7 +61,7 @@ def _setup_lines(config: ResolvedConfig, ranks: int) -> Iterator[str]:
         f"seed {run.seed}, {ranks} {'rank' if ranks == 1 else 'ranks'}"
     )
     yield (
-        f"per rank: {run.num_envs} env, segments of {config.rollout_steps} steps, "
+        f"per rank: {run.num_envs} environment{'s' * (run.num_envs != 1)}, segments of {config.rollout_steps} steps, "
         f"minibatches of {config.minibatch_samples or 'all'}  ->  {run.run_dir}"
     )
 

@@ -23,7 +23,7 @@ TIME_LIMITS = {
 }
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven")
 ORDINALS = "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh".split(" ")  # noqa: SIM905
-WIDTH = 140  # of a line of README.md
+WIDTH = 160  # of a line of README.md
 
 
 def number(value: float, like: float | None = None) -> str:
@@ -128,18 +128,18 @@ def _notes(summary: Summary, letters: dict[str, str]) -> Iterable[str]:
         f"([protocol]({RESULTS}/returns.md))."
     )
     yield f"Trainings: {steps} steps and {' to '.join(map(str, counts))} seeds. Single trainings are marked (n = 1)."
-    yield "Bold: the interval is above the published value. Published values have other measures."
+    yield "Bold: the interval is above the published value. Published values were measured differently, often on older tasks."
     for measure, letter in letters.items():
         yield f"({letter}) {MEASURE_WORDS[measure]}."
     ahead = [env for env, task in tasks.items() if verdict(task, BEST_ON_POLICY[env].value) == "below"]
     if ahead:
         names = sorted({BEST_ON_POLICY[env].algorithm for env in ahead})
         yield (
-            f"Published {' or '.join(names)} is ahead on {enumerate_words(map(short, ahead))} "
+            f"Published scores of {' or '.join(names)} are higher on {enumerate_words(map(short, ahead))} "
             f"([sources]({RESULTS}/published.md))."
         )
     if "--hid-size" in tasks["Walker2d-v4"]["flags"]:
-        yield "The width of Walker2d's network was chosen after a first training of five of its seeds."
+        yield "Walker2d's network was widened after five of its seeds had been trained with 64 units."
     earlier = [short(env) for part in ("returns", "long") for env, task in summary[part].items() if not task["current"]]
     if earlier:
         yield f"Trained with earlier settings than the command has now: {enumerate_words(dict.fromkeys(earlier))}."
@@ -172,7 +172,7 @@ def surrogates_sentences(summary: Summary) -> Iterable[str]:
             text += f", as [in the paper]({PAPER_2017})"
         yield text + "."
         if place > 1:
-            yield f"There `{BEST_CLIPPING}`, the best of the paper, is {ORDINALS[place]} of {WORDS[len(scores)]}."
+            yield f"In this comparison `{BEST_CLIPPING}` is {ORDINALS[place]} of {WORDS[len(scores)]}."
 
 
 def algorithms_sentences(summary: Summary) -> Iterable[str]:

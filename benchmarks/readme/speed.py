@@ -62,8 +62,8 @@ def notes(lines: list[Line]) -> Iterator[str]:
         yield f"Machine {letter}: {processor}."
     peaks = [value for one in lines if one["measure"] == "memory" and "peak" in one["what"] for value in one["values"]]
     yield f"Each rank needs {min(peaks):,} to {max(peaks):,} MB of memory (Hopper-v4, eight ranks)."
-    yield "Minutes in the table of results: median of the trainings, on one core whose type was not recorded (eight ranks: two cores)."
-    yield "Other jobs ran during some of them."
+    yield "Ratio: median of the ratios of single rounds, not the quotient of the columns."
+    yield "Minutes in the table of results are medians on one core of an unrecorded type (eight ranks: two cores), with other jobs at times."
     yield "Commands and more measurements: [benchmarks](benchmarks/README.md)."
 
 

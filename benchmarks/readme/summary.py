@@ -109,10 +109,10 @@ def _algorithms() -> Summary:
 
 
 def rounded(values: Any) -> Any:
-    """A number or numbers with three decimals, as JSON holds them: equal on every processor."""
+    """A number or numbers with six decimals, as JSON holds them: equal on every processor, and enough to round again."""
     if isinstance(values, (Sequence, np.ndarray)):
         return [rounded(value) for value in values]
-    return round(float(values), 3)
+    return round(float(values), 6)
 
 
 def without_intervals(summary: Any) -> Any:
