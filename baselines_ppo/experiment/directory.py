@@ -61,6 +61,12 @@ def default_sweep_path(env_ids: Sequence[str]) -> Path:
     return runs_root() / f"sweep-{env}-{_timestamp()}"
 
 
+def check_has_no_run(path: str | Path) -> None:
+    """Raise UserError if a directory contains a run, or its config.json cannot be read."""
+    if read_config(path) is not None:
+        raise UserError(f"run directory {path} {RUN_DIR_TAKEN}")
+
+
 def acquire_run_directory(path: str | Path, comm: Communicator, resuming: bool, keep_checkpoints: int) -> RunDirectory:
     """Acquire a run's directory on rank 0 for the whole job, and return it on every rank.
 
@@ -81,8 +87,8 @@ def acquire_run_directory(path: str | Path, comm: Communicator, resuming: bool, 
         acquired = RunDirectory(path, keep_checkpoints)
         if warning := acquired.acquire():
             logging.getLogger("baselines_ppo").warning("%s", warning)
-        if not resuming and read_config(path) is not None:
-            raise UserError(f"run directory {path} {RUN_DIR_TAKEN}")
+        if not resuming:
+            check_has_no_run(path)
         if not resuming and (names := acquired.stale_files()):
             raise UserError(
                 f"run directory {path} contains {names[0]} of a run whose config.json is missing; {OTHER_RUN_DIR}"

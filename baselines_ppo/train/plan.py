@@ -10,6 +10,7 @@ from typing import Any
 from baselines_ppo.config.combinations import check_flag_combinations
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.resolved_config import ResolvedConfig
+from baselines_ppo.experiment.directory import check_has_no_run
 from baselines_ppo.experiment.setup import assign_cores, resolve_config
 from baselines_ppo.train.previous_run import PreviousRun, load_previous_run
 from baselines_ppo.train.resume import resume_config
@@ -59,7 +60,11 @@ def plan_run(explicit: dict[str, Any], args: argparse.Namespace, comm: Communica
         explicit, stored = load_overrides(args.config, explicit, comm.size)
     check_flag_combinations(explicit)
     check_has_env(explicit)
-    return RunPlan(resolve_config(explicit, comm.size, cores, stored))
+    config = resolve_config(explicit, comm.size, cores, stored)
+    run_dir = config.run.run_dir
+    if run_dir is not None and not args.print_config:  # checked again later, after the slow import of TensorFlow
+        comm.run_on_root(lambda: check_has_no_run(run_dir))
+    return RunPlan(config)
 
 
 def check_has_env(explicit: dict[str, Any]) -> None:

@@ -5,9 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
+from baselines_ppo.cli.parser import parse
 from baselines_ppo.experiment.directory import acquire_run_directory, make_default_run_directory
 from baselines_ppo.experiment.setup import cores_per_rank
-from common.distributed.communicator import Communicator
+from baselines_ppo.train.plan import plan_run
+from common.distributed.communicator import Communicator, world
+from common.errors import UserError
 
 
 def test_runs_go_into_the_directory_of_the_environment_variable(tmp_path, monkeypatch):
@@ -61,3 +64,12 @@ def test_no_directory_is_made_if_no_run_starts(words, status, tmp_path, monkeypa
 def test_cores_are_divided_among_the_ranks_that_share_them(others, cores, monkeypatch):
     monkeypatch.setattr("baselines_ppo.experiment.setup.cpu_affinity", lambda: list(range(8)))
     assert cores_per_rank(SimpleNamespace(gather_on_host=lambda own: [own, *others], minimum=lambda x: x)) == cores
+
+
+def test_directory_with_another_run_is_refused_by_the_plan_which_precedes_tensorflow(tmp_path):
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    explicit, args = parse(["--env", "CartPole-v1", "--run-dir", str(tmp_path)])
+    with pytest.raises(UserError, match="already contains a run"):
+        plan_run(explicit, args, world(), 1)
+    explicit, args = parse(["--env", "CartPole-v1", "--run-dir", str(tmp_path), "--print-config"])
+    assert plan_run(explicit, args, world(), 1).config.run.run_dir == str(tmp_path)
