@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import settings_page
-from result_tables import TABLES
+from result_tables import TABLES, returns
 from settings_page import ROOT
 
 from baselines_ppo.cli.command_lines import format_value
@@ -101,6 +101,7 @@ def settings_of_run() -> str:
 
 
 PARTS = {
+    "returns": returns,
     "presets": preset_purposes,
     "values": preset_tables,
     "run": settings_of_run,

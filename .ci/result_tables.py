@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 from statistics import fmean
 
+from benchmarks.readme import sections, summary
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SCORE = "100 deterministic episodes, mean ± standard deviation over seeds"
 
 
 def rows_of(path: Path, first: str) -> list[dict[str, str]]:
@@ -24,14 +25,9 @@ def rows_of(path: Path, first: str) -> list[dict[str, str]]:
     return found
 
 
-def returns() -> list[tuple[str, ...]]:
-    """Final policies on nine tasks, with the best published PPO; bold if the interval of the mean is above that."""
-    rows: list[tuple[str, ...]] = [("task", "mean ± standard deviation", "seeds", "best published PPO")]
-    for row in rows_of(RESULTS / "returns-references-table.md", "task"):
-        published, relation = row["best published PPO"].rsplit(" ", 1)
-        score = f"**{row[SCORE]}**" if relation == "above" else row[SCORE]
-        rows.append((row["task"], score, row["seeds"], published))  # a link to its source
-    return rows
+def returns() -> str:
+    """Final policies on nine tasks, with published PPO and notes, as in README.md, for a page two folders deeper."""
+    return sections.nine_tasks(summary.read()).replace("](benchmarks/", "](../../benchmarks/")
 
 
 def durations() -> list[tuple[str, ...]]:
@@ -88,7 +84,6 @@ def memory() -> list[tuple[str, ...]]:
 
 
 TABLES = {
-    "returns": returns,
     "durations": durations,
     "algorithms": algorithms,
     "surrogates": surrogates,

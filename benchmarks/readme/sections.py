@@ -59,8 +59,11 @@ def measure_of(one: Published) -> str:
     return one.row("")[-1]
 
 
-def results(summary: Summary) -> str:
-    """Scores on the nine tasks with published PPO, other trainings, and the repeated experiments of the paper."""
+HEADER = ("`python run.py` with", "score ± std", "lowest", "95 % interval", "published PPO", "ours is", "minutes")
+
+
+def task_rows(summary: Summary) -> tuple[list[tuple[str, ...]], dict[str, str]]:
+    """Rows of the nine tasks with published PPO, and {measure of a published value: its letter}."""
     letters: dict[str, str] = {}
     rows = []
     for env, task in summary["returns"].items():
@@ -74,17 +77,20 @@ def results(summary: Summary) -> str:
         low, high = (number(limit, task["mean"]) for limit in task["interval"])
         seeds = "seeds not given" if published.seeds is None else f"n = {published.seeds}"
         source = f"[{published.value:,}]({published.source}) ({seeds}, {letter})"
-        rows.append(
-            (
-                run_command(env, task),
-                score,
-                number(min(task["scores"])),
-                f"{low} to {high}",
-                source,
-                compared,
-                minutes(task),
-            )
-        )
+        lowest = number(min(task["scores"]))
+        rows.append((run_command(env, task), score, lowest, f"{low} to {high}", source, compared, minutes(task)))
+    return rows, letters
+
+
+def nine_tasks(summary: Summary) -> str:
+    """Scores on the nine tasks with published PPO, and their notes."""
+    rows, letters = task_rows(summary)
+    return f"{markdown_table(HEADER, rows)}\n\n{paragraph(notes(summary, letters))}"
+
+
+def results(summary: Summary) -> str:
+    """Scores on the nine tasks with published PPO, other trainings, and the repeated experiments of the paper."""
+    rows, letters = task_rows(summary)
     for env in ("Hopper-v4",):
         task = summary["ranks"][env]
         count, highest = len(task["seeds"]), number(max(task["scores"]))
@@ -95,17 +101,8 @@ def results(summary: Summary) -> str:
         training = ", last 100 training games" if task["measure"].startswith("last") else ""
         label = f"{run_command(env, task)} ({task['steps'] / 1e6:g}M steps{training})"
         rows.append((label, mean_and_std(task), lowest, "", "", "", minutes(task)))
-    header = (
-        "`python run.py` with",
-        "score ± std",
-        "lowest",
-        "95 % interval",
-        "published PPO",
-        "ours is",
-        "minutes",
-    )
     paper = [*surrogates_sentences(summary), *algorithms_sentences(summary)]
-    return "\n\n".join([markdown_table(header, rows), paragraph(_notes(summary, letters)), paragraph(paper)])
+    return "\n\n".join([markdown_table(HEADER, rows), paragraph(notes(summary, letters)), paragraph(paper)])
 
 
 def paragraph(sentences: Iterable[str]) -> str:
@@ -119,7 +116,8 @@ def minutes(task: Summary) -> str:
     return f"{value:.1f}" if value < 10 else f"{value:.0f}"
 
 
-def _notes(summary: Summary, letters: dict[str, str]) -> Iterable[str]:
+def notes(summary: Summary, letters: dict[str, str]) -> Iterable[str]:
+    """Sentences on the columns of the table, and on the sources of the published values."""
     tasks = summary["returns"]
     counts = sorted({len(task["seeds"]) for task in tasks.values()})
     steps = f"{next(iter(tasks.values()))['steps'] / 1e6:g}M"
@@ -171,6 +169,9 @@ def surrogates_sentences(summary: Summary) -> Iterable[str]:
         if best == max(paper, key=paper.__getitem__):
             text += f", as [in the paper]({PAPER_2017})"
         yield text + "."
+        close = [one for one, (low, _) in part.get("interval", {}).items() if low <= 0]  # of the difference to the best
+        if close:
+            yield f"Its difference to {enumerate_words(f'`{one}`' for one in close)} is not significant."
         if place > 1:
             yield f"In this comparison `{BEST_CLIPPING}` is {ORDINALS[place]} of {WORDS[len(scores)]}."
 

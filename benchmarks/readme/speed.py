@@ -71,7 +71,6 @@ def current_table(lines: list[Line]) -> str:
     """All current measurements of speed and memory, for benchmarks/README.md."""
     rows = []
     for line in lines:
-        required = line.get("required_ratio") or line.get("required")
         if line["measure"] == "throughput":
             training, steps, other, theirs, ratio, machine = cells(line)
             what, result = f"{training}, compared with {other}", f"{steps} and {theirs} steps/s: {ratio}"
@@ -80,5 +79,5 @@ def current_table(lines: list[Line]) -> str:
             what = line["what"]
             spread = f" ({min(values):g} to {max(values):g})" if len(values) > 1 else ""
             result = f"{np.median(values):g} {unit}{spread}"
-        rows.append((what, result, f"{required:g}" if required else "", machine, f"`{line['command']}`"))
-    return markdown_table(("measured", "result: median (rounds)", "required", "machine", "command"), rows)
+        rows.append((what, result, machine, f"`{line['command']}`"))
+    return markdown_table(("measured", "result: median (rounds)", "machine", "command"), rows)

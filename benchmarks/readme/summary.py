@@ -14,7 +14,7 @@ from benchmarks.paper import algorithms, surrogates
 from benchmarks.readme.selection import Selection, select
 from benchmarks.returns import final_policies
 from benchmarks.returns.result_files import ResultFile, TrainingJob
-from benchmarks.returns.scores import mean_interval, normalised, random_scores, score_matrix
+from benchmarks.returns.scores import difference_interval, mean_interval, normalised, random_scores, score_matrix
 
 Summary = dict[str, Any]
 NAME = "readme.json"
@@ -88,7 +88,9 @@ def _surrogates(time_limits: str, intervals: bool) -> Summary:
         "scores": {setting: rounded(of_setting.mean()) for setting, of_setting in scores.items()},
     }
     if intervals and len(complete) > 1:
-        summary[INTERVAL] = {setting: rounded(mean_interval(one)[1:]) for setting, one in scores.items()}
+        best = max(scores, key=lambda setting: scores[setting].mean())
+        others = [setting for setting in scores if setting != best]
+        summary[INTERVAL] = {one: rounded(difference_interval(scores[best], scores[one])[1:]) for one in others}
     return summary
 
 

@@ -8,7 +8,7 @@ import gymnasium as gym
 import jobs
 import numpy as np
 import pytest
-from doc_pages import FENCE, rows
+from doc_pages import DOCS, FENCE, page_name, rows
 from small_envs import Identity
 
 from baselines_ppo import MlpPolicy, learn, trpo_mpi, vpg
@@ -18,6 +18,7 @@ from benchmarks.readme import figure, pages, selection, summary
 from benchmarks.readme.sections import number, verdict
 from benchmarks.returns import final_policies, published
 from benchmarks.returns.result_files import ResultFile, TrainingJob
+from benchmarks.returns.scores import mean_interval
 from common.errors import UserError
 
 sys.path.insert(0, str(jobs.ROOT / ".ci"))
@@ -25,7 +26,8 @@ import check_language  # noqa: E402
 from prose import markdown_passages  # noqa: E402
 
 README = jobs.ROOT / "README.md"
-RESULT_PAGES = sorted((jobs.ROOT / "benchmarks" / "results").glob("*.md"))
+RESULTS = jobs.ROOT / "benchmarks" / "results"
+RESULT_PAGES = sorted(RESULTS.glob("*.md"))
 TEXT = README.read_text(encoding="utf-8")
 GENERATED = re.compile(r"<!-- generated: .*? -->\n.*?(?=^#|\Z)", re.S | re.M)
 NUMBER = re.compile(r"(?<![\w.,])-?\d[\d,.]*")
@@ -93,8 +95,21 @@ def test_the_table_has_every_task_with_its_published_value_and_every_single_seed
         assert table[env]["published PPO"].startswith(f"[{one.value:,}]({one.source}) (")
         assert f"(n = {one.seeds}, " in table[env]["published PPO"] or one.seeds is None
         assert table[env]["score ± std"].startswith("**") == (table[env]["ours is"] == "above")
+    measured = {row["task"]: row for row in rows(RESULTS / "returns-references-table.md", "task")}
+    for env, row in table.items():  # as the table of the benchmark, which is computed from the lines in another way
+        score = measured[env]["100 deterministic episodes, mean ± standard deviation over seeds"].split(" ± ")
+        mean, std = (float(text.replace(",", "")) for text in score)
+        assert row["score ± std"].replace("*", "") == f"{number(mean)} ± {number(std, mean)}"
+        assert row["lowest"] == number(float(measured[env]["lowest"].replace(",", "")))
+        assert (measured[env]["seeds"], measured[env]["published PPO"].split(" ")[1]) == ("16", row["ours is"])
     others = rows(README, "`python run.py` with")[9:]
     assert others and all("± " in row["score ± std"] or "(n = 1)" in row["score ± std"] for row in others)
+
+
+def test_the_intervals_are_those_of_the_scores():
+    pytest.importorskip("rliable", reason="rliable is in the extra `benchmarks`")
+    for task in summary.read()["returns"].values():
+        assert task["interval"] == pytest.approx(list(mean_interval(np.array(task["scores"]))[1:]), abs=1e-5)
 
 
 def test_the_commands_of_the_table_are_those_of_the_trainings():
@@ -153,7 +168,7 @@ def test_the_tables_of_returns_written_by_hand_have_the_numbers_of_the_result_li
         "100 stochastic",
         "time limits",
     )
-    found = [row for row in rows(page, "task") if "best published PPO" not in row]
+    found = [row for row in rows(page, "task") if "published PPO" not in row]
     assert len(found) > 15
     wrong = []
     for row in found:
@@ -214,27 +229,31 @@ def unlinked(text):
             headings = cells
         else:
             for heading, cell in zip(headings, cells):
-                named = re.search(r"published|\bpaper\b", f"{heading} {cells[0] if cell != cells[0] else ''}")
+                named = re.search(r"published|\bpaper\b", heading) or (cell != cells[0] and "published" in cells[0])
                 source = heading + cell + cells[0]
                 if named and NUMBER.search(cell) and "](http" not in source and "](#" not in source:
                     found.append(f"{heading}: {cell}")
-    plain = re.sub(r"(?m)^\|.*$|<!--.*?-->|`[^`\n]*`", "", FENCE.sub("", text))
-    for sentence in re.split(r"(?<=[.!?])\s+(?=[A-Z*(\[])", plain):
+    plain = re.sub(r"(?m)^(\||#).*$|<[^>]*>|`[^`\n]*`", "\n", FENCE.sub("\n\n", text))
+    for sentence in re.split(r"(?<=[.!?:])\s+(?=[A-Z*(\[])|\n\s*\n|\n(?=- )", plain):
         values = NUMBER.findall(
             re.sub(r"\]\([^)]*\)", "", re.sub(r"(?:Table|Figure|seeds?) \d+|\d+ (?:seeds|%|runs)", "", sentence))
         )
-        if "published" in sentence and values and "](" not in sentence:
+        if "published" in sentence and values and "](http" not in sentence:
             found.append(" ".join(sentence.split()))
     return found
 
 
-@pytest.mark.parametrize("page", [README, *RESULT_PAGES], ids=lambda page: page.stem)
+GUIDES = [page for page in sorted(DOCS.rglob("*.md")) if page.parent != DOCS / "reference"]  # which has no results
+ALL_PAGES = [README, *RESULT_PAGES, *GUIDES, *sorted((jobs.ROOT / "benchmarks").glob("**/*.md"))]
+
+
+@pytest.mark.parametrize("page", dict.fromkeys(ALL_PAGES), ids=page_name)
 def test_every_published_value_has_a_link(page):
     assert unlinked(page.read_text(encoding="utf-8")) == []
 
 
 def test_a_published_value_without_a_link_is_found():
-    table = "| task | best published PPO |\n| --- | --: |\n| Hopper | {} |\n"
+    table = "| task | published PPO |\n| --- | --: |\n| Hopper | {} |\n"
     assert unlinked(table.format("2,609")) and not unlinked(table.format("[2,609](https://a.org)"))
     assert unlinked("| task | paper |\n| --- | --: |\n| Hopper | 12 |\n")
     assert not unlinked("| task | [paper](https://a.org) |\n| --- | --: |\n| Hopper | 12 |\n")
