@@ -118,7 +118,8 @@ PRESETS: dict[str, Preset] = {
         {"mlp": ORTHOGONAL | {"normalise_ob": False}, "cnn": ORTHOGONAL},
     ),
     "atari": Preset(
-        "Atari: table 5 of the paper, with 8 environments of 128 steps in total, learning rate and clip range linear",
+        "Atari: table 5 of the paper, but with 4 epochs (paper: 3), value coefficient 0.5 (1) and gradient clipping "
+        "at 0.5 (none); 8 environments of 128 steps in total, learning rate and clip range linear",
         10_000_000,
         8,
         {

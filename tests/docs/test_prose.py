@@ -36,6 +36,12 @@ def sentences(page):
     ]
 
 
+def glued_headings(text):
+    """Return the numbers of the lines that have a heading's mark after other text, outside of code."""
+    text = re.sub(r"`[^`\n]+`", "X", prose.blanked(r"(?ms)^ *(```|~~~).*?^ *\1", text))
+    return [number for number, line in enumerate(text.split("\n"), 1) if re.search(r"\S ##+ ", line)]
+
+
 def numbers(sentence):
     return NUMBER.findall(REFERENCES.sub("X", sentence))
 
@@ -47,6 +53,16 @@ def test_sentences_are_short_and_have_at_most_two_numbers(page):
     long = [one for one in found if sum(bool(re.search(r"\w", word)) for word in one[1].split()) > MAX_WORDS]
     crowded = [one for one in found if len(numbers(one[1])) > MAX_NUMBERS]
     assert not long and not crowded
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_a_heading_begins_its_line(page):
+    assert not glued_headings(page.read_text(encoding="utf-8"))
+
+
+def test_a_heading_within_a_line_is_found_outside_of_code():
+    assert glued_headings("a\n\nIt ends. ## Next part\n") == [3]
+    assert not glued_headings("## One\n\n### Two\n\n`a ## b`\n\n```python\nx = 1  ## b\n```\n")
 
 
 def test_numbers_are_counted():
