@@ -84,9 +84,9 @@ def option_name(action: argparse.Action) -> str:
 
 
 def options_of_command(name: str) -> str:
-    """Return the usage, the purpose and the options of a command that are not settings of a run."""
+    """Return the usage, the purpose and the options of a command; of a sweep those that are not settings of a run."""
     parser = COMMANDS[name]()
-    own = [action for action in parser.actions.values() if action.dest not in SETTINGS]
+    own = [action for action in parser.actions.values() if name != "sweep" or action.dest not in SETTINGS]
     rows = [("option", "meaning"), *((option_name(one), (one.help or "").replace("%%", "%")) for one in own)]
     return f"{usage(parser)}\n\n{parser.description}\n\n{table(rows)}"
 

@@ -24,6 +24,9 @@ HEADINGS = GROUPS | {
 }  # unlike any setting
 ADVICE = "**Advice:** "
 UNITS = {int: "integer", float: "number", bool: "true, false", str: "text", dict: "JSON object"}
+OWNERS = ("ppo", "trpo", "vpg", "mlp", "cnn", "kfac", "adaptive_kl", "fixed_kl")
+# "trpo, vpg: ", or a name with an underscore
+BEGINS_WITH_NAME = re.compile(rf"(?:{'|'.join(OWNERS)})(?:, (?:{'|'.join(OWNERS)}))*: |[a-z]+_\w+ ")
 ENTRY = re.compile(r"^### `(\w+)`\n(.*?)(?=^#|\Z)", re.M | re.S)
 
 
@@ -59,8 +62,7 @@ def default_text(setting: Setting) -> str:
 def meaning_text(setting: Setting) -> str:
     """Return the documentation of a setting as a sentence."""
     doc = setting.info.doc
-    begins_with_names = re.match(r"[\w, ]+: ", doc)  # of algorithms or policies, such as "trpo, vpg: "
-    return f"{doc if begins_with_names else doc[0].upper() + doc[1:]}."
+    return f"{doc if BEGINS_WITH_NAME.match(doc) else doc[0].upper() + doc[1:]}."
 
 
 def entry_of(setting: Setting, written: HandWritten) -> str:

@@ -9,7 +9,7 @@ command line reads without TensorFlow.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -76,7 +76,7 @@ def register_objective(name: str, function: Surrogate) -> None:
         name: an identifier that is not the name of an objective of this package.
         function: (ratio, atarg, kl, c) -> values to maximise, [N] float32, in TensorFlow operations. Here `ratio` is
             pi(a|s) / pi_old(a|s), `atarg` the advantages and `kl` KL(pi_old || pi), all [N]. The scalars
-            `c.clip_param` and `c.beta` are those of the settings.
+            `c.clip_param` and `c.beta` are those of the settings. `learn` refuses a result of another shape.
 
     Raises:
         UserError: for an invalid name, or a function that is not callable.
@@ -90,6 +90,36 @@ def register_objective(name: str, function: Surrogate) -> None:
     OBJECTIVES[name] = function
     if name not in OBJECTIVE_NAMES:
         OBJECTIVE_NAMES.append(name)
+
+
+def check_surrogate(name: str, n: int) -> None:
+    """Check that a registered objective returns one value for each sample: trace it once, without any computation.
+
+    Args:
+        name: of the objective.
+        n: the number of samples.
+
+    Raises:
+        UserError: for another result. Broadcasting would hide it, and the loss would be wrong.
+    """
+    if name in SURROGATES:
+        return
+    vector, scalar = tf.TensorSpec([n], tf.float32), tf.TensorSpec([], tf.float32)
+    found: list[tuple[Any, Any]] = []
+
+    def call(ratio: tf.Tensor, atarg: tf.Tensor, kl: tf.Tensor, clip_param: tf.Tensor, beta: tf.Tensor) -> None:
+        values = OBJECTIVES[name](ratio, atarg, kl, Coefficients(clip_param, beta))
+        found.append((values, ratio.shape) if tf.is_tensor(values) else (safe_repr(values), ratio.shape))
+
+    tf.function(call, autograph=False).get_concrete_function(vector, vector, vector, scalar, scalar)
+    values, shape = found[-1]
+    if isinstance(values, str):
+        raise UserError(f"objective {name!r} returned {values}, not a tensor with the shape of ratio, {shape}")
+    if not values.shape.is_compatible_with(shape):
+        raise UserError(
+            f"objective {name!r} returned values of shape {values.shape} for a ratio of shape {shape}; return one "
+            "value for each sample: the mean over samples is taken afterwards"
+        )
 
 
 def adapt_kl_coefficient(beta: float, kl: float, low: float, high: float) -> float:

@@ -17,6 +17,7 @@ from baselines_ppo.kl_penalty import AdaptiveKLCoefficient
 from baselines_ppo.objectives import (
     OBJECTIVES,
     Coefficients,
+    check_surrogate,
     clipped_value_loss,
     is_clipped,
     probability_ratio,
@@ -61,14 +62,14 @@ def learn(
     seed: int | None = None,
     **options: Any,
 ) -> Policy:
-    """Train a policy by PPO (https://arxiv.org/abs/1707.06347) on all ranks: Baselines' `learn`, with its defaults.
+    """Train a policy by PPO (https://arxiv.org/abs/1707.06347) on all ranks: Baselines' `learn`.
 
     Args:
         env: this rank's environment or environments; or a Gymnasium id, of which one environment is made and, at the
             end, closed. The training seeds it.
         policy_fn: function (name, ob_space, ac_space) that returns a `Policy`, such as the class `MlpPolicy`; or the
             name of a class, 'MlpPolicy' or 'CnnPolicy'.
-        timesteps_per_actorbatch ... schedule: fields of `PPOSettings`, which documents them.
+        timesteps_per_actorbatch ... schedule: fields of `PPOSettings`; the defaults are the settings of 2017.
         max_timesteps, max_episodes, max_iters, max_seconds: when to stop; give exactly one.
         callback: function (locals, globals) that is called before each iteration with a dict of `pi`, `oldpi`, `seg`,
             `rewbuffer`, `lenbuffer`, `timesteps_so_far`, `episodes_so_far`, `iters_so_far`, `tstart`; or a `Callback`;
@@ -160,6 +161,7 @@ class PPOUpdate:
         self.step: AdamStep | NaturalStep = NaturalStep(setup) if settings.optimizer == "kfac" else AdamStep(setup)
         self.penalty = AdaptiveKLCoefficient(settings)
         self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
+        check_surrogate(settings.objective, self.batch_size)
         group = "policy" if self.value_fit else "policy and value"
         self.averaging = setup.choose_averaging(group, self.step.optimizer.size, self.batch_size)
         self.optimizer = MinibatchOptimizer(

@@ -90,9 +90,8 @@ def learn(
                 setup.scale_rewards(seg)  # if returns are scaled
                 setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
                 add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
-                losses = update(
-                    seg, training.minibatch_rng(), training.progress
-                )  # the best step within the trust region
+                # the best step within the trust region
+                losses = update(seg, training.minibatch_rng(), training.progress)
                 training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 

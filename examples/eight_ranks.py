@@ -27,6 +27,8 @@ def main(argv=None):
     run = args.dir / time.strftime("%Y%m%d-%H%M%S")
     bin_of_python = str(Path(sys.executable).parent)  # pip installs mpirun here
     mpirun = shutil.which("mpirun", path=os.pathsep.join([bin_of_python, os.environ["PATH"]]))
+    if mpirun is None:
+        raise SystemExit("no mpirun found: install the package with its MPI, `pip install -e .`, or an MPI library")
     command = [mpirun, "-n", str(args.ranks), sys.executable, "-m", "baselines_ppo", "--env", args.env, "--seed", "0"]
     command += ["--num-timesteps", str(args.timesteps), "--run-dir", str(run)]
     print(" ".join(command), flush=True)

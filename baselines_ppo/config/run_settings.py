@@ -127,7 +127,7 @@ class RunSettings(SettingsBase):
     )
     averaging: str = setting(
         "auto",
-        "how gradients are averaged over ranks: gather (rank 0 computes the update), average (all-reduce for each "
+        "averaging of gradients over ranks: gather (rank 0 computes the update), average (all-reduce for each "
         "minibatch), or auto (the faster one)",
         group="parallelism",
         choices=("auto", "gather", "average"),

@@ -24,7 +24,7 @@ OBJECTIVE_NAMES = list(SURROGATES)  # and those of `objectives.register_objectiv
 class PPOSettings(Settings):
     """Settings of PPO. Defaults are the settings of 2017.
 
-    `python run.py --help` prints the meaning, unit and default of each field.
+    docs/reference/settings.md has the meaning, unit and default of each field.
 
     Raises:
         UserError: for a number or bool of another type that cannot be converted without loss. `learn` also refuses

@@ -28,7 +28,7 @@ SUFFIXES = (".png", ".pdf", ".svg")
 def make_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(
-        prog="baselines_ppo.plot",
+        prog="python -m baselines_ppo.plot",
         description="Compare runs: curves, final returns, and which differences are statistically significant. Reads "
         "run directories, log directories of Baselines and Stable-Baselines3, and single Monitor or progress files.",
     )

@@ -13,7 +13,8 @@ from common.formatting import format_number
 from common.runs.results import RunResults
 from common.runtime.tf_import import without_warnings
 
-ALPHA = 0.05  # significance level of every interval and test
+ALPHA = 0.05
+"""Significance level of every interval and test."""
 
 
 def compare(groups: Mapping[str, Mapping[str, Sequence[RunResults]]], episodes: int = 100) -> dict[str, Any]:

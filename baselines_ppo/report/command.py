@@ -25,7 +25,7 @@ PROG = "baselines_ppo.report"
 
 def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(prog=PROG, description="Write curve.png and report.html into a run directory.")
+    parser = Parser(prog=f"python -m {PROG}", description="Write curve.png and report.html into a run directory.")
     parser.add_argument("run", metavar="RUN", type=path_argument, help="the run directory; the run may be training")
     parser.add_argument(
         "--film",

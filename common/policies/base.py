@@ -164,7 +164,7 @@ class Policy(StorablePolicy):
         ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(obs),)) if stochastic else None)
         return (ac, vpred) if is_batch else (ac[0], vpred[0])
 
-    def predict(self, ob: Any, deterministic: bool = False) -> np.ndarray:
+    def predict(self, ob: Any, deterministic: bool = False) -> np.ndarray | np.generic:
         """Return the action to take, for one observation or a batch, as an environment's `step` accepts it.
 
         Args:
@@ -172,8 +172,8 @@ class Policy(StorablePolicy):
             deterministic: take the most likely action; otherwise sample.
 
         Returns:
-            An action of `ac_space`, or a batch [N, ...], in the dtype of the space. Actions of a Box are clipped to its
-            bounds; `act` returns them unclipped.
+            An action of `ac_space`, or a batch [N, ...], in the dtype of the space. For one observation, an action of a
+            Discrete space is a NumPy scalar. Actions of a Box are clipped to its bounds; `act` returns them unclipped.
 
         Raises:
             UserError: if `ob` is neither, or `deterministic` is not a bool.

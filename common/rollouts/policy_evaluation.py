@@ -11,10 +11,12 @@ from scipy import stats
 
 from common.envs.factory import make_env
 from common.errors import UserError
+from common.formatting import safe_repr
 from common.policies.base import Policy
 from common.policies.space_comparison import describe_spaces, policy_space_difference
 from common.rollouts.evaluation import evaluate
 from common.validation import check_bool
+from common.vec_env.vector_env_checker import env_layout
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def evaluate_policy(
     """Run whole episodes of a policy in one environment.
 
     Actions of a Box are clipped to its bounds, as in training. The policy's random state is not used: the same
-    arguments give the same episodes.
+    arguments give the same episodes. Under mpirun, every rank that calls it runs all episodes.
 
     Args:
         pi: the policy.
@@ -97,15 +99,18 @@ def evaluate_policy(
         EnvError: for an error of the environment, or an invalid observation or reward.
     """
     deterministic = check_bool("deterministic", deterministic)
+    if not isinstance(pi, Policy):
+        raise UserError(f"invalid pi={safe_repr(pi)}: must be a Policy, such as learn and load_policy return")
     if isinstance(env, gym.vector.VectorEnv):
         raise UserError(f"invalid env={type(env).__name__}: must be a single environment or an id, not a VectorEnv")
     made = make_env(env, training=False) if isinstance(env, str) else None
     try:
         opened = made if made is not None else env
-        if difference := policy_space_difference(pi, opened.observation_space, opened.action_space):
+        layout = env_layout(opened)
+        if difference := policy_space_difference(pi, layout.ob_space, layout.ac_space):
             raise UserError(
                 f"the policy is for {describe_spaces(pi.ob_space, pi.ac_space)}; env has "
-                f"{describe_spaces(opened.observation_space, opened.action_space)}: {difference}"
+                f"{describe_spaces(layout.ob_space, layout.ac_space)}: {difference}"
             )
         return Evaluation(*evaluate(pi, opened, episodes, not deterministic, seed))
     finally:

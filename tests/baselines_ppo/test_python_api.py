@@ -186,6 +186,35 @@ def test_evaluation_refuses_other_spaces_and_vector_environments(pi):
         evaluate_policy(pi, Ramp(), episodes=0)
 
 
+class OldGym:
+    """An environment of old Gym: no gymnasium.Env, no seed, and four values from step."""
+
+    observation_space, action_space = Ramp.observation_space, Ramp.action_space
+
+    def reset(self):
+        return np.zeros(3, np.float32)
+
+    def step(self, action):
+        return np.zeros(3, np.float32), 2.0, True, {}
+
+
+@pytest.mark.parametrize(
+    "env, message",
+    [(None, "env is a NoneType, not a gymnasium.Env"), (OldGym(), "env is a OldGym, not a gymnasium.Env")],
+    ids=["None", "old Gym"],
+)
+def test_evaluation_refuses_what_is_not_an_environment(pi, env, message):
+    with pytest.raises(UserError, match=message) as error:
+        evaluate_policy(pi, env)
+    assert "\n" not in str(error.value)
+
+
+def test_evaluation_refuses_what_is_not_a_policy():
+    with pytest.raises(UserError, match="invalid pi=None: must be a Policy, such as") as error:
+        evaluate_policy(None, Ramp())
+    assert "\n" not in str(error.value)
+
+
 # ---- LearningCurve
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from gymnasium.envs.classic_control import CartPoleEnv
 from small_policies import uncompiled
 
 from baselines_ppo import learn, register_objective
@@ -65,6 +66,33 @@ def test_a_name_can_be_used_once_it_is_registered():
     register_objective("mine", lambda ratio, atarg, kl, c: ratio * atarg)
     with pytest.raises(UserError, match="invalid objective='min': must be one of .*unclipped, mine"):
         learn("CartPole-v1", uncompiled, objective="min", **TINY)
+
+
+@pytest.mark.parametrize(
+    "function, message",
+    [
+        (
+            lambda ratio, atarg, kl, c: (ratio * atarg)[:, tf.newaxis],
+            r"objective 'mine' returned values of shape \(32, 1\) for a ratio of shape \(32,\); return one value for each",
+        ),
+        (
+            lambda ratio, atarg, kl, c: tf.reduce_mean(ratio * atarg),
+            r"objective 'mine' returned values of shape \(\) for a ratio of shape \(32,\); return one value for each",
+        ),
+        (
+            lambda ratio, atarg, kl, c: None,
+            r"objective 'mine' returned None, not a tensor with the shape of ratio, \(32,\)",
+        ),
+    ],
+    ids=["[N, 1]", "mean", "None"],
+)
+def test_an_objective_without_one_value_per_sample_is_refused_before_the_first_step(function, message, monkeypatch):
+    steps = []
+    monkeypatch.setattr(CartPoleEnv, "step", lambda env, action: steps.append(action))
+    register_objective("mine", function)
+    with pytest.raises(UserError, match=message) as error:
+        learn("CartPole-v1", uncompiled, objective="mine", **TINY)
+    assert steps == [] and "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["clip", "adaptive_kl", "", "my objective", "2nd", None, 3])

@@ -9,6 +9,9 @@ from doc_pages import DOCS, PAGES, page_name
 
 sys.path.insert(0, str(jobs.ROOT / ".ci"))
 import prose  # noqa: E402
+import settings_page  # noqa: E402
+
+from baselines_ppo.config.registry import SETTINGS  # noqa: E402
 
 MAX_WORDS, MAX_NUMBERS = 35, 2
 # pages that .ci/reference_pages.py writes, and pages of directives
@@ -25,9 +28,8 @@ REFERENCES = re.compile(
 NUMBER = re.compile(r"(?<![\w.,/-])[-+±]?\d+(?:,\d{3})*(?:\.\d+)?(?:e-?\d+)?(?: ?%|[kM]\b)?(?![\w/-])")
 
 
-def sentences(page):
+def sentences(text):
     """Return [(line, sentence)] of the prose of a page, without code spans and tables."""
-    text = page.read_text(encoding="utf-8")
     text = re.sub(r"`[^`\n]+`", "X", re.sub(r"(?m)^\|.*$", "", prose.blanked(r"(?ms)^ *(```|~~~).*?^ *\1", text)))
     return [
         (passage.line, sentence[0])
@@ -48,7 +50,17 @@ def numbers(sentence):
 
 @pytest.mark.parametrize("page", USER_PAGES, ids=page_name)
 def test_sentences_are_short_and_have_at_most_two_numbers(page):
-    found = sentences(page)
+    check(sentences(page.read_text(encoding="utf-8")))
+
+
+def test_advice_on_settings_is_short_and_has_at_most_two_numbers_in_a_sentence():
+    """Advice is the part of the generated page of settings that is written by hand."""
+    advice = [one.advice for one in settings_page.hand_written(settings_page.PAGE.read_text(encoding="utf-8")).values()]
+    assert len(advice) == len(SETTINGS)
+    check(sentences("\n\n".join(text[0].upper() + text[1:] for text in advice)))
+
+
+def check(found):
     assert found
     long = [one for one in found if sum(bool(re.search(r"\w", word)) for word in one[1].split()) > MAX_WORDS]
     crowded = [one for one in found if len(numbers(one[1])) > MAX_NUMBERS]

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,9 @@ import baselines_ppo
 from baselines_ppo.cli.parser import build_parser
 from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.registry import SETTINGS
+from baselines_ppo.export.command import build_parser as export_parser
+from baselines_ppo.plot.command import make_parser as plot_parser
+from baselines_ppo.report.command import build_parser as report_parser
 
 REFERENCE = DOCS / "reference"
 SETTINGS_PAGE = REFERENCE / "settings.md"
@@ -107,6 +111,19 @@ def test_every_flag_that_is_not_a_setting_has_a_row():
     assert {row["flag"].strip("`") for row in rows(REFERENCE / "command-line.md", "flag")} == flags
 
 
+@pytest.mark.parametrize(
+    "name, parser",
+    [("Plot", plot_parser()), ("Report", report_parser()), ("Export", export_parser())],
+    ids=["plot", "report", "export"],
+)
+def test_every_option_of_a_command_has_a_row(name, parser):
+    page = (REFERENCE / "command-line.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {name}\n(.*?)(?=^## )", page, re.M | re.S)[1]
+    listed = re.findall(r"^\| (`.+?) \| .+ \|$", section, re.M)
+    options = [", ".join(f"`{flag}`" for flag in one.option_strings) or f"`{one.metavar}`" for one in parser._actions]
+    assert len(options) > 2 and [cell.split(": ")[0] for cell in listed] == options
+
+
 def test_every_extra_of_the_package_is_on_the_page_of_installation():
     source = ast.parse((jobs.ROOT / "setup.py").read_text(encoding="utf-8"))
     extras = next(node.value for node in ast.walk(source) if getattr(node, "arg", None) == "extras_require")
@@ -130,7 +147,9 @@ def directives():
 
 
 def test_every_public_name_has_an_entry(directives):
-    documented = {name.removeprefix("baselines_ppo.") for name in directives if name.startswith("baselines_ppo.")}
+    documented = {
+        name.removeprefix("baselines_ppo.") for name in directives if re.fullmatch(r"baselines_ppo\.\w+", name)
+    }
     assert documented == set(baselines_ppo.__all__)
 
 
@@ -148,17 +167,31 @@ def test_every_entry_exists(directives):
         assert found is not None and found.__doc__, name
 
 
-def test_what_the_pages_import_from_common_has_an_entry(directives):
-    imported = set()
+def python_sources():
+    """The Python code of the pages and of the examples, with the notebooks."""
     for block in BLOCKS:
-        if block.language != "python" or block.not_run:
-            continue
-        for node in ast.walk(ast.parse(block.text)):
-            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "common":
+        if block.language == "python" and not block.not_run:
+            yield block.text
+    for path in (jobs.ROOT / "examples").glob("*.py"):
+        yield path.read_text(encoding="utf-8")
+    for path in (jobs.ROOT / "examples" / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                yield "".join(cell["source"])
+
+
+def test_what_pages_and_examples_import_has_an_entry(directives):
+    imported = set()
+    for source in python_sources():
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] in ("common", "baselines_ppo"):
                 imported |= {f"{node.module}.{alias.name}" for alias in node.names}
-    assert imported
+    assert {"baselines_ppo.learn", "baselines_ppo.plot.significance.welch"} <= imported
     for name in imported:
-        assert name in directives or name.rpartition(".")[0] in directives, name
+        module, _, last = name.rpartition(".")
+        public = f"baselines_ppo.{last}" in directives  # such as baselines_ppo.export.export_litert
+        same = public and getattr(baselines_ppo, last) is getattr(importlib.import_module(module), last)
+        assert name in directives or module in directives or same, name
 
 
 # ---- messages

@@ -5,6 +5,7 @@ import contextlib
 import json
 import re
 import runpy
+import shutil
 import sys
 from types import ModuleType, SimpleNamespace
 
@@ -141,6 +142,13 @@ def test_eight_ranks(example, tmp_path):
     (run,) = (tmp_path / "here").iterdir()
     assert json.loads((run / "config.json").read_text())["ranks"] == 2
     assert {path.name.split(".")[0] for path in run.glob("*.monitor.csv")} == {"0", "1"}
+
+
+def test_eight_ranks_without_mpirun_is_an_error_in_one_line(monkeypatch):
+    main = runpy.run_path(str(ROOT / "examples" / "eight_ranks.py"))["main"]
+    monkeypatch.setattr(shutil, "which", lambda *args, **kwargs: None)
+    with pytest.raises(SystemExit, match="^no mpirun found: .*$"):
+        main([])
 
 
 def test_export_and_serve(example, tmp_path):

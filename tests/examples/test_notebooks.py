@@ -15,8 +15,8 @@ from jobs import ROOT
 
 NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 SMALL = {
-    "cartpole": {"TIMESTEPS": 1024, "EPISODES": 2},
-    "compare_settings": {"TIMESTEPS": 512, "SEEDS": 2, "EPISODES": 2},
+    "cartpole": {"TIMESTEPS": 1024, "ROLLOUT": 512, "EPISODES": 2},
+    "compare_settings": {"TIMESTEPS": 512, "ROLLOUT": 256, "SEEDS": 2, "EPISODES": 2},
 }
 
 
@@ -79,8 +79,8 @@ def test_a_notebook_is_valid_and_explains_each_cell(path):
 def test_cartpole(execute, tmp_path, capsys):
     names = execute("cartpole")
     output = capsys.readouterr().out
-    assert "1 iterations, 1,024 steps" in output and "2 episodes, return" in output
-    assert len(names["curve"].rows) == 1 and names["evaluation"].episodes == 2
+    assert "2 iterations, 1,024 steps" in output and "2 episodes, return" in output
+    assert len(names["curve"].rows) == 2 and names["evaluation"].episodes == 2
     written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
     assert written == {"runs/cartpole/video.gif", "runs/cartpole/cartpole.safetensors"}
 

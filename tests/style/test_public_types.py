@@ -14,6 +14,9 @@ NAMES = (
     "MlpPolicy",
     "CnnPolicy",
     "load_policy",
+    "evaluate_policy",
+    "Evaluation",
+    "LearningCurve",
     "export_saved_model",
     "export_litert",
     "register_objective",
@@ -23,6 +26,7 @@ NAMES = (
     "Callback",
     "UserError",
     "StopTraining",
+    "Interrupted",
 )
 
 

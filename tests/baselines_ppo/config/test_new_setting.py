@@ -10,6 +10,7 @@ import jobs
 import pytest
 
 FIELD = '    kl_coef: float = setting(0.0, "coefficient of a KL penalty", group="objective", allowed="nonnegative")\n'
+OBJECTIVE = '    objective: str = setting("clip", "surrogate objective", group="objective", choices=OBJECTIVE_NAMES)\n'
 LOSS = "loss = pol_surr + pol_entpen + settings.vf_coef * vf_loss"
 
 
@@ -27,7 +28,7 @@ def found(tmp_path_factory):
     for name in ("baselines_ppo", "common", ".ci", "docs"):
         shutil.copytree(jobs.ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     settings = copy / "baselines_ppo" / "config" / "settings.py"
-    insert(settings, '    """Settings of PPO. Defaults are the settings of 2017."""\n\n', FIELD)
+    insert(settings, OBJECTIVE, FIELD)
     insert(copy / "baselines_ppo" / "pposgd_simple.py", LOSS, " + settings.kl_coef * mean(kl)")
     done = subprocess.run(
         [sys.executable, jobs.ROOT / "tests" / "baselines_ppo" / "config" / "new_setting_checks.py", runs, copy],
@@ -59,8 +60,18 @@ def test_it_reaches_the_update(found):
 
 
 def test_it_is_in_the_page_of_settings(found):
-    assert "Coefficient of a KL penalty." in found["page"]
-    assert "| `--kl-coef` | number | `0.0` |  |" in found["page"]
+    assert found["page"] == [
+        "",
+        "Coefficient of a KL penalty.",
+        "",
+        "| flag | unit | default | presets |",
+        "| --- | --- | --- | --- |",
+        "| `--kl-coef` | number | `0.0` |  |",
+        "",
+        "**Advice:** -",
+        "",
+        "",
+    ]
 
 
 def test_a_sweep_varies_it(found):
