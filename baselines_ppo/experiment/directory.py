@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, RUN_DIR_TAKEN
 from common.policies.files import read_best
 from common.runs.run_directory import RunDirectory, read_config
+from common.storage.directory_lock import is_locked
 from common.storage.paths import user_path
 from common.storage.write_errors import user_error_on_os_error
 
@@ -65,6 +67,13 @@ def check_has_no_run(path: str | Path) -> None:
     """Raise UserError if a directory contains a run, or its config.json cannot be read."""
     if read_config(path) is not None:
         raise UserError(f"run directory {path} {RUN_DIR_TAKEN}")
+
+
+def check_early_for_run(path: str | Path) -> None:
+    """Do what `check_has_no_run` does, unless the directory is locked or cannot be read: then its acquisition reports that."""
+    with contextlib.suppress(OSError):
+        if not is_locked(path):
+            check_has_no_run(path)
 
 
 def acquire_run_directory(path: str | Path, comm: Communicator, resuming: bool, keep_checkpoints: int) -> RunDirectory:

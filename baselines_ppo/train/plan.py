@@ -10,7 +10,7 @@ from typing import Any
 from baselines_ppo.config.combinations import check_flag_combinations
 from baselines_ppo.config.config_files import CONFIG_FORMAT, load_overrides
 from baselines_ppo.config.resolved_config import ResolvedConfig
-from baselines_ppo.experiment.directory import check_has_no_run
+from baselines_ppo.experiment.directory import check_early_for_run
 from baselines_ppo.experiment.setup import assign_cores, resolve_config
 from baselines_ppo.train.previous_run import PreviousRun, load_previous_run
 from baselines_ppo.train.resume import resume_config
@@ -63,7 +63,7 @@ def plan_run(explicit: dict[str, Any], args: argparse.Namespace, comm: Communica
     config = resolve_config(explicit, comm.size, cores, stored)
     run_dir = config.run.run_dir
     if run_dir is not None and not args.print_config:  # checked again later, after the slow import of TensorFlow
-        comm.run_on_root(lambda: check_has_no_run(run_dir))
+        comm.run_on_root(lambda: check_early_for_run(run_dir))
     return RunPlan(config)
 
 

@@ -20,7 +20,7 @@ from common.distributed.watchdog import Watchdog, recovery_hint
 from common.errors import EnvError, NonFiniteError, UserError
 from common.runs.run_directory import RunDirectory
 
-FLAGS = re.compile(r"(?<![\w-])--[a-z]|run\.py|baselines-ppo")
+FLAGS = re.compile(r"(?<![\w-])--[a-z]|run\.py|baselines-ppo(?!1\.md)")
 SHORT = {"timesteps_per_actorbatch": 32, "optim_batchsize": 16, "optim_epochs": 1, "max_iters": 1, "seed": 0}
 IMAGES = gym.spaces.Box(0, 255, (20, 20, 3), np.uint8)
 

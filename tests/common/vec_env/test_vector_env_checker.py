@@ -78,7 +78,6 @@ class OldVectorEnv:
             OldVectorEnv(),
             "env is a OldVectorEnv, not a gymnasium.Env or VectorEnv; derive an environment with several instances from gymnasium.vector.VectorEnv",
         ),
-        ("CartPole-v1", "env is a str, not a gymnasium.Env or VectorEnv; build it with gymnasium.make"),
         ([SingleEnv()], "env is a list, not"),
         (gym.vector.VectorEnv(), "env is a VectorEnv without single_observation_space and single_action_space"),
         (type("Bare", (gym.Env,), {})(), "env is a Bare without observation_space and action_space"),
