@@ -70,7 +70,7 @@ def check_has_no_run(path: str | Path) -> None:
 
 
 def check_early_for_run(path: str | Path) -> None:
-    """Do what `check_has_no_run` does, unless the directory is locked or cannot be read: then its acquisition reports that."""
+    """Check as `check_has_no_run`, unless the directory is locked or cannot be read: its acquisition reports that."""
     with contextlib.suppress(OSError):
         if not is_locked(path):
             check_has_no_run(path)
