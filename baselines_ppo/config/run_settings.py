@@ -158,7 +158,7 @@ class RunSettings(SettingsBase):
     )
     log_interval: float = _output(
         10.0,
-        "seconds between lines of progress if there is no terminal",
+        "seconds between lines of progress without a terminal",
         allowed="duration",
         not_swept=QUIET_RUNS,
         run_local=True,

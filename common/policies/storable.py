@@ -138,7 +138,7 @@ class StorablePolicy(PolicyModule):
             path: any path that `load` accepts.
 
         Raises:
-            UserError: if there is no policy, or it is another model's.
+            UserError: if the path leads to no policy, or to that of another model.
         """
         file = find_policy(path)
         self.restore(read_policy(file)[0], file)
@@ -155,7 +155,7 @@ class StorablePolicy(PolicyModule):
             The policy, with its weights and its observation filter.
 
         Raises:
-            UserError: if there is no policy, or the file is corrupt, inconsistent or of another class.
+            UserError: if the path leads to no policy, or the file is corrupt, inconsistent or of another class.
         """
         file = find_policy(path)
         arrays, metadata = read_policy(file)
