@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks.readme import sections, summary
+from benchmarks.readme import sections, speed, summary
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -78,9 +78,9 @@ def score_within(run: dict, steps: int) -> float:
 
 def memory() -> list[tuple[str, ...]]:
     """Resident memory of the ranks of a job."""
-    result = "result: median (rounds)"
-    found = [row for row in rows_of(ROOT / "benchmarks" / "README.md", "measured") if "memory" in row["measured"]]
-    return [("measured", "command", result), *((row["measured"], row["command"], row[result]) for row in found)]
+    found = [line for line in speed.read() if line["measure"] == "memory"]
+    rows = [(line["what"], f"`{line['command']}`", speed.median_and_range(line)) for line in found]
+    return [("measured", "command", "result: median (rounds)"), *rows]
 
 
 TABLES = {

@@ -67,6 +67,13 @@ def notes(lines: list[Line]) -> Iterator[str]:
     yield "Commands and more measurements: [benchmarks](benchmarks/README.md)."
 
 
+def median_and_range(line: Line) -> str:
+    """The median of the values of a measurement, with its unit and their range."""
+    values, unit = line["values"], line["unit"]
+    spread = f" ({min(values):g} to {max(values):g})" if len(values) > 1 else ""
+    return f"{np.median(values):g} {unit}{spread}"
+
+
 def current_table(lines: list[Line]) -> str:
     """All current measurements of speed and memory, for benchmarks/README.md."""
     rows = []
@@ -75,9 +82,6 @@ def current_table(lines: list[Line]) -> str:
             training, steps, other, theirs, ratio, machine = cells(line)
             what, result = f"{training}, compared with {other}", f"{steps} and {theirs} steps/s: {ratio}"
         else:
-            values, unit, machine = line["values"], line["unit"], line["machine"]
-            what = line["what"]
-            spread = f" ({min(values):g} to {max(values):g})" if len(values) > 1 else ""
-            result = f"{np.median(values):g} {unit}{spread}"
+            what, result, machine = line["what"], median_and_range(line), line["machine"]
         rows.append((what, result, machine, f"`{line['command']}`"))
     return markdown_table(("measured", "result: median (rounds)", "machine", "command"), rows)
