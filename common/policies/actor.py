@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from common.distributions import DiagGaussianPdType, NumpyOperators, PdType
+from common.distributions import NumpyOperators, PdType
 
 if TYPE_CHECKING:
     from common.policies.base import Policy
@@ -45,9 +45,7 @@ class Actor:
     def __init__(self, pi: Policy, noise: np.ndarray | None) -> None:
         self.pi = pi
         self.noise = noise
-        self.outputs: list[tuple[np.ndarray, np.ndarray]] | None = (
-            None if isinstance(pi.pdtype, DiagGaussianPdType) else []
-        )
+        self.outputs: list[tuple[np.ndarray, np.ndarray]] | None = None if len(pi.pdtype.logstd_indices()) else []
 
     def __call__(self, ob: np.ndarray, t: int) -> np.ndarray:
         """Return actions [K, ...] for encoded observations [K, ...] at time step `t` of the segment."""

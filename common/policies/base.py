@@ -24,7 +24,9 @@ from common.policies.actor import Actor, choose_actions
 from common.policies.observation_encoder import ObservationEncoder
 from common.policies.storable import StorablePolicy
 from common.policies.variables import NetworkView
+from common.space_tree import is_composite, is_continuous
 from common.validation import check_bool
+from common.vec_env.actions import ActionStructure
 
 
 class Policy(StorablePolicy):
@@ -164,7 +166,7 @@ class Policy(StorablePolicy):
         ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(obs),)) if stochastic else None)
         return (ac, vpred) if is_batch else (ac[0], vpred[0])
 
-    def predict(self, ob: Any, deterministic: bool = False) -> np.ndarray | np.generic:
+    def predict(self, ob: Any, deterministic: bool = False) -> Any:
         """Return the action to take, for one observation or a batch, as an environment's `step` accepts it.
 
         Args:
@@ -174,13 +176,16 @@ class Policy(StorablePolicy):
         Returns:
             An action of `ac_space`, or a batch [N, ...], in the dtype of the space. For one observation, an action of a
             Discrete space is a NumPy scalar. Actions of a Box are clipped to its bounds; `act` returns them unclipped.
+            Actions of a Dict or Tuple have its structure, with batched leaves for a batch; `act` returns vectors.
 
         Raises:
             UserError: if `ob` is neither, or `deterministic` is not a bool.
         """
         actions = self.act(not check_bool("deterministic", deterministic), ob)[0]
         space = self.ac_space
-        if isinstance(space, gym.spaces.Box):
+        if is_composite(space):
+            return ActionStructure(space).batch(actions)
+        if is_continuous(space):
             actions = np.clip(actions, space.low, space.high)
         return np.asarray(actions)[()].astype(space.dtype)
 
