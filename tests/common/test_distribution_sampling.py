@@ -199,7 +199,7 @@ def test_other_spaces_are_refused_in_one_line(space, expected):
         gym.spaces.Box(0, 255, (2,), np.uint8),
         gym.spaces.Box(-3, 2, (), np.int64),
         gym.spaces.Box(2**31 - 6, 2**31 - 1, (2,), np.uint64),
-        gym.spaces.Box(False, True, (2,), np.bool_),
+        gym.spaces.Box(0, 1, (2,), np.bool_),
         gym.spaces.Box(np.arange(4).reshape(2, 2), 9 + np.arange(4).reshape(2, 2), dtype=np.int32),
         gym.spaces.Dict(a=gym.spaces.Box(np.arange(4.0).reshape(2, 2), np.full((2, 2), 9.0), dtype=np.float64)),
     ],
