@@ -23,7 +23,7 @@ HEADINGS = GROUPS | {
     "optimizer": "Optimizer and learning rate",
 }  # unlike any setting
 ADVICE = "**Advice:** "
-UNITS = {int: "integer", float: "number", bool: "true, false", str: "text", dict: "JSON object"}
+UNITS = {int: "integer", float: "number", bool: "true, false", str: "text", dict: "JSON object", list: "integers"}
 OWNERS = ("ppo", "trpo", "vpg", "mlp", "cnn", "kfac", "adaptive_kl", "fixed_kl")
 # "trpo, vpg: ", or a name with an underscore
 BEGINS_WITH_NAME = re.compile(rf"(?:{'|'.join(OWNERS)})(?:, (?:{'|'.join(OWNERS)}))*: |[a-z]+_\w+ ")

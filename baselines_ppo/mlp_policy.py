@@ -1,11 +1,8 @@
-"""`MlpPolicy`: two multilayer perceptrons of tanh units, one for the policy and one for the value, over normalised
-observations.
-"""
+"""`MlpPolicy`: two multilayer perceptrons, one for the policy and one for the value, over normalised observations."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -14,20 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.config.policy_settings import MAX_LAYERS, MAX_MIN_STD, MlpPolicySettings
-from common import seeding
-from common.distributions import DiagGaussianPdType, NumpyOperators, make_pdtype
-from common.errors import UserError
-from common.formatting import safe_repr
-from common.policies.base import Policy
-from common.policies.initializers import check_init, initialize_weights
-from common.policies.networks import NumpyNetwork, TensorFlowNetwork
+from baselines_ppo.networks.network_policy import BODY_SETTINGS, Body, NetworkPolicy, Weights, make_body
+from common.distributions import NumpyOperators, make_pdtype
+from common.policies.actor import Act, Memory, MemoryActor
+from common.policies.inputs.masks import ACTION_MASK, OBSERVATION, without_mask
+from common.policies.layers.memory_cells import NumpyFunctions
+from common.policies.networks import NumpyNetwork
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
-from common.runtime.memory import check_memory
-from common.validation import check_bool, check_float, check_greater, check_int, check_int_argument
+from common.validation import check_bool, check_float, check_greater, check_int_argument
 
 
-class MlpPolicy(Policy):
+class MlpPolicy(NetworkPolicy):
     """Baselines' MlpPolicy. Its forward pass is defined once; it is compiled for the update and runs in NumPy for
     acting.
 
@@ -39,7 +34,13 @@ class MlpPolicy(Policy):
         num_hid_layers: number of hidden layers.
         gaussian_fixed_var: a free log std, the same for all observations; False makes it a second output of the
             network.
-        vf_hid_size: width of the value network's hidden layers; None: hid_size.
+        vf_hid_size: width of the value network's hidden layers; None: as the policy's.
+        hidden: widths of the hidden layers, such as [256, 128]; None: `num_hid_layers` of `hid_size`.
+        activation: of the hidden layers: 'tanh', 'relu', 'elu' or 'silu'.
+        layer_norm: normalise hidden layers and memory (Ba et al. 2016, https://arxiv.org/abs/1607.06450).
+        memory: 'lstm' or 'gru', between the observation and the hidden layers of both networks; None for none.
+        memory_size: number of the memory's units.
+        memory_steps: steps of one sequence of the update, through which gradients flow.
         init: 'normc' (Baselines') or 'orthogonal'.
         init_logstd: initial log std of a Gaussian.
         shared_trunk: the value is computed from the policy's last hidden layer.
@@ -51,8 +52,6 @@ class MlpPolicy(Policy):
         UserError: for an invalid setting, or a network larger than this machine's memory.
     """
 
-    network_is_pure = True
-
     def __init__(
         self,
         name: str,
@@ -63,6 +62,12 @@ class MlpPolicy(Policy):
         gaussian_fixed_var: bool = MlpPolicySettings.gaussian_fixed_var,
         *,
         vf_hid_size: int | None = MlpPolicySettings.vf_hid_size,
+        hidden: Any = MlpPolicySettings.hidden,
+        activation: str = MlpPolicySettings.activation,
+        layer_norm: bool = MlpPolicySettings.layer_norm,
+        memory: str | None = MlpPolicySettings.memory,
+        memory_size: int = MlpPolicySettings.memory_size,
+        memory_steps: int = MlpPolicySettings.memory_steps,
         init: str = MlpPolicySettings.init,
         init_logstd: float = MlpPolicySettings.init_logstd,
         shared_trunk: bool = MlpPolicySettings.shared_trunk,
@@ -70,44 +75,43 @@ class MlpPolicy(Policy):
         ob_clip: float = MlpPolicySettings.ob_clip,
         ob_min_std: float = MlpPolicySettings.ob_min_std,
     ) -> None:
-        super().__init__(name, ob_space, ac_space, keep_images=False)
-        self.hid_size = check_int_argument("hid_size", hid_size, 1)
-        self.num_hid_layers = check_int_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
-        self.vf_hid_size = None if vf_hid_size is None else check_int_argument("vf_hid_size", vf_hid_size, 1)
-        shapes = self.variable_shapes(
-            ob_space,
-            ac_space,
-            self.hid_size,
-            self.num_hid_layers,
-            gaussian_fixed_var,
-            vf_hid_size=self.vf_hid_size,
+        widths = {
+            "hid_size": check_int_argument("hid_size", hid_size, 1),
+            "num_hid_layers": check_int_argument("num_hid_layers", num_hid_layers, 0, MAX_LAYERS),
+            "vf_hid_size": None if vf_hid_size is None else check_int_argument("vf_hid_size", vf_hid_size, 1),
+            "hidden": hidden,
+        }
+        body = make_body(
+            **widths,
+            gaussian_fixed_var=gaussian_fixed_var,
+            activation=activation,
+            layer_norm=layer_norm,
+            memory=memory,
+            memory_size=memory_size,
             shared_trunk=shared_trunk,
         )
-        check_init(init, init_logstd)
         check_greater("ob_clip", ob_clip, 0)
         check_float("ob_min_std", ob_min_std, 0, MAX_MIN_STD)
-        self._check_memory(shapes)
-        self.gaussian_fixed_var = bool(gaussian_fixed_var)
-        self.init = init
-        self.init_logstd = float(init_logstd)
-        self.shared_trunk = bool(shared_trunk)
+        super().__init__(
+            name,
+            ob_space,
+            ac_space,
+            body=body,
+            shapes=self._shapes(ob_space, ac_space, body),
+            init=init,
+            init_logstd=init_logstd,
+            memory_steps=memory_steps,
+            keep_images=False,
+            size_text=", ".join(f"{key}={x}" for key, x in widths.items() if x is not None),
+        )
+        self.hid_size, self.num_hid_layers, self.vf_hid_size = list(widths.values())[:3]
+        self.hidden = None if hidden is None else list(body.hidden)
+        self.memory, self.memory_size = memory, int(memory_size)
         self.normalise_ob = check_bool("normalise_ob", normalise_ob)
         self.ob_clip = float(ob_clip)
         self.ob_min_std = float(ob_min_std)
         if self.normalise_ob:
-            self.ob_rms = RunningMeanStd(self.encoder.shape, min_std=ob_min_std)
-        self.free_logstd = "pol/logstd" in shapes
-        (self.num_outputs,) = shapes["pol/final/b"]
-        self.weights = {key: tf.Variable(tf.zeros(shape), name=key) for key, shape in shapes.items()}
-        self.initialise(seeding.generator(0, seeding.INITIALISE))
-
-    def _check_memory(self, shapes: Mapping[str, Sequence[int]]) -> None:
-        """Raise UserError if variables of these shapes exceed the memory."""
-        widths = f"hid_size={self.hid_size}"
-        if self.vf_hid_size is not None:
-            widths += f", vf_hid_size={self.vf_hid_size}"
-        num_bytes = 4 * sum(map(math.prod, shapes.values()))
-        check_memory(num_bytes, f"{widths}, num_hid_layers={self.num_hid_layers}: the network")
+            self.ob_rms = RunningMeanStd(self.network_encoder.shape, min_std=ob_min_std)
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments that build this network again."""
@@ -115,54 +119,26 @@ class MlpPolicy(Policy):
 
     @classmethod
     def variable_shapes(
-        cls,
-        ob_space: gym.Space[Any],
-        ac_space: gym.Space[Any],
-        hid_size: int = MlpPolicySettings.hid_size,
-        num_hid_layers: int = MlpPolicySettings.num_hid_layers,
-        gaussian_fixed_var: bool = MlpPolicySettings.gaussian_fixed_var,
-        *,
-        vf_hid_size: int | None = MlpPolicySettings.vf_hid_size,
-        shared_trunk: bool = MlpPolicySettings.shared_trunk,
-        **others: Any,
+        cls, ob_space: gym.Space[Any], ac_space: gym.Space[Any], **settings: Any
     ) -> dict[str, list[int]]:
         """Return {name: shape} of the weights, as `Policy.variable_shapes` does.
 
         Args:
             ob_space: as in the constructor, like all other arguments.
-            others: settings that do not change the shapes.
+            ac_space: as in the constructor.
+            settings: keyword arguments of the constructor.
 
         Raises:
             UserError: for an invalid setting.
         """
-        hid_size = check_int("hid_size", hid_size, 1)
-        num_hid_layers = check_int("num_hid_layers", num_hid_layers, 0, MAX_LAYERS)
-        pdtype = make_pdtype(ac_space)
-        free_logstd = check_bool("gaussian_fixed_var", gaussian_fixed_var) and isinstance(pdtype, DiagGaussianPdType)
-        num_outputs = pdtype.param_shape()[0] // (2 if free_logstd else 1)
-        if vf_hid_size is not None and check_bool("shared_trunk", shared_trunk):
-            raise UserError(
-                f"invalid vf_hid_size={safe_repr(vf_hid_size)}: with shared_trunk the value network has no hidden "
-                "layers; leave one of them out"
-            )
-        vf_hid_size = hid_size if vf_hid_size is None else check_int("vf_hid_size", vf_hid_size, 1)
-        inputs = ObservationEncoder(ob_space, keep_images=False).shape
-        shapes: dict[str, list[int]] = {}
-        for net, width, outputs in (("pol", hid_size, num_outputs), ("vf", vf_hid_size, 1)):
-            widths = [*inputs, *[width] * num_hid_layers]
-            if net == "pol" or not check_bool("shared_trunk", shared_trunk):
-                for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:]), 1):
-                    shapes |= {f"{net}/fc{i}/w": [fan_in, fan_out], f"{net}/fc{i}/b": [fan_out]}
-            shapes |= {f"{net}/final/w": [widths[-1], outputs], f"{net}/final/b": [outputs]}
-        return shapes | ({"pol/logstd": [num_outputs]} if free_logstd else {})
+        body = make_body(**{name: x for name, x in settings.items() if name in BODY_SETTINGS})
+        return cls._shapes(ob_space, ac_space, body)
 
-    def initialise(self, rng: np.random.Generator) -> None:
-        """Draw new weights from a NumPy generator; biases are zero, or init_logstd where they are a log std."""
-        initialize_weights(self.weights, rng, self.init, self.init_logstd)
-        if not self.free_logstd and isinstance(self.pdtype, DiagGaussianPdType):
-            bias = np.zeros(self.num_outputs, np.float32)
-            bias[self.num_outputs // 2 :] = self.init_logstd
-            self.weights["pol/final/b"].assign(bias)
+    @staticmethod
+    def _shapes(ob_space: gym.Space[Any], ac_space: gym.Space[Any], body: Body) -> dict[str, list[int]]:
+        pdtype = make_pdtype(ac_space)
+        (inputs,) = ObservationEncoder(without_mask(ob_space, pdtype), keep_images=False).shape
+        return body.shapes(inputs, pdtype)
 
     def prepare(self, ob: np.ndarray) -> Any:
         """Normalise observations and clip the result, if `normalise_ob` is set.
@@ -180,91 +156,97 @@ class MlpPolicy(Policy):
 
     # ---- network
 
-    def _layers(self, net: str) -> tuple[str, ...]:
-        """Return the names of a network's layers: the hidden ones, then the last."""
-        return (*(f"{net}/fc{i}" for i in range(1, self.num_hid_layers + 1)), f"{net}/final")
-
-    @staticmethod
-    def _hidden(network: Any, layers: Sequence[str], x: Any) -> Any:
-        """Return the output of the hidden layers `layers`."""
-        for layer in layers:
-            x = network.dense_tanh(x, layer)
-        return x
-
-    def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return (flatparam [N, p], vpred [N]), float32, at prepared observations [N, n] float32."""
-        return self.network(self.weights, ob)
-
-    def network(
-        self, weights: Mapping[str, tf.Variable], ob: tf.Tensor, network: TensorFlowNetwork | None = None
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute `forward` over other weights.
-
-        Args:
-            weights: {name: variable}, with the names and shapes of `variable_shapes`.
-            ob: [N, n] float32, prepared observations.
-            network: computes the layers; None: a `TensorFlowNetwork` over `weights`.
-
-        Returns:
-            (flatparam [N, p], vpred [N]), float32.
-        """
-        network = network or TensorFlowNetwork(weights)
-        *layers, final = self._layers("pol")
-        hidden = self._hidden(network, layers, ob)
-        flat = network.dense(hidden, final)
-        if self.free_logstd:
-            flat = tf.concat([flat, tf.broadcast_to(weights["pol/logstd"], tf.shape(flat))], axis=-1)
-        vf_hidden = hidden if self.shared_trunk else self._hidden(network, self._layers("vf")[:-1], ob)
-        return flat, network.dense(vf_hidden, "vf/final")[:, 0]
+    def features(self, weights: Weights, ob: tf.Tensor) -> tf.Tensor:
+        """Return the prepared observations [N, n] themselves."""
+        return ob
 
     def dense_layers(self) -> tuple[str, ...]:
-        """Return the names of the policy's layers, the last one included; () if a derived class overrides `forward` or
+        """Return the names of the policy's layers, the last one included.
+
+        () if something else than dense layers of tanh units acts, or if a derived class overrides `forward` or
         `network`.
         """
         is_overridden = "forward" in vars(self) or any(
             getattr(type(self), name) is not getattr(MlpPolicy, name) for name in ("forward", "network")
         )
-        return () if is_overridden else self._layers("pol")
+        is_other = self.masked or self.recurrent or self.layer_norm or self.activation != "tanh"
+        return () if is_overridden or is_other else self.body.layers("pol")
 
     # ---- acting
 
-    def actor(self, num_envs: int, noise: np.ndarray | None) -> Callable[[np.ndarray, int], np.ndarray]:
+    def actor(self, num_envs: int, noise: np.ndarray | None) -> Act:
         """Return how to act for one segment, as `Policy.actor` does.
 
         It acts in NumPy, on a snapshot of the weights with the observation filter folded into the first layer.
         """
         is_single = num_envs == 1  # one observation without a batch axis takes half the time
-        weights = {key: v.numpy() for key, v in self.weights.items() if key.startswith("pol/")}
-        network = NumpyNetwork(weights, () if is_single else (num_envs,), *self.encoder.shape)
-        pdtype = self.pdtype
-        *layers, final = self._layers("pol")
-        if self.normalise_ob and self.ob_rms is not None:
-            network.fold_normalization((*layers, final)[0], self.ob_rms.mean, self.ob_rms.std, self.ob_clip)
+        *layers, final = self.body.layers("pol")
+        network = self._numpy_network("pol/", () if is_single else (num_envs,), (*layers, final)[0])
         if is_single and noise is not None:
             noise = noise[:, 0]
         choose = self._chooser(noise)
-        reshape = self.free_logstd and len(pdtype.sample_shape()) != 1
+        masked = self.masked
 
         def act(ob: np.ndarray, t: int) -> np.ndarray:
-            x = network.load_input(ob[0] if is_single else ob)
-            ac = choose(network.dense(self._hidden(network, layers, x), final), t)
-            if reshape:
-                ac = pdtype.to_space_shape(ac)
+            if is_single:
+                ob = ob[0]
+            x = network.load_input(ob[OBSERVATION] if masked else ob)
+            flat = network.dense(self._hidden(network, layers, x), final)
+            ac = choose(flat, t, ob[ACTION_MASK] if masked else None)
             return np.asarray(ac)[None] if is_single else ac
 
         return act
 
-    def _chooser(self, noise: np.ndarray | None) -> Callable[[np.ndarray, int], Any]:
-        """Return a function (output of the last layer, time step) -> actions for this segment's noise."""
-        if self.free_logstd:  # the standard deviation is constant during a segment: scale all noise at once
+    def memory_actor(self, noise: np.ndarray | None, memory: Memory) -> Act:
+        """Return how to act for one segment with a memory, as `Policy.memory_actor` does; in NumPy like `actor`."""
+        cell = self.body.cell
+        if cell is None or cell.layer_norm:
+            return MemoryActor(self, noise, memory)
+        *layers, final = self.body.layers("pol")
+        network = self._numpy_network(("pol/", "memory/x"), (len(memory.start),), "memory/x")
+        weights = {key: v.numpy() for key, v in self.weights.items() if key.startswith("memory/")}
+        choose = self._chooser(noise)
+        masked = self.masked
+
+        def act(ob: np.ndarray, t: int) -> np.ndarray:
+            gates = network.dense(network.load_input(ob[OBSERVATION] if masked else ob), "memory/x")
+            state = cell.step(NumpyFunctions, weights, gates, memory.state * ~memory.start[:, None])
+            memory.advance(state)
+            x = network.with_bias(state[:, : cell.size])
+            flat = network.dense(self._hidden(network, layers, x), final)
+            ac: np.ndarray = choose(flat, t, ob[ACTION_MASK] if masked else None)
+            return ac
+
+        return act
+
+    def _numpy_network(self, prefixes: Any, batch_shape: tuple[int, ...], first_layer: str) -> NumpyNetwork:
+        """Return the layers whose names start with `prefixes`, with the observation filter folded into the first."""
+        weights = {key: v.numpy() for key, v in self.weights.items() if key.startswith(prefixes)}
+        (inputs,) = self.network_encoder.shape
+        network = NumpyNetwork(weights, batch_shape, inputs, self.activation)
+        if self.normalise_ob and self.ob_rms is not None:
+            network.fold_normalization(first_layer, self.ob_rms.mean, self.ob_rms.std, self.ob_clip)
+        return network
+
+    def _chooser(self, noise: np.ndarray | None) -> Callable[[np.ndarray, int, np.ndarray | None], Any]:
+        """Return a function (output of the last layer, time step, mask or None) -> actions for this segment's noise."""
+        pdtype = self.pdtype
+        if self.free_logstd and pdtype.param_shape()[0] == 2 * self.num_outputs:
+            # the standard deviation is constant during a segment: scale all noise at once
             scaled = None if noise is None else noise * np.exp(self.weights["pol/logstd"].numpy())
+            reshape = len(pdtype.sample_shape()) != 1
 
-            def choose(flat: np.ndarray, t: int) -> Any:
-                return flat if scaled is None else flat + scaled[t]
+            def choose(flat: np.ndarray, t: int, mask: np.ndarray | None) -> Any:
+                ac = flat if scaled is None else flat + scaled[t]
+                return pdtype.to_space_shape(ac) if reshape else ac
         else:
-            pdtype = self.pdtype
+            logstd = self.weights["pol/logstd"].numpy() if self.free_logstd else None
 
-            def choose(flat: np.ndarray, t: int) -> Any:
+            def choose(flat: np.ndarray, t: int, mask: np.ndarray | None) -> Any:
+                if logstd is not None:
+                    flat = pdtype.join_logstd(NumpyOperators, flat, logstd)
+                if mask is not None:
+                    flat = pdtype.mask_flat(NumpyOperators, flat, mask)
                 if noise is None:
                     return pdtype.mode(NumpyOperators, flat)
                 return pdtype.sample(NumpyOperators, flat, noise[t])

@@ -33,6 +33,8 @@ def format_value(value: object) -> str:
     """Return the value of a setting as it is typed on the command line."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, list):
+        return " ".join(map(str, value))
     return json.dumps(value) if isinstance(value, dict) else str(value)
 
 
@@ -41,5 +43,8 @@ def to_argv(explicit: Mapping[str, Any]) -> list[str]:
     argv = []
     for name, value in explicit.items():
         flag, text = flag_of(name), format_value(value)
+        if isinstance(value, list):
+            argv += [flag, *text.split()]
+            continue
         argv += [f"{flag}={text}"] if text.startswith("-") else [flag, text]  # argparse takes -1e-05 for a flag
     return argv

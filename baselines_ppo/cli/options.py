@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 from baselines_ppo.cli.command_lines import format_value
 from baselines_ppo.config.converters import convert, convert_path, convert_setting
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.registry import FLAG_ALIASES, Setting
+from baselines_ppo.config.registry import FLAG_ALIASES, SETTINGS, Setting
 from common.errors import UserError
 
 UNRECOGNIZED = "unrecognized arguments: "  # how argparse begins this message
-METAVARS = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT", dict: "JSON"}
+METAVARS = {int: "INT", float: "FLOAT", bool: "BOOL", str: "TEXT", dict: "JSON", list: "INT"}
 PER_RANK_NOTE = "; total over all ranks, or for each rank with --batch per-rank"
 
 
@@ -70,19 +70,35 @@ int_argument = argument_type(lambda text: convert(text, int), "integer")
 path_argument = argument_type(lambda text: Path(convert_path(text)), "path")
 
 
+class JoinWords(argparse.Action):
+    """Converts the words of a list, such as `--hidden 256 128`, together."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        """Store the list, or None for the word none."""
+        try:
+            setattr(namespace, self.dest, convert_setting(SETTINGS[self.dest], " ".join(values)))
+        except UserError as error:
+            raise argparse.ArgumentError(self, str(error)) from error
+
+
 def add_setting(parser: Parser, group: Any, setting: Setting) -> None:
     """Add the option of a setting. It has no default, so that only explicit settings are in the result."""
-    is_flag = {"nargs": "?", "const": True} if setting.type is bool else {}  # "--quiet" is "--quiet true"
+    details: dict[str, Any] = {}
+    if setting.type is bool:
+        details = {"nargs": "?", "const": True}  # "--quiet" is "--quiet true"
+    elif setting.type is list:
+        details = {"nargs": "+", "action": JoinWords}
+    to_value = argument_type(lambda text: convert_setting(setting, text), setting.name)
     parser.add_option(
         group,
         setting.flag,
         dest=setting.name,
-        type=argument_type(lambda text: convert_setting(setting, text), setting.name),
+        type=str if setting.type is list else to_value,
         default=argparse.SUPPRESS,
         choices=setting.info.choices,
         help=setting_help(setting),
         metavar=None if setting.info.choices else metavar(setting),
-        **is_flag,
+        **details,
     )
 
 

@@ -41,12 +41,18 @@ def json_object(text: str) -> dict[str, Any]:
     return value
 
 
+def int_list(text: str) -> list[int]:
+    """Return the integers of text such as "256 128", "256,128" or "[256, 128]"; ValueError for other text."""
+    return [int_arg(word) for word in text.strip("[] ").replace(",", " ").split()]
+
+
 # type -> (function that converts text, what the text must be)
 CONVERTERS: dict[type, tuple[Callable[[str], Any], str]] = {
     int: (int_arg, "an integer"),
     float: (float, "a number"),
     bool: (bool_arg, "true or false"),
     dict: (json_object, "a JSON object, such as '{\"healthy_reward\": 0.5}'"),
+    list: (int_list, "integers, such as 256 128"),
     str: (str, "text"),
 }
 

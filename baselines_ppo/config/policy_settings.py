@@ -28,6 +28,26 @@ class MlpPolicySettings(SettingsBase):
         allowed="count",
         unset="as hid_size",
     )
+    hidden: list[int] | None = setting(
+        None,
+        "mlp, mixed: widths of the hidden layers, such as 256 128",
+        group="policy",
+        unset="num_hid_layers of hid_size",
+    )
+    activation: str = setting(
+        "tanh", "mlp, mixed: activation of the hidden layers", group="policy", choices=("tanh", "relu", "elu", "silu")
+    )
+    layer_norm: bool = setting(False, "normalise hidden layers and memory", group="policy")
+    memory: str | None = setting(
+        None, "remember earlier observations of an episode", group="policy", choices=("lstm", "gru")
+    )
+    memory_size: int = setting(64, "number of units of the memory", group="policy", allowed="count")
+    memory_steps: int = setting(
+        32,
+        "steps of one sequence of the update, through which the memory's gradients flow",
+        group="policy",
+        allowed="count",
+    )
     init: str = setting("normc", "initial weights", group="policy", choices=("normc", "orthogonal"), init_only=True)
     init_logstd: float = setting(
         0.0,
@@ -79,6 +99,10 @@ class CnnPolicySettings(SettingsBase):
         unset="detected if only one axis is possible",
         before="smaller",
     )
+    memory: str | None = setting_like(MlpPolicySettings, "memory", None)
+    memory_size: int = setting_like(MlpPolicySettings, "memory_size", 64)
+    memory_steps: int = setting_like(MlpPolicySettings, "memory_steps", 32)
+    layer_norm: bool = setting_like(MlpPolicySettings, "layer_norm", False)
 
 
 POLICIES: dict[str, type[MlpPolicySettings] | type[CnnPolicySettings]] = {

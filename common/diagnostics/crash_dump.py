@@ -15,7 +15,7 @@ Rank 0 writes it, or the rank whose policy returned a non-finite action. To insp
     pi = load_policy(path)  # as it was when the iteration began; for a class of your own: its load(path)
     before_minibatch = {name.removeprefix("then/pi/"): x for name, x in arrays.items() if name.startswith("then/pi/")}
     pi.restore(before_minibatch)
-    flat, vpred = pi.forward(arrays["minibatch/x"])
+    flat, vpred = pi.outputs(arrays["minibatch/x"])
 
 `ARRAY_GROUPS` describes the arrays.
 """
@@ -61,6 +61,13 @@ SEGMENT_ARRAYS = (
 NO_MINIBATCH = {"minibatch": None, "terms": None, "stepsize": None, "scalars": None}
 
 
+def _by_field(name: str, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Return {name: array}, with an array for each field of a record: a file holds no records."""
+    if x.dtype.names is None:
+        return {name: x}
+    return {key: leaf for field in x.dtype.names for key, leaf in _by_field(f"{name}/{field}", x[field]).items()}
+
+
 def write_crash_dump(
     run_dir: Path,
     iteration: int,
@@ -88,6 +95,7 @@ def write_crash_dump(
     arrays |= {f"then/{key}": np.asarray(x) for key, x in then.items()}
     arrays |= error.arrays
     arrays |= {f"segment/{key}": seg[key] for key in SEGMENT_ARRAYS if key in seg}
+    arrays = {name: x for key, array in arrays.items() for name, x in _by_field(key, array).items()}
     metadata = {"format": FORMAT, "error": str(error), "iteration": iteration, "policy": policy}
     path.parent.mkdir(exist_ok=True)
     save_arrays(path, arrays, metadata | NO_MINIBATCH | error.facts)

@@ -23,13 +23,22 @@ LARGE = 1e6  # a parameter or a value target above it is the likely cause
 
 
 def is_finite(x: np.ndarray) -> bool:
-    """Return whether an array contains neither NaN nor infinity; arrays of other types than float never do."""
+    """Return whether an array contains neither NaN nor infinity; only floats, also those of a record, can be such."""
+    if x.dtype.names is not None:
+        return all(is_finite(x[name]) for name in x.dtype.names)
     return x.dtype.kind != "f" or bool(np.isfinite(x).all())
+
+
+def float_fields(x: np.ndarray) -> list[np.ndarray]:
+    """Return the array itself, or the floats among the fields of an array of records."""
+    if x.dtype.names is None:
+        return [x] if x.dtype.kind == "f" else []
+    return [leaf for name in x.dtype.names for leaf in float_fields(x[name])]
 
 
 def first_nonfinite_value(x: np.ndarray) -> Any:
     """Return the first NaN or infinity of an array that is not finite."""
-    return x[~np.isfinite(x)][0]
+    return next(leaf[~np.isfinite(leaf)][0] for leaf in float_fields(x) if not is_finite(leaf))
 
 
 def first_nonfinite_array(arrays: Mapping[str, np.ndarray], prefix: str) -> str | None:
@@ -79,7 +88,8 @@ def _first_in(name: str, values: np.ndarray, first_step: int, order: int) -> lis
     """Return [(step, order within the step, name, k, value)] of the first non-finite value of [T, K, ...]; or []."""
     if is_finite(values):
         return []
-    t, k = np.argwhere(~np.isfinite(values))[0][:2].tolist()
+    firsts = [np.argwhere(~np.isfinite(x))[0][:2].tolist() for x in float_fields(values) if not is_finite(x)]
+    t, k = min(firsts)
     return [(first_step + t, order, name, k, values[t, k])]
 
 

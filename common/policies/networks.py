@@ -6,29 +6,67 @@ NumPy on a snapshot of the weights, because a TensorFlow call with a batch of on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from common.policies.layers.memory_cells import NumpyFunctions, TensorFlowFunctions, normalise_layer
+
+# activation -> function of tensors
+ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "tanh": tf.tanh,
+    "relu": tf.nn.relu,
+    "elu": tf.nn.elu,
+    "silu": tf.nn.silu,
+}
+
+
+def _relu(x: np.ndarray, out: np.ndarray) -> None:
+    np.maximum(x, np.float32(0), out=out)
+
+
+def _elu(x: np.ndarray, out: np.ndarray) -> None:
+    np.copyto(out, np.where(x > 0, x, np.expm1(np.minimum(x, np.float32(0)))))
+
+
+def _silu(x: np.ndarray, out: np.ndarray) -> None:
+    np.multiply(x, NumpyFunctions.sigmoid(x), out=out)
+
+
+# activation -> function (array, output array)
+NUMPY_ACTIVATIONS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
+    "tanh": np.tanh,
+    "relu": _relu,
+    "elu": _elu,
+    "silu": _silu,
+}
 
 
 class TensorFlowNetwork:
     """Layers over a policy's variables.
 
     Args:
-        weights: {name: variable}, with `<layer>/w` [n, m] and `<layer>/b` [m] for each layer.
+        weights: {name: variable}, with `<layer>/w` [n, m] and `<layer>/b` [m] for each layer, and `<layer>/scale` and
+            `<layer>/offset` [m] for a hidden layer that is normalised.
+        activation: of hidden layers, a key of `ACTIVATIONS`.
     """
 
-    def __init__(self, weights: Mapping[str, tf.Variable]) -> None:
+    def __init__(self, weights: Mapping[str, tf.Variable], activation: str = "tanh") -> None:
         self.weights = weights
+        self.activation = activation
 
     def dense(self, x: tf.Tensor, layer: str) -> tf.Tensor:
         """Return x W + b; [N, n] -> [N, m]."""
         return tf.matmul(x, self.weights[f"{layer}/w"]) + self.weights[f"{layer}/b"]
 
-    def dense_tanh(self, x: tf.Tensor, layer: str) -> tf.Tensor:
-        """Return tanh(x W + b)."""
-        return tf.tanh(self.dense(x, layer))
+    def hidden_layer(self, x: tf.Tensor, layer: str) -> tf.Tensor:
+        """Return the activation of x W + b, which is first normalised if the layer has a scale; [N, n] -> [N, m]."""
+        x = self.dense(x, layer)
+        if (scale := self.weights.get(f"{layer}/scale")) is not None:
+            x = normalise_layer(TensorFlowFunctions, x, scale, self.weights[f"{layer}/offset"])
+        return ACTIVATIONS[self.activation](x)
 
 
 class RecordingNetwork(TensorFlowNetwork):
@@ -64,16 +102,30 @@ class NumpyNetwork:
         weights: as in `TensorFlowNetwork`, variables or arrays; they are copied.
         batch_shape: (N,), or () for one observation without a batch axis, which costs half as much.
         num_inputs: n, the size of an observation.
+        activation: of hidden layers, a key of `NUMPY_ACTIVATIONS`.
     """
 
-    def __init__(self, weights: Mapping[str, np.ndarray], batch_shape: tuple[int, ...], num_inputs: int) -> None:
+    def __init__(
+        self,
+        weights: Mapping[str, np.ndarray],
+        batch_shape: tuple[int, ...],
+        num_inputs: int,
+        activation: str = "tanh",
+    ) -> None:
         self.batch_shape = batch_shape
+        self.activate = NUMPY_ACTIVATIONS[activation]
         weights = {name: np.asarray(w) for name, w in weights.items()}
         self.matrices = {
             name[:-2]: np.vstack([w, weights[f"{name[:-2]}/b"]]) for name, w in weights.items() if name.endswith("/w")
         }
+        self.scales = {
+            name.removesuffix("/scale"): (w, weights[f"{name.removesuffix('/scale')}/offset"])
+            for name, w in weights.items()
+            if name.endswith("/scale")
+        }
         self.hidden = {layer: self._bias_buffer(w.shape[1], np.float32) for layer, w in self.matrices.items()}
         self.x, self.features = self._bias_buffer(num_inputs, np.float32)
+        self.joined: tuple[np.ndarray, np.ndarray] | None = None  # buffer of `with_bias`
         self.normalized_layer: str | None = None
         self.low = self.high = np.empty(0)  # bounds of observations, set by `fold_normalization`
 
@@ -117,8 +169,18 @@ class NumpyNetwork:
         y: np.ndarray = x.dot(self.matrices[layer])
         return y if layer != self.normalized_layer else y.astype(np.float32)
 
-    def dense_tanh(self, x: np.ndarray, layer: str) -> np.ndarray:
-        """Return tanh of `dense`, followed by the constant 1 for the next layer's bias.
+    def with_bias(self, x: np.ndarray) -> np.ndarray:
+        """Return `x` [*batch_shape, m] followed by the constant 1 for the next layer's bias; valid until the next call.
+
+        All calls must have the same m.
+        """
+        if self.joined is None:
+            self.joined = self._bias_buffer(x.shape[-1], np.float32)
+        self.joined[1][...] = x
+        return self.joined[0]
+
+    def hidden_layer(self, x: np.ndarray, layer: str) -> np.ndarray:
+        """Return the activation of `dense`, followed by the constant 1 for the next layer's bias.
 
         It is valid until the next call.
         """
@@ -127,5 +189,7 @@ class NumpyNetwork:
         if layer == self.normalized_layer:
             features[...] = product  # a ufunc that casts takes four times as long as a copy that casts
             product = features
-        np.tanh(product, features)
+        if self.scales and layer in self.scales:
+            product = normalise_layer(NumpyFunctions, product, *self.scales[layer])
+        self.activate(product, features)
         return buffer

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common import seeding
+from common.diagnostics.nonfinite import is_finite
 from common.envs.monitor import find_monitor
 from common.errors import EnvError, UserError
 from common.rollouts.episodes import MAX_EPISODE_STEPS
@@ -74,7 +75,7 @@ def evaluate(
 
 def _check_finite(name: str, values: np.ndarray, adapter: VectorEnvAdapter, episode: int, step: int) -> None:
     """Raise EnvError if an observation or a reward is not finite."""
-    if not np.isfinite(values).all():
+    if not is_finite(values):
         raise EnvError(
             f"returned a{'n' if name == 'observation' else ''} {name} that is not finite",
             env_id=getattr(adapter.env.spec, "id", None),

@@ -1,0 +1,1 @@
+"""Policies built from parts: features of the observation, memory, hidden layers, heads."""

@@ -1,0 +1,1 @@
+"""Layers of policies' networks: memory cells, convolutions."""

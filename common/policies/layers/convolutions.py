@@ -1,0 +1,166 @@
+"""Convolutional networks over images: Nature's (Mnih et al. 2015) or A3C's (Mnih et al. 2016)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import gymnasium as gym
+import numpy as np
+import tensorflow as tf
+
+from common.errors import UserError
+from common.hints import CHOOSE_CHANNELS, USE_MLP
+from common.validation import check_choice
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolutional layer.
+
+    Attributes:
+        filters: number of output channels.
+        kernel: height and width of the kernel, in pixels.
+        stride: in pixels.
+    """
+
+    filters: int
+    kernel: int
+    stride: int
+
+
+# kind -> (convolutions, width of the dense layer)
+ARCHITECTURES: dict[str, tuple[list[Convolution], int]] = {
+    "large": ([Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3, 1)], 512),
+    "small": ([Convolution(16, 8, 4), Convolution(32, 4, 2)], 256),
+}
+CHANNELS = ("first", "last", "smaller")
+
+
+def min_pixels(convolutions: Sequence[Convolution]) -> int:
+    """Return the smallest height and width of images that the convolutions accept."""
+    return functools.reduce(lambda n, layer: (n - 1) * layer.stride + layer.kernel, reversed(convolutions), 1)
+
+
+def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], channels: str | None = None) -> str:
+    """Return 'first' if images are [C, H, W], as from Gymnasium's frame stack, or 'last' if they are [H, W, C].
+
+    Args:
+        space: of the images.
+        convolutions: of the network.
+        channels: 'first' or 'last'. 'smaller': the smaller of the two axes, or the last if they are equal. None: the
+            smaller axis if it has too few entries to be pixels.
+
+    Raises:
+        UserError: for any other value, and for None if both axes could be pixels.
+    """
+    if channels is not None and check_choice("channels", channels, CHANNELS) != "smaller":
+        return channels
+    first, _, last = space.shape
+    if channels is None and min(first, last) >= min_pixels(convolutions):
+        raise UserError(
+            f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or "
+            f"{USE_MLP}"
+        )
+    return "first" if first < last else "last"
+
+
+def has_pixels(space: gym.Space[Any]) -> TypeGuard[gym.spaces.Box]:
+    """Whether a space holds integers from 0 to 255 in two axes of pixels, and in axes of channels and frames."""
+    return isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class ImageNetwork:
+    """A convolutional network over one image of the observation.
+
+    Attributes:
+        shape: of an image: [H, W], with channels [H, W, C] or [C, H, W], or such images of several frames along a first
+            axis.
+        kind: a key of `ARCHITECTURES`.
+        channels_first: whether the channels are the first axis of an image.
+        prefix: of the variables' names.
+    """
+
+    shape: tuple[int, ...]
+    kind: str
+    channels_first: bool
+    prefix: str = ""
+
+    @classmethod
+    def of(cls, space: gym.spaces.Box, kind: str, channels: str | None, prefix: str = "") -> ImageNetwork:
+        """Return the network for images of a space; `channels` as for `channel_axis`.
+
+        Raises:
+            UserError: if the images are too small, or if it is not clear which axis holds the channels.
+        """
+        convolutions, _ = ARCHITECTURES[check_choice("kind", kind, ARCHITECTURES)]
+        channels_first = False
+        if len(space.shape) > 2:
+            image = space if len(space.shape) == 3 else gym.spaces.Box(0, 255, space.shape[1:], np.uint8)
+            channels_first = channel_axis(image, convolutions, channels) == "first"
+        network = cls(tuple(space.shape), kind, channels_first, prefix)
+        size = min_pixels(convolutions)
+        if min(network._pixels()) < size:
+            axis = "first" if channels_first else "last"
+            raise UserError(
+                f"images of {space.shape}, with their channels {axis}, are too small for the {kind!r} network; "
+                f"use at least {size} x {size} pixels, or {USE_MLP}"
+            )
+        return network
+
+    def _pixels(self) -> tuple[int, ...]:
+        """Height and width."""
+        if len(self.shape) == 2:
+            return self.shape
+        return self.shape[-2:] if self.channels_first else self.shape[-3:-1]
+
+    @property
+    def convolutions(self) -> list[Convolution]:
+        """The convolutional layers."""
+        return ARCHITECTURES[self.kind][0]
+
+    @property
+    def outputs(self) -> int:
+        """Number of features."""
+        return ARCHITECTURES[self.kind][1]
+
+    def shapes(self) -> dict[str, list[int]]:
+        """Return {name: shape} of the variables."""
+        convolutions, dense = ARCHITECTURES[self.kind]
+        pixels = list(self._pixels())
+        num_channels = math.prod(self.shape) // math.prod(pixels)
+        shapes: dict[str, list[int]] = {}
+        for i, layer in enumerate(convolutions, 1):
+            pixels = [(n - layer.kernel) // layer.stride + 1 for n in pixels]
+            shapes |= {
+                f"{self.prefix}conv{i}/w": [layer.kernel, layer.kernel, num_channels, layer.filters],
+                f"{self.prefix}conv{i}/b": [layer.filters],
+            }
+            num_channels = layer.filters
+        return shapes | {
+            f"{self.prefix}fc/w": [num_channels * math.prod(pixels), dense],
+            f"{self.prefix}fc/b": [dense],
+        }
+
+    def features(self, w: Mapping[str, tf.Variable], images: tf.Tensor) -> tf.Tensor:
+        """Return the features [N, outputs] of images [N, *shape] uint8, which are divided by 255."""
+        x = self._channels_last(tf.cast(images, tf.float32) / 255.0)
+        for i, layer in enumerate(self.convolutions, 1):
+            kernel, bias = w[f"{self.prefix}conv{i}/w"], w[f"{self.prefix}conv{i}/b"]
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, layer.stride, "VALID") + bias)
+        dense, bias = w[f"{self.prefix}fc/w"], w[f"{self.prefix}fc/b"]
+        return tf.nn.relu(tf.matmul(tf.reshape(x, [-1, dense.shape[0]]), dense) + bias)
+
+    def _channels_last(self, x: tf.Tensor) -> tf.Tensor:
+        """Return [N, H, W, channels of all frames]: TensorFlow's CPU convolutions support channels last only."""
+        if len(self.shape) == 2:
+            return x[..., None]
+        if len(self.shape) == 3:
+            return tf.transpose(x, [0, 2, 3, 1]) if self.channels_first else x
+        x = tf.transpose(x, [0, 3, 4, 1, 2] if self.channels_first else [0, 2, 3, 1, 4])
+        height, width = self._pixels()
+        return tf.reshape(x, [-1, height, width, x.shape[3] * x.shape[4]])
