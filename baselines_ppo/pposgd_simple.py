@@ -95,7 +95,9 @@ def learn(
             for _ in training.iterations():
                 seg = training.collect()  # run pi_old for T steps in each environment
                 setup.scale_rewards(seg)  # if returns are scaled
-                setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
+                setup.processor(
+                    seg
+                )  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t, with its memory if it has one
                 add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
                 losses = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of L
                 training.end_iteration(seg, losses)  # statistics, log, checkpoint
@@ -160,10 +162,11 @@ class PPOUpdate:
         self.value_fit = make_value_fit(setup)
         self.step: AdamStep | NaturalStep = NaturalStep(setup) if settings.optimizer == "kfac" else AdamStep(setup)
         self.penalty = AdaptiveKLCoefficient(settings)
-        self.batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
-        check_surrogate(settings.objective, self.batch_size)
+        batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
+        check_surrogate(settings.objective, batch_size)
+        self.batch_size = self.processor.rows("optim_batchsize", batch_size)
         group = "policy" if self.value_fit else "policy and value"
-        self.averaging = setup.choose_averaging(group, self.step.optimizer.size, self.batch_size)
+        self.averaging = setup.choose_averaging(group, self.step.optimizer.size, batch_size)
         self.optimizer = MinibatchOptimizer(
             ppo_losses(pi, settings),
             LOSS_NAMES,
@@ -176,7 +179,7 @@ class PPOUpdate:
         )
         # whether something happens between two epochs, so that they cannot be one call of the optimizer
         self.epoch_by_epoch = settings.recompute_adv or settings.target_kl is not None
-        minibatches = settings.timesteps_per_actorbatch // self.batch_size
+        minibatches = len(self.processor.dummy_batch().ret) // self.batch_size
         self.max_minibatches = (1 if self.epoch_by_epoch else settings.optim_epochs) * minibatches
         self.minibatch_losses = np.zeros((0, len(LOSS_NAMES)), np.float32)
 
@@ -189,11 +192,13 @@ class PPOUpdate:
         """Functions that compile before the first segment is there; no parameter changes."""
         batch = self.processor.dummy_batch()
         sample = batch.map(self._every_nth).arrays()
-        optimizer, scalars = self.optimizer, [1.0, 1.0]
+        optimizer, scalars, steps = self.optimizer, [1.0, 1.0], self.processor.steps
         others = [functools.partial(part.compile, batch) for part in (self.step, self.value_fit) if part]
         return (
-            lambda: optimizer.compile_minibatches(batch.arrays(), self.batch_size, scalars, self.max_minibatches),
-            lambda: optimizer.compile_evaluate(sample, scalars),
+            lambda: optimizer.compile_minibatches(
+                batch.arrays(), self.batch_size, scalars, self.max_minibatches, steps
+            ),
+            lambda: optimizer.compile_evaluate(sample, scalars, steps),
             *others,
         )
 
@@ -211,9 +216,9 @@ class PPOUpdate:
         """
         s = self.settings
         scalars = [s.clip_param * (1 - progress if s.clip_schedule == "linear" else 1.0), self.penalty.beta]
-        valid = seg["valid"].reshape(-1)
-        batch = self.make_batch(seg, valid)
-        count = int(self.comm.minimum(minibatches_per_epoch(valid, s.optim_batchsize)))
+        batch, valid = self.make_batch(seg)
+        batch_size = self.batch_size if s.optim_batchsize else None
+        count = int(self.comm.minimum(minibatches_per_epoch(valid, batch_size)))
         stepsize = self.step.begin(batch, valid, progress, s.optim_epochs * count)
         batch = self._run_epochs(seg, batch, valid, rng, count, stepsize, scalars)
         losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
@@ -243,9 +248,10 @@ class PPOUpdate:
                 self.processor.recompute_values(updated_segment)
                 add_vtarg_and_adv(updated_segment, s.gamma, s.lam)
                 # `vf_clip` is relative to the values of the policy that acted
-                batch = replace(self.make_batch(updated_segment, valid), vpred=batch.vpred)
+                batch = replace(self.make_batch(updated_segment)[0], vpred=batch.vpred)
             epochs_at_once = 1 if self.epoch_by_epoch else s.optim_epochs
-            indices, weights = shuffle_into_minibatches(rng, valid, s.optim_batchsize, epochs_at_once, count)
+            batch_size = self.batch_size if s.optim_batchsize else None
+            indices, weights = shuffle_into_minibatches(rng, valid, batch_size, epochs_at_once, count)
             label = MinibatchLabel(count, epoch)
             losses = self.optimizer.run_minibatches(
                 batch.arrays(), indices, weights, stepsize, scalars, self.max_minibatches, label
@@ -264,11 +270,16 @@ class PPOUpdate:
         return losses
 
     def _every_nth(self, x: np.ndarray) -> np.ndarray:
-        """About `Policy.metrics_rows` evenly spaced samples of [N, ...]; all if it is None."""
+        """About `Policy.metrics_rows` evenly spaced samples, or sequences, of [N, ...]; all if it is None."""
         samples = self.settings.timesteps_per_actorbatch
         return x[:: max(1, samples // (self.pi.metrics_rows or samples))]
 
-    def make_batch(self, seg: Segment, valid: np.ndarray) -> Batch:
-        """The samples of a segment, with standardised advantages if that is set; `valid` is [N] bool."""
-        batch = Batch.from_segment(seg)
-        return replace(batch, atarg=standardise(batch.atarg, valid)) if self.settings.standardise_adv else batch
+    def make_batch(self, seg: Segment) -> tuple[Batch, np.ndarray]:
+        """The samples of a segment, with standardised advantages if that is set, and which of them are valid.
+
+        With a memory, they are sequences (`SegmentProcessor.make_batch`).
+        """
+        batch, valid = self.processor.make_batch(seg)
+        if self.settings.standardise_adv:
+            batch = replace(batch, atarg=standardise(batch.atarg, valid))
+        return batch, valid

@@ -148,7 +148,7 @@ class TRPOUpdate:
         return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
     def _compile_step(self, batch: Batch) -> None:
-        valid, theta = np.ones(len(batch.x), bool), get_flat(self.variables)
+        valid, theta = np.ones(batch.ret.shape, bool), get_flat(self.variables)
         tensors, weights = self._tensors(batch, valid)
         self._gradient(tensors, weights)
         self._objective(tensors, weights, theta)
@@ -197,8 +197,7 @@ class TRPOUpdate:
         Returns:
             The numbers of `step`, and `loss_vf_loss`, the value loss of the last epoch.
         """
-        valid = seg["valid"].reshape(-1)
-        batch = Batch.from_segment(seg)
+        batch, valid = self.processor.make_batch(seg)
         batch = replace(batch, atarg=standardise(batch.atarg, valid))
         stats = self.step(batch, valid)
         return stats | ({"loss_vf_loss": self.value_fit(batch, valid, rng)} if self.value_fit else {})

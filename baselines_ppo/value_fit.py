@@ -99,7 +99,8 @@ class ValueFunctionFitter:
         self.comm = setup.comm
         self.stepsize = stepsize
         self.iters = iters
-        self.batch_size = batch_size
+        self.steps = setup.processor.steps
+        self.batch_size = setup.processor.rows("the minibatch of the value function", batch_size)
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
         self.optimizer = MinibatchOptimizer(
             fit_losses(pi),
@@ -112,20 +113,20 @@ class ValueFunctionFitter:
         )
 
     def max_minibatches(self, samples: int) -> int:
-        """Upper bound of the number of minibatches of all epochs over `samples` samples."""
+        """Upper bound of the number of minibatches of all epochs over `samples` rows."""
         return self.iters * (samples // self.batch_size)
 
     def compile(self, batch: Batch) -> None:
         """Compile for batches with the shapes of `batch`; no parameter changes."""
         arrays = {"x": batch.x, "ret": batch.ret}
-        self.optimizer.compile_minibatches(arrays, self.batch_size, [], self.max_minibatches(len(batch.x)))
+        self.optimizer.compile_minibatches(arrays, self.batch_size, [], self.max_minibatches(len(batch.x)), self.steps)
 
     def __call__(self, batch: Batch, valid: np.ndarray, rng: np.random.Generator) -> float:
         """Fit V to `batch.ret` at `batch.x`. Collective.
 
         Args:
-            batch: N samples, with the same N on all ranks.
-            valid: [N] bool, the samples to use.
+            batch: N rows, with the same N on all ranks.
+            valid: [N] bool, or [N, L] with a memory, the samples to use.
             rng: shuffles the minibatches.
 
         Returns:

@@ -151,6 +151,7 @@ class VPGUpdate:
         self.comm = setup.comm
         self.processor = setup.processor
         self.horizon = setup.horizon
+        self.rows = len(self.processor.dummy_batch().ret)  # of the batch of a segment of `horizon` samples
         has_value_baseline = settings.baseline == "value"
         joint = has_value_baseline and settings.vf_iters == 0
         variables = pi.get_trainable_variables() if joint else split_variables(pi)[0]
@@ -178,8 +179,10 @@ class VPGUpdate:
         """Functions that compile before the first segment is there; no parameter changes."""
         batch = self.processor.dummy_batch()
         own = (
-            functools.partial(self.optimizer.compile_minibatches, batch.arrays(), self.horizon, [], 1),
-            functools.partial(self.optimizer.compile_evaluate, batch.arrays(), []),
+            functools.partial(
+                self.optimizer.compile_minibatches, batch.arrays(), self.rows, [], 1, self.processor.steps
+            ),
+            functools.partial(self.optimizer.compile_evaluate, batch.arrays(), [], self.processor.steps),
         )
         return own + ((functools.partial(self.value_fit.compile, batch),) if self.value_fit else ())
 
@@ -196,8 +199,7 @@ class VPGUpdate:
         """
         s = self.settings
         stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
-        valid = seg["valid"].reshape(-1)
-        batch = Batch.from_segment(seg)
+        batch, valid = self.processor.make_batch(seg)
         if s.standardise_adv:
             batch = replace(batch, atarg=standardise(batch.atarg, valid))
         batch, valid = self._padded(batch, valid)
@@ -212,8 +214,8 @@ class VPGUpdate:
         return dict(zip(LOSS_NAMES, self.optimizer.evaluate(arrays, weights, []).tolist())) | {"stepsize": stepsize}
 
     def _padded(self, batch: Batch, valid: np.ndarray) -> tuple[Batch, np.ndarray]:
-        """Append invalid samples up to a length of horizon, 2 horizon, 4 horizon, ...: few lengths are compiled."""
-        samples = self.horizon
+        """Append invalid rows up to a length of n, 2 n, 4 n, ..., where n is `rows`: few lengths are compiled."""
+        samples = self.rows
         while samples < max(self.comm.gather(len(valid))):
             samples *= 2
 

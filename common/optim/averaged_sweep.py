@@ -45,12 +45,14 @@ class AveragedSweep(SweepStrategy):
         super().__init__(step)
         self.compiled_graph = step.compiled(step_graph)
 
-    def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+    def compile(
+        self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int, steps: tuple[int, ...]
+    ) -> None:
         """Compile the step of one minibatch by running it once, as `SweepStrategy.compile` requires; changes no
         parameter.
         """
         tensors = {name: tf.constant(x) for name, x in batch.items()}
-        indices, weights = tf.zeros([batch_size], tf.int32), tf.zeros([batch_size])
+        indices, weights = tf.zeros([batch_size], tf.int32), tf.zeros([batch_size, *steps])
         grad, apply_update, stepsize = tf.zeros([self.optimizer.size]), tf.constant(False), tf.constant(0.0)
         self.compiled_graph(grad, apply_update, tensors, indices, weights, stepsize, scalars)
 

@@ -24,9 +24,9 @@ def fisher_product(
 
     Args:
         pdtype: the kind of distribution.
-        flatparam: function () -> the distribution parameters [N, p], computed from the variables.
+        flatparam: function () -> the distribution parameters [..., p], computed from the variables.
         variables: P numbers in all; flatparam depends on each of them.
-        weights: [N], of the mean over samples.
+        weights: [...], of the mean over samples.
         v: [P].
 
     Returns:
@@ -45,11 +45,11 @@ def fisher_product(
         grads = network.gradient(flat, variables, output_gradients=u)
         linear = tf.add_n([tf.reduce_sum(g * values) for g, values in zip(grads, v_by_variable)])
     change = _kl_hessian_product(pdtype, tf.stop_gradient(flat), tape.gradient(linear, u))
-    return get_flat(network.gradient(flat, variables, output_gradients=weights[:, None] * change))
+    return get_flat(network.gradient(flat, variables, output_gradients=weights[..., None] * change))
 
 
 def _kl_hessian_product(pdtype: PdType, flat: tf.Tensor, change: tf.Tensor) -> tf.Tensor:
-    """The Hessian of KL(flat || x) with respect to x at x = flat, times `change`; all [N, p]."""
+    """The Hessian of KL(flat || x) with respect to x at x = flat, times `change`; all [..., p]."""
     pd, x = pdtype.pdfromflat(flat), tf.identity(flat)
     with tf.GradientTape(watch_accessed_variables=False) as outer:
         outer.watch(x)

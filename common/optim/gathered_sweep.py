@@ -56,7 +56,9 @@ class GatheredSweep(SweepStrategy):
         super().__init__(step)
         self.compiled_graph = step.compiled(sweep_graph)
 
-    def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+    def compile(
+        self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int, steps: tuple[int, ...]
+    ) -> None:
         """Compile the sweep on rank 0 by running it with no minibatch, as `SweepStrategy.compile` requires; changes no
         parameter.
         """
@@ -65,7 +67,7 @@ class GatheredSweep(SweepStrategy):
         ranks = self.comm.size
         shape = (max_minibatches, ranks * batch_size)
         union = {name: tf.repeat(tf.constant(x), ranks, axis=0) for name, x in batch.items()}
-        indices, weights = tf.zeros(shape, tf.int32), tf.zeros(shape)
+        indices, weights = tf.zeros(shape, tf.int32), tf.zeros(shape + steps)
         self.compiled_graph(union, indices, weights, tf.constant(0), tf.constant(0.0), scalars)
 
     def run(

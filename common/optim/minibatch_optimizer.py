@@ -37,7 +37,7 @@ class MinibatchOptimizer:
     """Steps on the minibatches of a batch.
 
     Args:
-        losses: function (minibatch {name: [B, ...]}, weights [B], scalars [S]) -> (loss, terms [L]). A mean over
+        losses: function (minibatch {name: [B, ...]}, weights [B] or [B, L], scalars [S]) -> (loss, terms). A mean over
             samples is the sum of weight times value. The terms are logged.
         names: of the L terms.
         optimizer: a `FlatOptimizer`, such as `MpiAdam`, of the variables to optimise.
@@ -66,7 +66,12 @@ class MinibatchOptimizer:
         self._evaluate = step.compiled(evaluate_graph)
 
     def compile_minibatches(
-        self, batch: Arrays, batch_size: int, scalars: Sequence[float], max_minibatches: int
+        self,
+        batch: Arrays,
+        batch_size: int,
+        scalars: Sequence[float],
+        max_minibatches: int,
+        steps: tuple[int, ...] = (),
     ) -> None:
         """Compile before the first `run_minibatches`, for a batch with the shapes of `batch`. No parameter changes.
 
@@ -74,8 +79,9 @@ class MinibatchOptimizer:
             batch, max_minibatches: as in `run_minibatches`.
             batch_size: B.
             scalars: [S], any values.
+            steps: (L,) if a row is a sequence of L steps, else ().
         """
-        self.strategy.compile(batch, batch_size, tf.constant(scalars, tf.float32), max_minibatches)
+        self.strategy.compile(batch, batch_size, tf.constant(scalars, tf.float32), max_minibatches, steps)
 
     def run_minibatches(
         self,
@@ -91,7 +97,8 @@ class MinibatchOptimizer:
 
         Args:
             batch: {name: [N, ...]} of this rank; N is the same on all ranks.
-            indices, weights: [M, B], from `shuffle_into_minibatches`; M and B are the same on all ranks.
+            indices, weights: from `shuffle_into_minibatches`, [M, B]; weights of sequences are [M, B, L]. M and B are
+                the same on all ranks.
             stepsize: the optimiser's step size.
             scalars: [S], passed to the losses.
             max_minibatches: upper bound of M, so that all calls have the same shapes.
@@ -109,10 +116,11 @@ class MinibatchOptimizer:
         label = label or MinibatchLabel(len(indices))
         return self.strategy.run(batch, indices, weights, stepsize, scalars, max_minibatches, label)
 
-    def compile_evaluate(self, batch: Arrays, scalars: Sequence[float]) -> None:
-        """Compile before the first `evaluate`, for a batch with the shapes of `batch`."""
+    def compile_evaluate(self, batch: Arrays, scalars: Sequence[float], steps: tuple[int, ...] = ()) -> None:
+        """Compile before the first `evaluate`, for a batch with the shapes of `batch`; `steps` as above."""
         tensors = {name: tf.constant(x) for name, x in batch.items()}
-        self._evaluate(tensors, tf.zeros([len(next(iter(batch.values())))]), tf.constant(scalars, tf.float32))
+        weights = tf.zeros([len(next(iter(batch.values()))), *steps])
+        self._evaluate(tensors, weights, tf.constant(scalars, tf.float32))
 
     def evaluate(self, batch: Arrays, weights: np.ndarray, scalars: Sequence[float]) -> np.ndarray:
         """Terms [L] of the whole batch with the current parameters, averaged over ranks; no parameter changes."""

@@ -16,7 +16,7 @@ from common.runtime.partition import even_splits
 
 Arrays = dict[str, np.ndarray]  # of a batch: {name: [N, ...]}
 Tensors = dict[str, tf.Tensor]  # of a batch or a minibatch: {name: [N, ...] or [B, ...]}
-# (minibatch, weights [B], scalars [S]) -> (loss, terms [L])
+# (minibatch, weights [B] or, for sequences, [B, L], scalars [S]) -> (loss, terms)
 Losses = Callable[[Tensors, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -78,7 +78,7 @@ class MinibatchStep:
         Args:
             batch: {name: [N, ...]}.
             indices: [B] int32, the samples of the minibatch.
-            weights: [B] float32.
+            weights: [B] float32, or [B, L] if a row is a sequence of L steps.
             scalars: [S], passed to the losses.
 
         Returns:
@@ -123,13 +123,16 @@ class SweepStrategy(abc.ABC):
         self.comm = step.optimizer.comm
 
     @abc.abstractmethod
-    def compile(self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int) -> None:
+    def compile(
+        self, batch: Arrays, batch_size: int, scalars: tf.Tensor, max_minibatches: int, steps: tuple[int, ...]
+    ) -> None:
         """Compile before the first sweep, for the shapes of `batch`. No parameter changes; no other rank takes part.
 
         Args:
             batch, max_minibatches: as in `run`.
             batch_size: B.
             scalars: [S], any values.
+            steps: (L,) if a row is a sequence of L steps, else ().
         """
 
     @abc.abstractmethod

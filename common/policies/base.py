@@ -47,6 +47,7 @@ class Policy(ActingPolicy):
         ob_rms: running mean and standard deviation of the observations, or None; the training updates it.
         xla: whether XLA compiles `forward` in the update; False if it has no kernel or a slower one.
         num_microbatches: into how many parts a minibatch is split, whose gradients are computed concurrently.
+        memory_steps: steps of one sequence of the update, for a policy with a memory.
         metrics_rows: how many samples of a segment, evenly spaced, are used to measure losses and KL after an update,
             for the log and for the adaptive KL penalty; None: all.
     """
@@ -64,6 +65,7 @@ class Policy(ActingPolicy):
 
     xla: bool = True
     num_microbatches: int = 1
+    memory_steps: int = 1
     metrics_rows: int | None = None
 
     def __init__(self, name: str, ob_space: gym.Space[Any], ac_space: gym.Space[Any], keep_images: bool = True) -> None:

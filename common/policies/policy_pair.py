@@ -72,8 +72,6 @@ def _check_trainable(policy: Any) -> None:
             "baselines_ppo.Policy (a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in "
             "the migration table)"
         )
-    if policy.recurrent:
-        raise UserError(f"{type(policy).__name__} is recurrent; minibatches of single steps cannot train it")
 
 
 def _copy(pi: Policy) -> Policy:

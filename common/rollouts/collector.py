@@ -13,10 +13,11 @@ from gymnasium.vector import AutoresetMode
 
 from common import seeding
 from common.errors import EnvError, UserError
-from common.policies.actor import Actor
+from common.policies.actor import Actor, Memory, make_actor
 from common.rollouts.episodes import MAX_EPISODE_STEPS, EpisodeCounter
 from common.rollouts.finite_check import check_finite
 from common.rollouts.segment import Segment, add_values, concat_segments, drop_env_axis
+from common.rollouts.sequences import SequenceEvaluator
 from common.runtime.thread_pool import NamedThreadPool
 from common.validation import check_divisible, check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
@@ -117,6 +118,7 @@ class Collector:
         self.monitors = self.adapter.env.monitors if is_native else []
         self.obs = None  # [K, ...] encoded observations at which the next segment starts; None before the first reset
         self.episode_counter = EpisodeCounter(self.num_envs)
+        self.memory: Memory | None = None  # of all environments, if the policy has one
 
     def reset(self, seeds: Sequence[int] | None = None) -> None:
         """Truncate all running episodes and start new ones, with one seed per environment if `seeds` is given."""
@@ -129,6 +131,7 @@ class Collector:
         self.new = np.ones(self.num_envs, bool)
         self.ac = np.zeros((self.num_envs, *pdtype.sample_shape()), pdtype.sample_dtype().as_numpy_dtype)
         self.episode_counter.reset()
+        self.memory = Memory(self.num_envs, self.pi.state_size) if self.pi.recurrent else None
 
     def collect(self, rng: np.random.Generator) -> Segment:
         """Collect one segment.
@@ -191,13 +194,17 @@ class Collector:
         )
         noise = pdtype.noise(rng, (steps, num_envs)) if self.stochastic else None
         arrays.ob[0], arrays.ac[0] = self.obs, self.ac
+        before = None if self.memory is None else self.memory.copy()
         run_group = functools.partial(self._run_group, arrays, noise, unfinished, first_step)
         if self.pool is None:
             results = [run_group(*self.groups[0])]
         else:
             calls = [functools.partial(run_group, *group) for group in self.groups]
             results = self.pool.gather(self.pool.submit_all(calls))
-        return self._piece(arrays, results)
+        piece = self._piece(arrays, results)
+        if before is not None:
+            add_memory(piece, before, self.memory)
+        return piece
 
     def _run_group(
         self,
@@ -220,7 +227,8 @@ class Collector:
         Returns:
             (number of steps, [(t, k, ob)] final observations, the actor's outputs or None).
         """
-        act = self.pi.actor(adapter.num_envs, None if noise is None else noise[:, columns])
+        memory = None if self.memory is None else self.memory.columns(columns)
+        act = make_actor(self.pi, adapter.num_envs, None if noise is None else noise[:, columns], memory)
         outputs = act.outputs if isinstance(act, Actor) else None
         terminated, truncated = arrays.terminated, arrays.truncated
         own_ob, own_ac, own_rew, own_acted = (x[:, columns] for x in (arrays.ob, arrays.ac, arrays.rew, arrays.acted))
@@ -234,6 +242,8 @@ class Collector:
                     terminated[t, k], truncated[t, k] = has_terminated, has_truncated
                     if not has_terminated and self.bootstrap_time_limits:
                         final_obs.append((t, k, final_ob))
+                if memory is not None:  # what was seen before the end of an episode, or in a reset, is forgotten
+                    memory.start[:] = terminated[t, columns] | truncated[t, columns] | ~own_acted[t]
                 if unfinished is not None:
                     arrays.counted[t] = unfinished
                     unfinished[:] &= ~(terminated[t] | truncated[t])
@@ -274,6 +284,14 @@ class Collector:
         return {name: x[:steps] for name, x in per_step.items()} | last
 
 
+def add_memory(piece: Segment, before: Memory, after: Memory) -> None:
+    """Add the keys of a policy with a memory to a piece: its memory before the first step, and where it forgets."""
+    forgets = piece["terminated"] | piece["truncated"] | ~piece["acted"]
+    piece["state"] = before.state
+    piece["start"] = np.concatenate([before.start[None], forgets[:-1]])
+    piece["last_start"] = after.start.copy()
+
+
 def traj_segment_generator(
     pi: Policy, env: gym.Env | gym.vector.VectorEnv, horizon: int, stochastic: bool, seed: int | None = None
 ) -> Iterator[Segment]:
@@ -290,9 +308,13 @@ def traj_segment_generator(
     collector = Collector(env, pi, check_int_argument("horizon", horizon, 1), stochastic)
     seed = int(np.random.randint(2**31)) if seed is None else check_int_argument("seed", seed)
     collector.reset(seeding.environment_seeds(seed, 0, collector.num_envs, 0))
+    evaluator = SequenceEvaluator(pi, collector.steps, collector.num_envs) if pi.recurrent else None
     iteration = 0
     while True:
         seg = collector.collect(seeding.generator(seed, seeding.ACTIONS, 0, iteration))
-        add_values(seg, pi.values)
+        if evaluator is not None:
+            evaluator.add_values(seg)
+        else:
+            add_values(seg, pi.values)
         yield drop_env_axis(seg) if collector.adapter.squeeze else seg
         iteration += 1

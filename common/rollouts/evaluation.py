@@ -10,6 +10,7 @@ from common import seeding
 from common.diagnostics.nonfinite import is_finite
 from common.envs.monitor import find_monitor
 from common.errors import EnvError, UserError
+from common.policies.actor import Memory, make_actor
 from common.rollouts.episodes import MAX_EPISODE_STEPS
 from common.validation import check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter
@@ -48,6 +49,7 @@ def evaluate(
     rew, valid = np.zeros((1, 1)), np.ones((1, 1), bool)
     obs[1] = adapter.reset([seed])
     returns, lengths = np.zeros(episodes), np.zeros(episodes, int)
+    memory = Memory(1, pi.state_size) if pi.recurrent else None
     monitor = find_monitor(env)
     for episode in range(episodes):
         ended: Any = False
@@ -56,7 +58,9 @@ def evaluate(
             _check_finite("observation", obs[0], adapter, episode, lengths[episode])
             t = lengths[episode] % NOISE_BLOCK
             if t == 0:
-                act = pi.actor(1, pi.pdtype.noise(rng, (NOISE_BLOCK, 1)) if stochastic else None)
+                if memory is not None and lengths[episode] == 0:
+                    memory.start[:] = True
+                act = make_actor(pi, 1, pi.pdtype.noise(rng, (NOISE_BLOCK, 1)) if stochastic else None, memory)
             ended = adapter.step(act(obs[0], t), 0, obs, rew, valid)
             _check_finite("reward", rew, adapter, episode, lengths[episode])
             returns[episode] += rew[0, 0]

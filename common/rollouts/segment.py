@@ -8,11 +8,13 @@ This table lists the keys of a segment.
 | `ob`, `ac`, `rew`, `new`, `prevac` | [T, K, ...] | `Collector` |
 | `terminated`, `truncated`, `valid` | [T, K] bool | `Collector` |
 | `last_ob`, `last_new` | [K, ...] | `Collector` |
+| `state`, `start`, `last_start` | [K, S], [T, K], [K] | `Collector`, with a memory |
 | `final_obs` | list of F tuples (t, k, ob) | `Collector` |
 | `ep_rets`, `ep_lens`, `steps` | lists over episodes; int | `Collector` |
 | `rew`, replaced | [T, K] | `RewardNormalizer`, if returns are scaled |
 | `flatparam` | [T, K, p] | `Collector`, if the actor recorded its outputs; else `SegmentProcessor` |
 | `x`, `bootstrap_x` | [T, K, ...], [K + F, ...] | `SegmentProcessor` |
+| `states` | [T, K, S] | `SequenceEvaluator`, with a memory |
 | `vpred`, `nextvpred`, `final_vpred` | [T, K], [K], [T, K] | `assign_values`, for `add_values` and `SegmentProcessor` |
 | `adv`, `tdlamret` | [T, K] | `add_vtarg_and_adv`; `vpg.add_advantages` |
 """
@@ -41,6 +43,8 @@ class Segment(TypedDict, total=False):
         ep_rets, ep_lens: returns and lengths of the episodes that ended.
         steps: number of environment steps.
         x: prepared observations, the network's input; `bootstrap_x`: those of `last_ob` and `final_obs`.
+        state: the memory's state before the first step; `states`: after each step.
+        start: whether the memory forgets the state before a step; `last_start`: before the observation after the last.
         flatparam: parameters of the action distribution of the policy that acted.
         vpred: V(s_t); `nextvpred`: V(s_T), 0 if the episode has ended; `final_vpred`: V of the entries of `final_obs`,
             else 0.
@@ -63,6 +67,10 @@ class Segment(TypedDict, total=False):
     steps: int
     x: np.ndarray
     bootstrap_x: np.ndarray
+    state: np.ndarray
+    states: np.ndarray
+    start: np.ndarray
+    last_start: np.ndarray
     flatparam: np.ndarray
     vpred: np.ndarray
     nextvpred: np.ndarray
@@ -71,13 +79,16 @@ class Segment(TypedDict, total=False):
     tdlamret: np.ndarray
 
 
-PER_ENV_KEYS = ("last_ob", "last_new", "nextvpred")  # [K, ...]
+PER_ENV_KEYS = ("last_ob", "last_new", "nextvpred", "state", "last_start")  # [K, ...]
 KEYS_WITHOUT_ENV_AXIS = ("final_obs", "ep_rets", "ep_lens", "steps", "bootstrap_x")
 
 
 @dataclass
 class Batch:
     """The samples of a segment as the losses read them, in the order t * K + k. All arrays are [N, ...].
+
+    For a policy with a memory, a sample is a sequence of L steps, and arrays other than `x` are [R, L, ...]
+    (`common.rollouts.sequences`).
 
     Attributes:
         x: prepared observations.
@@ -161,7 +172,8 @@ def assign_values(seg: Segment, vpred: np.ndarray) -> None:
 def concat_segments(pieces: list[Segment]) -> Segment:
     """Concatenate consecutive segments along time."""
     starts = np.cumsum([0, *(len(piece["rew"]) for piece in pieces)])
-    last = {name: pieces[-1][name] for name in ("last_ob", "last_new")}
+    last = {name: pieces[-1][name] for name in ("last_ob", "last_new", "last_start") if name in pieces[-1]}
+    last |= {"state": pieces[0]["state"]} if "state" in pieces[0] else {}
     per_step = [name for name in pieces[0] if name not in ("final_obs", *last)]
     final_obs = [(start + t, k, ob) for start, piece in zip(starts, pieces) for t, k, ob in piece["final_obs"]]
     return (
