@@ -10,16 +10,17 @@ import os
 from baselines_ppo.cnn_policy import CnnPolicy
 from baselines_ppo.config.policy_settings import POLICY_CLASS_NAMES
 from baselines_ppo.mlp_policy import MlpPolicy
+from baselines_ppo.networks.mixed_policy import MixedPolicy
 from common.errors import UserError
 from common.policies.base import Policy
 from common.policies.files import build_policy, class_name_of, read_policy
 from common.policies.locate import find_policy
 
-POLICY_CLASSES: dict[str, type[Policy]] = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy)}
+POLICY_CLASSES: dict[str, type[Policy]] = {cls.__name__: cls for cls in (MlpPolicy, CnnPolicy, MixedPolicy)}
 
 
 def policy_class(name: str) -> type[Policy]:
-    """The class of the policy that `--policy` and config.json call `name`, 'mlp' or 'cnn'."""
+    """The class of the policy that `--policy` and config.json call `name`, 'mlp', 'cnn' or 'mixed'."""
     return POLICY_CLASSES[POLICY_CLASS_NAMES[name]]
 
 

@@ -14,16 +14,18 @@ MAX_LOGSTD = 80  # exp(80), and its inverse, are within float32
 class MlpPolicySettings(SettingsBase):
     """Settings of `MlpPolicy`."""
 
-    hid_size: int = setting(64, "mlp: width of the hidden layers", group="policy", allowed="count")
+    hid_size: int = setting(64, "mlp, mixed: width of the hidden layers", group="policy", allowed="count")
     num_hid_layers: int = setting(
-        2, "mlp: number of hidden layers", group="policy", allowed="nonnegative", upper=MAX_LAYERS
+        2, "mlp, mixed: number of hidden layers", group="policy", allowed="nonnegative", upper=MAX_LAYERS
     )
     gaussian_fixed_var: bool = setting(
-        True, "mlp: one log standard deviation for all observations; false: an output of the network", group="policy"
+        True,
+        "mlp, mixed: one log standard deviation for all observations; false: an output of the network",
+        group="policy",
     )
     vf_hid_size: int | None = setting(
         None,
-        "mlp: width of the value function's hidden layers",
+        "mlp, mixed: width of the value function's hidden layers",
         group="policy",
         allowed="count",
         unset="as hid_size",
@@ -59,20 +61,20 @@ class MlpPolicySettings(SettingsBase):
         init_only=True,
     )
     shared_trunk: bool = setting(
-        False, "mlp: the value function reads the last hidden layer of the policy", group="policy"
+        False, "mlp, mixed: the value function reads the last hidden layer of the policy", group="policy"
     )
     normalise_ob: bool = setting(
         True,
-        "mlp: normalise observations by their running mean and standard deviation",
+        "mlp, mixed: normalise observations by their running mean and standard deviation",
         group="policy",
         aliases=("normalize_ob",),
     )
     ob_clip: float = setting(
-        5.0, "mlp: clip normalised observations to plus or minus this", group="policy", allowed="positive"
+        5.0, "mlp, mixed: clip normalised observations to plus or minus this", group="policy", allowed="positive"
     )
     ob_min_std: float = setting(
         0.1,
-        "mlp: lower bound of the standard deviation by which observations are divided",
+        "mlp, mixed: lower bound of the standard deviation by which observations are divided",
         group="policy",
         allowed="nonnegative",
         upper=MAX_MIN_STD,
@@ -85,7 +87,7 @@ class CnnPolicySettings(SettingsBase):
 
     kind: str = setting(
         "large",
-        "cnn: large (Nature's network) or small (A3C's network)",
+        "cnn, mixed: large (Nature's network) or small (A3C's network)",
         group="policy",
         choices=("large", "small"),
     )
@@ -93,9 +95,9 @@ class CnnPolicySettings(SettingsBase):
     init_logstd: float = setting_like(MlpPolicySettings, "init_logstd", 0.0)
     channels: str | None = setting(
         None,
-        "cnn: axis of an image that holds the channels: first, last, or smaller (the one with fewer entries)",
+        "cnn, mixed: axis of an image that holds the channels: first, last, or smaller (the one with fewer entries); "
+        "mixed: or such a list as camera=first,map=last",
         group="policy",
-        choices=("first", "last", "smaller"),
         unset="detected if only one axis is possible",
         before="smaller",
     )
@@ -105,12 +107,30 @@ class CnnPolicySettings(SettingsBase):
     layer_norm: bool = setting_like(MlpPolicySettings, "layer_norm", False)
 
 
-POLICIES: dict[str, type[MlpPolicySettings] | type[CnnPolicySettings]] = {
+@dataclass(frozen=True)
+class MixedPolicySettings(MlpPolicySettings):
+    """Settings of `MixedPolicy`: those of `MlpPolicy`, and of `CnnPolicy` for its images."""
+
+    kind: str = setting_like(CnnPolicySettings, "kind", "large")
+    channels: str | None = setting_like(CnnPolicySettings, "channels", None)
+
+
+PolicySettings = MlpPolicySettings | CnnPolicySettings
+POLICIES: dict[str, type[PolicySettings]] = {
     "mlp": MlpPolicySettings,
     "cnn": CnnPolicySettings,
+    "mixed": MixedPolicySettings,
+}
+# --network of Baselines' ppo2 -> the settings that it means
+BASELINES_NETWORKS: dict[str, dict[str, Any]] = {
+    "lstm": {"policy": "mlp", "memory": "lstm"},
+    "lnlstm": {"policy": "mlp", "memory": "lstm", "layer_norm": True},
+    "cnn_small": {"policy": "cnn", "kind": "small"},
+    "cnn_lstm": {"policy": "cnn", "memory": "lstm"},
+    "cnn_lnlstm": {"policy": "cnn", "memory": "lstm", "layer_norm": True},
 }
 # names of the classes, which import TensorFlow; `baselines_ppo.policy_registry` has the classes themselves
-POLICY_CLASS_NAMES = {"mlp": "MlpPolicy", "cnn": "CnnPolicy"}
+POLICY_CLASS_NAMES = {"mlp": "MlpPolicy", "cnn": "CnnPolicy", "mixed": "MixedPolicy"}
 
 
 def values_before(settings_class: type) -> dict[str, Any]:

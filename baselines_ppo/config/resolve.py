@@ -11,7 +11,7 @@ from typing import Any
 
 from baselines_ppo.config.combinations import stagger_conflict
 from baselines_ppo.config.common_settings import split_over_ranks
-from baselines_ppo.config.policy_settings import POLICIES
+from baselines_ppo.config.policy_settings import BASELINES_NETWORKS, POLICIES
 from baselines_ppo.config.presets import PRESETS, Preset, default_preset
 from baselines_ppo.config.registry import POLICY_SETTINGS, SETTINGS, STOP_SETTINGS
 from baselines_ppo.config.resolved_config import ResolvedConfig, check_policy_names
@@ -20,6 +20,7 @@ from baselines_ppo.config.setting_fields import defaults_of
 from baselines_ppo.config.settings import ALGORITHMS, AlgorithmSettings
 from common.errors import UserError
 
+AUTO = "auto"  # the policy by the observation space
 PER_RUN = ("num_timesteps", "num_envs")  # a preset's values that depend on the other limits and on the ranks
 
 
@@ -28,7 +29,7 @@ def resolve(
     ranks: int,
     kind: str,
     env_id: str,
-    image: bool,
+    suited: str,
     stored: Mapping[str, Any] | None = None,
 ) -> ResolvedConfig:
     """Resolve the settings of a run.
@@ -38,7 +39,7 @@ def resolve(
         ranks: number of ranks.
         kind: kind of the environment (`common.envs.factory.env_family`).
         env_id: Gymnasium id of the environment.
-        image: whether its observations are images.
+        suited: the policy for its observations, which is used unless the user chooses one.
         stored: what config.json stores as explicit; `explicit` if None.
 
     Returns:
@@ -47,8 +48,9 @@ def resolve(
     Raises:
         UserError: for the first setting that is invalid, alone or in combination with others.
     """
+    explicit = expand_network(explicit)
     name, preset = choose_preset(explicit, kind, env_id)
-    policy_name = explicit.get("policy") or ("cnn" if image else "mlp")
+    policy_name = explicit["policy"] if explicit.get("policy", AUTO) != AUTO else suited
     run = resolve_run(explicit, name, preset, policy_name)
     num_envs = run.num_envs
     if num_envs is None:
@@ -67,6 +69,15 @@ def resolve(
     policy = POLICIES[policy_name](**policy_values)
     policy.check()
     return ResolvedConfig(run, algorithm, policy, dict(explicit if stored is None else stored))
+
+
+def expand_network(explicit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return explicit settings with a network of Baselines, such as cnn_lstm, replaced by the settings that it means."""
+    given = dict(explicit)
+    network = given.get("policy")
+    if network in BASELINES_NETWORKS:
+        given |= BASELINES_NETWORKS[network] | {name: x for name, x in given.items() if name != "policy"}
+    return given
 
 
 def choose_preset(explicit: Mapping[str, Any], kind: str, env_id: str) -> tuple[str, Preset]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from baselines_ppo.config.policy_settings import POLICIES, CnnPolicySettings, MlpPolicySettings, values_before
+from baselines_ppo.config.policy_settings import POLICIES, PolicySettings, values_before
 from baselines_ppo.config.registry import POLICY_SETTINGS, SETTINGS
 from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.config.setting_fields import defaults_of
@@ -29,7 +29,7 @@ class ResolvedConfig:
 
     run: RunSettings
     algorithm: AlgorithmSettings
-    policy: MlpPolicySettings | CnnPolicySettings | Mapping[str, Any]
+    policy: PolicySettings | Mapping[str, Any]
     explicit: dict[str, Any] = field(default_factory=dict)
     lost_env_kwargs: dict[str, str] = field(default_factory=dict)
 

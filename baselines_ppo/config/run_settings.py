@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from baselines_ppo.config.policy_settings import POLICIES
+from baselines_ppo.config.policy_settings import BASELINES_NETWORKS, POLICIES
 from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.setting_fields import SettingsBase, setting
 from baselines_ppo.config.settings import ALGORITHMS
@@ -58,11 +58,11 @@ class RunSettings(SettingsBase):
     )
     policy: str | None = setting(
         None,
-        "policy network",
+        "policy network; auto: by the observations; names of Baselines' networks stand for mlp or cnn with a memory",
         group="environment",
-        choices=tuple(POLICIES),
+        choices=("auto", *POLICIES, *BASELINES_NETWORKS),
         aliases=("network",),
-        unset="cnn for images, else mlp",
+        unset="auto: cnn for images, mixed for a Dict or Tuple with images, else mlp",
     )
     alg: str | None = setting(
         None,

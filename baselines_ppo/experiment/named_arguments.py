@@ -19,7 +19,7 @@ def policy_function(policy_fn: PolicyFn | str) -> PolicyFn:
     """Return the function that builds a policy: `policy_fn` itself, or the class of that name.
 
     Args:
-        policy_fn: a function; or 'MlpPolicy' or 'CnnPolicy'; or 'mlp' or 'cnn', as on the command line.
+        policy_fn: a function; or 'MlpPolicy', 'CnnPolicy' or 'MixedPolicy'; or their names on the command line.
 
     Raises:
         UserError: for another name.

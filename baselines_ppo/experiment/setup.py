@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 
 from baselines_ppo.config.resolve import resolve
 from baselines_ppo.config.resolved_config import ResolvedConfig
 from common.distributed.communicator import Communicator
+from common.distributions import make_pdtype
 from common.envs.factory import env_family, make_env
+from common.policies.inputs.masks import without_mask
+from common.policies.inputs.parts import image_leaves
 from common.policies.observation_encoder import is_image
 from common.runtime.cpu import cpu_affinity
 from common.validation import check_int
@@ -33,12 +37,20 @@ def resolve_config(
     gym.logger.min_level = gym.logger.ERROR
     env_id = explicit["env"]
     kind = env_family(env_id)
-    image = kind == "atari"
+    suited = "cnn" if kind == "atari" else "mlp"
     if kind not in ("mujoco", "atari"):  # Box2D has an environment with images
         probe = make_env(env_id, env_kwargs=explicit.get("env_kwargs"))
-        image = is_image(probe.observation_space) and probe.observation_space.dtype == "uint8"
+        suited = suited_policy(probe.observation_space, probe.action_space)
         probe.close()
-    return assign_cores(resolve(explicit, ranks, kind, env_id, image, stored), cores)
+    return assign_cores(resolve(explicit, ranks, kind, env_id, suited, stored), cores)
+
+
+def suited_policy(ob_space: gym.Space[Any], ac_space: gym.Space[Any]) -> str:
+    """Return the name of the policy for spaces: 'cnn' for images, 'mixed' for several parts with images, else 'mlp'."""
+    space = without_mask(ob_space, make_pdtype(ac_space))
+    if is_image(space) and space.dtype == np.uint8:
+        return "cnn"
+    return "mixed" if image_leaves(space) else "mlp"
 
 
 def assign_cores(config: ResolvedConfig, cores: int) -> ResolvedConfig:
