@@ -72,7 +72,7 @@ def resolve(
 
 
 def expand_network(explicit: Mapping[str, Any]) -> dict[str, Any]:
-    """Return explicit settings with a network of Baselines, such as cnn_lstm, replaced by the settings that it means."""
+    """Return explicit settings, with a network of Baselines, such as cnn_lstm, replaced by what it means."""
     given = dict(explicit)
     network = given.get("policy")
     if network in BASELINES_NETWORKS:

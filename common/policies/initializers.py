@@ -52,10 +52,13 @@ INITIALIZERS: dict[str, Callable[[np.random.Generator, Sequence[int], float], np
 }
 
 
+GAINS = {"pol/final/w": 0.01, "vf/final/w": 1.0, "memory/x/w": 1.0, "memory/h/w": 1.0}
+
+
 def initialize_weights(
     weights: Mapping[str, tf.Variable], rng: np.random.Generator, init: str, init_logstd: float
 ) -> None:
-    """Draw a policy's weights: each `*/w` by `init`, each `*/b` zero.
+    """Draw a policy's weights: each `*/w` by `init`, each `*/scale` one, others zero.
 
     The policy's output layer is small, so that the first policy is almost uniform.
 
@@ -70,8 +73,11 @@ def initialize_weights(
         if name == "pol/logstd":
             v.assign(np.full(v.shape, init_logstd, np.float32))
         elif name.endswith("/w"):
-            gain = {"pol/final/w": 0.01, "vf/final/w": 1.0}.get(name, hidden_gain)
-            v.assign(INITIALIZERS[init](rng, tuple(v.shape), gain))
+            gain = GAINS.get(name, hidden_gain)
+            method = "orthogonal" if name == "memory/h/w" else init  # of a memory, so that no state grows or fades
+            v.assign(INITIALIZERS[method](rng, tuple(v.shape), gain))
+        elif name.endswith("/scale"):  # of layer normalisation
+            v.assign(np.ones(v.shape, np.float32))
         else:
             v.assign(np.zeros(v.shape, np.float32))
 
