@@ -88,7 +88,10 @@ class ProductPdType(PdType):
         self.size = sum(map(action_entries, self.leaves))
         self.groups: list[Group] = []
         noise_sizes = [leaf.noise(np.random.default_rng(0), ()).size for leaf in self.leaves]
+        places: dict[int, tuple[int, int, int]] = {}
         for merge, ids in kinds.items():
+            ends = np.cumsum([action_entries(self.leaves[i]) for i in ids])
+            places |= {i: (len(self.groups), end - action_entries(self.leaves[i]), end) for i, end in zip(ids, ends)}
             pdtype = merge([self.leaves[i] for i in ids])
             flat = _entries(sizes, ids)
             if isinstance(pdtype, DiagGaussianPdType):  # each leaf's means, then each leaf's log standard deviations
@@ -103,6 +106,8 @@ class ProductPdType(PdType):
                     Entries(_entries(noise_sizes, ids)),
                 )
             )
+        # of each leaf: its group, and which entries of the group's actions it has
+        self._leaf_places = [places[i] for i in range(len(self.leaves))]
         self._flat_order = Joined([group.flat for group in self.groups])
         self._action_order = Joined([group.actions for group in self.groups])
         self._noise_order = Joined([group.noise for group in self.groups])
@@ -133,20 +138,30 @@ class ProductPdType(PdType):
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:
         """Return a sample of each leaf, concatenated, [..., n] float64."""
-        return self._actions(
-            ops,
-            [
-                group.pdtype.sample(ops, group.flat.take(ops, flat), group.noise.take(ops, noise))
-                for group in self.groups
-            ],
-        )
+        return self._action_order.join(ops, [ops.to_float64(x) for x in self._group_actions(ops, flat, noise)])
 
     def mode(self, ops: Operators, flat: Array) -> Array:
         """Return the mode of each leaf, concatenated, [..., n] float64."""
-        return self._actions(ops, [group.pdtype.mode(ops, group.flat.take(ops, flat)) for group in self.groups])
+        return self._action_order.join(ops, [ops.to_float64(x) for x in self._group_actions(ops, flat, None)])
 
-    def _actions(self, ops: Operators, groups: Sequence[Array]) -> Array:
-        return self._action_order.join(ops, [ops.to_float64(actions) for actions in groups])
+    def leaf_actions(self, ops: Operators, flat: Array, noise: Array | None) -> list[Array]:
+        """Return the actions of each leaf, flattened, [..., its entries] in float32 or int32.
+
+        Args:
+            ops: `NumpyOperators` or `TensorFlowOperators`, as the other arguments are.
+            flat: parameters, [..., p].
+            noise: as `noise` draws it; None for the most likely actions.
+        """
+        groups = self._group_actions(ops, flat, noise)
+        return [groups[number][..., start:end] for number, start, end in self._leaf_places]
+
+    def _group_actions(self, ops: Operators, flat: Array, noise: Array | None) -> list[Array]:
+        """Return the actions of each group, [..., its entries]."""
+        if noise is None:
+            return [group.pdtype.mode(ops, group.flat.take(ops, flat)) for group in self.groups]
+        return [
+            group.pdtype.sample(ops, group.flat.take(ops, flat), group.noise.take(ops, noise)) for group in self.groups
+        ]
 
     def num_choices(self) -> int:
         """Return the number of choices of all leaves together."""
