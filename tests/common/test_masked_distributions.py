@@ -11,6 +11,7 @@ import tensorflow as tf
 from distribution_references import reference_of
 
 from common.distributions import NumpyOperators, TensorFlowOperators, make_pdtype
+from common.optim.fisher_product import fisher_product
 
 EPS = float(np.finfo(np.float32).eps)
 BATCH = 24
@@ -242,6 +243,27 @@ def test_by_hand():
     pd = bits.pdfromflat(bits.mask_flat(TensorFlowOperators, tf.constant([[-3.0, 0.0]]), tf.constant([[0, 1, 1, 1]])))
     np.testing.assert_allclose(pd.logp([[1, 0]]).numpy(), [-np.log(2)], rtol=4 * EPS)
     assert np.exp(pd.logp([[0, 0]]).numpy()) == 0
+
+
+@every_space
+def test_fisher_products_are_those_of_the_valid_support(name):
+    """TRPO multiplies vectors with the Fisher matrix: diag(p) - p p^T in the logits of a categorical over valid choices."""
+    pdtype, flat, _, mask, _ = inputs(name)
+    v, w = np.random.default_rng(4).standard_normal(flat.shape).astype(np.float32), tf.Variable(flat)
+    product = fisher_product(
+        pdtype, lambda: pdtype.mask_flat(TensorFlowOperators, w, mask), [w], tf.ones(BATCH), tf.constant(v.ravel())
+    )
+    parts = zip(
+        logits_by_factor(pdtype.space, flat), ValidSupport(pdtype.space, mask).masks, logits_by_factor(pdtype.space, v)
+    )
+    expected = []
+    for logits, valid, direction in parts:
+        p = scipy.special.softmax(np.where(valid, logits, -np.inf), axis=1)
+        change = p * direction - p * (p * direction).sum(axis=1, keepdims=True)
+        expected.append(change[:, 1:] if name == "multibinary" else change)
+    np.testing.assert_allclose(
+        product.numpy().reshape(flat.shape), np.concatenate(expected, axis=1), atol=64 * EPS * np.abs(v).max()
+    )
 
 
 def test_the_reference_without_a_mask_is_that_of_the_other_tests():
