@@ -73,11 +73,13 @@ NUMERIC = tuple(
     f"{name}.py"
     for name in (
         "baselines_ppo/experiment/test_warm_start",
+        "baselines_ppo/export/test_composite_actions_export",
         "baselines_ppo/export/test_export_observations",
         "baselines_ppo/export/test_writers",
         "baselines_ppo/policies/test_cnn_channels",
         "baselines_ppo/policies/test_cnn_learning",
         "baselines_ppo/policies/test_cnn_policy",
+        "baselines_ppo/test_composite_actions",
         "baselines_ppo/test_invariants",
         "baselines_ppo/test_learn_policies",
         "baselines_ppo/policies/test_mlp_policy",
@@ -97,7 +99,9 @@ NUMERIC = tuple(
         "common/runs/test_results",
         "common/test_distribution_sampling",
         "common/test_distributions",
+        "common/test_masked_distributions",
         "common/test_mpi_adam",
+        "common/test_product_distribution",
         "common/test_running_mean_std",
         "common/test_seeding",
         "common/test_tf_util",

@@ -6,7 +6,6 @@ normalisation of observations, which a policy does in NumPy.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import gymnasium as gym
@@ -19,11 +18,11 @@ from baselines_ppo.export.observations import (
     flatten_space,
     preprocess_tensor,
 )
-from common.distributions import TensorFlowOperators
+from common.distributions import ProductPdType, TensorFlowOperators
 from common.errors import UserError
 from common.formatting import describe_space
 from common.policies.base import Policy
-from common.space_tree import Space, is_composite, is_continuous
+from common.space_tree import Space, is_continuous
 
 
 def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool = False) -> dict[str, tf.TensorSpec]:
@@ -57,12 +56,13 @@ def noise_spec(pi: Policy, batch: int | None = None) -> tf.TensorSpec:
     return tf.TensorSpec([batch, *pi.pdtype.noise(np.random.default_rng(0), (1,)).shape[1:]], tf.float32)
 
 
-def action_outputs(space: Space, ac: tf.Tensor, float32_only: bool) -> dict[str, tf.Tensor]:
+def action_outputs(pi: Policy, flat: tf.Tensor, noise: tf.Tensor | None, float32_only: bool) -> dict[str, tf.Tensor]:
     """Return actions by the names of the outputs.
 
     Args:
-        space: of the actions.
-        ac: [N, ...] actions as the policy returns them.
+        pi: the policy.
+        flat: [N, p] parameters of the distributions.
+        noise: as `pi.pdtype.noise` draws it; None for the most likely actions.
         float32_only: compute in float32.
 
     Returns:
@@ -70,18 +70,18 @@ def action_outputs(space: Space, ac: tf.Tensor, float32_only: bool) -> dict[str,
         bounds}. Each part of a Dict or Tuple is a separate output, named by its path, such as `action_arm_0` and
         `env_action_arm_0`.
     """
-    if not is_composite(space):
+    pdtype, space = pi.pdtype, pi.ac_space
+    if not isinstance(pdtype, ProductPdType):
+        if noise is None:
+            ac = pdtype.mode(TensorFlowOperators, flat)
+        else:
+            ac = pdtype.sample(TensorFlowOperators, flat, noise)
         return _leaf_outputs(space, ac, float32_only, "action", "env_action")
     outputs: dict[str, tf.Tensor] = {}
-    start = 0
-    names = flatten_space(space, "action"), flatten_space(space, "env_action")
-    for name, env_name, leaf in zip(*names, names[0].values()):
-        shape = leaf.shape or ()
-        end = start + math.prod(shape)
-        part = tf.reshape(ac[:, start:end], [-1, *shape])
-        part = tf.cast(part, tf.float32 if is_continuous(leaf) else leaf.dtype)
-        outputs |= _leaf_outputs(leaf, part, float32_only, name, env_name)
-        start = end
+    names, env_names = flatten_space(space, "action"), flatten_space(space, "env_action")
+    actions = pdtype.leaf_actions(TensorFlowOperators, flat, noise)
+    for (name, leaf), env_name, ac in zip(names.items(), env_names, actions):
+        outputs |= _leaf_outputs(leaf, tf.reshape(ac, [-1, *(leaf.shape or ())]), float32_only, name, env_name)
     return outputs
 
 
@@ -126,12 +126,10 @@ def policy_functions(
 
     def act(**observation: tf.Tensor) -> dict[str, tf.Tensor]:
         flat, vpred = evaluate(observation)
-        ac = pi.pdtype.mode(TensorFlowOperators, flat)
-        return action_outputs(pi.ac_space, ac, float32_only) | {"value": vpred, "flatparam": flat}
+        return action_outputs(pi, flat, None, float32_only) | {"value": vpred, "flatparam": flat}
 
     def sample(noise: tf.Tensor, **observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        ac = pi.pdtype.sample(TensorFlowOperators, evaluate(observation)[0], noise)
-        return action_outputs(pi.ac_space, ac, float32_only)
+        return action_outputs(pi, evaluate(observation)[0], noise, float32_only)
 
     act_function = tf.function(act, autograph=False)
     sample_function = tf.function(sample, autograph=False)

@@ -68,7 +68,7 @@ class ProductPdType(PdType):
     """Product of independent distributions, one for each leaf of a Dict or Tuple, nested ones included.
 
     An action is a vector [n] of float64, which represents int32 and float32 exactly: the leaves' actions, flattened and
-    concatenated in the order of `gymnasium.spaces.flatten`. Parameters and masks are concatenated in the same order.
+    concatenated in the order of `gymnasium.spaces.flatten`. Parameters, noise and masks are concatenated so, too.
     Leaves of one kind are computed as one distribution, so the graph does not grow with their number.
 
     Args:
@@ -87,26 +87,30 @@ class ProductPdType(PdType):
         sizes = [leaf.param_shape()[0] for leaf in self.leaves]
         self.size = sum(map(action_entries, self.leaves))
         self.groups: list[Group] = []
-        noise_start = 0
+        noise_sizes = [leaf.noise(np.random.default_rng(0), ()).size for leaf in self.leaves]
+        places: dict[int, tuple[int, int, int]] = {}
         for merge, ids in kinds.items():
+            ends = np.cumsum([action_entries(self.leaves[i]) for i in ids])
+            places |= {i: (len(self.groups), end - action_entries(self.leaves[i]), end) for i, end in zip(ids, ends)}
             pdtype = merge([self.leaves[i] for i in ids])
             flat = _entries(sizes, ids)
             if isinstance(pdtype, DiagGaussianPdType):  # each leaf's means, then each leaf's log standard deviations
                 is_logstd = np.concatenate([np.arange(sizes[i]) >= sizes[i] // 2 for i in ids])
                 flat = np.concatenate([flat[~is_logstd], flat[is_logstd]])
-            noise_end = noise_start + pdtype.noise(np.random.default_rng(0), ()).size
             self.groups.append(
                 Group(
                     pdtype,
                     Entries(flat),
                     Entries(_entries([action_entries(leaf) for leaf in self.leaves], ids)),
                     Entries(_entries([leaf.num_choices() for leaf in self.leaves], ids)),
-                    Entries(np.arange(noise_start, noise_end)),
+                    Entries(_entries(noise_sizes, ids)),
                 )
             )
-            noise_start = noise_end
+        # of each leaf: its group, and which entries of the group's actions it has
+        self._leaf_places = [places[i] for i in range(len(self.leaves))]
         self._flat_order = Joined([group.flat for group in self.groups])
         self._action_order = Joined([group.actions for group in self.groups])
+        self._noise_order = Joined([group.noise for group in self.groups])
 
     def param_shape(self) -> list[int]:
         """Return [p], the number of parameters of all leaves together."""
@@ -125,29 +129,39 @@ class ProductPdType(PdType):
         return rows
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw the noise of each kind of leaves, concatenated, [*shape, q] float32, from a NumPy generator."""
-        return np.concatenate([group.pdtype.noise(rng, shape) for group in self.groups], axis=-1)
+        """Draw the noise of each leaf, concatenated, [*shape, q] float32, from a NumPy generator."""
+        return np.concatenate([leaf.noise(rng, shape) for leaf in self.leaves], axis=-1)
 
     def tf_noise(self, shape: tf.Tensor) -> tf.Tensor:
         """Draw the same noise from TensorFlow's global generator."""
-        return tf.concat([group.pdtype.tf_noise(shape) for group in self.groups], axis=-1)
+        return self._noise_order.join(TensorFlowOperators, [group.pdtype.tf_noise(shape) for group in self.groups])
 
     def sample(self, ops: Operators, flat: Array, noise: Array) -> Array:
         """Return a sample of each leaf, concatenated, [..., n] float64."""
-        return self._actions(
-            ops,
-            [
-                group.pdtype.sample(ops, group.flat.take(ops, flat), group.noise.take(ops, noise))
-                for group in self.groups
-            ],
-        )
+        return self._action_order.join(ops, [ops.to_float64(x) for x in self._group_actions(ops, flat, noise)])
 
     def mode(self, ops: Operators, flat: Array) -> Array:
         """Return the mode of each leaf, concatenated, [..., n] float64."""
-        return self._actions(ops, [group.pdtype.mode(ops, group.flat.take(ops, flat)) for group in self.groups])
+        return self._action_order.join(ops, [ops.to_float64(x) for x in self._group_actions(ops, flat, None)])
 
-    def _actions(self, ops: Operators, groups: Sequence[Array]) -> Array:
-        return self._action_order.join(ops, [ops.to_float64(actions) for actions in groups])
+    def leaf_actions(self, ops: Operators, flat: Array, noise: Array | None) -> list[Array]:
+        """Return the actions of each leaf, flattened, [..., its entries] in float32 or int32.
+
+        Args:
+            ops: `NumpyOperators` or `TensorFlowOperators`, as the other arguments are.
+            flat: parameters, [..., p].
+            noise: as `noise` draws it; None for the most likely actions.
+        """
+        groups = self._group_actions(ops, flat, noise)
+        return [groups[number][..., start:end] for number, start, end in self._leaf_places]
+
+    def _group_actions(self, ops: Operators, flat: Array, noise: Array | None) -> list[Array]:
+        """Return the actions of each group, [..., its entries]."""
+        if noise is None:
+            return [group.pdtype.mode(ops, group.flat.take(ops, flat)) for group in self.groups]
+        return [
+            group.pdtype.sample(ops, group.flat.take(ops, flat), group.noise.take(ops, noise)) for group in self.groups
+        ]
 
     def num_choices(self) -> int:
         """Return the number of choices of all leaves together."""
