@@ -2,7 +2,7 @@
 
 It runs on rank 0 alone, which hands the result to the other ranks: the weights do not depend on the number of ranks.
 The policy's variables and those of V alone are optimised one after the other, so that no coefficient balances the two
-losses. Each has its own early stop by the validation steps.
+losses. The policy's epochs end early if the validation steps no longer improve.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from common.rollouts.return_scaling import RewardNormalizer
 LOGGER = "baselines_ppo.cloning"
 log = logging.getLogger(LOGGER)
 BATCH_SIZE = 64
+LOG_LIKELIHOOD = "log-likelihood"
 VALIDATION_FRACTION = 0.1
 EVALUATION_BLOCK = 1024  # steps per compiled call
 
@@ -194,9 +195,13 @@ class BehaviourCloning:
         arrays: Arrays,
         scores: Callable[[], dict[str, float]],
     ) -> None:
-        """Fit the policy or the value function, and log the scores of the validation steps; the first one decides."""
+        """Fit the policy or the value function, and log the scores of the validation steps.
+
+        Only the policy stops early. The training continues to fit V, whose error in a validation episode with unusual
+        states may rise for some epochs while V is still far from the returns.
+        """
         before = scores()
-        sign = -1 if "log-likelihood" in before else 1
+        stop_score = (lambda: -scores()[LOG_LIKELIHOOD]) if LOG_LIKELIHOOD in before else None
         epochs = fit(
             optimizer,
             variables,
@@ -205,7 +210,7 @@ class BehaviourCloning:
             BATCH_SIZE,
             self.rng,
             self.settings,
-            lambda: sign * next(iter(scores().values())),
+            stop_score,
             self.on_epoch,
         )
         after = scores()
@@ -220,7 +225,7 @@ class BehaviourCloning:
         """Return the mean log-likelihood of the validation steps, and how often or how far the mode is off."""
         pdtype = self.pi.pdtype
         flat, ac = self.processor.outputs(self.x[self.validation])[0], self.ac[self.validation]
-        scores = {"log-likelihood": float(pdtype.pdfromflat(flat).logp(ac).numpy().mean(dtype=np.float64))}
+        scores = {LOG_LIKELIHOOD: float(pdtype.pdfromflat(flat).logp(ac).numpy().mean(dtype=np.float64))}
         error = np.asarray(pdtype.mode(NumpyOperators, flat)) - ac
         if isinstance(pdtype, DiagGaussianPdType):
             scores["root mean square error"] = float(np.sqrt(np.square(error, dtype=np.float64).mean()))

@@ -28,12 +28,12 @@ def fit(
     batch_size: int,
     rng: np.random.Generator,
     settings: CloningSettings,
-    score: Callable[[], float],
+    score: Callable[[], float] | None,
     on_epoch: Callable[[], None],
 ) -> int:
     """Run epochs of minibatches, and keep the variables of the one with the best score.
 
-    It stops if the score has not improved for `PATIENCE` epochs.
+    It stops if the score has not improved for `PATIENCE` epochs. Without a score it runs all epochs.
 
     Args:
         optimizer: of the loss.
@@ -43,23 +43,26 @@ def fit(
         batch_size: steps of a minibatch.
         rng: shuffles them.
         settings: epochs and step size.
-        score: returns the number to minimise, computed on steps that are not used.
+        score: returns the number to minimise, computed on steps that are not used; None for no early stop.
         on_epoch: called after every epoch.
 
     Returns:
         How many epochs it ran.
     """
     count = minibatches_per_epoch(used, batch_size)
-    best, kept, best_epoch, epoch = score(), get_flat(variables), 0, 0
+    best, kept, best_epoch, epoch = score() if score else 0.0, get_flat(variables), 0, 0
     for epoch in range(1, settings.epochs + 1):
         indices, weights = shuffle_into_minibatches(rng, used, batch_size, 1, count)
         label = MinibatchLabel(count, epoch - 1)
         optimizer.run_minibatches(arrays, indices, weights, settings.stepsize, [], count, label)
-        found = score()
         on_epoch()
+        if score is None:
+            continue
+        found = score()
         if found < best:
             best, kept, best_epoch = found, get_flat(variables), epoch
         elif epoch - best_epoch >= PATIENCE:
             break
-    set_from_flat(variables, kept)
+    if score is not None:
+        set_from_flat(variables, kept)
     return epoch

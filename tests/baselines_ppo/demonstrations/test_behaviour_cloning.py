@@ -238,3 +238,7 @@ def test_three_epochs_without_a_better_score_end_the_fit_and_the_best_variables_
     scores[:] = range(20)  # worse from the first epoch on
     assert fitting.fit(*fit, copy.copy(settings), lambda: scores[int(variable.numpy()[0])], lambda: None) == 3
     assert variable.numpy() == [0]
+    assert (
+        fitting.fit(*fit, settings, None, lambda: None) == 10
+    )  # without a score it runs all epochs and keeps the last
+    assert variable.numpy() == [10]
