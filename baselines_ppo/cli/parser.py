@@ -17,8 +17,7 @@ from common.errors import UserError
 USAGE = """
   %(prog)s --env ID [--SETTING VALUE] ...                    train
   %(prog)s --run-dir DIR --resume [--SETTING VALUE] ...      resume a run
-  %(prog)s --play --load-path RUN [--deterministic] [--eval-episodes N] [--video FILE] [--json]
-                                                           [--save-demonstrations FILE]"""
+  %(prog)s --play --load-path RUN [--deterministic] [--eval-episodes N] [--video FILE] [--json]"""
 DIRECTORIES = ("run_dir",)
 
 

@@ -198,6 +198,7 @@ def test_minari_must_be_installed_for_its_data_sets(monkeypatch):
         load_demonstrations("minari:some/data-v0")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")  # a data set without author and description
 @pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
 def test_a_minari_data_set_is_read_from_local_storage(data_format, tmp_path, monkeypatch):
     minari = pytest.importorskip("minari", reason="minari is not installed: pip install -e '.[demonstrations]'")
@@ -227,5 +228,8 @@ def test_a_minari_data_set_is_read_from_local_storage(data_format, tmp_path, mon
     assert data.episode_returns().tolist() == [3, 4]
     with pytest.raises(UserError, match="^minari:mine/none-v0 is not on this machine; download it: minari download"):
         load_demonstrations("minari:mine/none-v0")
-    with pytest.raises(UserError, match="^minari:in valid cannot be read"):
-        load_demonstrations("minari:in valid")
+    (tmp_path / "mine" / "two-v0" / "data" / "metadata.json").write_text("{}")
+    with pytest.raises(
+        UserError, match="^minari:mine/two-v0 cannot be read .*; check the id, or download the data set"
+    ):
+        load_demonstrations("minari:mine/two-v0")
