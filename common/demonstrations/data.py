@@ -121,17 +121,18 @@ class Demonstrations:
             if root not in ("observations", "actions") and name not in STEP_ENTRIES:
                 raise self._error(name, "is not an entry of demonstrations", f"use {', '.join(self._known())}")
             if x.dtype.kind not in REAL_KINDS:
-                raise self._error(name, f"has dtype {x.dtype}", "give an array of numbers or bools")
+                raise self._error(name, f"has dtype {x.dtype}", "it must be an array of numbers or bools")
             if x.ndim == 0:
-                raise self._error(name, "is a single number", "give an array with one row per step")
+                raise self._error(name, "is a single number", "it must be an array with one row per step")
         for root in ("observations", "actions"):
             if not any(name.split("/")[0] == root for name in self.entries):
                 raise self._error(root, "is missing", "demonstrations need observations and actions")
         self.steps = len(next(x for name, x in self.entries.items() if name.split("/")[0] == "actions"))
         for name, x in self.entries.items():
             if len(x) != self.steps:
-                hint = "leave out the observation after the last action" if len(x) == self.steps + 1 else "give one row"
-                raise self._error(name, f"has {len(x):,} rows for {self.steps:,} actions", f"{hint} per step")
+                longer = len(x) == self.steps + 1
+                fix = "leave out what follows the last action" if longer else "there must be one row per step"
+                raise self._error(name, f"has {len(x):,} rows for {self.steps:,} actions", fix)
         if self.steps < 2:
             raise UserError(f"{source} has {self.steps} steps; training and validation need at least 2")
         self._check_step_entries()
@@ -148,18 +149,22 @@ class Demonstrations:
         found = [name for name in STEP_ENTRIES if name in self.entries]
         if found and len(found) < len(STEP_ENTRIES):
             missing = next(name for name in STEP_ENTRIES if name not in found)
-            raise self._error(missing, f"is missing, but {found[0]} is there", f"give all of {', '.join(STEP_ENTRIES)}")
+            raise self._error(
+                missing, f"is missing, but {found[0]} is there", f"{', '.join(STEP_ENTRIES)} belong together"
+            )
         for name in found:
             x = self.entries[name]
             if x.ndim != 1:
-                raise self._error(name, f"has shape {x.shape}", f"give {(self.steps,)}")
+                raise self._error(name, f"has shape {x.shape}", f"it must have {(self.steps,)}")
             if name == "rewards":
                 self._check_finite(name, x)
                 self.entries[name] = x.astype(np.float64)
             else:
                 if not np.isin(x, (0, 1)).all():
                     bad = x[~np.isin(x, (0, 1))][0]
-                    raise self._error(name, f"contains {bad}", "give True where a step ended its episode, else False")
+                    raise self._error(
+                        name, f"contains {bad}", "it must be True where a step ended its episode, else False"
+                    )
                 self.entries[name] = x.astype(bool)
 
     def _check_finite(self, name: str, x: np.ndarray) -> None:
@@ -238,12 +243,12 @@ class Demonstrations:
         try:
             x = cast_checked(x, np.dtype(space.dtype))
         except LossyCastError as error:
-            raise self._error(name, str(error), f"give values of {describe_space(space)}") from None
+            raise self._error(name, str(error), f"it must be in {describe_space(space)}") from None
         outside = _outside(x, space, is_action)
         if outside.any():
             step = int(np.flatnonzero(outside.reshape(self.steps, -1).any(axis=1))[0])
             raise self._error(
-                name, f"is {safe_repr(x[step].tolist())} in step {step:,}", f"give values of {describe_space(space)}"
+                name, f"is {safe_repr(x[step].tolist())} in step {step:,}", f"it must be in {describe_space(space)}"
             )
         return x
 

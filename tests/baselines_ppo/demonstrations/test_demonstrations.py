@@ -53,14 +53,20 @@ def test_arrays_get_the_structure_and_dtypes_of_the_space():
 @pytest.mark.parametrize(
     "changed, message",
     [
-        ({"observations": np.zeros((N + 1, 3))}, "observations has 7 rows for 6 actions; leave out the observation"),
-        ({"rewards": np.zeros(4)}, "rewards has 4 rows for 6 actions; give one row per step"),
-        ({"truncations": None}, "truncations is missing, but rewards is there; give all of rewards, terminations"),
-        ({"rewards": np.zeros((N, 1))}, "rewards has shape (6, 1); give (6,)"),
+        (
+            {"observations": np.zeros((N + 1, 3))},
+            "observations has 7 rows for 6 actions; leave out what follows the last action",
+        ),
+        ({"rewards": np.zeros(4)}, "rewards has 4 rows for 6 actions; there must be one row per step"),
+        (
+            {"truncations": None},
+            "truncations is missing, but rewards is there; rewards, terminations, truncations belong",
+        ),
+        ({"rewards": np.zeros((N, 1))}, "rewards has shape (6, 1); it must have (6,)"),
         ({"rewards": np.array([0, 1, np.nan, 3, 4, 5])}, "rewards is not finite in step 2; leave out that episode"),
-        ({"terminations": np.arange(N)}, "terminations contains 2; give True where"),
-        ({"actions": np.array([b"left"] * N)}, "actions has dtype |S4; give an array of numbers"),
-        ({"actions": np.float32(3)}, "actions is a single number; give an array with one row per step"),
+        ({"terminations": np.arange(N)}, "terminations contains 2; it must be True where"),
+        ({"actions": np.array([b"left"] * N)}, "actions has dtype |S4; it must be an array of numbers"),
+        ({"actions": np.float32(3)}, "actions is a single number; it must be an array with one row per step"),
         ({"observations": {}}, "observations is missing; demonstrations need observations and actions"),
     ],
 )
@@ -76,8 +82,12 @@ def test_invalid_arrays_are_refused(changed, message):
         ({"observations": np.full((N, 3), np.inf)}, OB, "observations is not finite in step 0"),
         ({"observations": {"a": np.zeros((N, 3))}}, OB, "observations is missing; the environment's space has it as"),
         ({}, MIXED, "observations/image is missing; the environment's space has it as Box("),
-        ({"observations": np.full(N, 0.5)}, gym.spaces.Discrete(2), "observations of dtype float64 with 0.5; give"),
-        ({"observations": np.arange(N)}, gym.spaces.Discrete(5), "observations is 5 in step 5; give values of Discr"),
+        (
+            {"observations": np.full(N, 0.5)},
+            gym.spaces.Discrete(2),
+            "observations of dtype float64 with 0.5; it must be in Discrete",
+        ),
+        ({"observations": np.arange(N)}, gym.spaces.Discrete(5), "observations is 5 in step 5; it must be in Discr"),
         ({"observations": np.full((N, 2), -1)}, gym.spaces.MultiBinary(2), "observations is [-1, -1] in step 0"),
         (
             {"observations": np.full((N, 2), [1, 3])},
@@ -95,7 +105,7 @@ def test_observations_that_are_not_of_the_space_are_refused(changed, space, mess
 def test_actions_out_of_range_are_refused_and_observations_out_of_range_are_not():
     data = Demonstrations(**arrays(observations=np.full((N, 3), 5.0), actions=np.arange(N)[:, None] / 2))
     data.observations(OB)
-    with pytest.raises(UserError, match=r"actions is \[2.5\] in step 5; give values of Box"):
+    with pytest.raises(UserError, match=r"actions is \[2.5\] in step 5; it must be in Box"):
         data.actions(AC)
 
 

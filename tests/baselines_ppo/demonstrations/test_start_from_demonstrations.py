@@ -224,7 +224,10 @@ def test_save_demonstrations_needs_play_and_a_name_that_ends_in_npz(cli_here, tm
         ({"demonstration_stepsize": 0}, "invalid demonstration_stepsize=0"),
         ({"demonstrations": "none.npz"}, "none.npz: No such file"),
         ({"demonstrations": Demonstrations(np.zeros((9, 3)), np.zeros(9))}, r"has shape \(9, 3\); the environment's"),
-        ({"demonstrations": Demonstrations(np.zeros((9, 4)), np.full(9, 2))}, "actions is 2 in step 0; give values of"),
+        (
+            {"demonstrations": Demonstrations(np.zeros((9, 4)), np.full(9, 2))},
+            "actions is 2 in step 0; it must be in Discrete",
+        ),
     ],
 )
 def test_learn_refuses_invalid_demonstrations(options, message):
