@@ -120,6 +120,7 @@ setup(
         # `mkdocs build --strict`
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30", "latex2mathml>=3.78", "ruff>=0.17,<0.18"],
         "box2d": ["gymnasium[box2d]"],
+        "demonstrations": ["minari[arrow,hdf5]>=0.5.3,<0.6"],  # data sets for --demonstrations minari:ID
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
         "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],
         # the libraries of the throughput comparison; they need a separate environment: SBX asks for tfp-nightly, which overwrites tensorflow-probability

@@ -52,6 +52,7 @@ TENSORFLOW_FREE = (
     "common.runs.*",
     "common.envs.*",
     "common.vec_env.*",
+    "common.demonstrations.*",
     "common.training.callbacks",
     "common.training.stopping",
     "common.policies.files",

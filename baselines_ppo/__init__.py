@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from baselines_ppo.objectives import register_objective
     from baselines_ppo.policy_registry import load_policy
     from baselines_ppo.pposgd_simple import learn
+    from common.demonstrations.data import Demonstrations
+    from common.demonstrations.files import load_demonstrations, save_demonstrations
+    from common.demonstrations.recorder import DemonstrationRecorder
     from common.errors import Interrupted, StopTraining, UserError
     from common.policies.base import Policy
     from common.rollouts.policy_evaluation import Evaluation, evaluate_policy
@@ -48,6 +51,10 @@ _HOMES = {
     "PPOSettings": "baselines_ppo.config.settings",
     "TRPOSettings": "baselines_ppo.config.settings",
     "VPGSettings": "baselines_ppo.config.settings",
+    "Demonstrations": "common.demonstrations.data",
+    "DemonstrationRecorder": "common.demonstrations.recorder",
+    "load_demonstrations": "common.demonstrations.files",
+    "save_demonstrations": "common.demonstrations.files",
     "Callback": "common.training.callbacks",
     "LearningCurve": "common.training.learning_curve",
     "UserError": "common.errors",
@@ -57,6 +64,9 @@ _HOMES = {
 _MODULES = ("pposgd_simple", "trpo_mpi", "vpg", "mlp_policy", "cnn_policy")
 _TENSORFLOW_FREE = (
     "baselines_ppo.config.settings",
+    "common.demonstrations.data",
+    "common.demonstrations.files",
+    "common.demonstrations.recorder",
     "common.training.callbacks",
     "common.training.learning_curve",
     "common.errors",
@@ -64,6 +74,8 @@ _TENSORFLOW_FREE = (
 __all__ = [
     "Callback",
     "CnnPolicy",
+    "DemonstrationRecorder",
+    "Demonstrations",
     "Evaluation",
     "Interrupted",
     "LearningCurve",
@@ -79,10 +91,12 @@ __all__ = [
     "export_litert",
     "export_saved_model",
     "learn",
+    "load_demonstrations",
     "load_policy",
     "mlp_policy",
     "pposgd_simple",
     "register_objective",
+    "save_demonstrations",
     "trpo_mpi",
     "vpg",
 ]

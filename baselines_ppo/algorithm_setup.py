@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from baselines_ppo.cloning.start import start_from_demonstrations
 from baselines_ppo.config.common_settings import Settings
 from baselines_ppo.experiment import recording
 from baselines_ppo.experiment.interrupts import stop_on_ctrl_c
@@ -26,6 +27,7 @@ from common.policies.policy_pair import PolicyFn, build_policies
 from common.rollouts.processor import SegmentProcessor
 from common.rollouts.return_scaling import RewardNormalizer
 from common.rollouts.segment import Segment
+from common.training.checkpointing import save_initial_checkpoint
 from common.training.loop import TrainingLoop
 from common.validation import check_int_argument
 from common.vec_env.vector_env_checker import env_layout
@@ -190,6 +192,10 @@ class AlgorithmSetup(Generic[S]):
             training.restore(options.checkpoint)
         elif options.load_path is not None:
             load_weights_into(options.load_path, self.pi, self.comm)
+        elif self.comm.broadcast(options.demonstrations is not None):
+            start_from_demonstrations(self, training)
+            self._sync_policy()
+            save_initial_checkpoint(training)
         if self.comm.rank == 0:
             self._log_length(training)
         return training

@@ -6,7 +6,7 @@ No generator state is carried over, so a resumed run draws the same numbers.
 import numpy as np
 
 # one number per purpose, so that no two streams coincide
-INITIALISE, ACTIONS, MINIBATCHES, ENVIRONMENTS, EVALUATION = range(5)
+INITIALISE, ACTIONS, MINIBATCHES, ENVIRONMENTS, EVALUATION, DEMONSTRATIONS = range(6)
 
 
 def generator(seed: int, purpose: int, *path: int) -> np.random.Generator:

@@ -72,6 +72,7 @@ LONG = tuple(
 NUMERIC = tuple(
     f"{name}.py"
     for name in (
+        "baselines_ppo/demonstrations/test_behaviour_cloning",
         "baselines_ppo/experiment/test_warm_start",
         "baselines_ppo/export/test_composite_actions_export",
         "baselines_ppo/export/test_export_observations",

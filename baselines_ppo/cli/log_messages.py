@@ -39,3 +39,30 @@ def messages_to_stderr(format_message: Callable[[str], str]) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
+
+
+class LineHandler(logging.Handler):
+    """Prints messages as plain lines to stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; a closed stdout is ignored."""
+        with contextlib.suppress(OSError, ValueError):
+            print(record.getMessage(), flush=True)
+
+
+@contextlib.contextmanager
+def lines_to_stdout(name: str) -> Iterator[None]:
+    """Context manager in which the messages of a logger, from level INFO on, are printed to stdout.
+
+    Args:
+        name: of the logger.
+    """
+    logger = logging.getLogger(name)
+    handler, level = LineHandler(logging.INFO), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)

@@ -72,6 +72,14 @@ def _add_modes(parser: Parser) -> None:
     parser.add_option(
         group, "--json", action="store_true", help="with --play: print one JSON object [default: print text]"
     )
+    parser.add_option(
+        group,
+        "--save-demonstrations",
+        metavar="FILE",
+        type=path_argument,
+        help="with --play: write observations, actions, rewards and ends to this .npz file, for --demonstrations "
+        "[default: none]",
+    )
 
 
 def _add_other_options(parser: Parser) -> None:
@@ -101,7 +109,12 @@ def add_completion_option(parser: Parser, group: Any) -> None:
         """Prints the script and exits."""
 
         def __call__(self, parser_: Any, namespace: Any, shell: Any, option_string: str | None = None) -> None:
-            files = ("video", "config", *(name for name in PATH_SETTINGS if name not in DIRECTORIES))
+            files = (
+                "video",
+                "save_demonstrations",
+                "config",
+                *(name for name in PATH_SETTINGS if name not in DIRECTORIES),
+            )
             mark_paths(parser.actions, files, DIRECTORIES)
             print(completion_script(parser, shell))
             parser.exit()
@@ -132,7 +145,8 @@ def parse(argv: Sequence[str]) -> tuple[dict[str, Any], argparse.Namespace]:
             "--video records a trained policy and needs --load-path; to record one at the end of a training, use --film"
         )
     if not (args.play or args.video):
-        for name in ("deterministic", "json"):
+        for name in ("deterministic", "json", "save_demonstrations"):
             if getattr(args, name):
-                raise UserError(f"--{name} needs --play; add --play --load-path RUN, or leave it out")
+                flag = name.replace("_", "-")
+                raise UserError(f"--{flag} needs --play; add --play --load-path RUN, or leave it out")
     return explicit, args

@@ -11,6 +11,7 @@ from baselines_ppo.config.settings import AlgorithmSettings
 from common.errors import UserError
 
 STOP_UNITS = dict(zip(STOP_SETTINGS, ("steps", "episodes", "iterations", "seconds"), strict=True))
+TWO_STARTS = "load_path and demonstrations both give the initial policy; leave one of them out"
 COUNTER_NAMES = ("timesteps_so_far", "episodes_so_far", "iters_so_far", "elapsed")  # in the order of STOP_SETTINGS
 
 
@@ -32,6 +33,7 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
     kl_band = (adaptive, "--objective adaptive_kl")
     fit = (separate_fit, "a separate value-function fit: --vf-iters above 0, and for vpg --baseline value")
     normalised = (config.policy_kwargs.get("normalise_ob", True), "--normalise-ob true")
+    cloned = (config.run.demonstrations, "--demonstrations FILE")
     requirements = {
         "kl_target": (
             kfac or (adaptive and values["kl_min"] is None),
@@ -51,12 +53,16 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
         "vf_batchsize": fit,
         "ob_clip": normalised,
         "ob_min_std": normalised,
+        "demonstration_epochs": cloned,
+        "demonstration_stepsize": cloned,
     }
     return [(name, what) for name, (used, what) in requirements.items() if name in config.explicit and not used]
 
 
 def check_flag_combinations(explicit: Mapping[str, Any]) -> None:
-    """Raise UserError for `eval_episodes` without `eval_every`, and for `film` without `report`."""
+    """Raise UserError for `eval_episodes` without `eval_every`, `film` without `report`, and two initial policies."""
+    if explicit.get("load_path") and explicit.get("demonstrations"):
+        raise UserError(TWO_STARTS)
     if explicit.get("film") and explicit.get("report") is False:
         raise UserError("--film needs --report: the video is created with the report; leave one of them out")
     if "eval_episodes" in explicit and "eval_every" not in explicit:

@@ -92,6 +92,22 @@ class RunSettings(SettingsBase):
         group="environment",
         is_path=True,
     )
+    demonstrations: str | None = setting(
+        None,
+        "clone the policy from these demonstrations before the training: a .npz file, or minari: and the id of a "
+        "Minari data set",
+        group="environment",
+        is_path=True,
+    )
+    demonstration_epochs: int = setting(
+        20,
+        "largest number of epochs over the demonstrations; they end early when the validation steps no longer improve",
+        group="environment",
+        allowed="count",
+    )
+    demonstration_stepsize: float = setting(
+        1e-3, "learning rate of Adam in the epochs over the demonstrations", group="environment", allowed="positive"
+    )
     num_envs: int | None = setting(
         None,
         "environments per rank",

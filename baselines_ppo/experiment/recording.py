@@ -22,6 +22,7 @@ from baselines_ppo.experiment.outputs import make_run_outputs
 from baselines_ppo.experiment.progress import stop_settings
 from baselines_ppo.experiment.run_options import RunOptions
 from baselines_ppo.experiment.summary import length_text
+from common.demonstrations.files import source_name
 from common.distributed.communicator import Communicator
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
@@ -123,6 +124,9 @@ def run_config(setup: AlgorithmSetup, run_dir: Path | None, progress: bool) -> R
         averaging=options.averaging,
         env_threads=options.env_threads,
         checkpoint_every=options.checkpoint_every,
+        demonstrations=None if options.demonstrations is None else source_name(options.demonstrations),
+        demonstration_epochs=options.demonstration_epochs,
+        demonstration_stepsize=options.demonstration_stepsize,
         env_workers=0,
         keep_checkpoints=KEEP_CHECKPOINTS,
         run_dir=run_dir and str(run_dir),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from baselines_ppo.config.combinations import TWO_STARTS
+from baselines_ppo.config.run_settings import RunSettings
+from common.demonstrations.data import Demonstrations
+from common.demonstrations.files import source_name
 from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.storage.paths import user_path
-from common.validation import check_bool, check_choice, check_int_argument
+from common.validation import check_bool, check_choice, check_greater, check_int_argument
 
 if TYPE_CHECKING:
     import os
@@ -33,6 +37,10 @@ class RunOptions:
         checkpoint: (arrays, metadata, path) to resume from (`RunDirectory.latest_checkpoint`).
         checkpoint_every: iterations between checkpoints.
         load_path: a trained policy to start from if there is no checkpoint (`warm_start`).
+        demonstrations: what to clone if there is no checkpoint: a .npz file, `minari:` and the id of a data set, or
+            `Demonstrations`. Rank 0's value is used.
+        demonstration_epochs: largest number of epochs over the demonstrations.
+        demonstration_stepsize: learning rate of Adam in these epochs.
         env_threads: threads that step this rank's environments (`Collector`).
         heartbeat: this rank's `Heartbeat`.
         run_dir: directory for the run's files, which plot, report and load_policy read (`recording`). Rank 0's value is
@@ -47,6 +55,9 @@ class RunOptions:
     checkpoint: tuple[Any, ...] | None = None
     checkpoint_every: int = 25
     load_path: str | os.PathLike[str] | None = None
+    demonstrations: str | os.PathLike[str] | Demonstrations | None = None
+    demonstration_epochs: int = RunSettings.demonstration_epochs
+    demonstration_stepsize: float = RunSettings.demonstration_stepsize
     env_threads: int = 1
     heartbeat: Heartbeat | None = None
     run_dir: str | os.PathLike[str] | None = None
@@ -67,8 +78,14 @@ class RunOptions:
         self.checkpoint_every = check_int_argument("checkpoint_every", self.checkpoint_every, 1)
         self.env_threads = check_int_argument("env_threads", self.env_threads, 1)
         self.progress = check_bool("progress", self.progress)
+        self.demonstration_epochs = check_int_argument("demonstration_epochs", self.demonstration_epochs, 1)
+        self.demonstration_stepsize = check_greater("demonstration_stepsize", self.demonstration_stepsize, 0)
         if self.load_path is not None:
             user_path(self.load_path, "load_path")
+        if self.demonstrations is not None:
+            source_name(self.demonstrations)
+            if self.load_path is not None:
+                raise UserError(TWO_STARTS)
         if self.comm is not None and not isinstance(self.comm, Communicator):
             raise UserError(
                 f"invalid comm={safe_repr(self.comm)}: must be a common.distributed.communicator.Communicator; leave "

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from common.demonstrations.files import check_file_name
 from common.distributed.launcher import launcher_world_size
 from common.envs.rendering import display_named, has_display
 from common.errors import UserError
@@ -47,6 +48,9 @@ def play(explicit: Mapping[str, Any], args: Namespace) -> int:
     find_policy(args.load_path)
     if args.video:
         writable_file(args.video, "--video")
+    if args.save_demonstrations:
+        check_file_name(args.save_demonstrations, "--save-demonstrations")
+        writable_file(args.save_demonstrations, "--save-demonstrations")
     window, video_path = choose_output(episodes, args)
     import_tensorflow(threads=usable_cpu_count())
     from baselines_ppo.play.episodes import play_episodes  # the gate: it imports TensorFlow
@@ -66,14 +70,14 @@ def select_run(path: str) -> str:
 def choose_output(episodes: int, args: Namespace) -> tuple[bool, Path | None]:
     """Choose how the episodes are shown.
 
-    With `--json`, or more than `MAX_SHOWN_EPISODES` episodes, they are only evaluated.
+    With `--json`, with `--save-demonstrations`, or more than `MAX_SHOWN_EPISODES` episodes, they are only evaluated.
 
     Returns:
         (whether to open a window, path of a video of the first episode or None).
     """
     if args.video:
         return False, args.video
-    if args.json or episodes > MAX_SHOWN_EPISODES:
+    if args.json or args.save_demonstrations or episodes > MAX_SHOWN_EPISODES:
         return False, None
     folder, window, display = Path(args.load_path), has_display(), display_named()
     if display and not window:

@@ -14,6 +14,8 @@ import numpy as np
 from baselines_ppo.cli.errors import print_error
 from baselines_ppo.play.policy_env import load_policy_and_env
 from baselines_ppo.play.video import Recorder, film_episode, show_episodes
+from common.demonstrations.files import save_demonstrations
+from common.demonstrations.recorder import DemonstrationRecorder
 from common.errors import EnvError
 from common.policies.locate import find_policy
 from common.rollouts.evaluation import evaluate
@@ -34,8 +36,9 @@ def play_episodes(
     seed = explicit.get("seed", 0)
     pi, env, env_id, env_kwargs = load_policy_and_env(args.load_path, explicit.get("env"), explicit.get("env_kwargs"))
     recorder = Recorder(env)
+    played = DemonstrationRecorder(recorder) if args.save_demonstrations else recorder
     try:
-        found = Evaluation(*evaluate(pi, recorder, episodes, not args.deterministic, seed))
+        found = Evaluation(*evaluate(pi, played, episodes, not args.deterministic, seed))
     except EnvError as error:
         error.add_context(source="the environment")
         print(error.trace or "", file=sys.stderr, end="")
@@ -43,6 +46,10 @@ def play_episodes(
         return 1
     env.close()
     print_summary(found, env_id, args)
+    if isinstance(played, DemonstrationRecorder):
+        data = played.demonstrations()
+        save_demonstrations(args.save_demonstrations, data)
+        print(f"demonstrations, {data.steps:,} steps: {args.save_demonstrations}", file=sys.stderr)
     if window:
         ends = np.cumsum(found.lengths)
         by_episode = [recorder.actions[end - length : end] for end, length in zip(ends, found.lengths)]

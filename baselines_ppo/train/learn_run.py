@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 from dataclasses import replace
@@ -11,6 +12,9 @@ import baselines_ppo.pposgd_simple
 import baselines_ppo.trpo_mpi
 import baselines_ppo.vpg
 from baselines_ppo.cli.command_lines import report_command, to_argv
+from baselines_ppo.cli.log_messages import lines_to_stdout
+from baselines_ppo.cloning.behaviour_cloning import LOGGER
+from baselines_ppo.cloning.start import Source, read_for_run
 from baselines_ppo.config.config_files import CONFIG_FORMAT
 from baselines_ppo.config.registry import STOP_SETTINGS
 from baselines_ppo.config.resolved_config import ResolvedConfig
@@ -27,6 +31,7 @@ from baselines_ppo.train.preflight import build_probe_policy, check_resources, c
 from baselines_ppo.train.resume import resume_lines, rewind_to_checkpoint
 from baselines_ppo.train.session import TrainingSession, close_env
 from baselines_ppo.train.signals import training_stop_signals
+from common.demonstrations.files import source_name
 from common.envs.normalization_wrappers import describe_statistics, running_statistics
 from common.loggers.console import ProgressDisplay, tolerate_closed_stream
 from common.policies.base import Policy
@@ -44,6 +49,10 @@ LEARN = {
     "trpo": baselines_ppo.trpo_mpi.learn,
     "vpg": baselines_ppo.vpg.learn,
 }
+LEARN_OPTIONS = (
+    *("seed", "averaging", "env_threads", "checkpoint_every"),
+    *("demonstration_epochs", "demonstration_stepsize"),
+)
 NORMALIZATION_FLAGS = {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}
 
 
@@ -62,6 +71,10 @@ def learn_run(plan: RunPlan, session: TrainingSession) -> int:
     if plan.previous is None and config.run.load_path:
         load_path, initial_state = load_initial_policy(config.run.load_path, pi, comm, to_argv)
         config = config.with_run(load_path=load_path)
+    demonstrations = None
+    if plan.previous is None and config.run.demonstrations:
+        config = config.with_run(demonstrations=source_name(config.run.demonstrations))
+        demonstrations = read_for_run(config.run, pi, comm)
     comm.run_on_root(lambda: check_save_policy_path(config.run))
     path = comm.run_on_root(lambda: config.run.run_dir or make_default_run_directory(config.run.env, config.run.seed))
     config = config.with_run(run_dir=path)
@@ -72,12 +85,14 @@ def learn_run(plan: RunPlan, session: TrainingSession) -> int:
         checkpoint = None
         if plan.previous is not None:
             checkpoint = rewind_to_checkpoint(directory, comm, plan.exact, pi)
+            if checkpoint is None:  # it was killed before it had cloned them
+                demonstrations = read_for_run(config.run, pi, comm)
         config_file = None
         if comm.rank == 0:
             plan = replace(plan, config=config)
             config_file = start_directory(plan, directory, comm.size, checkpoint, pi, initial_state)
         comm.barrier()
-        return train_and_finish(config, session, directory, checkpoint, config_file)
+        return train_and_finish(config, session, directory, checkpoint, config_file, demonstrations)
     except WriteError as error:
         session.reserve_fd.close()  # there may be no file descriptor left
         error.add_note(directory.recovery_hint(error))
@@ -122,6 +137,7 @@ def train_and_finish(
     directory: RunDirectory,
     checkpoint: Checkpoint | None,
     config_file: dict[str, Any] | None,
+    demonstrations: Source | None = None,
 ) -> int:
     """Build the environments and the outputs, train, and write the policy and the report; returns the exit status."""
     comm = session.comm
@@ -136,16 +152,18 @@ def train_and_finish(
         session.attach_logger(logger)
         run_callback.display = outputs.display
         callbacks += outputs.callbacks
-    call_learn(
-        config,
-        env,
-        directory,
-        comm=comm,
-        logger=logger,
-        checkpoint=checkpoint,
-        callback=callbacks,
-        heartbeat=session.heartbeat,
-    )
+    with contextlib.nullcontext() if config.run.quiet else lines_to_stdout(LOGGER):
+        call_learn(
+            config,
+            env,
+            directory,
+            comm=comm,
+            logger=logger,
+            checkpoint=checkpoint,
+            demonstrations=demonstrations,
+            callback=callbacks,
+            heartbeat=session.heartbeat,
+        )
     if logger is not None:
         logger.close()
     training = run_callback.training
@@ -213,7 +231,7 @@ def call_learn(config: ResolvedConfig, env: InProcessVectorEnv, directory: RunDi
         **vars(config.algorithm),
         max_timesteps=run.num_timesteps or 0,
         **{name: getattr(run, name) for name in STOP_SETTINGS[1:]},
-        **{name: getattr(run, name) for name in ("seed", "averaging", "env_threads", "checkpoint_every")},
+        **{name: getattr(run, name) for name in LEARN_OPTIONS},
         load_path=run.load_path and directory.path / INITIAL_COPY,
         folder=directory,
         **options,

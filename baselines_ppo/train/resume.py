@@ -51,7 +51,7 @@ def resume_config(previous: PreviousRun, explicit: Mapping[str, Any], ranks: int
     """
     check_ranks(previous, ranks)
     config = resumed_config(
-        drop_unchanged_load_path(explicit, previous.config.explicit), previous.config, ranks, previous.path
+        drop_unchanged_starts(explicit, previous.config.explicit), previous.config, ranks, previous.path
     )
     check_config(config, previous.path)
     return replace(config, explicit=merge_resume_overrides(previous.config.explicit, explicit))
@@ -116,9 +116,12 @@ def merge_resume_overrides(previous: Mapping[str, Any], explicit: Mapping[str, A
     return {name: value for name, value in previous.items() if name not in replaced} | overrides
 
 
-def drop_unchanged_load_path(explicit: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the explicit settings without a `load_path` that the run was started with: it has no effect any more."""
-    return {name: value for name, value in explicit.items() if name != "load_path" or value != previous.get(name)}
+def drop_unchanged_starts(explicit: Mapping[str, Any], previous: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the explicit settings without the policy or demonstrations that the run was started with: they have no
+    effect any more.
+    """
+    starts = ("load_path", "demonstrations")
+    return {name: value for name, value in explicit.items() if name not in starts or value != previous.get(name)}
 
 
 def check_config(config: ResolvedConfig, path: str | Path) -> None:

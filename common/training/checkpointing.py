@@ -47,6 +47,15 @@ def save_checkpoint(training: TrainingLoop, forced: bool = False) -> None:
     training.last_checkpoint_iter = training.iters_so_far
 
 
+def save_initial_checkpoint(training: TrainingLoop) -> None:
+    """Write a checkpoint before the first iteration, so that a resumed run does not repeat what has come before it.
+
+    A training without a run directory writes none. Collective, and raises the errors of `save_checkpoint`.
+    """
+    if training.folder is not None:
+        save_checkpoint(training)
+
+
 def rescue_state(training: TrainingLoop) -> Path | None:
     """After a failure, save what the last iteration left, unless that is incomplete or saved already.
 

@@ -130,6 +130,15 @@ def test_metrics_tracker(example, tmp_path):
     assert {"EpRewMean", "loss_kl"} <= rows[0].keys() and "2 rows with step, " in output
 
 
+def test_demonstrations(example, tmp_path):
+    output = example("demonstrations", "--timesteps", 2048)
+    assert "3,000 steps, mean return 500.0, in here/cartpole.npz" in output and len(returns(output)) == 2
+    starts = [float(x) for x in re.findall(r"demonstrations: mean return ([\d.]+) in the first iteration", output)]
+    assert starts[0] < 40 and starts[1] > 150
+    with np.load(tmp_path / "here" / "cartpole.npz") as file:
+        assert file["observations"].shape == (3000, 4)
+
+
 def test_resume(example):
     output = example("resume", "--timesteps", 12288)
     assert "ended with status -9 after the first checkpoint" in output

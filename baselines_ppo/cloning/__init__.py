@@ -1,0 +1,1 @@
+"""Starts a training from demonstrations: behaviour cloning of the policy, and a fit of its value function."""
