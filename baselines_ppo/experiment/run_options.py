@@ -51,6 +51,7 @@ class RunOptions:
     heartbeat: Heartbeat | None = None
     run_dir: str | os.PathLike[str] | None = None
     progress: bool = False
+    action_masks: bool | None = None
 
     @property
     def has_outputs(self) -> bool:
@@ -67,6 +68,8 @@ class RunOptions:
         self.checkpoint_every = check_int_argument("checkpoint_every", self.checkpoint_every, 1)
         self.env_threads = check_int_argument("env_threads", self.env_threads, 1)
         self.progress = check_bool("progress", self.progress)
+        if self.action_masks is not None:
+            self.action_masks = check_bool("action_masks", self.action_masks)
         if self.load_path is not None:
             user_path(self.load_path, "load_path")
         if self.comm is not None and not isinstance(self.comm, Communicator):

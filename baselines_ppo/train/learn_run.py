@@ -27,6 +27,7 @@ from baselines_ppo.train.preflight import build_probe_policy, check_resources, c
 from baselines_ppo.train.resume import resume_lines, rewind_to_checkpoint
 from baselines_ppo.train.session import TrainingSession, close_env
 from baselines_ppo.train.signals import training_stop_signals
+from common.envs.mask_layout import has_action_mask
 from common.envs.normalization_wrappers import describe_statistics, running_statistics
 from common.loggers.console import ProgressDisplay, tolerate_closed_stream
 from common.policies.base import Policy
@@ -56,7 +57,7 @@ def learn_run(plan: RunPlan, session: TrainingSession) -> int:
     """
     comm = session.comm
     pi = build_probe_policy(plan.config)
-    config = plan.config.with_policy(pi.settings())
+    config = plan.config.with_policy(pi.settings()).with_run(action_masks=has_action_mask(pi.ob_space, pi.ac_space))
     check_resources(config, pi)
     initial_state = None
     if plan.previous is None and config.run.load_path:
@@ -213,7 +214,10 @@ def call_learn(config: ResolvedConfig, env: InProcessVectorEnv, directory: RunDi
         **vars(config.algorithm),
         max_timesteps=run.num_timesteps or 0,
         **{name: getattr(run, name) for name in STOP_SETTINGS[1:]},
-        **{name: getattr(run, name) for name in ("seed", "averaging", "env_threads", "checkpoint_every")},
+        **{
+            name: getattr(run, name)
+            for name in ("seed", "averaging", "env_threads", "checkpoint_every", "action_masks")
+        },
         load_path=run.load_path and directory.path / INITIAL_COPY,
         folder=directory,
         **options,
@@ -232,6 +236,7 @@ def make_envs(run: RunSettings, session: TrainingSession, directory: RunDirector
         reward_scale=run.reward_scale,
         env_kwargs=run.env_kwargs,
         stagger=run.stagger and comm.size,
+        action_masks=run.action_masks,
     )
     session.exit_stack.callback(close_env, env)
     if comm.rank == 0 and not run.quiet and (statistics := running_statistics(env)):
