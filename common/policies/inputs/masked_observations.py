@@ -23,9 +23,9 @@ def combine(ob_space: Space, ac_space: Space, ob: Any, *, action_masks: Any = No
         ob_space: the policy's observation space.
         ac_space: its action space.
         ob: one observation, or a batch: of `ob_space`, or, for a policy with masks, the part `observation` of it alone.
-        action_masks: with this part alone, the mask of the observation, or one mask for each observation of a batch: an
-            array [N, n], a list of N masks, or a dict of batches for a Dict of actions. A mask is flat or of
-            Gymnasium's form (`MaskLayout`). None: `ob` contains it, or the policy has no masks.
+        action_masks: the mask of an observation that contains none, flat or of Gymnasium's form (`MaskLayout`). For a
+            batch, one mask for each observation: an array [N, n] or a list; for a Dict of actions also a dict of
+            batches. None: `ob` contains it, or the policy has no masks.
 
     Returns:
         `ob`, if the policy has no masks; else a dict whose `action_mask` is [n] or [N, n] int8.

@@ -5,13 +5,13 @@ import numpy as np
 
 
 class Corridor(gym.Env):
-    """Walk from 0 to `goal`; action 0 goes back, 1 goes on, and the other actions are never valid.
+    """Walk from 0 to `goal`; action 0 steps back, 1 steps forward, and the other actions are never valid.
 
-    The observation is the place. At 0 only going on is valid. The episode terminates at the goal, where no action is
+    The observation is the place. At 0 only action 1 is valid. The episode terminates at the goal, where no action is
     left, and is truncated after `limit` steps.
 
     Args:
-        masks: 'method', 'info', 'observation', 'box' (in a Box, as PettingZoo's environments have it) or None.
+        masks: 'method', 'info', 'observation', 'box' (in a Box, as in PettingZoo) or None.
         goal, limit, num_actions: of the corridor; the goal is at most 9.
     """
 
