@@ -116,7 +116,7 @@ def ppo_losses(pi: Policy, settings: PPOSettings) -> Losses:
             return tf.reduce_sum(weights * values)
 
         c = Coefficients(*tf.unstack(scalars))
-        flat, vpred = pi.forward(batch["x"])
+        flat, vpred = pi.outputs(batch["x"])
         pd, oldpd = pi.pdtype.pdfromflat(flat), pi.pdtype.pdfromflat(batch["flatparam"])
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"]))
         kl = oldpd.kl(pd)

@@ -158,7 +158,7 @@ class TRPOUpdate:
 
     def _objective_terms(self, batch: Tensors, weights: tf.Tensor) -> tf.Tensor:
         """`TERM_NAMES`: [surrogate + entropy bonus, surrogate, KL, entropy]."""
-        pdtype, flat = self.pi.pdtype, self.pi.forward(batch["x"])[0]
+        pdtype, flat = self.pi.pdtype, self.pi.outputs(batch["x"])[0]
         pd, oldpd = pdtype.pdfromflat(flat), pdtype.pdfromflat(batch["flatparam"])
         ratio = probability_ratio(pd.logp(batch["ac"]), oldpd.logp(batch["ac"]))
         kl = oldpd.kl(pd)
@@ -177,7 +177,7 @@ class TRPOUpdate:
 
     def _fisher_product_graph(self, batch: Tensors, weights: tf.Tensor, v: tf.Tensor) -> tf.Tensor:
         """The Fisher matrix times v [P]."""
-        return fisher_product(self.pi.pdtype, lambda: self.pi.forward(batch["x"])[0], self.variables, weights, v)
+        return fisher_product(self.pi.pdtype, lambda: self.pi.outputs(batch["x"])[0], self.variables, weights, v)
 
     def _objective_graph(self, batch: Tensors, weights: tf.Tensor, theta: tf.Tensor) -> tf.Tensor:
         """Set the parameters to theta [P], and return the four terms there."""

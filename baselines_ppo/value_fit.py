@@ -26,7 +26,7 @@ def split_variables(pi: Policy) -> tuple[list[tf.Variable], list[tf.Variable]]:
     """(variables that flatparam depends on, variables that only V depends on) of a policy's trainable variables."""
     variables = pi.get_trainable_variables()
     with tf.GradientTape(persistent=True) as tape:
-        flat, vpred = pi.forward(tf.constant(pi.prepare(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))))
+        flat, vpred = pi.outputs(tf.constant(pi.inputs(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))))
     in_flat, in_vpred = ([g is not None for g in tape.gradient(out, variables)] for out in (flat, vpred))
     return (
         [x for x, used in zip(variables, in_flat) if used],
@@ -72,7 +72,7 @@ def fit_losses(pi: Policy) -> Losses:
     """The mean of (V(s) - V_targ)^2 over a minibatch, as a function for `MinibatchOptimizer`."""
 
     def losses(batch: Tensors, weights: tf.Tensor, scalars: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        loss = tf.reduce_sum(weights * value_loss(pi.forward(batch["x"])[1], batch["ret"]))
+        loss = tf.reduce_sum(weights * value_loss(pi.outputs(batch["x"])[1], batch["ret"]))
         return loss, loss[None]
 
     return losses

@@ -121,7 +121,7 @@ def vpg_losses(pi: Policy, settings: VPGSettings, joint: bool) -> Losses:
         def mean(values: tf.Tensor) -> tf.Tensor:
             return tf.reduce_sum(weights * values)
 
-        flat, vpred = pi.forward(batch["x"])
+        flat, vpred = pi.outputs(batch["x"])
         pd, oldpd = pi.pdtype.pdfromflat(flat), pi.pdtype.pdfromflat(batch["flatparam"])
         pol_surr = -mean(policy_gradient(pd.logp(batch["ac"]), batch["atarg"]))
         ent = mean(pd.entropy())

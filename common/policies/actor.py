@@ -1,15 +1,26 @@
-"""Acting with a policy's compiled network."""
+"""Acting with a policy: one observation at a time for a user, segments for the training."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
+import gymnasium as gym
 import numpy as np
 
-from common.distributions import DiagGaussianPdType, NumpyOperators, PdType
+from common.distributions import DiagGaussianPdType, NumpyOperators, Pd, PdType
+from common.errors import UserError
+from common.formatting import safe_repr
+from common.policies.inputs.layout import NetworkOutputs
+from common.policies.observation_encoder import ObservationEncoder
+from common.policies.storable import StorablePolicy
+from common.validation import check_bool
 
 if TYPE_CHECKING:
     from common.policies.base import Policy
+
+Act = Callable[[np.ndarray, int], np.ndarray]
+State = np.ndarray  # [S], or [N, S] for a batch of observations
 
 
 def choose_actions(pdtype: PdType, flat: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
@@ -51,7 +62,235 @@ class Actor:
 
     def __call__(self, ob: np.ndarray, t: int) -> np.ndarray:
         """Return actions [K, ...] for encoded observations [K, ...] at time step `t` of the segment."""
-        flat, vpred = (x.numpy() for x in self.pi.compiled_forward(self.pi.prepare(ob)))
+        flat, vpred = (x.numpy() for x in self.pi.compiled_outputs(self.pi.inputs(ob)))
         if self.outputs is not None:
             self.outputs.append((flat, vpred))
         return choose_actions(self.pi.pdtype, flat, None if self.noise is None else self.noise[t])
+
+
+class MemoryActor:
+    """Acts for one segment with a policy that has a memory.
+
+    Args:
+        pi: the policy.
+        noise: as for `Actor`.
+        memory: the memory of the K environments, which each call advances.
+    """
+
+    def __init__(self, pi: Policy, noise: np.ndarray | None, memory: Memory) -> None:
+        self.pi = pi
+        self.noise = noise
+        self.memory = memory
+
+    def __call__(self, ob: np.ndarray, t: int) -> np.ndarray:
+        """Return actions [K, ...] for encoded observations [K, ...] at time step `t` of the segment."""
+        flat, _, state = step_with_memory(self.pi, ob, self.memory)
+        self.memory.advance(state)
+        return choose_actions(self.pi.pdtype, flat, None if self.noise is None else self.noise[t])
+
+
+class Memory:
+    """The memory of a recurrent policy, for K environments.
+
+    Args:
+        num_envs: K.
+        state_size: entries of a state.
+
+    Attributes:
+        state: [K, state_size] float32, after the last step.
+        start: [K] bool, whether the next step is the first of an episode, for which the state is forgotten.
+    """
+
+    def __init__(self, num_envs: int, state_size: int) -> None:
+        self.state = np.zeros((num_envs, state_size), np.float32)
+        self.start = np.ones(num_envs, bool)
+
+    def advance(self, state: np.ndarray) -> None:
+        """Set the states after a step; no environment starts an episode until `start` is set again."""
+        self.state[...] = state
+        self.start[...] = False
+
+    def columns(self, part: slice) -> Memory:
+        """Return a view of some of the environments: what changes in it changes here."""
+        view = Memory(0, 0)
+        view.state, view.start = self.state[part], self.start[part]
+        return view
+
+    def copy(self) -> Memory:
+        """Return a copy."""
+        other = Memory(0, 0)
+        other.state, other.start = self.state.copy(), self.start.copy()
+        return other
+
+
+def step_with_memory(pi: ActingPolicy, ob: np.ndarray, memory: Memory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Compute one step of a policy with a memory.
+
+    Args:
+        pi: the policy.
+        ob: [N, ...], encoded observations.
+        memory: of N environments; it is not changed.
+
+    Returns:
+        (flatparam [N, p], vpred [N], state after the step [N, S]), float32.
+    """
+    steps = pi.inputs(ob)[:, None]
+    rows = pi.layout.sequences(steps, memory.start[:, None], memory.state)
+    flat, vpred, states = (x.numpy()[:, 0] for x in pi.compiled_outputs(rows))
+    return flat, vpred, states
+
+
+def make_actor(pi: Policy, num_envs: int, noise: np.ndarray | None, memory: Memory | None) -> Any:
+    """Return how a policy acts for one segment: `Policy.actor`, or with a memory `Policy.memory_actor`."""
+    if memory is None:
+        return pi.actor(num_envs, noise)
+    return pi.memory_actor(noise, memory)
+
+
+class ActingPolicy(NetworkOutputs, StorablePolicy):
+    """The part of `Policy` that takes observations and returns actions and values.
+
+    A policy with a memory takes the state that the last call returned, and returns the next one. Without a state, or
+    where `episode_start` is true, an episode starts.
+
+    Args:
+        name: 'pi' or 'oldpi'.
+        ob_space: Gymnasium space of the observations.
+        ac_space: Gymnasium space of the actions.
+
+    Attributes:
+        rng: generator of the noise of `act` and `predict`.
+    """
+
+    encoder: ObservationEncoder
+    state_size: int = 0
+
+    def __init__(self, name: str, ob_space: gym.Space[Any], ac_space: gym.Space[Any]) -> None:
+        super().__init__(name, ob_space, ac_space)
+        self.rng = np.random.default_rng()
+
+    @property
+    def recurrent(self) -> bool:
+        """Whether the policy has a memory."""
+        return self.state_size > 0
+
+    def compiled_outputs(self, x: Any) -> Any:
+        """Compute the network in one compiled call (`Policy.compiled_outputs`)."""
+        raise NotImplementedError
+
+    def inputs(self, encoded: np.ndarray) -> Any:
+        """Return the network's input for encoded observations (`Policy.inputs`)."""
+        raise NotImplementedError
+
+    def _evaluate(
+        self, ob: Any, state: State | None, episode_start: Any
+    ) -> tuple[Any, np.ndarray, np.ndarray | None, bool]:
+        """Return (flatparam [N, p], vpred [N], next state [N, S] or None, whether `ob` was a batch)."""
+        obs, is_batch = self.encoder.single_or_batch(ob)
+        if not self.recurrent:
+            if state is not None:
+                raise UserError(f"invalid state={safe_repr(state)}: {type(self).__name__} has no memory; leave it out")
+            flat, vpred = self.compiled_outputs(self.inputs(obs))
+            return flat, vpred.numpy(), None, is_batch
+        memory = Memory(len(obs), self.layout.state_size)
+        if state is not None:
+            memory.state[...] = self._checked_state(state, memory.state.shape, is_batch)
+            memory.start[...] = False if episode_start is None else np.reshape(np.asarray(episode_start, bool), -1)
+        flat, vpred, following = step_with_memory(self, obs, memory)
+        return flat, vpred, following, is_batch
+
+    def _checked_state(self, state: Any, shape: tuple[int, ...], is_batch: bool) -> np.ndarray:
+        """Return a state [N, S]; UserError unless it has the shape that this policy returns."""
+        expected = shape if is_batch else shape[1:]
+        if np.shape(state) != expected:
+            raise UserError(
+                f"invalid state of shape {np.shape(state)}: must be {expected}, as the last call returned it"
+            )
+        return np.reshape(np.asarray(state, np.float32), shape)
+
+    def act(self, stochastic: bool, ob: Any, state: State | None = None, episode_start: Any = None) -> tuple[Any, ...]:
+        """Return action and value for one observation or a batch.
+
+        Args:
+            stochastic: sample, or take the most likely action.
+            ob: one observation of `ob_space`, or a batch.
+            state: for a policy with a memory, what the last call returned; None at the start of an episode.
+            episode_start: with `state`, a bool, or one for each observation of a batch: whether an episode starts here.
+
+        Returns:
+            (ac, vpred): [N, *sample_shape] in the distribution's dtype and [N] float32, without the batch axis if `ob`
+            had none; with a memory (ac, vpred, state). Actions are not clipped to a Box; `predict` returns clipped
+            ones.
+
+        Raises:
+            UserError: if `ob` is neither, or `state` is not one of this policy.
+        """
+        flat, vpred, following, is_batch = self._evaluate(ob, state, episode_start)
+        flat = np.asarray(flat)
+        ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(flat),)) if stochastic else None)
+        results = (ac, vpred) if following is None else (ac, vpred, following)
+        return results if is_batch else tuple(x[0] for x in results)
+
+    def predict(
+        self, ob: Any, deterministic: bool = False, state: State | None = None, episode_start: Any = None
+    ) -> Any:
+        """Return the action to take, for one observation or a batch, as an environment's `step` accepts it.
+
+        Args:
+            ob: one observation of `ob_space`, or a batch.
+            deterministic: take the most likely action; otherwise sample.
+            state: as for `act`.
+            episode_start: as for `act`.
+
+        Returns:
+            An action of `ac_space`, or a batch [N, ...], in the dtype of the space; with a memory (action, state). For
+            one observation, an action of a Discrete space is a NumPy scalar. Actions of a Box are clipped to its
+            bounds; `act` returns them unclipped.
+
+        Raises:
+            UserError: if `ob` is neither, `deterministic` is not a bool, or `state` is not one of this policy.
+        """
+        results = self.act(not check_bool("deterministic", deterministic), ob, state, episode_start)
+        actions = self.env_actions(results[0])
+        return (actions, results[2]) if self.recurrent else actions
+
+    def env_actions(self, actions: Any) -> Any:
+        """Return actions of `act` as an environment takes them: clipped to a Box, in the dtype of the space."""
+        space = self.ac_space
+        if isinstance(space, gym.spaces.Box):
+            actions = np.clip(actions, space.low, space.high)
+        return np.asarray(actions)[()].astype(space.dtype)
+
+    def pd(self, ob: Any, state: State | None = None, episode_start: Any = None) -> Pd:
+        """Return the distributions over actions at observations.
+
+        Args:
+            ob: one observation of `ob_space`, or a batch.
+            state: as for `act`.
+            episode_start: as for `act`.
+
+        Returns:
+            A batch of N distributions; N is 1 for one observation.
+
+        Raises:
+            UserError: if `ob` is neither.
+        """
+        return self.pdtype.pdfromflat(self._evaluate(ob, state, episode_start)[0])
+
+    def vpred(self, ob: Any, state: State | None = None, episode_start: Any = None) -> np.ndarray:
+        """Return the values at observations, [N] float32; N is 1 for one observation.
+
+        Args:
+            ob: one observation of `ob_space`, or a batch.
+            state: as for `act`.
+            episode_start: as for `act`.
+
+        Raises:
+            UserError: if `ob` is neither.
+        """
+        return self._evaluate(ob, state, episode_start)[1]
+
+    def values(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the values at encoded observations [N, *encoder.shape], [N] float32, without a memory."""
+        vpred: np.ndarray = self.compiled_outputs(self.inputs(encoded))[1].numpy()
+        return vpred

@@ -5,6 +5,7 @@ A custom policy derives from `Policy`, makes its `tf.Variable`s in `__init__` an
 - `initialise(rng)`, so that a seed determines its weights;
 - `prepare(ob)`, such as a normalisation;
 - `actor()`, if it can act without TensorFlow;
+- `state_size` and `forward_sequence(ob, start, state)` instead of `forward`, if it has a memory;
 - `settings()`, so that `save` and `load` can build it again.
 """
 
@@ -19,15 +20,15 @@ import numpy as np
 import tensorflow as tf
 
 from common.compilation import Shared
-from common.distributions import Pd, make_pdtype
-from common.policies.actor import Actor, choose_actions
+from common.distributions import make_pdtype
+from common.policies.actor import Act, ActingPolicy, Actor, Memory, MemoryActor
+from common.policies.inputs.layout import InputLayout
+from common.policies.inputs.masks import ACTION_MASK, OBSERVATION, MaskedEncoder, without_mask
 from common.policies.observation_encoder import ObservationEncoder
-from common.policies.storable import StorablePolicy
 from common.policies.variables import NetworkView
-from common.validation import check_bool
 
 
-class Policy(StorablePolicy):
+class Policy(ActingPolicy):
     """A stochastic policy with a value function.
 
     Args:
@@ -38,6 +39,10 @@ class Policy(StorablePolicy):
 
     Attributes:
         encoder: turns the environment's observations into arrays [N, *encoder.shape].
+        network_space: space of the observations that the network sees: without the action mask, if there is one.
+        network_encoder: their encoder.
+        masked: whether observations contain an action mask.
+        state_size: entries of the memory's state; 0 for a policy without memory.
         pdtype: the kind of distribution over actions.
         ob_rms: running mean and standard deviation of the observations, or None; the training updates it.
         xla: whether XLA compiles `forward` in the update; False if it has no kernel or a slower one.
@@ -52,19 +57,27 @@ class Policy(StorablePolicy):
         "ob_space",
         "ac_space",
         "encoder",
+        "network_space",
+        "network_encoder",
         "pdtype",
     }
 
-    recurrent: bool = False
     xla: bool = True
     num_microbatches: int = 1
     metrics_rows: int | None = None
 
     def __init__(self, name: str, ob_space: gym.Space[Any], ac_space: gym.Space[Any], keep_images: bool = True) -> None:
         super().__init__(name, ob_space, ac_space)
-        self.encoder = ObservationEncoder(ob_space, keep_images)
         self.pdtype = make_pdtype(ac_space)
-        self.rng = np.random.default_rng()
+        self.network_space = without_mask(ob_space, self.pdtype)
+        self.network_encoder = self.make_encoder(self.network_space, keep_images)
+        self.masked = self.network_space is not ob_space
+        self.encoder = MaskedEncoder(ob_space, self.network_encoder) if self.masked else self.network_encoder
+
+    @classmethod
+    def make_encoder(cls, space: gym.Space[Any], keep_images: bool) -> ObservationEncoder:
+        """Return the encoder of the observations that the network sees."""
+        return ObservationEncoder(space, keep_images)
 
     # ---- network
 
@@ -82,6 +95,21 @@ class Policy(StorablePolicy):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no forward(ob)")
 
+    def forward_sequence(
+        self, ob: tf.Tensor, start: tf.Tensor, state: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Compute the network of a policy with a memory, over R sequences of L steps; traced like `forward`.
+
+        Args:
+            ob: prepared observations, [R, L, ...].
+            start: [R, L] bool, whether a step is the first of its episode: the state before it is forgotten.
+            state: [R, state_size] float32, before the first step; zeros in an episode's first step.
+
+        Returns:
+            (flatparam [R, L, p], vpred [R, L], states after each step [R, L, state_size]), float32.
+        """
+        raise NotImplementedError(f"{type(self).__name__} defines no forward_sequence(ob, start, state)")
+
     def dense_layers(self) -> tuple[str, ...]:
         """Return the names of the dense layers from which flatparam is computed, in order, for K-FAC.
 
@@ -94,12 +122,39 @@ class Policy(StorablePolicy):
         """Turn encoded observations into the network's input, in NumPy, once per observation and not once per epoch.
 
         Args:
-            ob: [N, *encoder.shape], in the encoder's dtype.
+            ob: [N, *network_encoder.shape], in that encoder's dtype.
 
         Returns:
             [N, ...], what `forward` takes.
         """
         return ob
+
+    @property
+    def layout(self) -> InputLayout:
+        """The arrangement of the network's input."""
+        layout: InputLayout | None = self.__dict__.get("_layout")
+        if layout is None:
+            x = self.prepare(np.zeros((1, *self.network_encoder.shape), self.network_encoder.dtype))
+            num_choices = self.pdtype.num_choices() if self.masked else 0
+            layout = InputLayout(x.dtype, x.shape[1:], num_choices, self.state_size)
+            # TensorFlow's __setattr__ would search it for variables
+            self.__dict__["_layout"] = layout
+        return layout
+
+    def inputs(self, encoded: np.ndarray) -> Any:
+        """Return the network's input for encoded observations [..., *encoder.shape], one row for each.
+
+        Without masks it is the prepared observation. For a policy with a memory, `InputLayout.sequences` joins the rows
+        of consecutive steps.
+        """
+        if not self.masked:
+            return self.prepare(encoded)
+        return self.layout.steps(self.prepare(encoded[OBSERVATION]), encoded[ACTION_MASK])
+
+    def normalised_part(self, encoded: np.ndarray) -> np.ndarray:
+        """Return the part of encoded observations [N, ...] of which `ob_rms` keeps statistics."""
+        part: np.ndarray = encoded[OBSERVATION] if self.masked else encoded
+        return part
 
     def shared(self, key: Any, of_network: Callable[[NetworkView], Callable[..., Any]]) -> Shared | None:
         """Describe how trainings with equal policies can share a compiled function (`common.compilation`).
@@ -119,20 +174,23 @@ class Policy(StorablePolicy):
         variables = list(self.weights.values())
         return Shared((policy_key, key), variables, lambda variables: of_network(NetworkView(self, variables)))
 
-    def compiled_forward(self, x: Any) -> tuple[tf.Tensor, tf.Tensor]:
-        """Compute `forward` at prepared observations [N, ...] in one compiled call, traced once for all batch sizes."""
+    def compiled_outputs(self, x: Any) -> Any:
+        """Compute `outputs` at inputs [N, ...], or `outputs_and_states` with a memory, in one compiled call.
+
+        It is traced once for all batch sizes.
+        """
         compiled = self._compiled
         if compiled is None:
             signature = [tf.TensorSpec([None, *x.shape[1:]], x.dtype)]
-            function = tf.function(self.forward, input_signature=signature, autograph=False)
-            compiled = function.get_concrete_function()
+            graph = self.outputs_and_states if self.recurrent else self.outputs
+            compiled = tf.function(graph, input_signature=signature, autograph=False).get_concrete_function()
             # TensorFlow's __setattr__ would make it a checkpoint dependency, which a copy could not leave out
             self.__dict__["_compiled"] = compiled
         return compiled(tf.convert_to_tensor(x))
 
     # ---- acting
 
-    def actor(self, num_envs: int, noise: np.ndarray | None) -> Callable[[np.ndarray, int], np.ndarray]:
+    def actor(self, num_envs: int, noise: np.ndarray | None) -> Act:
         """Return how to act for one segment, during which the weights do not change.
 
         Args:
@@ -145,71 +203,11 @@ class Policy(StorablePolicy):
         """
         return Actor(self, noise)
 
-    def act(self, stochastic: bool, ob: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Return action and value for one observation or a batch.
+    def memory_actor(self, noise: np.ndarray | None, memory: Memory) -> Act:
+        """Return how to act for one segment with a memory, as `actor` does without.
 
         Args:
-            stochastic: sample, or take the most likely action.
-            ob: one observation of `ob_space`, or a batch.
-
-        Returns:
-            (ac, vpred): [N, *sample_shape] in the distribution's dtype and [N] float32, without the batch axis if `ob`
-            had none. Actions are not clipped to a Box; `predict` returns clipped ones.
-
-        Raises:
-            UserError: if `ob` is neither.
+            noise: as for `actor`.
+            memory: of the K environments; each call of the returned function advances it.
         """
-        obs, is_batch = self.encoder.single_or_batch(ob)
-        flat, vpred = (x.numpy() for x in self.compiled_forward(self.prepare(obs)))
-        ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(obs),)) if stochastic else None)
-        return (ac, vpred) if is_batch else (ac[0], vpred[0])
-
-    def predict(self, ob: Any, deterministic: bool = False) -> np.ndarray | np.generic:
-        """Return the action to take, for one observation or a batch, as an environment's `step` accepts it.
-
-        Args:
-            ob: one observation of `ob_space`, or a batch.
-            deterministic: take the most likely action; otherwise sample.
-
-        Returns:
-            An action of `ac_space`, or a batch [N, ...], in the dtype of the space. For one observation, an action of a
-            Discrete space is a NumPy scalar. Actions of a Box are clipped to its bounds; `act` returns them unclipped.
-
-        Raises:
-            UserError: if `ob` is neither, or `deterministic` is not a bool.
-        """
-        actions = self.act(not check_bool("deterministic", deterministic), ob)[0]
-        space = self.ac_space
-        if isinstance(space, gym.spaces.Box):
-            actions = np.clip(actions, space.low, space.high)
-        return np.asarray(actions)[()].astype(space.dtype)
-
-    def pd(self, ob: Any) -> Pd:
-        """Return the distributions over actions at observations.
-
-        Args:
-            ob: one observation of `ob_space`, or a batch.
-
-        Returns:
-            A batch of N distributions; N is 1 for one observation.
-
-        Raises:
-            UserError: if `ob` is neither.
-        """
-        return self.pdtype.pdfromflat(self.compiled_forward(self.prepare(self.encoder.single_or_batch(ob)[0]))[0])
-
-    def vpred(self, ob: Any) -> np.ndarray:
-        """Return the values at observations, [N] float32; N is 1 for one observation.
-
-        Args:
-            ob: one observation of `ob_space`, or a batch.
-
-        Raises:
-            UserError: if `ob` is neither.
-        """
-        return self.values(self.encoder.single_or_batch(ob)[0])
-
-    def values(self, encoded: np.ndarray) -> np.ndarray:
-        """Return the values at encoded observations [N, *encoder.shape], [N] float32."""
-        vpred: np.ndarray = self.compiled_forward(self.prepare(encoded))[1].numpy()
-        return vpred
+        return MemoryActor(self, noise, memory)

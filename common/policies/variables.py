@@ -14,6 +14,8 @@ from typing import Any, Self
 import numpy as np
 import tensorflow as tf
 
+from common.policies.inputs.layout import InputLayout, NetworkOutputs
+
 
 class PolicyVariables(list[Any]):
     """A policy's variables, with the `policy` itself.
@@ -26,7 +28,7 @@ class PolicyVariables(list[Any]):
         self.policy = policy
 
 
-class NetworkView:
+class NetworkView(NetworkOutputs):
     """A policy's network over other variables of the same shapes.
 
     Args:
@@ -40,14 +42,28 @@ class NetworkView:
 
     def __init__(self, policy: Any, variables: Sequence[tf.Variable]) -> None:
         self.pdtype = policy.pdtype
+        self._layout: InputLayout = policy.layout
         self.variables = list(variables)
         self.network = policy.network
+        self.sequence_network: Any = getattr(policy, "sequence_network", None)
         self.weights = dict(zip(policy.weights, variables))
+
+    @property
+    def layout(self) -> InputLayout:
+        """The arrangement of the inputs."""
+        return self._layout
 
     def forward(self, ob: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Compute what `Policy.forward` computes."""
         flat, vpred = self.network(self.weights, ob)
         return flat, vpred
+
+    def forward_sequence(
+        self, ob: tf.Tensor, start: tf.Tensor, state: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Compute what `Policy.forward_sequence` computes."""
+        flat, vpred, states = self.sequence_network(self.weights, ob, start, state)
+        return flat, vpred, states
 
 
 def fingerprint(variables: Iterable[tf.Variable]) -> bytes:

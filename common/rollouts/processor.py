@@ -54,7 +54,7 @@ class SegmentProcessor:
         # recorded its outputs.
         self.block = min(samples + num_envs + max(num_envs, 15), MAX_BLOCK)
         self.small_block = min(self.block, 2 * num_envs + 15)
-        self._outputs = Compiled(pi.forward, pi.xla, pi.shared("forward", lambda network: network.forward))
+        self._outputs = Compiled(pi.outputs, pi.xla, pi.shared("outputs", lambda network: network.outputs))
         variables = [] if oldpi is None else [*oldpi.get_variables(), *pi.get_variables()]
         self._copy = Compiled(
             assign_second_half,
@@ -72,7 +72,7 @@ class SegmentProcessor:
         pdtype = self.pi.pdtype
         flat = np.zeros((1, *pdtype.param_shape()), np.float32)
         batch = Batch(
-            x=self.pi.prepare(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)),
+            x=self.pi.inputs(np.zeros((1, *self.pi.encoder.shape), self.pi.encoder.dtype)),
             ac=np.asarray(pdtype.mode(NumpyOperators, flat), pdtype.sample_dtype().as_numpy_dtype),
             flatparam=flat,
             vpred=np.zeros(1, np.float32),
@@ -105,7 +105,7 @@ class SegmentProcessor:
         self.sync_oldpi()
         steps, num_envs = seg["rew"].shape
         samples = steps * num_envs
-        all_x = self.pi.prepare(np.concatenate([flatten_time_and_envs(seg["ob"]), *bootstrap_observations(seg)]))
+        all_x = self.pi.inputs(np.concatenate([flatten_time_and_envs(seg["ob"]), *bootstrap_observations(seg)]))
         seg["x"] = all_x[:samples].reshape(steps, num_envs, *all_x.shape[1:])
         seg["bootstrap_x"] = all_x[samples:]
         if "flatparam" in seg:

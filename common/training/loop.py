@@ -253,7 +253,7 @@ class TrainingLoop:
             raise NonFiniteError(f"{bad[0]} is {metrics[bad[0]]} after the last minibatch")
         self.heartbeat.set_phase("statistics", self.iters_so_far)
         if self.pi.ob_rms is not None:  # only now: the policy that is optimised must be the one that acted
-            self.pi.ob_rms.update(seg["ob"][seg["valid"]])
+            self.pi.ob_rms.update(self.pi.normalised_part(seg["ob"][seg["valid"]]))
         self.check_synced()
         checkpoint_due = self.folder is not None and (self.iters_so_far + 1) % self.checkpoint_every == 0
         check_state_finite(self.pi, self.checkpointables, self.iters_so_far, everything=checkpoint_due)
