@@ -43,6 +43,7 @@ TENSORFLOW_FREE = (
     "common.errors",
     "common.validation",
     "common.formatting",
+    "common.space_tree",
     "common.seeding",
     "common.hints",
     "common.storage.*",

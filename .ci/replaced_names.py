@@ -52,7 +52,7 @@ IN_FILES = {
     "common/policies/observation_encoder.py": "one batch plain",
     "common/policies/networks.py": "read folded",
     "common/policies/base.py": "shapes description",
-    "common/distributions.py": "Block numbers real nothing",
+    "common/distributions/categorical.py": "Block numbers real nothing",
     "common/envs/stagger.py": "left",
     "common/envs/env_checker.py": "raised usable",
     "common/envs/rendering.py": "Film look succeeds",

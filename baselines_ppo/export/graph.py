@@ -6,6 +6,7 @@ normalisation of observations, which a policy does in NumPy.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import gymnasium as gym
@@ -22,6 +23,7 @@ from common.distributions import TensorFlowOperators
 from common.errors import UserError
 from common.formatting import describe_space
 from common.policies.base import Policy
+from common.space_tree import Space, is_composite, is_continuous
 
 
 def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool = False) -> dict[str, tf.TensorSpec]:
@@ -55,7 +57,7 @@ def noise_spec(pi: Policy, batch: int | None = None) -> tf.TensorSpec:
     return tf.TensorSpec([batch, *pi.pdtype.noise(np.random.default_rng(0), (1,)).shape[1:]], tf.float32)
 
 
-def action_outputs(space: gym.Space[Any], ac: tf.Tensor, float32_only: bool) -> dict[str, tf.Tensor]:
+def action_outputs(space: Space, ac: tf.Tensor, float32_only: bool) -> dict[str, tf.Tensor]:
     """Return actions by the names of the outputs.
 
     Args:
@@ -64,16 +66,35 @@ def action_outputs(space: gym.Space[Any], ac: tf.Tensor, float32_only: bool) -> 
         float32_only: compute in float32.
 
     Returns:
-        {"action": as `pi.act` returns it, in the space's dtype}; for a Box also {"env_action": clipped to its bounds}.
+        {"action": as `pi.act` returns it, in the space's dtype}; for a Box of floats also {"env_action": clipped to its
+        bounds}. Each part of a Dict or Tuple is a separate output, named by its path, such as `action_arm_0` and
+        `env_action_arm_0`.
     """
-    if not isinstance(space, gym.spaces.Box):
-        return {"action": tf.cast(ac, space.dtype)}
+    if not is_composite(space):
+        return _leaf_outputs(space, ac, float32_only, "action", "env_action")
+    outputs: dict[str, tf.Tensor] = {}
+    start = 0
+    names = flatten_space(space, "action"), flatten_space(space, "env_action")
+    for name, env_name, leaf in zip(*names, names[0].values()):
+        shape = leaf.shape or ()
+        end = start + math.prod(shape)
+        part = tf.reshape(ac[:, start:end], [-1, *shape])
+        part = tf.cast(part, tf.float32 if is_continuous(leaf) else leaf.dtype)
+        outputs |= _leaf_outputs(leaf, part, float32_only, name, env_name)
+        start = end
+    return outputs
+
+
+def _leaf_outputs(space: Space, ac: tf.Tensor, float32_only: bool, name: str, env_name: str) -> dict[str, tf.Tensor]:
+    """Return the outputs of `action_outputs` of a space without parts, under these two names."""
+    if not is_continuous(space):
+        return {name: tf.cast(ac, space.dtype)}
     dtype: Any = np.float32 if float32_only else space.dtype
     low, high = space.low.astype(dtype), space.high.astype(dtype)
     # a bound such as 0.1 that the cast rounded outwards is moved inwards
     low = np.where(low < space.low, np.nextafter(low, np.inf, dtype=dtype), low)
     high = np.where(high > space.high, np.nextafter(high, -np.inf, dtype=dtype), high)
-    return {"action": ac, "env_action": tf.clip_by_value(tf.cast(ac, dtype), low, high)}
+    return {name: ac, env_name: tf.clip_by_value(tf.cast(ac, dtype), low, high)}
 
 
 def policy_functions(

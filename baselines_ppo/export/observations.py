@@ -18,8 +18,8 @@ from baselines_ppo.mlp_policy import MlpPolicy
 from common.errors import UserError
 from common.policies.base import Policy
 from common.policies.observation_encoder import ObservationEncoder
-from common.policies.space_serialization import subspaces
 from common.running_mean_std import RunningMeanStd
+from common.space_tree import subspaces
 
 Space = gym.Space[Any]
 CHECKED_OBSERVATIONS = 16

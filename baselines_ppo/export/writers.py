@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import gymnasium as gym
 import tensorflow as tf
 
 from baselines_ppo.export.graph import observation_specs, policy_functions
@@ -17,6 +16,7 @@ from baselines_ppo.policy_registry import load_policy
 from common.errors import UserError
 from common.policies.base import Policy
 from common.runtime.tf_import import stderr_on_error_only
+from common.space_tree import is_composite, is_continuous
 from common.storage.atomic import atomic_directory, atomic_write
 from common.storage.write_errors import user_error_on_os_error
 
@@ -138,11 +138,12 @@ def loading_snippet(pi: Policy, path: Path, is_tflite: bool) -> str:
         f'{name}={library}.zeros({spec.shape.as_list()}, "{spec.dtype.name}")'
         for name, spec in observation_specs(pi, batch=1, float32_only=is_tflite).items()
     )
-    output = "env_action" if isinstance(pi.ac_space, gym.spaces.Box) else "action"
+    output = "env_action" if is_continuous(pi.ac_space) else "action"
+    chosen = "" if is_composite(pi.ac_space) else f'["{output}"]'
     if is_tflite:
         imports = "import numpy, tensorflow as tf"
         load = f'act = tf.lite.Interpreter({str(path)!r}).get_signature_runner("act")'
     else:
         imports = "import tensorflow as tf"
         load = f'act = tf.saved_model.load({str(path)!r}).signatures["act"]'
-    return f'{imports}\n{load}\nprint(act({arguments})["{output}"])'
+    return f"{imports}\n{load}\nprint(act({arguments}){chosen})"

@@ -44,7 +44,8 @@ def play_episodes(
     env.close()
     print_summary(found, env_id, args)
     if window:
-        by_episode = np.split(np.array(recorder.actions), np.cumsum(found.lengths)[:-1])
+        ends = np.cumsum(found.lengths)
+        by_episode = [recorder.actions[end - length : end] for end, length in zip(ends, found.lengths)]
         warning = show_episodes(env_id, env_kwargs, seed, by_episode)
         if warning is None:
             return 0

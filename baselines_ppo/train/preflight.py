@@ -66,9 +66,9 @@ def check_resources(config: ResolvedConfig, pi: Policy) -> None:
 def _bytes_per_step(pi: Policy) -> int:
     """Return the bytes of one step of a segment: observation, its float32 copy, action, policy outputs and scalars."""
     observation_entries = math.prod(pi.encoder.shape)
-    action_entries = math.prod(pi.pdtype.sample_shape())
+    action_bytes = pi.pdtype.sample_dtype().size * math.prod(pi.pdtype.sample_shape())
     (parameters,) = pi.pdtype.param_shape()
-    return observation_entries * (pi.encoder.dtype.itemsize + 4) + 4 * (3 * parameters + action_entries) + 64
+    return observation_entries * (pi.encoder.dtype.itemsize + 4) + 12 * parameters + action_bytes + 64
 
 
 def check_file_descriptors(run: RunSettings) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from common.distributions import DiagGaussianPdType, NumpyOperators, Pd, PdType
+from common.distributions import NumpyOperators, Pd, PdType
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.inputs.layout import NetworkOutputs
@@ -16,7 +16,9 @@ from common.policies.inputs.masked_observations import combine
 from common.policies.inputs.memory import Memory
 from common.policies.observation_encoder import ObservationEncoder
 from common.policies.storable import StorablePolicy
+from common.space_tree import is_composite, is_continuous
 from common.validation import check_bool
+from common.vec_env.actions import ActionStructure
 
 if TYPE_CHECKING:
     from common.policies.base import Policy
@@ -58,9 +60,7 @@ class Actor:
     def __init__(self, pi: Policy, noise: np.ndarray | None) -> None:
         self.pi = pi
         self.noise = noise
-        self.outputs: list[tuple[np.ndarray, np.ndarray]] | None = (
-            None if isinstance(pi.pdtype, DiagGaussianPdType) else []
-        )
+        self.outputs: list[tuple[np.ndarray, np.ndarray]] | None = None if len(pi.pdtype.logstd_indices()) else []
 
     def __call__(self, ob: np.ndarray, t: int) -> np.ndarray:
         """Return actions [K, ...] for encoded observations [K, ...] at time step `t` of the segment."""
@@ -231,7 +231,8 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
         Returns:
             An action of `ac_space`, or a batch [N, ...], in the dtype of the space; with a memory (action, state). For
             one observation, an action of a Discrete space is a NumPy scalar. Actions of a Box are clipped to its
-            bounds; `act` returns them unclipped.
+            bounds; `act` returns them unclipped. Actions of a Dict or Tuple have its structure, with batched leaves for
+            a batch; `act` returns vectors.
 
         Raises:
             UserError: if `ob` is neither, `deterministic` is not a bool, or `state` is not one of this policy.
@@ -245,7 +246,9 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
     def env_actions(self, actions: Any) -> Any:
         """Return actions of `act` as an environment takes them: clipped to a Box, in the dtype of the space."""
         space = self.ac_space
-        if isinstance(space, gym.spaces.Box):
+        if is_composite(space):
+            return ActionStructure(space).batch(actions)
+        if is_continuous(space):
             actions = np.clip(actions, space.low, space.high)
         return np.asarray(actions)[()].astype(space.dtype)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from common.errors import UserError
 from common.formatting import describe_space, safe_repr
-from common.policies.space_serialization import space_kind, subspaces
+from common.policies.space_serialization import space_kind
+from common.space_tree import is_continuous, subspaces
 
 if TYPE_CHECKING:
     from common.policies.base import Policy
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 Space = gym.Space[Any]
 
 
-def space_difference(a: Space, b: Space, bounds: bool = True) -> str | None:
+def space_difference(a: Space, b: Space, bounds: bool = True, are_actions: bool = False) -> str | None:
     """Describe how two spaces differ for a learner; None if they do not.
 
     They are equal if observations or choices are encoded alike: the same kinds, shapes, numbers of choices and first
@@ -28,20 +29,25 @@ def space_difference(a: Space, b: Space, bounds: bool = True) -> str | None:
         a: one space.
         b: the other space.
         bounds: whether the bounds of a Box are compared.
+        are_actions: a Box of integers is a choice among its numbers, unlike a Box of floats: its bounds are compared in
+            any case.
     """
     kind = space_kind(a)
     if kind is None or kind != space_kind(b) or a.shape != b.shape:
+        return f"{describe_space(a)} and {describe_space(b)}"
+    has_choices = are_actions and kind == "Box" and not is_continuous(a)
+    if are_actions and kind == "Box" and is_continuous(a) != is_continuous(b):
         return f"{describe_space(a)} and {describe_space(b)}"
     if kind in ("Dict", "Tuple"):
         parts, other_parts = subspaces(a), subspaces(b)
         if list(parts) != list(other_parts):
             return f"the parts {safe_repr(list(parts))} and {safe_repr(list(other_parts))}"
         for key, part in parts.items():
-            if text := space_difference(part, other_parts[key], bounds):
+            if text := space_difference(part, other_parts[key], bounds, are_actions):
                 return f"[{key!r}]{'' if text.startswith('[') else ': '}{text}"
         return None
     compared = {
-        "Box": ("low", "high") if bounds else (),
+        "Box": ("low", "high") if bounds or has_choices else (),
         "Discrete": ("n", "start"),
         "MultiDiscrete": ("nvec", "start"),
         "MultiBinary": (),
@@ -72,7 +78,7 @@ def policy_space_difference(pi: Policy, ob_space: Space, ac_space: Space, bounds
     """
     differences = {
         "observations": space_difference(pi.ob_space, ob_space, bounds=False),
-        "actions": space_difference(pi.ac_space, ac_space, bounds),
+        "actions": space_difference(pi.ac_space, ac_space, bounds, are_actions=True),
     }
     return "; ".join(f"{name} differ, {text}" for name, text in differences.items() if text) or None
 

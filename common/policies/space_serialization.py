@@ -21,6 +21,7 @@ from common.policies.untrusted import (
     int_array,
     parse_key,
 )
+from common.space_tree import subspaces as subspaces
 from common.validation import INT64_MAX, check_int
 
 Space = gym.Space[Any]
@@ -54,15 +55,6 @@ def space_kind(space: Space) -> str | None:
     None if it has no encoding.
     """
     return next((kind.__name__ for kind in SUPPORTED_KINDS if isinstance(space, kind)), None)
-
-
-def subspaces(space: Space) -> dict[Any, Space]:
-    """Return {key or index: part} of a Dict or a Tuple, and {} for any other space."""
-    if isinstance(space, gym.spaces.Dict):
-        return dict(space.spaces)
-    if isinstance(space, gym.spaces.Tuple):
-        return dict(enumerate(space.spaces))
-    return {}
 
 
 # ---- to JSON

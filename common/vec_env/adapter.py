@@ -15,7 +15,9 @@ from common.dtypes import LossyCastError
 from common.envs.env_checker import from_exception, lossy_observation, unpack_reset
 from common.errors import EnvError, UserError
 from common.formatting import describe_space, safe_repr, truncate
+from common.space_tree import is_composite, is_continuous
 from common.storage.write_errors import WriteError
+from common.vec_env.actions import ActionStructure
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.vector_env_checker import (
     broken_promise,
@@ -74,7 +76,8 @@ class VectorEnvAdapter:
             )
         self.encoder = encoder
         space = self.layout.ac_space
-        self.low, self.high = (space.low, space.high) if isinstance(space, gym.spaces.Box) else (None, None)
+        self.low, self.high = (space.low, space.high) if is_continuous(space) else (None, None)
+        self.structure = ActionStructure(space) if is_composite(space) else None
         self.is_native = hasattr(self.env, "step_into")
         self.dtype = space.dtype
         has_choices = self.is_native and isinstance(space, gym.spaces.Discrete)
@@ -145,7 +148,8 @@ class VectorEnvAdapter:
 
         Args:
             actions: [K, *sample_shape]. Those of a Box are clipped to its bounds. Environments get them in the dtype of
-                their space, and a Discrete's as NumPy scalars, as its `sample` returns them.
+                their space, and a Discrete's as NumPy scalars, as its `sample` returns them; those of a Dict or Tuple
+                in its structure.
             t: time step.
             obs: [T + 1, K, *shape]; row t + 1 is filled with encoded observations, of the next episode where one ended.
             rew: [T, K]; row t is filled.
@@ -164,6 +168,8 @@ class VectorEnvAdapter:
             actions = self.choices
         elif self.dtype is not None and actions.dtype != self.dtype:
             actions = actions.astype(self.dtype)
+        elif self.structure is not None:
+            actions = self.structure.rows(actions) if self.is_native else self.structure.batch(actions)
         if not self.is_native:
             return self._step_vector_env(actions, obs[t + 1], rew[t], valid[t])
         if self.encoder.is_identity:
@@ -198,9 +204,7 @@ class VectorEnvAdapter:
         """Add the class of a `VectorEnv` to an error that has no environment's number."""
         return fault if fault.environment is not None else fault.add_context(source=type(self.env).__name__)
 
-    def _step_vector_env(
-        self, actions: np.ndarray, obs: np.ndarray, rew: np.ndarray, valid: np.ndarray
-    ) -> Sequence[tuple]:
+    def _step_vector_env(self, actions: Any, obs: np.ndarray, rew: np.ndarray, valid: np.ndarray) -> Sequence[tuple]:
         try:
             result = self.env.step(actions)
         except (EnvError, UserError, WriteError):

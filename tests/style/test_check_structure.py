@@ -35,7 +35,6 @@ def test_sizes(tree_of):
     long_function = "def f():\n" + "    x = 1\n" * check_structure.MAX_FUNCTION_LINES
     files = {"common/a.py": long_function, "common/b.py": "\n" * (check_structure.MAX_FILE_LINES + 1)}
     files |= {f"common/many/file{n}.txt": "" for n in range(check_structure.MAX_FOLDER_FILES + 1)}
-    files["common/distributions.py"] = files["common/b.py"]
     tree = tree_of(files=files)
     assert texts(check_structure.large_files(tree)) == [("common/b.py", 1, "301 lines, 300 allowed")]
     assert texts(check_structure.long_functions(tree)) == [("common/a.py", 1, "f has 61 lines, 60 allowed")]
