@@ -148,7 +148,8 @@ class EvalCallback(Callback):
 
     def _evaluate(self, training: TrainingLoop) -> Logger:
         if self.env is None or self.logger is None:
-            self.env, self.logger = with_masks_for(training.pi, self.make_env()), self.make_logger()
+            env = self.make_env()
+            self.env, self.logger = with_masks_for(training.pi, env), self.make_logger()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
         try:
             returns, lengths = evaluate(

@@ -18,8 +18,7 @@ import numpy as np
 from common.dtypes import REAL_KINDS
 from common.errors import EnvError
 from common.formatting import describe_space, safe_repr
-
-Space = gym.Space[Any]
+from common.space_tree import Space, is_continuous, subspaces
 
 ACTION_MASK, OBSERVATION = "action_mask", "observation"  # keys of an observation that contains a mask
 
@@ -39,12 +38,7 @@ class MaskLayout:
 
     def __init__(self, ac_space: Space) -> None:
         self.space = ac_space
-        spaces: dict[Any, Space] = {}
-        if isinstance(ac_space, gym.spaces.Dict):
-            spaces = dict(ac_space.spaces)
-        elif isinstance(ac_space, gym.spaces.Tuple):
-            spaces = dict(enumerate(ac_space.spaces))
-        self.parts = {key: MaskLayout(space) for key, space in spaces.items()}
+        self.parts = {key: MaskLayout(space) for key, space in subspaces(ac_space).items()}
         self.sizes: list[int] = _factor_sizes(ac_space) + [n for part in self.parts.values() for n in part.sizes]
         self.n = sum(self.sizes)
 
@@ -147,7 +141,7 @@ def _factor_sizes(space: Space) -> list[int]:
             return [int(n) for n in space.nvec.ravel()]
         case gym.spaces.MultiBinary():
             return [2] * int(np.prod(space.shape))
-        case gym.spaces.Box() if space.dtype.kind in "iu":
+        case gym.spaces.Box() if not is_continuous(space):
             return [int(high) - int(low) + 1 for low, high in zip(space.low.ravel(), space.high.ravel())]
     return []
 

@@ -11,9 +11,7 @@ import numpy as np
 from common.envs.mask_layout import ACTION_MASK, OBSERVATION, MaskLayout, has_action_mask
 from common.errors import UserError
 from common.formatting import describe_space, safe_repr
-from common.policies.space_serialization import subspaces
-
-Space = gym.Space[Any]
+from common.space_tree import Space, subspaces
 
 
 def combine(ob_space: Space, ac_space: Space, ob: Any, *, action_masks: Any = None) -> Any:

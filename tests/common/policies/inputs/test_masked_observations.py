@@ -4,7 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from common.envs.mask_layout import masked_space
+from common.distributions import make_pdtype
+from common.envs.mask_layout import MaskLayout, masked_space
 from common.errors import UserError
 from common.policies.inputs.masked_observations import combine
 
@@ -12,6 +13,14 @@ spaces = gym.spaces
 PLACE, FOUR = spaces.Box(0, 9, (2,), np.float32), spaces.Discrete(4)
 PAIR = spaces.MultiDiscrete([2, 3])
 OB, MASK = np.float32([1, 2]), [1, 0, 0, 1]
+
+
+def test_a_mask_has_an_entry_for_each_choice_that_the_distribution_has():
+    integers = spaces.Box(np.array([0, -1]), np.array([1, 1]), dtype=np.int64)
+    for space in (FOUR, PAIR, PLACE, integers, spaces.MultiBinary([2, 3]), spaces.Box(0, 1, (2,), bool)):
+        assert MaskLayout(space).n == make_pdtype(space).num_choices()
+    parts = spaces.Dict(b=PAIR, a=spaces.Tuple([FOUR, PLACE, spaces.MultiBinary(2)]), c=integers)
+    assert MaskLayout(parts).n == make_pdtype(parts).num_choices() == 5 + 4 + 4 + 5
 
 
 def joined(ob, masks=None, ac_space=FOUR, ob_space=PLACE):
