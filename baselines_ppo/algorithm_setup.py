@@ -99,7 +99,8 @@ class AlgorithmSetup(Generic[S]):
         if self.options.has_outputs:
             recording.check_options(self.options, self.comm)
         with ExitStack() as resources:
-            self._prepare(resources.enter_context(training_env(env)), policy_function(policy_fn), seed)
+            masked_env = resources.enter_context(training_env(env, self.options.action_masks))
+            self._prepare(masked_env, policy_function(policy_fn), seed)
             self.resources = resources.pop_all()
 
     def _prepare(self, env: gym.Env | gym.vector.VectorEnv, policy_fn: PolicyFn, seed: int | None) -> None:

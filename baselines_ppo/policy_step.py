@@ -13,6 +13,7 @@ from baselines_ppo.config.settings import PPOSettings
 from baselines_ppo.value_fit import split_variables, value_lr_multipliers
 from common.compilation import Compiled, Shared
 from common.diagnostics import minibatch_bisect
+from common.distributions import TensorFlowOperators
 from common.errors import UserError
 from common.mpi_adam import MpiAdam, get_flat, set_from_flat
 from common.optim.kfac import Kfac, second_moments, split_factors
@@ -127,7 +128,9 @@ class NaturalStep:
         network = RecordingNetwork(policy.weights)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            flat, _ = policy.network(policy.weights, batch["x"], network)
+            steps, mask = policy.layout.split_steps(batch["x"])
+            flat, _ = policy.network(policy.weights, steps, network)
+            flat = flat if mask is None else policy.pdtype.mask_flat(TensorFlowOperators, flat, mask)
             logp = policy.pdtype.pdfromflat(flat).logp(batch["ac"])
             objective = tf.reduce_sum(weights * batch["atarg"] * logp)
             total = tf.reduce_sum(logp)

@@ -117,4 +117,5 @@ def fill_missing_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     Machine-dependent settings (such as `env_threads`) and policy settings are not filled in.
     """
     run = {name: default for name, default in defaults_of(RunSettings).items() if default is not None}
+    run |= values_before(RunSettings)
     return run | defaults_of(ALGORITHMS[settings["alg"]]) | dict(settings)

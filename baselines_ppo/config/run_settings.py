@@ -151,6 +151,14 @@ class RunSettings(SettingsBase):
     env_kwargs: dict[str, Any] | None = setting(
         None, "keyword arguments of gymnasium.make, as a JSON object", group="environment"
     )
+    action_masks: bool | None = setting(
+        None,
+        "put the environment's masks of valid actions into the observations, so that the policy takes no invalid "
+        "action; true: it is an error if the environment gives none",
+        group="environment",
+        unset="true if the environment gives masks",
+        before=False,
+    )
     reward_scale: float = setting(
         1.0,
         "multiply the rewards used for training by this; logs keep the environment's rewards",

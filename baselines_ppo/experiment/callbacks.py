@@ -20,6 +20,7 @@ from common.seeding import EVALUATION, generator
 from common.storage.write_errors import raises_write_error
 from common.training.callbacks import Callback
 from common.validation import check_float
+from common.vec_env.action_masks import with_masks_for
 
 if TYPE_CHECKING:
     from common.loggers.logger import Logger
@@ -147,7 +148,8 @@ class EvalCallback(Callback):
 
     def _evaluate(self, training: TrainingLoop) -> Logger:
         if self.env is None or self.logger is None:
-            self.env, self.logger = self.make_env(), self.make_logger()
+            env = self.make_env()
+            self.env, self.logger = with_masks_for(training.pi, env), self.make_logger()
         seed = int(generator(training.seed, EVALUATION).integers(2**31))
         try:
             returns, lengths = evaluate(

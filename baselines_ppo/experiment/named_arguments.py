@@ -13,6 +13,7 @@ from common.envs.factory import make_env
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.policy_pair import PolicyFn
+from common.vec_env.action_masks import with_action_masks
 
 
 def policy_function(policy_fn: PolicyFn | str) -> PolicyFn:
@@ -36,17 +37,23 @@ def policy_function(policy_fn: PolicyFn | str) -> PolicyFn:
 
 
 @contextlib.contextmanager
-def training_env(env: gym.Env | gym.vector.VectorEnv | str) -> Iterator[gym.Env | gym.vector.VectorEnv]:
+def training_env(
+    env: gym.Env | gym.vector.VectorEnv | str, action_masks: bool | None = None
+) -> Iterator[gym.Env | gym.vector.VectorEnv]:
     """Context manager: the environment itself, or one that is made from an id and closed at the end.
 
+    Args:
+        env: the environment or its id.
+        action_masks: whether its masks of valid actions are put into the observations (`with_action_masks`).
+
     Raises:
-        UserError: for an unknown id, or if the environment cannot be made.
+        UserError: for an unknown id, or if the environment cannot be made, or if it must give masks and gives none.
     """
     if not isinstance(env, str):
-        yield env
+        yield with_action_masks(env, action_masks)
         return
     made = make_env(env)
     try:
-        yield made
+        yield with_action_masks(made, action_masks)
     finally:
         made.close()

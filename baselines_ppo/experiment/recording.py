@@ -24,6 +24,7 @@ from baselines_ppo.experiment.run_options import RunOptions
 from baselines_ppo.experiment.summary import length_text
 from common.demonstrations.files import source_name
 from common.distributed.communicator import Communicator
+from common.envs.mask_layout import has_action_mask
 from common.envs.monitor import Monitor, find_monitor
 from common.errors import UserError
 from common.loggers.live_display import make_progress_display
@@ -115,6 +116,7 @@ def run_config(setup: AlgorithmSetup, run_dir: Path | None, progress: bool) -> R
     run = RunSettings(
         env=spec.id if spec else None,
         env_kwargs=env_kwargs,
+        action_masks=has_action_mask(setup.pi.ob_space, setup.pi.ac_space),
         preset="learn()",
         alg=next(name for name, cls in ALGORITHMS.items() if isinstance(setup.settings, cls)),
         policy=POLICY_NAMES.get(class_name, class_name),

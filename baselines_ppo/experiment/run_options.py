@@ -62,6 +62,7 @@ class RunOptions:
     heartbeat: Heartbeat | None = None
     run_dir: str | os.PathLike[str] | None = None
     progress: bool = False
+    action_masks: bool | None = None
 
     @property
     def has_outputs(self) -> bool:
@@ -80,6 +81,8 @@ class RunOptions:
         self.progress = check_bool("progress", self.progress)
         self.demonstration_epochs = check_int_argument("demonstration_epochs", self.demonstration_epochs, 1)
         self.demonstration_stepsize = check_greater("demonstration_stepsize", self.demonstration_stepsize, 0)
+        if self.action_masks is not None:
+            self.action_masks = check_bool("action_masks", self.action_masks)
         if self.load_path is not None:
             user_path(self.load_path, "load_path")
         if self.demonstrations is not None:

@@ -19,6 +19,7 @@ from baselines_ppo.export.observations import (
     preprocess_tensor,
 )
 from common.distributions import ProductPdType, TensorFlowOperators
+from common.envs.mask_layout import ACTION_MASK
 from common.errors import UserError
 from common.formatting import describe_space
 from common.policies.base import Policy
@@ -28,19 +29,21 @@ from common.space_tree import Space, is_continuous
 def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool = False) -> dict[str, tf.TensorSpec]:
     """Return {name: TensorSpec} of the inputs: dtypes and shapes of the space, with a batch axis.
 
+    A policy with action masks also has the input `action_mask`.
+
     Args:
         pi: the policy.
         batch: number of observations per call; None: any.
-        float32_only: one float32 or uint8 tensor.
+        float32_only: one float32 or uint8 tensor, and the mask.
 
     Raises:
         UserError: with `float32_only`, if the space is not a Box of floats or uint8.
     """
-    space = pi.ob_space
+    space = pi.network_space
+    masks = {ACTION_MASK: tf.TensorSpec([batch, pi.pdtype.num_choices()], tf.bool)} if pi.masked else {}
     if not float32_only:
-        return {
-            name: tf.TensorSpec([batch, *(leaf.shape or ())], leaf.dtype) for name, leaf in flatten_space(space).items()
-        }
+        leaves = flatten_space(space).items()
+        return {name: tf.TensorSpec([batch, *(leaf.shape or ())], leaf.dtype) for name, leaf in leaves} | masks
     is_box = isinstance(space, gym.spaces.Box)
     if not is_box or not (np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8):
         raise UserError(
@@ -48,7 +51,7 @@ def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool =
             "Box of floats or uint8; export a SavedModel"
         )
     dtype = tf.uint8 if space.dtype == np.uint8 else tf.float32
-    return {"observation": tf.TensorSpec([batch, *(space.shape or ())], dtype)}
+    return {"observation": tf.TensorSpec([batch, *(space.shape or ())], dtype)} | masks
 
 
 def noise_spec(pi: Policy, batch: int | None = None) -> tf.TensorSpec:
@@ -121,8 +124,11 @@ def policy_functions(
     module.weights = list(pi.get_variables())  # tf.Module finds variables in plain lists only
 
     def evaluate(observation: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        encoded = encode_tensors(pi.encoder, observation)
-        return pi.forward(preprocess_tensor(pi, encoded, float32_only))
+        encoded = encode_tensors(pi.network_encoder, observation)
+        flat, vpred = pi.forward(preprocess_tensor(pi, encoded, float32_only))
+        if pi.masked:
+            flat = pi.pdtype.mask_flat(TensorFlowOperators, flat, observation[ACTION_MASK])
+        return flat, vpred
 
     def act(**observation: tf.Tensor) -> dict[str, tf.Tensor]:
         flat, vpred = evaluate(observation)

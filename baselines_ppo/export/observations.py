@@ -149,18 +149,22 @@ def sample_observations(pi: Policy, rows: int = CHECKED_OBSERVATIONS) -> np.ndar
     space.
 
     Returns:
-        [rows, *encoder.shape].
+        [rows, *network_encoder.shape].
     """
     if pi.ob_rms is None:
-        space = copy.deepcopy(pi.ob_space)  # seeding the caller's space would change its generator
+        space = copy.deepcopy(pi.network_space)  # seeding the caller's space would change its generator
         space.seed(0)
-        obs = np.stack([pi.encoder.encode(space.sample()) for _ in range(rows)])
+        obs = np.stack([pi.network_encoder.encode(space.sample()) for _ in range(rows)])
     else:
-        obs = pi.ob_rms.mean + 2 * pi.ob_rms.std * np.random.default_rng(0).standard_normal((rows, *pi.encoder.shape))
-        if isinstance(pi.ob_space, gym.spaces.Box):
-            low, high = (np.reshape(bound, pi.encoder.shape) for bound in (pi.ob_space.low, pi.ob_space.high))
+        obs = pi.ob_rms.mean + 2 * pi.ob_rms.std * np.random.default_rng(0).standard_normal(
+            (rows, *pi.network_encoder.shape)
+        )
+        if isinstance(pi.network_space, gym.spaces.Box):
+            low, high = (
+                np.reshape(bound, pi.network_encoder.shape) for bound in (pi.network_space.low, pi.network_space.high)
+            )
             obs = np.clip(obs, low, high)
-    return obs.astype(np.float32).astype(pi.encoder.dtype)
+    return obs.astype(np.float32).astype(pi.network_encoder.dtype)
 
 
 def check_preprocessing(pi: Policy, float32_only: bool) -> None:

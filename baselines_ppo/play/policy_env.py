@@ -22,6 +22,7 @@ from common.policies.space_comparison import check_spaces
 from common.runs.run_directory import read_config
 from common.runtime.tf_import import stderr_on_error_only
 from common.storage.paths import user_path
+from common.vec_env.action_masks import with_masks_for
 
 
 def load_policy_and_env(
@@ -50,6 +51,7 @@ def load_policy_and_env(
     with stderr_on_error_only():
         env = make_env(env_id, training=False, env_kwargs=env_kwargs)
     pi = load_policy(path)
+    env = with_masks_for(pi, env)
     check_spaces(path, pi, env.observation_space, env.action_space, env_id)
     return pi, env, env_id, env_kwargs
 

@@ -32,6 +32,7 @@ from baselines_ppo.train.resume import resume_lines, rewind_to_checkpoint
 from baselines_ppo.train.session import TrainingSession, close_env
 from baselines_ppo.train.signals import training_stop_signals
 from common.demonstrations.files import source_name
+from common.envs.mask_layout import has_action_mask
 from common.envs.normalization_wrappers import describe_statistics, running_statistics
 from common.loggers.console import ProgressDisplay, tolerate_closed_stream
 from common.policies.base import Policy
@@ -50,7 +51,7 @@ LEARN = {
     "vpg": baselines_ppo.vpg.learn,
 }
 LEARN_OPTIONS = (
-    *("seed", "averaging", "env_threads", "checkpoint_every"),
+    *("seed", "averaging", "env_threads", "checkpoint_every", "action_masks"),
     *("demonstration_epochs", "demonstration_stepsize"),
 )
 NORMALIZATION_FLAGS = {"observations": "--normalise-ob true", "rewards": "--scale-returns true"}
@@ -65,7 +66,7 @@ def learn_run(plan: RunPlan, session: TrainingSession) -> int:
     """
     comm = session.comm
     pi = build_probe_policy(plan.config)
-    config = plan.config.with_policy(pi.settings())
+    config = plan.config.with_policy(pi.settings()).with_run(action_masks=has_action_mask(pi.ob_space, pi.ac_space))
     check_resources(config, pi)
     initial_state = None
     if plan.previous is None and config.run.load_path:
@@ -250,6 +251,7 @@ def make_envs(run: RunSettings, session: TrainingSession, directory: RunDirector
         reward_scale=run.reward_scale,
         env_kwargs=run.env_kwargs,
         stagger=run.stagger and comm.size,
+        action_masks=run.action_masks,
     )
     session.exit_stack.callback(close_env, env)
     if comm.rank == 0 and not run.quiet and (statistics := running_statistics(env)):

@@ -26,7 +26,7 @@ def build_probe_policy(config: ResolvedConfig) -> Policy:
     Raises:
         UserError: if environment and policy do not fit, or no file could describe the policy.
     """
-    env = make_env(config.run.env, env_kwargs=config.run.env_kwargs)
+    env = make_env(config.run.env, env_kwargs=config.run.env_kwargs, action_masks=config.run.action_masks)
     cls = policy_class(config.run.policy)
     policy = cls("probe", env.observation_space, env.action_space, **config.policy_kwargs)
     env.close()

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 
 from common.dtypes import to_float
+from common.envs.action_masks import with_masks_of
 from common.envs.atari_wrappers import make_atari
 from common.envs.env_ids import find_spec
 from common.envs.monitor import Monitor
@@ -71,6 +72,7 @@ def make_env(
     reward_scale: float = 1.0,
     env_kwargs: Mapping[str, Any] | None = None,
     has_window: bool = False,
+    action_masks: bool | None = False,
 ) -> gym.Env:
     """Make one environment with a `Monitor`.
 
@@ -81,9 +83,11 @@ def make_env(
         reward_scale: factor of the rewards used for training; the Monitor records unscaled rewards.
         env_kwargs: {name: value}, arguments of `gymnasium.make`.
         has_window: the caller has checked that a window can be opened.
+        action_masks: whether observations contain the masks of valid actions; None: if the environment gives masks.
 
     Raises:
-        UserError: for an unknown id, invalid arguments, or missing packages.
+        UserError: for an unknown id, invalid arguments, or missing packages; or if masks are required, and it gives
+            none.
     """
     family, env_kwargs = env_family(env_id), env_kwargs or {}
     if not has_window:
@@ -104,7 +108,7 @@ def make_env(
         ) from error
     if training and reward_scale != 1.0:
         env = gym.wrappers.TransformReward(env, lambda rew: to_float(rew) * reward_scale)
-    return env
+    return with_masks_of(env, action_masks)
 
 
 def explain_failure(error: BaseException, env_id: str) -> str:

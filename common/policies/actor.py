@@ -12,6 +12,8 @@ from common.distributions import NumpyOperators, Pd, PdType
 from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.inputs.layout import NetworkOutputs
+from common.policies.inputs.masked_observations import combine
+from common.policies.inputs.memory import Memory
 from common.policies.observation_encoder import ObservationEncoder
 from common.policies.storable import StorablePolicy
 from common.space_tree import is_composite, is_continuous
@@ -89,40 +91,6 @@ class MemoryActor:
         return choose_actions(self.pi.pdtype, flat, None if self.noise is None else self.noise[t])
 
 
-class Memory:
-    """The memory of a recurrent policy, for K environments.
-
-    Args:
-        num_envs: K.
-        state_size: entries of a state.
-
-    Attributes:
-        state: [K, state_size] float32, after the last step.
-        start: [K] bool, whether the next step is the first of an episode, for which the state is forgotten.
-    """
-
-    def __init__(self, num_envs: int, state_size: int) -> None:
-        self.state = np.zeros((num_envs, state_size), np.float32)
-        self.start = np.ones(num_envs, bool)
-
-    def advance(self, state: np.ndarray) -> None:
-        """Set the states after a step; no environment starts an episode until `start` is set again."""
-        self.state[...] = state
-        self.start[...] = False
-
-    def columns(self, part: slice) -> Memory:
-        """Return a view of some of the environments: what changes in it changes here."""
-        view = Memory(0, 0)
-        view.state, view.start = self.state[part], self.start[part]
-        return view
-
-    def copy(self) -> Memory:
-        """Return a copy."""
-        other = Memory(0, 0)
-        other.state, other.start = self.state.copy(), self.start.copy()
-        return other
-
-
 def step_with_memory(pi: ActingPolicy, ob: np.ndarray, memory: Memory) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Compute one step of a policy with a memory.
 
@@ -183,9 +151,10 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
         raise NotImplementedError
 
     def _evaluate(
-        self, ob: Any, state: State | None, episode_start: Any
+        self, ob: Any, state: State | None, episode_start: Any, action_masks: Any
     ) -> tuple[Any, np.ndarray, np.ndarray | None, bool]:
         """Return (flatparam [N, p], vpred [N], next state [N, S] or None, whether `ob` was a batch)."""
+        ob = combine(self.ob_space, self.ac_space, ob, action_masks=action_masks)
         obs, is_batch = self.encoder.single_or_batch(ob)
         if not self.recurrent:
             if state is not None:
@@ -208,7 +177,15 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
             )
         return np.reshape(np.asarray(state, np.float32), shape)
 
-    def act(self, stochastic: bool, ob: Any, state: State | None = None, episode_start: Any = None) -> tuple[Any, ...]:
+    def act(
+        self,
+        stochastic: bool,
+        ob: Any,
+        state: State | None = None,
+        episode_start: Any = None,
+        *,
+        action_masks: Any = None,
+    ) -> tuple[Any, ...]:
         """Return action and value for one observation or a batch.
 
         Args:
@@ -216,6 +193,8 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
             ob: one observation of `ob_space`, or a batch.
             state: for a policy with a memory, what the last call returned; None at the start of an episode.
             episode_start: with `state`, a bool, or one for each observation of a batch: whether an episode starts here.
+            action_masks: for a policy with action masks and an observation without one: its mask, or one mask for each
+                observation of a batch, flat or as `ac_space.sample(mask)` takes it.
 
         Returns:
             (ac, vpred): [N, *sample_shape] in the distribution's dtype and [N] float32, without the batch axis if `ob`
@@ -223,16 +202,22 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
             ones.
 
         Raises:
-            UserError: if `ob` is neither, or `state` is not one of this policy.
+            UserError: if `ob` is neither, `state` is not one of this policy, or a mask is invalid, missing or not used.
         """
-        flat, vpred, following, is_batch = self._evaluate(ob, state, episode_start)
+        flat, vpred, following, is_batch = self._evaluate(ob, state, episode_start, action_masks)
         flat = np.asarray(flat)
         ac = choose_actions(self.pdtype, flat, self.pdtype.noise(self.rng, (len(flat),)) if stochastic else None)
         results = (ac, vpred) if following is None else (ac, vpred, following)
         return results if is_batch else tuple(x[0] for x in results)
 
     def predict(
-        self, ob: Any, deterministic: bool = False, state: State | None = None, episode_start: Any = None
+        self,
+        ob: Any,
+        deterministic: bool = False,
+        state: State | None = None,
+        episode_start: Any = None,
+        *,
+        action_masks: Any = None,
     ) -> Any:
         """Return the action to take, for one observation or a batch, as an environment's `step` accepts it.
 
@@ -241,6 +226,7 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
             deterministic: take the most likely action; otherwise sample.
             state: as for `act`.
             episode_start: as for `act`.
+            action_masks: as for `act`.
 
         Returns:
             An action of `ac_space`, or a batch [N, ...], in the dtype of the space; with a memory (action, state). For
@@ -251,7 +237,9 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
         Raises:
             UserError: if `ob` is neither, `deterministic` is not a bool, or `state` is not one of this policy.
         """
-        results = self.act(not check_bool("deterministic", deterministic), ob, state, episode_start)
+        results = self.act(
+            not check_bool("deterministic", deterministic), ob, state, episode_start, action_masks=action_masks
+        )
         actions = self.env_actions(results[0])
         return (actions, results[2]) if self.recurrent else actions
 
@@ -264,13 +252,14 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
             actions = np.clip(actions, space.low, space.high)
         return np.asarray(actions)[()].astype(space.dtype)
 
-    def pd(self, ob: Any, state: State | None = None, episode_start: Any = None) -> Pd:
+    def pd(self, ob: Any, state: State | None = None, episode_start: Any = None, *, action_masks: Any = None) -> Pd:
         """Return the distributions over actions at observations.
 
         Args:
             ob: one observation of `ob_space`, or a batch.
             state: as for `act`.
             episode_start: as for `act`.
+            action_masks: as for `act`.
 
         Returns:
             A batch of N distributions; N is 1 for one observation.
@@ -278,20 +267,23 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
         Raises:
             UserError: if `ob` is neither.
         """
-        return self.pdtype.pdfromflat(self._evaluate(ob, state, episode_start)[0])
+        return self.pdtype.pdfromflat(self._evaluate(ob, state, episode_start, action_masks)[0])
 
-    def vpred(self, ob: Any, state: State | None = None, episode_start: Any = None) -> np.ndarray:
+    def vpred(
+        self, ob: Any, state: State | None = None, episode_start: Any = None, *, action_masks: Any = None
+    ) -> np.ndarray:
         """Return the values at observations, [N] float32; N is 1 for one observation.
 
         Args:
             ob: one observation of `ob_space`, or a batch.
             state: as for `act`.
             episode_start: as for `act`.
+            action_masks: as for `act`.
 
         Raises:
             UserError: if `ob` is neither.
         """
-        return self._evaluate(ob, state, episode_start)[1]
+        return self._evaluate(ob, state, episode_start, action_masks)[1]
 
     def values(self, encoded: np.ndarray) -> np.ndarray:
         """Return the values at encoded observations [N, *encoder.shape], [N] float32, without a memory."""

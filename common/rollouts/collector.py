@@ -20,6 +20,7 @@ from common.rollouts.segment import Segment, add_values, concat_segments, drop_e
 from common.rollouts.sequences import SequenceEvaluator
 from common.runtime.thread_pool import NamedThreadPool
 from common.validation import check_divisible, check_int_argument
+from common.vec_env.action_masks import with_masks_for
 from common.vec_env.adapter import VectorEnvAdapter
 from common.vec_env.in_process import env_range_label
 
@@ -305,7 +306,7 @@ def traj_segment_generator(
     Raises:
         UserError: for an invalid `horizon` or `seed`.
     """
-    collector = Collector(env, pi, check_int_argument("horizon", horizon, 1), stochastic)
+    collector = Collector(with_masks_for(pi, env), pi, check_int_argument("horizon", horizon, 1), stochastic)
     seed = int(np.random.randint(2**31)) if seed is None else check_int_argument("seed", seed)
     collector.reset(seeding.environment_seeds(seed, 0, collector.num_envs, 0))
     evaluator = SequenceEvaluator(pi, collector.steps, collector.num_envs) if pi.recurrent else None

@@ -16,6 +16,7 @@ from common.policies.base import Policy
 from common.policies.space_comparison import describe_spaces, policy_space_difference
 from common.rollouts.evaluation import evaluate
 from common.validation import check_bool
+from common.vec_env.action_masks import with_masks_for
 from common.vec_env.vector_env_checker import env_layout
 
 
@@ -105,7 +106,7 @@ def evaluate_policy(
         raise UserError(f"invalid env={type(env).__name__}: must be a single environment or an id, not a VectorEnv")
     made = make_env(env, training=False) if isinstance(env, str) else None
     try:
-        opened = made if made is not None else env
+        opened = with_masks_for(pi, made if made is not None else env)
         layout = env_layout(opened)
         if difference := policy_space_difference(pi, layout.ob_space, layout.ac_space):
             raise UserError(

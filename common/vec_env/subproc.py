@@ -20,6 +20,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from common.envs.action_masks import mask_source
 from common.envs.monitor import find_monitor
 from common.envs.normalization_wrappers import running_statistics
 from common.errors import EnvError, UserError
@@ -58,6 +59,7 @@ class SubprocVectorEnv(gym.vector.VectorEnv):
         self.single_observation_space, self.single_action_space = probe.observation_space, probe.action_space
         has_monitor = find_monitor(probe) is not None
         self.statistics_inside = running_statistics(probe)
+        self.gives_masks = mask_source(probe, look=False) is not None
         probe.close()
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of TensorFlow's and MPI's threads
         ends = even_splits(num_envs, workers)

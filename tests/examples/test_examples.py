@@ -77,6 +77,14 @@ def test_custom_environment(example, tmp_path):
     assert load_policy(tmp_path / "here" / "reach.safetensors").ob_space.shape == (4,)
 
 
+def test_action_masks(example, tmp_path):
+    output = example("action_masks", "--timesteps", 2048)
+    assert returns(output)[0] <= -1
+    rows, columns = np.divmod([int(x) for x in re.search("cells: (.*)", output)[1].split()], 6)
+    assert (abs(np.diff(rows)) + abs(np.diff(columns)) == 1).all()  # each step is valid
+    assert list(load_policy(tmp_path / "here" / "walk.safetensors").ob_space.spaces) == ["action_mask", "observation"]
+
+
 @pytest.mark.filterwarnings("ignore:.*Overriding environment")
 def test_the_custom_environment_has_the_reward_and_the_end_that_it_describes():
     env = runpy.run_path(str(ROOT / "examples" / "custom_environment.py"))["Reach"]()

@@ -15,10 +15,9 @@ import gymnasium as gym
 import numpy as np
 
 from common.distributions import PdType
+from common.envs.mask_layout import ACTION_MASK, OBSERVATION
 from common.policies.inputs.records import record_of
 from common.policies.observation_encoder import ObservationEncoder
-
-ACTION_MASK, OBSERVATION = "action_mask", "observation"  # keys of the observation space
 
 
 def has_mask(ob_space: gym.Space[Any], pdtype: PdType) -> bool:
