@@ -13,8 +13,10 @@ import tensorflow as tf
 from baselines_ppo.config.policy_settings import MAX_LAYERS, MAX_MIN_STD, MlpPolicySettings
 from baselines_ppo.networks.network_policy import BODY_SETTINGS, Body, NetworkPolicy, Weights, make_body
 from common.distributions import NumpyOperators, make_pdtype
-from common.policies.actor import Act, Memory, MemoryActor
-from common.policies.inputs.masks import ACTION_MASK, OBSERVATION, without_mask
+from common.envs.mask_layout import ACTION_MASK, OBSERVATION
+from common.policies.actor import Act, MemoryActor
+from common.policies.inputs.masks import without_mask
+from common.policies.inputs.memory import Memory
 from common.policies.layers.memory_cells import NumpyFunctions
 from common.policies.networks import NumpyNetwork
 from common.policies.observation_encoder import ObservationEncoder

@@ -32,8 +32,8 @@ from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibat
 from common.policies.base import Policy
 from common.policies.policy_pair import PolicyFn
 from common.rollouts.advantages import add_vtarg_and_adv, standardise
-from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 from common.rollouts.segment import Batch, Segment
+from common.rollouts.segment_generator import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 from common.training.callbacks import Callback
 from common.training.stopping import StopCriteria
 
@@ -95,9 +95,7 @@ def learn(
             for _ in training.iterations():
                 seg = training.collect()  # run pi_old for T steps in each environment
                 setup.scale_rewards(seg)  # if returns are scaled
-                setup.processor(
-                    seg
-                )  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t, with its memory if it has one
+                setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t, by its memory if it has one
                 add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
                 losses = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of L
                 training.end_iteration(seg, losses)  # statistics, log, checkpoint

@@ -26,8 +26,8 @@ from common.optim.minibatch_step import Tensors
 from common.policies.base import Policy
 from common.policies.policy_pair import PolicyFn
 from common.rollouts.advantages import add_vtarg_and_adv, standardise
-from common.rollouts.collector import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 from common.rollouts.segment import Batch, Segment
+from common.rollouts.segment_generator import traj_segment_generator  # noqa: F401  Baselines' users import it from here
 from common.training.callbacks import Callback
 from common.training.stopping import StopCriteria
 

@@ -27,7 +27,7 @@ class MixedPolicy(NetworkPolicy):
     """A policy for observations with several parts.
 
     Numbers (Box, MultiBinary) are normalised and joined, choices (Discrete, MultiDiscrete) become one-hot vectors, and
-    each image has a convolutional network of its own. The memory or the hidden layers read all of them together.
+    each image has a separate convolutional network. The memory or the hidden layers read all of them together.
 
     Args:
         name: 'pi' or 'oldpi'.
@@ -53,7 +53,7 @@ class MixedPolicy(NetworkPolicy):
         channels: str | None = MixedPolicySettings.channels,
         **settings: Any,
     ) -> None:
-        known = {field.name: field.default for field in fields(MixedPolicySettings)}
+        known: dict[str, Any] = {field.name: field.default for field in fields(MixedPolicySettings)}
         if unknown := settings.keys() - known.keys():
             raise UserError(f"MixedPolicy has no setting {sorted(unknown)[0]}; its settings are {', '.join(known)}")
         values = known | settings | {"kind": kind, "channels": channels}

@@ -21,9 +21,10 @@ import tensorflow as tf
 
 from common.compilation import Shared
 from common.distributions import make_pdtype
+from common.envs.mask_layout import ACTION_MASK, OBSERVATION
 from common.policies.actor import Act, ActingPolicy, Actor, MemoryActor
 from common.policies.inputs.layout import InputLayout
-from common.policies.inputs.masks import ACTION_MASK, OBSERVATION, MaskedEncoder, without_mask
+from common.policies.inputs.masks import MaskedEncoder, without_mask
 from common.policies.inputs.memory import Memory
 from common.policies.observation_encoder import ObservationEncoder
 from common.policies.variables import NetworkView

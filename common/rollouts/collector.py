@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from common import seeding
 from common.errors import EnvError, UserError
-from common.policies.actor import Actor, Memory, make_actor
+from common.policies.actor import Actor, make_actor
+from common.policies.inputs.memory import Memory
 from common.rollouts.episodes import MAX_EPISODE_STEPS, EpisodeCounter
 from common.rollouts.finite_check import check_finite
-from common.rollouts.segment import Segment, add_values, concat_segments, drop_env_axis
-from common.rollouts.sequences import SequenceEvaluator
+from common.rollouts.segment import Segment, concat_segments
 from common.runtime.thread_pool import NamedThreadPool
-from common.validation import check_divisible, check_int_argument
-from common.vec_env.action_masks import with_masks_for
+from common.validation import check_divisible
 from common.vec_env.adapter import VectorEnvAdapter
 from common.vec_env.in_process import env_range_label
 
@@ -291,31 +289,3 @@ def add_memory(piece: Segment, before: Memory, after: Memory) -> None:
     piece["state"] = before.state
     piece["start"] = np.concatenate([before.start[None], forgets[:-1]])
     piece["last_start"] = after.start.copy()
-
-
-def traj_segment_generator(
-    pi: Policy, env: gym.Env | gym.vector.VectorEnv, horizon: int, stochastic: bool, seed: int | None = None
-) -> Iterator[Segment]:
-    """Baselines' generator of segments, for code that was written for Baselines.
-
-    Yields:
-        A dict with `ob`, `rew`, `vpred`, `new`, `ac`, `prevac`, `nextvpred`, `ep_rets`, `ep_lens`, `final_vpred` and
-        the other keys of `Segment`, ready for `add_vtarg_and_adv`. Arrays are [T, ...] for an `Env`, [T, K, ...] for a
-        `VectorEnv`. Time limits bootstrap through `final_vpred`.
-
-    Raises:
-        UserError: for an invalid `horizon` or `seed`.
-    """
-    collector = Collector(with_masks_for(pi, env), pi, check_int_argument("horizon", horizon, 1), stochastic)
-    seed = int(np.random.randint(2**31)) if seed is None else check_int_argument("seed", seed)
-    collector.reset(seeding.environment_seeds(seed, 0, collector.num_envs, 0))
-    evaluator = SequenceEvaluator(pi, collector.steps, collector.num_envs) if pi.recurrent else None
-    iteration = 0
-    while True:
-        seg = collector.collect(seeding.generator(seed, seeding.ACTIONS, 0, iteration))
-        if evaluator is not None:
-            evaluator.add_values(seg)
-        else:
-            add_values(seg, pi.values)
-        yield drop_env_axis(seg) if collector.adapter.squeeze else seg
-        iteration += 1

@@ -116,8 +116,8 @@ def sequences_of(seg: Segment, layout: InputLayout, length: int) -> tuple[Batch,
         length: L, steps of a sequence. The last sequence of an environment repeats its last step if it has fewer.
 
     Returns:
-        (batch of R sequences, whose arrays are [R, L, ...] but for `x` [R, n]; valid [R, L] bool, False for repetitions
-        and for steps that are not valid).
+        (batch of R sequences: `x` is [R, n], other arrays are [R, L, ...]; valid [R, L] bool, False for repetitions and
+        for steps that are not valid).
     """
     steps = len(seg["rew"])
     count = -(-steps // length)

@@ -20,7 +20,7 @@ class Recorder(pposgd_simple.PPOUpdate):
 
     def __call__(self, seg, rng, progress):
         Recorder.last = self
-        batch = self.make_batch(seg, seg["valid"].reshape(-1))
+        batch, _ = self.make_batch(seg)
         pdtype = self.pi.pdtype
         flat = self.processor.outputs(network_inputs(seg))[0][: len(batch.x)]
         new, old = pdtype.pdfromflat(flat), pdtype.pdfromflat(batch.flatparam)

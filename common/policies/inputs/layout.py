@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.distributions import PdType, TensorFlowOperators
-from common.policies.inputs.masks import ACTION_MASK, OBSERVATION
+from common.envs.mask_layout import ACTION_MASK, OBSERVATION
 from common.policies.inputs.records import record_of, to_bytes, unpack
 
 Outputs = tuple[tf.Tensor, tf.Tensor]  # flatparam [..., p], vpred [...]

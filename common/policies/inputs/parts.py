@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -15,18 +15,18 @@ from common.space_tree import leaf_spaces
 
 Space = gym.Space[Any]
 Path = tuple[Any, ...]  # keys and indices from the outermost space to a leaf
-NUMBERS, CHOICES = "numbers", "choices"  # fields of a record; an image has a field of its own
+NUMBERS, CHOICES = "numbers", "choices"  # fields of a record; each image has a separate field
 SMALLEST_IMAGE = min_pixels(ARCHITECTURES["small"][0])
 
 
-def holds_image(space: Space) -> bool:
+def holds_image(space: Space) -> TypeGuard[gym.spaces.Box]:
     """Whether a leaf is an image: integers from 0 to 255 with at least `SMALLEST_IMAGE` pixels in two axes."""
     if not has_pixels(space):
         return False
     return sorted(space.shape)[-2] >= SMALLEST_IMAGE
 
 
-def image_leaves(space: Space) -> dict[str, Space]:
+def image_leaves(space: Space) -> dict[str, gym.spaces.Box]:
     """Return {name: space} of the images in an observation space; a name is the leaf's path, such as 'camera/left'."""
     return {leaf_name(path): leaf for path, leaf in leaf_spaces(space).items() if holds_image(leaf)}
 

@@ -25,8 +25,9 @@ from scripted import (
 from tolerance import ulps
 
 from common.rollouts.advantages import add_vtarg_and_adv
-from common.rollouts.collector import Collector, traj_segment_generator
+from common.rollouts.collector import Collector
 from common.rollouts.segment import add_values
+from common.rollouts.segment_generator import traj_segment_generator
 
 KINDS = ["env", "in_process", "monitored", *MODES]
 # values, advantages and targets up to 40, each rounded to float32 once or twice; confusing two kinds of ends changes them by 0.5 or more

@@ -12,8 +12,9 @@ from small_policies import uncompiled
 
 from baselines_ppo.play.video import Recorder
 from common.errors import EnvError
-from common.rollouts.collector import Collector, traj_segment_generator
+from common.rollouts.collector import Collector
 from common.rollouts.evaluation import evaluate
+from common.rollouts.segment_generator import traj_segment_generator
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.subproc import SubprocVectorEnv
 

@@ -7,7 +7,7 @@ from logs import Rows
 
 from baselines_ppo import MlpPolicy, Policy, learn, pposgd_simple
 from common.loggers.logger import Logger
-from common.rollouts.collector import traj_segment_generator
+from common.rollouts.segment_generator import traj_segment_generator
 from common.runs.run_directory import RunDirectory
 
 PPO = {"timesteps_per_actorbatch": 64, "optim_batchsize": 16, "optim_epochs": 2}
