@@ -25,25 +25,30 @@ from common.formatting import describe_space
 from common.policies.base import Policy
 from common.space_tree import Space, is_continuous
 
+STATE, EPISODE_START = "state", "episode_start"  # inputs of a policy with a memory; the next state is an output
+
 
 def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool = False) -> dict[str, tf.TensorSpec]:
     """Return {name: TensorSpec} of the inputs: dtypes and shapes of the space, with a batch axis.
 
-    A policy with action masks also has the input `action_mask`.
+    A policy with action masks also has the input `action_mask`, and one with a memory `state` and `episode_start`.
 
     Args:
         pi: the policy.
         batch: number of observations per call; None: any.
-        float32_only: one float32 or uint8 tensor, and the mask.
+        float32_only: one float32 or uint8 tensor as the observation.
 
     Raises:
         UserError: with `float32_only`, if the space is not a Box of floats or uint8.
     """
     space = pi.network_space
-    masks = {ACTION_MASK: tf.TensorSpec([batch, pi.pdtype.num_choices()], tf.bool)} if pi.masked else {}
+    others = {ACTION_MASK: tf.TensorSpec([batch, pi.pdtype.num_choices()], tf.bool)} if pi.masked else {}
+    if pi.recurrent:
+        others[STATE] = tf.TensorSpec([batch, pi.state_size], tf.float32)
+        others[EPISODE_START] = tf.TensorSpec([batch], tf.bool)
     if not float32_only:
         leaves = flatten_space(space).items()
-        return {name: tf.TensorSpec([batch, *(leaf.shape or ())], leaf.dtype) for name, leaf in leaves} | masks
+        return {name: tf.TensorSpec([batch, *(leaf.shape or ())], leaf.dtype) for name, leaf in leaves} | others
     is_box = isinstance(space, gym.spaces.Box)
     if not is_box or not (np.issubdtype(space.dtype, np.floating) or space.dtype == np.uint8):
         raise UserError(
@@ -51,7 +56,7 @@ def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool =
             "Box of floats or uint8; export a SavedModel"
         )
     dtype = tf.uint8 if space.dtype == np.uint8 else tf.float32
-    return {"observation": tf.TensorSpec([batch, *(space.shape or ())], dtype)} | masks
+    return {"observation": tf.TensorSpec([batch, *(space.shape or ())], dtype)} | others
 
 
 def noise_spec(pi: Policy, batch: int | None = None) -> tf.TensorSpec:
@@ -123,19 +128,25 @@ def policy_functions(
     check_preprocessing(pi, float32_only)
     module.weights = list(pi.get_variables())  # tf.Module finds variables in plain lists only
 
-    def evaluate(observation: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        encoded = encode_tensors(pi.network_encoder, observation)
-        flat, vpred = pi.forward(preprocess_tensor(pi, encoded, float32_only))
+    def evaluate(inputs: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+        x = preprocess_tensor(pi, encode_tensors(pi.network_encoder, inputs), float32_only)
+        following: dict[str, tf.Tensor] = {}
+        if pi.recurrent:  # a sequence of one step
+            outputs = pi.forward_sequence(x[:, None], inputs[EPISODE_START][:, None], inputs[STATE])
+            flat, vpred, following[STATE] = (output[:, 0] for output in outputs)
+        else:
+            flat, vpred = pi.forward(x)
         if pi.masked:
-            flat = pi.pdtype.mask_flat(TensorFlowOperators, flat, observation[ACTION_MASK])
-        return flat, vpred
+            flat = pi.pdtype.mask_flat(TensorFlowOperators, flat, inputs[ACTION_MASK])
+        return flat, vpred, following
 
-    def act(**observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        flat, vpred = evaluate(observation)
-        return action_outputs(pi, flat, None, float32_only) | {"value": vpred, "flatparam": flat}
+    def act(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        flat, vpred, following = evaluate(inputs)
+        return action_outputs(pi, flat, None, float32_only) | {"value": vpred, "flatparam": flat} | following
 
-    def sample(noise: tf.Tensor, **observation: tf.Tensor) -> dict[str, tf.Tensor]:
-        return action_outputs(pi, evaluate(observation)[0], noise, float32_only)
+    def sample(noise: tf.Tensor, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        flat, _, following = evaluate(inputs)
+        return action_outputs(pi, flat, noise, float32_only) | following
 
     act_function = tf.function(act, autograph=False)
     sample_function = tf.function(sample, autograph=False)

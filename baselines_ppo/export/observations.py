@@ -15,13 +15,17 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.mlp_policy import MlpPolicy
+from baselines_ppo.networks.mixed_policy import MixedPolicy
 from common.errors import UserError
 from common.policies.base import Policy
+from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder, leaf_name
+from common.policies.inputs.records import unpack
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
-from common.space_tree import subspaces
+from common.space_tree import leaf_spaces, subspaces
 
 Space = gym.Space[Any]
+Encoded = Any  # a tensor, or {field: tensor} of records
 CHECKED_OBSERVATIONS = 16
 
 
@@ -35,10 +39,10 @@ def flatten_space(space: Space, name: str = "observation") -> dict[str, Space]:
     leaves: dict[str, Space] = {}
     for key, part in subspaces(space).items():
         part_name = re.sub(r"\W", "_", f"{name}_{key}", flags=re.ASCII)
-        for leaf_name, leaf in flatten_space(part, part_name).items():
-            while leaf_name in leaves:  # {"a b": ..., "a_b": ...}
-                leaf_name += "_"
-            leaves[leaf_name] = leaf
+        for full_name, leaf in flatten_space(part, part_name).items():
+            while full_name in leaves:  # {"a b": ..., "a_b": ...}
+                full_name += "_"
+            leaves[full_name] = leaf
     return leaves
 
 
@@ -64,7 +68,7 @@ def flatten_leaf(space: Space, x: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reshape(x, [tf.shape(x)[0], gym.spaces.flatdim(space)]), tf.float32)
 
 
-def encode_tensors(encoder: ObservationEncoder, observation: dict[str, tf.Tensor]) -> tf.Tensor:
+def encode_tensors(encoder: ObservationEncoder, observation: dict[str, tf.Tensor]) -> Encoded:
     """Encode raw observations as `ObservationEncoder.encode_batch` does.
 
     Args:
@@ -72,12 +76,29 @@ def encode_tensors(encoder: ObservationEncoder, observation: dict[str, tf.Tensor
         observation: {name: tensor}, by the names of `flatten_space`.
 
     Returns:
-        [N, *encoder.shape].
+        [N, *encoder.shape]; of a `PartsEncoder`, whose observations are records, {field: [N, *shape of the field]}.
     """
+    if isinstance(encoder, PartsEncoder):
+        return encode_parts(encoder, observation)
     if encoder.is_box:
         return tf.reshape(observation["observation"], [-1, *encoder.shape])
     leaves = flatten_space(encoder.space).items()
     return tf.concat([flatten_leaf(leaf, observation[name]) for name, leaf in leaves], axis=1)
+
+
+def encode_parts(encoder: PartsEncoder, observation: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Encode raw observations as `PartsEncoder.encode_batch` does; arguments and result as for `encode_tensors`."""
+    by_path = {path: observation[name] for path, name in zip(leaf_spaces(encoder.space), flatten_space(encoder.space))}
+    fields: dict[str, tf.Tensor] = {}
+    if encoder.parts.numbers:
+        # numbers are not cast to a type that they do not have: LiteRT's stay float32
+        leaves = [tf.reshape(by_path[path], [-1, gym.spaces.flatdim(x)]) for path, x in encoder.parts.numbers.items()]
+        dtype = leaves[0].dtype if len(leaves) == 1 else encoder.dtype[NUMBERS].base
+        fields[NUMBERS] = tf.concat([tf.cast(x, dtype) for x in leaves], axis=1)
+    if encoder.parts.choices:
+        vectors = [flatten_leaf(leaf, by_path[path]) for path, leaf in encoder.parts.choices.items()]
+        fields[CHOICES] = tf.concat(vectors, axis=1)
+    return fields | {leaf_name(path): by_path[path] for path in encoder.parts.images}
 
 
 # ---- preprocessing
@@ -123,7 +144,7 @@ def view_for_tracing(pi: Policy, float32_only: bool) -> Any:
     return view
 
 
-def preprocess_tensor(pi: Policy, x: tf.Tensor, float32_only: bool) -> tf.Tensor:
+def preprocess_tensor(pi: Policy, x: Encoded, float32_only: bool) -> tf.Tensor:
     """Compute `pi.prepare` in TensorFlow, inside a traced function.
 
     It calls `prepare_tensor` if the policy defines it, else `prepare` with a tensor, which works if it uses only
@@ -151,29 +172,36 @@ def sample_observations(pi: Policy, rows: int = CHECKED_OBSERVATIONS) -> np.ndar
     Returns:
         [rows, *network_encoder.shape].
     """
-    if pi.ob_rms is None:
+    encoder, rms = pi.network_encoder, pi.ob_rms
+    is_record = encoder.dtype.names is not None
+    if rms is None or is_record:
         space = copy.deepcopy(pi.network_space)  # seeding the caller's space would change its generator
         space.seed(0)
-        obs = np.stack([pi.network_encoder.encode(space.sample()) for _ in range(rows)])
-    else:
-        obs = pi.ob_rms.mean + 2 * pi.ob_rms.std * np.random.default_rng(0).standard_normal(
-            (rows, *pi.network_encoder.shape)
-        )
+        obs = np.stack([encoder.encode(space.sample()) for _ in range(rows)])
+    if rms is not None:
+        near = rms.mean + 2 * rms.std * np.random.default_rng(0).standard_normal((rows, *rms.mean.shape))
         if isinstance(pi.network_space, gym.spaces.Box):
-            low, high = (
-                np.reshape(bound, pi.network_encoder.shape) for bound in (pi.network_space.low, pi.network_space.high)
-            )
-            obs = np.clip(obs, low, high)
-    return obs.astype(np.float32).astype(pi.network_encoder.dtype)
+            low, high = (np.reshape(bound, rms.mean.shape) for bound in (pi.network_space.low, pi.network_space.high))
+            near = np.clip(near, low, high)
+        if not is_record:
+            obs = near
+        else:
+            obs[NUMBERS] = near.astype(np.float32)
+    return obs if is_record else obs.astype(np.float32).astype(encoder.dtype)
 
 
 def check_preprocessing(pi: Policy, float32_only: bool) -> None:
     """Raise UserError unless some observations are preprocessed in TensorFlow as they are in NumPy."""
     obs = sample_observations(pi)
-    dtype = tf.float32 if float32_only and obs.dtype != np.uint8 else obs.dtype
-    tensor = tf.constant(obs, dtype)
+    arrays = {name: obs[name] for name in obs.dtype.names} if obs.dtype.names else obs
+    tensors = tf.nest.map_structure(
+        lambda x: tf.constant(x, tf.float32 if float32_only and x.dtype != np.uint8 else x.dtype), arrays
+    )
     function = tf.function(lambda x: preprocess_tensor(pi, x, float32_only), autograph=False)
-    if not np.allclose(function.get_concrete_function(tensor)(tensor), pi.prepare(obs), rtol=1e-5, atol=1e-5):
+    both = [function(tensors), pi.prepare(obs)]
+    if isinstance(pi, MixedPolicy):  # numbers are compared, not their bytes
+        both = [list(unpack(x, pi.record_dtype).values()) for x in both]
+    if not all(np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(*map(tf.nest.flatten, both), strict=True)):
         raise UserError(
             f"{type(pi).__name__} prepares observations differently in TensorFlow, for export, and in NumPy, for "
             "acting; let prepare_tensor(ob) compute what prepare(ob) does"

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from baselines_ppo.export.graph import observation_specs, policy_functions
+from baselines_ppo.export.graph import EPISODE_START, observation_specs, policy_functions
 from baselines_ppo.export.targets import PATH_HINT, require_vacant
 from baselines_ppo.policy_registry import load_policy
+from common.envs.mask_layout import ACTION_MASK
 from common.errors import UserError
 from common.policies.base import Policy
 from common.runtime.tf_import import stderr_on_error_only
@@ -20,6 +21,7 @@ from common.space_tree import is_composite, is_continuous
 from common.storage.atomic import atomic_directory, atomic_write
 from common.storage.write_errors import user_error_on_os_error
 
+ONES = (ACTION_MASK, EPISODE_START)  # inputs that are true in the printed lines: all actions are valid
 UserPath = str | bytes | os.PathLike[str]
 
 
@@ -135,7 +137,7 @@ def loading_snippet(pi: Policy, path: Path, is_tflite: bool) -> str:
     """Return two or three lines of Python that load an exported policy and act once."""
     library = "numpy" if is_tflite else "tf"
     arguments = ", ".join(
-        f'{name}={library}.zeros({spec.shape.as_list()}, "{spec.dtype.name}")'
+        f'{name}={library}.{"ones" if name in ONES else "zeros"}({spec.shape.as_list()}, "{spec.dtype.name}")'
         for name, spec in observation_specs(pi, batch=1, float32_only=is_tflite).items()
     )
     output = "env_action" if is_continuous(pi.ac_space) else "action"

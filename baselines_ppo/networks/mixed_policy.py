@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -16,7 +17,7 @@ from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.inputs.masks import without_mask
 from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder, image_leaves
-from common.policies.inputs.records import record_of, to_bytes, unpack
+from common.policies.inputs.records import pack, record_of, to_bytes, unpack
 from common.policies.layers.convolutions import CHANNELS, ImageNetwork
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
@@ -87,7 +88,7 @@ class MixedPolicy(NetworkPolicy):
         if self.normalise_ob and NUMBERS in (dtype.names or ()):
             self.ob_rms = RunningMeanStd(dtype[NUMBERS].shape, min_std=values["ob_min_std"])
         # what `forward` takes: the encoded record, with normalised numbers
-        self._record = np.dtype(
+        self.record_dtype = np.dtype(
             [(key, np.float32 if key == NUMBERS else dtype[key].base, dtype[key].shape) for key in dtype.names or ()]
         )
 
@@ -144,14 +145,28 @@ class MixedPolicy(NetworkPolicy):
         Returns:
             [..., n] uint8, the bytes of records with numbers in float32.
         """
-        arrays = {name: ob[name] for name in self._record.names or ()}
+        arrays = {name: ob[name] for name in self.record_dtype.names or ()}
         if self.ob_rms is not None:
             arrays[NUMBERS] = self.ob_rms.normalise(arrays[NUMBERS], self.ob_clip)
-        return to_bytes(record_of(self._record, arrays))
+        return to_bytes(record_of(self.record_dtype, arrays))
+
+    def prepare_tensor(self, ob: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Compute `prepare` in TensorFlow, for exports.
+
+        Args:
+            ob: {field of `record_dtype`: [N, ...]}, encoded observations.
+
+        Returns:
+            [N, n] uint8, as `prepare` returns it.
+        """
+        arrays = dict(ob)
+        if self.ob_rms is not None:
+            arrays[NUMBERS] = self.ob_rms.normalise(arrays[NUMBERS], self.ob_clip)
+        return pack(arrays, self.record_dtype)
 
     def features(self, weights: Weights, ob: tf.Tensor) -> tf.Tensor:
         """Return the features [N, F]: numbers, choices and those of the images, of prepared observations [N, n]."""
-        parts = unpack(ob, self._record)
+        parts = unpack(ob, self.record_dtype)
         vectors = [tf.cast(parts[name], tf.float32) for name in (NUMBERS, CHOICES) if name in parts]
         return tf.concat([*vectors, *(x.features(weights, parts[name]) for name, x in self.images.items())], axis=-1)
 

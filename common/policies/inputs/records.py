@@ -64,3 +64,23 @@ def unpack(rows: tf.Tensor, dtype: RecordType) -> dict[str, tf.Tensor]:
             part = tf.bitcast(tf.reshape(part, tf.concat([batch_shape, [entries, base.itemsize]], axis=0)), base)
         fields[name] = tf.reshape(part, tf.concat([batch_shape, shape], axis=0))
     return fields
+
+
+def pack(fields: Mapping[str, tf.Tensor], dtype: RecordType) -> tf.Tensor:
+    """Join tensors to the rows of bytes that `to_bytes(record_of(dtype, fields))` returns, in TensorFlow.
+
+    Args:
+        fields: {field: [N, *shape of the field]}, cast to the fields' dtypes; no field is itself a record.
+        dtype: of the records.
+
+    Returns:
+        [N, n] uint8.
+    """
+    parts = []
+    for name in dtype.names or ():
+        base, size = dtype[name].base, dtype[name].itemsize
+        entries = tf.cast(tf.reshape(fields[name], [-1, size // base.itemsize]), base)
+        if base != np.uint8:
+            entries = tf.reshape(tf.bitcast(entries, tf.uint8), [-1, size])
+        parts.append(entries)
+    return tf.concat(parts, axis=1)

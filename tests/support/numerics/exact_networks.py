@@ -72,13 +72,13 @@ def mlp(pi, ob, prepared=False, input_ulps=0.5):
     return flat, dense(hidden("pol" if pi.shared_trunk else "vf"), w["vf/final/w"], w["vf/final/b"]).at(slice(None), 0)
 
 
-def cnn(pi, obs):
-    """(flatparam, vpred) of a CnnPolicy at images [N, ...], `Bounded`."""
-    w = {key: v.numpy().astype(np.float64) for key, v in pi.weights.items()}
+def convolutions(images, weights, obs):
+    """Features of an `ImageNetwork` over images [N, ...] with channels, `Bounded`."""
+    w = {key.removeprefix(images.prefix): v.numpy().astype(np.float64) for key, v in weights.items()}
     x = obs.astype(np.float64) / 255
-    x = x.transpose(0, 2, 3, 1) if pi.channels_first else x
+    x = x.transpose(0, 2, 3, 1) if images.channels_first else x
     x = Bounded(x, ulps(0.5, x))
-    for i, layer in enumerate(pi.convolutions, 1):
+    for i, layer in enumerate(images.convolutions, 1):
         kernel = w[f"conv{i}/w"]
         x = relu(
             long_sum(
@@ -90,7 +90,13 @@ def cnn(pi, obs):
             )
         )
     x = Bounded(*(part.reshape(len(obs), -1) for part in x))
-    x = relu(long_sum(x, np.matmul, w["fc/w"], w["fc/b"], len(w["fc/w"])))
+    return relu(long_sum(x, np.matmul, w["fc/w"], w["fc/b"], len(w["fc/w"])))
+
+
+def cnn(pi, obs):
+    """(flatparam, vpred) of a CnnPolicy at images [N, ...], `Bounded`."""
+    w = {key: v.numpy().astype(np.float64) for key, v in pi.weights.items()}
+    x = convolutions(pi.images, pi.weights, obs)
     flat = long_sum(x, np.matmul, w["pol/final/w"], w["pol/final/b"], len(w["pol/final/w"]))
     if "pol/logstd" in w:
         flat = Bounded(
