@@ -16,13 +16,14 @@ import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
+from baselines_ppo.cloning.actions import check_masks, mode_scores, stored_actions
 from baselines_ppo.cloning.fitting import fit
 from baselines_ppo.cloning.returns import discounted_returns, scaled_rewards
 from baselines_ppo.value_fit import fit_losses, split_variables
 from common import seeding
 from common.demonstrations.data import Demonstrations
 from common.distributed.communicator import Communicator
-from common.distributions import DiagGaussianPdType, NumpyOperators, PdType
+from common.distributions import NumpyOperators, PdType
 from common.errors import NonFiniteError, UserError
 from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchOptimizer
@@ -65,11 +66,12 @@ def check_demonstrations(data: Demonstrations, pi: Policy) -> None:
     """Raise UserError unless the policy can be cloned from demonstrations; nothing is changed."""
     if pi.recurrent:
         raise UserError(
-            f"{type(pi).__name__} is recurrent, and demonstrations train policies without memory only; leave "
-            "demonstrations out, or choose a policy without memory"
+            f"{type(pi).__name__} has a memory, and demonstrations train on single steps, which have no state of it; "
+            "leave demonstrations out, or choose a policy without memory"
         )
     data.observations(pi.ob_space)
     data.actions(pi.ac_space)
+    check_masks(pi, data)
 
 
 def encoded_observations(pi: Policy, data: Demonstrations) -> np.ndarray:
@@ -78,33 +80,23 @@ def encoded_observations(pi: Policy, data: Demonstrations) -> np.ndarray:
     return pi.encoder.encode_batch(data.observations(pi.ob_space), batched_space)
 
 
-def network_inputs(pi: Policy, encoded: np.ndarray) -> np.ndarray:
-    """Return the network's inputs [N, ...] for encoded observations."""
-    x: np.ndarray = pi.prepare(encoded)
-    return x
-
-
-def stored_actions(pi: Policy, data: Demonstrations) -> np.ndarray:
-    """Return the actions [N, *sample_shape] in the dtype in which segments store them."""
-    return np.asarray(data.actions(pi.ac_space), pi.pdtype.sample_dtype().as_numpy_dtype)
-
-
 def with_fixed_std(pdtype: PdType, flat: tf.Tensor) -> tf.Tensor:
     """Return the parameters [N, p] of which a Gaussian's log standard deviations are constants for the gradient.
 
     Demonstrations without noise would drive them to minus infinity, and the training needs noise to explore.
     """
-    if not isinstance(pdtype, DiagGaussianPdType):
+    indices = pdtype.logstd_indices()
+    if not len(indices):
         return flat
-    mean, logstd = tf.split(flat, 2, axis=-1)
-    return tf.concat([mean, tf.stop_gradient(logstd)], axis=-1)
+    is_logstd = np.isin(np.arange(pdtype.param_shape()[0]), indices)
+    return tf.where(is_logstd, tf.stop_gradient(flat), flat)
 
 
 def cloning_losses(pi: Policy) -> Losses:
     """The mean of -log pi(a|s) over a minibatch, as a function for `MinibatchOptimizer`."""
 
     def losses(batch: Tensors, weights: tf.Tensor, scalars: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        flat = with_fixed_std(pi.pdtype, pi.forward(batch["x"])[0])
+        flat = with_fixed_std(pi.pdtype, pi.outputs(batch["x"])[0])
         loss = tf.reduce_sum(weights * pi.pdtype.pdfromflat(flat).neglogp(batch["ac"]))
         return loss, loss[None]
 
@@ -151,9 +143,9 @@ class BehaviourCloning:
         encoded = encoded_observations(pi, data)
         if pi.ob_rms is not None:
             ranks, pi.ob_rms.comm = pi.ob_rms.comm, self.comm
-            pi.ob_rms.update(encoded)
+            pi.ob_rms.update(pi.normalised_part(encoded))
             pi.ob_rms.comm = ranks
-        self.x, self.ac = network_inputs(pi, encoded), stored_actions(pi, data)
+        self.x, self.ac = pi.inputs(encoded), stored_actions(pi, data)
         self.rng = seeding.generator(settings.seed, seeding.DEMONSTRATIONS)
         self.validation = choose_validation_steps(data, self.rng)
         self.processor = SegmentProcessor(pi, None, min(data.steps, EVALUATION_BLOCK), 1)
@@ -226,12 +218,7 @@ class BehaviourCloning:
         pdtype = self.pi.pdtype
         flat, ac = self.processor.outputs(self.x[self.validation])[0], self.ac[self.validation]
         scores = {LOG_LIKELIHOOD: float(pdtype.pdfromflat(flat).logp(ac).numpy().mean(dtype=np.float64))}
-        error = np.asarray(pdtype.mode(NumpyOperators, flat)) - ac
-        if isinstance(pdtype, DiagGaussianPdType):
-            scores["root mean square error"] = float(np.sqrt(np.square(error, dtype=np.float64).mean()))
-        else:
-            scores["accuracy"] = float((error.reshape(len(ac), -1) == 0).all(axis=1).mean())
-        return scores
+        return scores | mode_scores(pdtype, pdtype.mode(NumpyOperators, flat), ac)
 
     def _fit_value(self) -> None:
         """Fit V to the returns, in the units of the training's rewards."""

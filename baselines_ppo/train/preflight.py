@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from baselines_ppo.config.resolved_config import ResolvedConfig
 from baselines_ppo.config.run_settings import RunSettings
@@ -64,11 +67,23 @@ def check_resources(config: ResolvedConfig, pi: Policy) -> None:
 
 
 def _bytes_per_step(pi: Policy) -> int:
-    """Return the bytes of one step of a segment: observation, its float32 copy, action, policy outputs and scalars."""
-    observation_entries = math.prod(pi.encoder.shape)
+    """Return the bytes of one step of a segment: observation, its float32 copy, action, policy outputs and scalars.
+
+    With a memory also the state after the step, and the step's input again in its sequence.
+    """
+    encoded = np.dtype((pi.encoder.dtype, pi.encoder.shape))
+    memory_bytes = 4 * pi.state_size + 1 + pi.layout.step_bytes if pi.recurrent else 0
     action_bytes = pi.pdtype.sample_dtype().size * math.prod(pi.pdtype.sample_shape())
     (parameters,) = pi.pdtype.param_shape()
-    return observation_entries * (pi.encoder.dtype.itemsize + 4) + 12 * parameters + action_bytes + 64
+    return encoded.itemsize + 4 * _entries(encoded) + memory_bytes + 12 * parameters + action_bytes + 64
+
+
+def _entries(dtype: np.dtype[Any]) -> int:
+    """Return how many numbers an array element of this dtype has, in all fields of a record."""
+    base, shape = dtype.base, math.prod(dtype.shape)
+    if base.names is None:
+        return shape
+    return shape * sum(_entries(base[name]) for name in base.names)
 
 
 def check_file_descriptors(run: RunSettings) -> None:

@@ -57,6 +57,9 @@ SEGMENT_ARRAYS = (
     "adv",
     "tdlamret",
     "last_ob",
+    "state",
+    "start",
+    "last_start",
 )
 NO_MINIBATCH = {"minibatch": None, "terms": None, "stepsize": None, "scalars": None}
 

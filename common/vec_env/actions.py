@@ -55,6 +55,22 @@ class ActionStructure:
         x = np.asarray(x).astype(self.space.dtype)
         return x[()] if self.is_discrete else x
 
+    def stored(self, actions: Any) -> np.ndarray:
+        """Return the vectors in which actions are stored: the inverse of `batch`, which also clips.
+
+        Args:
+            actions: in the structure of the space, with leaves [..., *shape].
+
+        Returns:
+            [..., n] float64.
+        """
+        if self.is_composite:
+            parts = [part.stored(actions[key]) for key, (_, _, part) in self.parts.items()]
+            joined: np.ndarray = np.concatenate(parts, axis=-1)
+            return joined
+        x = np.asarray(actions, np.float64)
+        return x.reshape((*x.shape[: x.ndim - len(self.space.shape)], self.size))
+
     def rows(self, actions: np.ndarray) -> list[Any]:
         """Return one action of the space per row of `actions` [K, n]."""
         batch = self.batch(actions)

@@ -119,10 +119,9 @@ def test_the_same_seed_gives_the_same_bits(observations):
     assert states[0] == states[1] != states[2]
 
 
-def test_a_recurrent_policy_is_refused(observations):
-    pi = linear_policy(BOX)
-    pi.recurrent = True
-    with pytest.raises(UserError, match="MlpPolicy is recurrent, and demonstrations train policies without memory"):
+def test_a_policy_with_a_memory_is_refused(observations):
+    pi = linear_policy(BOX, memory="gru", memory_size=2)
+    with pytest.raises(UserError, match="MlpPolicy has a memory, and demonstrations train on single steps"):
         clone(pi, Demonstrations(observations, np.zeros((2000, 2))), CloningSettings(**SETTINGS))
 
 
