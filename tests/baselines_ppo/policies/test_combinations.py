@@ -82,7 +82,7 @@ COMBINATIONS = list(itertools.product([None, "lstm", "gru"], [False, True], [Fal
 
 @pytest.mark.parametrize(("memory", "masked", "mixed_ob", "mixed_ac"), COMBINATIONS)
 def test_first_ratio_is_one_and_kl_zero(recorder, memory, masked, mixed_ob, mixed_ac):
-    env = InProcessVectorEnv([lambda: Combined(masked, mixed_ob, mixed_ac)] * 2)
+    env = InProcessVectorEnv([Combined(masked, mixed_ob, mixed_ac) for _ in range(2)])
     settings = {"memory": memory, "memory_size": 6, "memory_steps": 8, "hidden": [8]}
     policy_class = MixedPolicy if mixed_ob else MlpPolicy
     settings |= {"kind": "small"} if mixed_ob else {}
@@ -114,7 +114,7 @@ def test_first_ratio_is_one_and_kl_zero(recorder, memory, masked, mixed_ob, mixe
 
 @pytest.mark.parametrize("memory", ["lstm", "gru"])
 def test_sequences_hold_every_step_once_with_the_state_before_them(recorder, memory):
-    env = InProcessVectorEnv([lambda: Combined(False, False, False)] * 2)
+    env = InProcessVectorEnv([Combined(False, False, False) for _ in range(2)])
     pposgd_simple.learn(
         env,
         lambda *args: MlpPolicy(*args, memory=memory, memory_size=6, memory_steps=5, hidden=[8]),
