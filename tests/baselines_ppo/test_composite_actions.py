@@ -12,7 +12,7 @@ from common.distributions import TensorFlowOperators
 from common.errors import NonFiniteError, UserError
 from common.policies.space_comparison import space_difference
 from common.rollouts.evaluation import evaluate
-from common.rollouts.segment import network_inputs
+from common.rollouts.segment import flatten_time_and_envs, network_inputs
 from common.runs.run_directory import RunDirectory
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -92,10 +92,10 @@ class Recorder(pposgd_simple.PPOUpdate):
     ratios = None
 
     def __call__(self, seg, rng, progress):
-        batch = self.make_batch(seg, seg["valid"].reshape(-1))
-        flat = self.processor.outputs(network_inputs(seg))[0][: len(batch.x)]
-        new, old = (self.pi.pdtype.pdfromflat(x) for x in (flat, batch.flatparam))
-        Recorder.ratios = np.exp((new.logp(batch.ac) - old.logp(batch.ac)).numpy())
+        ac, flatparam = (flatten_time_and_envs(seg[name]) for name in ("ac", "flatparam"))
+        flat = self.processor.outputs(network_inputs(seg))[0][: len(ac)]
+        new, old = (self.pi.pdtype.pdfromflat(x) for x in (flat, flatparam))
+        Recorder.ratios = np.exp((new.logp(ac) - old.logp(ac)).numpy())
         Recorder.kl = old.kl(new).numpy()
         Recorder.last = self
         return super().__call__(seg, rng, progress)

@@ -68,8 +68,7 @@ def test_saved_model(policy, tmp_path):
     model = tf.saved_model.load(str(path))
     check(pi, model.signatures["act"](observation=tf.constant(obs)), pi.act(False, obs)[0])
     noise = np.round(pi.pdtype.noise(np.random.default_rng(1), (ROWS,)))
-    flat = pi.compiled_forward(obs)[0]
-    stored = pi.pdtype.pdfromflat(flat).sample(noise).numpy()
+    stored = pi.pd(obs).sample(noise).numpy()
     check(pi, model.signatures["sample"](observation=tf.constant(obs), noise=tf.constant(noise)), stored)
     printed = {}
     exec(loading_snippet(pi, path, is_tflite=False).replace("print(", "found = ("), printed)

@@ -1,4 +1,4 @@
-"""Runs of the command line with action masks: detected, recorded, resumed exactly, evaluated and played."""
+"""Runs of the command line with action masks: detected, recorded, evaluated and played; a resumed run is bit-identical."""
 
 import json
 

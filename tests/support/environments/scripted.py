@@ -59,6 +59,8 @@ class ScriptedEnv(gym.Env):
 class ScriptedPolicy:
     """Acts with three times the noise, beyond the box; its value is `value`."""
 
+    recurrent = False
+
     def __init__(self, env_class):
         self.encoder, self.pdtype = ObservationEncoder(env_class.observation_space), make_pdtype(env_class.action_space)
 
