@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from baselines_ppo.config.settings import PPOSettings, TRPOSettings, VPGSettings
     from baselines_ppo.export import export_litert, export_saved_model
     from baselines_ppo.mlp_policy import MlpPolicy
+    from baselines_ppo.networks.mixed_policy import MixedPolicy
     from baselines_ppo.objectives import register_objective
     from baselines_ppo.policy_registry import load_policy
     from baselines_ppo.pposgd_simple import learn
@@ -41,6 +42,7 @@ _HOMES = {
     "learn": "baselines_ppo.pposgd_simple",
     "MlpPolicy": "baselines_ppo.mlp_policy",
     "CnnPolicy": "baselines_ppo.cnn_policy",
+    "MixedPolicy": "baselines_ppo.networks.mixed_policy",
     "Policy": "common.policies.base",
     "load_policy": "baselines_ppo.policy_registry",
     "evaluate_policy": "common.rollouts.policy_evaluation",
@@ -79,6 +81,7 @@ __all__ = [
     "Evaluation",
     "Interrupted",
     "LearningCurve",
+    "MixedPolicy",
     "MlpPolicy",
     "PPOSettings",
     "Policy",
