@@ -1,0 +1,1 @@
+"""Trainings of policies with memory, action masks, mixed observations and mixed actions."""

@@ -1,0 +1,99 @@
+"""The trainings of learning.py and peers.py: tasks, settings and required returns. Imports no library that learns."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.policies.tasks import Grid
+
+NUM_ENVS = 8
+SHARED = {  # settings of all trainings; `sb3_contrib_settings` translates them
+    "timesteps_per_actorbatch": 1024,
+    "optim_batchsize": 256,
+    "optim_epochs": 10,
+    "optim_stepsize": 1e-3,
+    "gamma": 0.99,
+    "lam": 0.95,
+    "clip_param": 0.2,
+    "entcoeff": 0.0,
+    "vf_coef": 0.5,
+    "max_grad_norm": 0.5,
+    "schedule": "linear",
+}
+VECTORS = {"init": "orthogonal", "normalise_ob": False}
+LSTM = {"memory": "lstm", "memory_size": 64, "memory_steps": 32}
+
+
+@dataclass(frozen=True)
+class Training:
+    """One kind of training.
+
+    Attributes:
+        task: name in `tasks.TASKS`.
+        steps: environment steps.
+        minimum: of the mean return of 100 deterministic episodes of the final policy, for each seed; None: no
+            requirement.
+        solved: mean return of 100 training episodes at which the task counts as solved; None: not recorded.
+        policy: class name.
+        settings: of `learn`, where they differ from `SHARED`.
+        policy_settings: of the policy.
+    """
+
+    task: str
+    steps: int
+    minimum: float | None = None
+    solved: float | None = None
+    policy: str = "MlpPolicy"
+    settings: dict[str, Any] = field(default_factory=dict)
+    policy_settings: dict[str, Any] = field(default_factory=dict)
+
+    def learn_settings(self) -> dict[str, Any]:
+        """All settings of `learn` that do not have its defaults."""
+        return SHARED | self.settings
+
+
+GRID_SOLVED = 1.25 * Grid(masks=False).best_return()  # a quarter more steps than shortest paths
+
+TRAININGS = {
+    "recall, LSTM": Training("recall", 100_000, 0.95, policy_settings=VECTORS | LSTM),
+    "recall, GRU": Training("recall", 100_000, 0.95, policy_settings=VECTORS | LSTM | {"memory": "gru"}),
+    "recall, no memory": Training("recall", 100_000, policy_settings=VECTORS),
+    "CartPole without velocities, LSTM": Training("cartpole-positions", 300_000, 475, policy_settings=VECTORS | LSTM),
+    "CartPole without velocities, no memory": Training("cartpole-positions", 300_000, policy_settings=VECTORS),
+    "Pendulum without velocity, LSTM": Training(
+        "pendulum-angle",
+        500_000,
+        -250,
+        settings={"gamma": 0.95, "scale_returns": True},
+        policy_settings=VECTORS | LSTM,
+    ),
+    "grid, masks": Training("grid", 100_000, GRID_SOLVED, GRID_SOLVED, policy_settings=VECTORS),
+    "grid, no masks": Training("grid-unmasked", 300_000, None, GRID_SOLVED, policy_settings=VECTORS),
+    "image and vector": Training(
+        "find-goal", 60_000, -3.2, policy="MixedPolicy", policy_settings=VECTORS | {"kind": "small"}
+    ),
+    "choice and parameter": Training("choose-and-set", 100_000, 45, policy_settings=VECTORS | {"init_logstd": -1.0}),
+}
+
+# trainings of this package and of sb3-contrib with the same settings
+COMPARED = {
+    "CartPole": Training("cartpole", 100_000, policy_settings=VECTORS | LSTM),
+    "CartPole without velocities": Training("cartpole-positions", 300_000, policy_settings=VECTORS | LSTM),
+    "grid": Training("grid", 100_000, None, GRID_SOLVED, policy_settings=VECTORS),
+}
+
+
+def sb3_contrib_settings(training: Training) -> dict[str, Any]:
+    """The settings of a training as keyword arguments of RecurrentPPO and MaskablePPO, with a constant learning rate."""
+    ours = training.learn_settings()
+    return {
+        "n_steps": ours["timesteps_per_actorbatch"] // NUM_ENVS,
+        "batch_size": ours["optim_batchsize"],
+        "n_epochs": ours["optim_epochs"],
+        "learning_rate": ours["optim_stepsize"],
+        "gamma": ours["gamma"],
+        "gae_lambda": ours["lam"],
+        "clip_range": ours["clip_param"],
+        "ent_coef": ours["entcoeff"],
+        "vf_coef": ours["vf_coef"],
+        "max_grad_norm": ours["max_grad_norm"],
+    }
