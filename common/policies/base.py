@@ -156,7 +156,7 @@ class Policy(ActingPolicy):
         return self.layout.steps(self.prepare(encoded[OBSERVATION]), encoded[ACTION_MASK])
 
     def example_input(self) -> Any:
-        """Return one row of the argument of `outputs`: an observation of zeros, with a memory as a sequence of one step."""
+        """Return one row of the argument of `outputs`: zeros, with a memory as a sequence of one step."""
         steps = self.inputs(np.zeros((1, *self.encoder.shape), self.encoder.dtype))
         if not self.recurrent:
             return steps
