@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 def split_variables(pi: Policy) -> tuple[list[tf.Variable], list[tf.Variable]]:
     """(variables that flatparam depends on, variables that only V depends on) of a policy's trainable variables."""
     variables = pi.get_trainable_variables()
-    x = pi.inputs(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))
-    if pi.recurrent:
-        x = pi.layout.sequences(x[:, None], np.ones((1, 1), bool), np.zeros((1, pi.state_size), np.float32))
     with tf.GradientTape(persistent=True) as tape:
-        flat, vpred = pi.outputs(tf.constant(x))
+        flat, vpred = pi.outputs(tf.constant(pi.example_input()))
     in_flat, in_vpred = ([g is not None for g in tape.gradient(out, variables)] for out in (flat, vpred))
     return (
         [x for x, used in zip(variables, in_flat) if used],

@@ -155,6 +155,13 @@ class Policy(ActingPolicy):
             return self.prepare(encoded)
         return self.layout.steps(self.prepare(encoded[OBSERVATION]), encoded[ACTION_MASK])
 
+    def example_input(self) -> Any:
+        """Return one row of the argument of `outputs`: zeros, with a memory as a sequence of one step."""
+        steps = self.inputs(np.zeros((1, *self.encoder.shape), self.encoder.dtype))
+        if not self.recurrent:
+            return steps
+        return self.layout.sequences(steps[:, None], np.ones((1, 1), bool), np.zeros((1, self.state_size), np.float32))
+
     def normalised_part(self, encoded: np.ndarray) -> np.ndarray:
         """Return the part of encoded observations [N, ...] of which `ob_rms` keeps statistics."""
         part: np.ndarray = encoded[OBSERVATION] if self.masked else encoded

@@ -77,6 +77,11 @@ def recorder(monkeypatch):
     return Recorder
 
 
+COMPILED_WITH_XLA = (
+    (None, True, False, True),
+    ("lstm", True, False, True),
+    ("gru", False, False, False),
+)  # takes longer
 COMBINATIONS = list(itertools.product([None, "lstm", "gru"], [False, True], [False, True], [False, True]))
 
 
@@ -85,11 +90,17 @@ def test_first_ratio_is_one_and_kl_zero(recorder, memory, masked, mixed_ob, mixe
     env = InProcessVectorEnv([Combined(masked, mixed_ob, mixed_ac) for _ in range(2)])
     settings = {"memory": memory, "memory_size": 6, "memory_steps": 8, "hidden": [8]}
     policy_class = MixedPolicy if mixed_ob else MlpPolicy
+    with_xla = (memory, masked, mixed_ob, mixed_ac) in COMPILED_WITH_XLA
     settings |= {"kind": "small"} if mixed_ob else {}
+
+    def build(*args):
+        pi = policy_class(*args, **settings)
+        pi.xla = with_xla
+        return pi
 
     pi = pposgd_simple.learn(
         env,
-        lambda *args: policy_class(*args, **settings),
+        build,
         timesteps_per_actorbatch=64,
         optim_batchsize=16,
         optim_epochs=2,
