@@ -22,9 +22,7 @@ def test_the_memory_belongs_to_policy_and_value_function():
     of_policy, of_value = ({x.name.split(":")[0] for x in part} for part in split_variables(pi))
     layers = ("fc1/w", "fc1/b", "fc2/w", "fc2/b", "final/w", "final/b")
     assert of_value == {f"vf/{name}" for name in layers}
-    assert of_policy == {f"pol/{name}" for name in layers} | {
-        f"memory/{name}" for name in ("x/w", "x/b", "h/w", "h/b")
-    }
+    assert of_policy == {f"pol/{name}" for name in layers} | {f"memory/{name}" for name in ("x/w", "x/b", "h/w", "h/b")}
 
 
 @pytest.mark.parametrize(
