@@ -100,7 +100,7 @@ class ValueFunctionFitter:
         self.stepsize = stepsize
         self.iters = iters
         self.steps = setup.processor.steps
-        self.batch_size = setup.processor.rows("the minibatch of the value function", batch_size)
+        self.batch_size = setup.processor.rows("vf_batchsize", batch_size)
         self.adam = MpiAdam(value_variables(pi), epsilon=1e-5, comm=self.comm)
         self.optimizer = MinibatchOptimizer(
             fit_losses(pi),

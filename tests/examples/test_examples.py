@@ -90,6 +90,21 @@ def test_action_masks(example, tmp_path):
     assert list(load_policy(tmp_path / "here" / "walk.safetensors").ob_space.spaces) == ["action_mask", "observation"]
 
 
+def test_memory(example, tmp_path):
+    output = example("memory", "--timesteps", 1024)
+    assert len(returns(output)) == 2 and all(x > 5 for x in returns(output))
+    assert "the state has 32 numbers" in output
+    assert load_policy(tmp_path / "here" / "memory.safetensors").state_size == 32
+
+
+def test_mixed_spaces(example, tmp_path):
+    output = example("mixed_spaces", "--timesteps", 2048)
+    assert returns(output)[0] <= 0  # a reward is minus a distance
+    assert re.search(r"action: {'length': array\(\[.*\], dtype=float32\), 'right': np.int64\([01]\)}", output)
+    pi = load_policy(tmp_path / "here" / "reach.safetensors")
+    assert sorted(pi.images) == ["map"] and sorted(pi.ac_space.spaces) == ["length", "right"]
+
+
 @pytest.mark.filterwarnings("ignore:.*Overriding environment")
 def test_the_custom_environment_has_the_reward_and_the_end_that_it_describes():
     env = runpy.run_path(str(ROOT / "examples" / "custom_environment.py"))["Reach"]()

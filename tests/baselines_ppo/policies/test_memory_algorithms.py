@@ -1,0 +1,53 @@
+"""Every algorithm trains a policy with a memory; the memory is shared, so it is not a variable of the value function."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from baselines_ppo import MlpPolicy, learn, trpo_mpi, vpg
+from baselines_ppo.value_fit import split_variables, value_variables
+from common.errors import UserError
+
+pytestmark = pytest.mark.usefixtures("uncompiled_here")
+PPO = {"timesteps_per_actorbatch": 128, "optim_batchsize": 64, "optim_epochs": 1, "max_timesteps": 128}
+
+
+def recurrent(*spaces):
+    return MlpPolicy(*spaces, hid_size=8, memory="gru", memory_size=6)
+
+
+def test_the_memory_belongs_to_policy_and_value_function():
+    env = gym.make("CartPole-v1")
+    pi = recurrent("pi", env.observation_space, env.action_space)
+    of_policy, of_value = ({x.name.split(":")[0] for x in part} for part in split_variables(pi))
+    layers = ("fc1/w", "fc1/b", "fc2/w", "fc2/b", "final/w", "final/b")
+    assert of_value == {f"vf/{name}" for name in layers}
+    assert of_policy == {f"pol/{name}" for name in layers} | {f"memory/{name}" for name in ("x/w", "x/b", "h/w", "h/b")}
+
+
+@pytest.mark.parametrize(
+    "algorithm, settings",
+    [
+        (learn, PPO | {"vf_stepsize": 1e-3}),
+        (learn, PPO | {"vf_iters": 1}),
+        (trpo_mpi.learn, {"timesteps_per_batch": 128, "max_timesteps": 128, "vf_batchsize": 64}),
+        (vpg.learn, {"timesteps_per_actorbatch": 128, "max_timesteps": 128}),
+        (vpg.learn, {"timesteps_per_actorbatch": 32, "max_timesteps": 64, "vf_iters": 0}),
+        (vpg.learn, {"timesteps_per_actorbatch": 64, "max_timesteps": 128, "whole_episodes": True}),
+    ],
+    ids=["ppo, learning rate of V", "ppo, fit of V", "trpo", "vpg", "a2c", "whole episodes"],
+)
+def test_an_algorithm_trains_a_memory(algorithm, settings):
+    env = gym.make("CartPole-v1")
+    before = recurrent("pi", env.observation_space, env.action_space)
+    pi = algorithm(env, lambda *spaces: recurrent(*spaces), seed=0, **settings)
+    memory = [x.numpy() for x in pi.get_trainable_variables() if x.name.startswith("memory/h/w")]
+    assert np.isfinite(memory[0]).all() and np.abs(memory[0]).max() > 0
+    assert {x.name for x in pi.get_trainable_variables()} == {x.name for x in before.get_trainable_variables()}
+    own = {x.name for x in value_variables(pi)}
+    assert not any(name.startswith("memory") for name in own)
+
+
+def test_a_minibatch_of_the_value_function_has_whole_sequences():
+    with pytest.raises(UserError, match="invalid vf_batchsize=48: must be a multiple of 32"):
+        trpo_mpi.learn("CartPole-v1", recurrent, timesteps_per_batch=128, vf_batchsize=48, max_timesteps=128, seed=0)
