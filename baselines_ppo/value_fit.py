@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 def split_variables(pi: Policy) -> tuple[list[tf.Variable], list[tf.Variable]]:
     """(variables that flatparam depends on, variables that only V depends on) of a policy's trainable variables."""
     variables = pi.get_trainable_variables()
+    x = pi.inputs(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))
+    if pi.recurrent:  # a sequence of one step
+        x = pi.layout.sequences(x[:, None], np.zeros((1, 1), bool), np.zeros((1, pi.state_size), np.float32))
     with tf.GradientTape(persistent=True) as tape:
-        flat, vpred = pi.outputs(tf.constant(pi.inputs(np.zeros((1, *pi.encoder.shape), pi.encoder.dtype))))
+        flat, vpred = pi.outputs(tf.constant(x))
     in_flat, in_vpred = ([g is not None for g in tape.gradient(out, variables)] for out in (flat, vpred))
     return (
         [x for x, used in zip(variables, in_flat) if used],
