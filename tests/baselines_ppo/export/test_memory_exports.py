@@ -69,7 +69,7 @@ def normalised(pi, x):
 
 
 def features(pi, ob):
-    """What the memory reads, in float64."""
+    """Return the features that the memory reads, in float64."""
     if isinstance(pi, CnnPolicy):
         return exact_networks.convolutions(pi.images, pi.weights, ob)
     if not isinstance(pi, MixedPolicy):
