@@ -172,7 +172,7 @@ def python_sources():
     for block in BLOCKS:
         if block.language == "python" and not block.not_run:
             yield block.text
-    for path in (jobs.ROOT / "examples").glob("*.py"):
+    for path in (jobs.ROOT / "examples").rglob("*.py"):
         yield path.read_text(encoding="utf-8")
     for path in (jobs.ROOT / "examples" / "notebooks").glob("*.ipynb"):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:

@@ -16,7 +16,7 @@ from jobs import ROOT
 
 from baselines_ppo import load_policy, mlp_policy, pposgd_simple
 
-EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 MAX_LINES = 60
 pytestmark = pytest.mark.usefixtures("no_registrations", "uncompiled_here")
 
@@ -46,8 +46,9 @@ def test_an_example_is_short_and_names_its_command_and_arguments(path):
     assert text.count("\n") < MAX_LINES
     docstring = ast.get_docstring(ast.parse(text))
     assert re.match(r"[A-Z].*\.\n\nCommand: `python examples/", docstring)
-    assert f"Command: `python examples/{path.name}`" in docstring
-    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{path.stem}")' in text
+    name = path.relative_to(ROOT / "examples").with_suffix("").as_posix()
+    assert f"Command: `python examples/{name}.py`" in docstring
+    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{name}")' in text
 
 
 def test_the_readme_lists_every_example_and_notebook():
@@ -216,11 +217,11 @@ def baselines_as_adapter(monkeypatch):
 
 
 def test_the_ported_script_trains_as_the_script_before(example, tmp_path, monkeypatch):
-    output = example("baselines_after", "--timesteps", 4096)
+    output = example("baselines/after", "--timesteps", 4096)
     assert "2,048 steps: mean return" in output and len(returns(output)) == 1
     after = load_policy(tmp_path / "here" / "model").state()
     (tmp_path / "here" / "model").unlink()
     baselines_as_adapter(monkeypatch)
-    assert "2,048 steps: mean return" in example("baselines_before", "--timesteps", 4096)
+    assert "2,048 steps: mean return" in example("baselines/before", "--timesteps", 4096)
     before = load_policy(tmp_path / "here" / "model").state()
     assert all(np.array_equal(value, after[name]) for name, value in before.items())

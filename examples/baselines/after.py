@@ -1,20 +1,19 @@
-"""A training script for OpenAI Baselines' PPO1, before it is ported; `baselines_after.py` is the same script after.
+"""The script of `before.py` after it is ported: other imports and environment, no session, one seed.
 
-Command: `python examples/baselines_before.py`
-It needs Baselines, TensorFlow 1 and old Gym, which do not run on current versions of Python.
+Command: `python examples/baselines/after.py`
 """
 
 import argparse
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
-from baselines.common import tf_util as U
-from baselines.common.cmd_util import make_mujoco_env
-from baselines.ppo1 import mlp_policy, pposgd_simple
+
+from baselines_ppo import evaluate_policy, load_policy, mlp_policy, pposgd_simple
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--timesteps", type=int, default=50_000, help="environment steps of the training")
-parser.add_argument("--dir", type=Path, default=Path("runs/examples/baselines_before"), help="for all files")
+parser.add_argument("--dir", type=Path, default=Path("runs/examples/baselines/after"), help="for all files")
 
 
 def policy_fn(name, ob_space, ac_space):
@@ -28,9 +27,8 @@ def report(locals_, globals_):
 
 def main(argv=None):
     args = parser.parse_args(argv)
-    U.make_session(num_cpu=1).__enter__()
-    env = make_mujoco_env("InvertedPendulum-v2", seed=0)
-    pposgd_simple.learn(
+    env = gym.make("InvertedPendulum-v4")
+    pi = pposgd_simple.learn(
         env,
         policy_fn,
         max_timesteps=args.timesteps,
@@ -44,9 +42,11 @@ def main(argv=None):
         lam=0.95,
         schedule="linear",
         callback=report,
+        seed=0,
     )
     env.close()
-    U.save_state(str(args.dir / "model"))
+    pi.save(args.dir / "model")
+    print("evaluation:", evaluate_policy(load_policy(args.dir / "model"), "InvertedPendulum-v4", episodes=20))
 
 
 if __name__ == "__main__":
