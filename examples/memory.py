@@ -44,14 +44,8 @@ def main(argv=None):
         print(f"memory {memory}: {evaluate_policy(pi, 'HiddenVelocities-v0', episodes=10)}")
     pi.save(args.dir / "memory.safetensors")
 
-    pi, env, state, total, done = (
-        load_policy(args.dir / "memory.safetensors"),
-        gym.make("HiddenVelocities-v0"),
-        None,
-        0,
-        False,
-    )
-    ob, _ = env.reset(seed=1)
+    pi, env = load_policy(args.dir / "memory.safetensors"), gym.make("HiddenVelocities-v0")
+    (ob, _), state, total, done = env.reset(seed=1), None, 0, False
     while not done:
         action, state = pi.predict(ob, deterministic=True, state=state)  # None at the start of an episode
         ob, reward, terminated, truncated, _ = env.step(action)
