@@ -11,10 +11,9 @@ import numpy as np
 from baselines_ppo.config.resolve import resolve
 from baselines_ppo.config.resolved_config import ResolvedConfig
 from common.distributed.communicator import Communicator
-from common.distributions import make_pdtype
 from common.envs.factory import env_family, make_env
-from common.policies.inputs.masks import without_mask
-from common.policies.inputs.parts import image_leaves
+from common.envs.mask_layout import OBSERVATION, has_action_mask
+from common.policies.inputs.images import has_images
 from common.policies.observation_encoder import is_image
 from common.runtime.cpu import cpu_affinity
 from common.validation import check_int
@@ -47,10 +46,10 @@ def resolve_config(
 
 def suited_policy(ob_space: gym.Space[Any], ac_space: gym.Space[Any]) -> str:
     """Return the name of the policy for spaces: 'cnn' for images, 'mixed' for several parts with images, else 'mlp'."""
-    space = without_mask(ob_space, make_pdtype(ac_space))
+    space = ob_space[OBSERVATION] if has_action_mask(ob_space, ac_space) else ob_space
     if is_image(space) and space.dtype == np.uint8:
         return "cnn"
-    return "mixed" if image_leaves(space) else "mlp"
+    return "mixed" if has_images(space) else "mlp"
 
 
 def assign_cores(config: ResolvedConfig, cores: int) -> ResolvedConfig:

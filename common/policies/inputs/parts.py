@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 
+from common.policies.inputs.images import holds_image
 from common.policies.inputs.records import record_of
-from common.policies.layers.convolutions import ARCHITECTURES, has_pixels, min_pixels
 from common.policies.observation_encoder import ObservationEncoder, cast_to_space, check_choices, check_encodable
 from common.space_tree import leaf_spaces
 
 Space = gym.Space[Any]
 Path = tuple[Any, ...]  # keys and indices from the outermost space to a leaf
 NUMBERS, CHOICES = "/numbers", "/choices"  # fields of a record; each image has a separate field
-SMALLEST_IMAGE = min_pixels(ARCHITECTURES["small"][0])
-
-
-def holds_image(space: Space) -> TypeGuard[gym.spaces.Box]:
-    """Whether a leaf is an image: integers from 0 to 255 with at least `SMALLEST_IMAGE` pixels in two axes."""
-    if not has_pixels(space):
-        return False
-    return sorted(space.shape)[-2] >= SMALLEST_IMAGE
 
 
 def image_leaves(space: Space) -> dict[str, gym.spaces.Box]:

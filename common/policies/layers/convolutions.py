@@ -6,7 +6,6 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 import gymnasium as gym
 import numpy as np
@@ -66,11 +65,6 @@ def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], cha
             f"{USE_MLP}"
         )
     return "first" if first < last else "last"
-
-
-def has_pixels(space: gym.Space[Any]) -> TypeGuard[gym.spaces.Box]:
-    """Whether a space holds integers from 0 to 255 in two axes of pixels, and in axes of channels and frames."""
-    return isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3, 4)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ import pytest
 from baselines_ppo import load_policy
 from baselines_ppo.networks.mixed_policy import MixedPolicy
 from common.errors import UserError
+from common.policies.inputs.images import SMALLEST_IMAGE
 from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder
+from common.policies.layers.convolutions import ARCHITECTURES, min_pixels
 
 IMAGE = gym.spaces.Box(0, 255, (40, 36, 3), np.uint8)
 AC_SPACE = gym.spaces.Discrete(3)
@@ -86,3 +88,7 @@ def test_channels_of_single_images_are_kept_in_the_file(tmp_path):
 def test_an_unknown_setting_is_refused():
     with pytest.raises(UserError, match="MixedPolicy has no setting hidden_sizes"):
         MixedPolicy("pi", gym.spaces.Dict({"camera": IMAGE}), AC_SPACE, hidden_sizes=[3])
+
+
+def test_the_smallest_image_is_that_of_the_small_network():
+    assert min_pixels(ARCHITECTURES["small"][0]) == SMALLEST_IMAGE
