@@ -80,10 +80,11 @@ def same_training(line: Line, name: str, training: Training, library: str) -> bo
     return (line["training"], line["library"], line["settings"]) == (name, library, wanted)
 
 
-def steady_speed(line: Line, skip: int = 3) -> float:
-    """Steps per second after the first updates, which compile."""
-    (steps, seconds), (last_steps, last_seconds) = line["history"][skip - 1], line["history"][-1]
-    return (last_steps - steps) / (last_seconds - seconds)
+def steady_speed(line: Line, cpu: bool = False, skip: int = 3) -> float:
+    """Steps per second after the first updates, which compile; with `cpu` per second of CPU time."""
+    first, last = line["history"][skip - 1], line["history"][-1]
+    column = 2 if cpu else 1
+    return (last[0] - first[0]) / (last[column] - first[column])
 
 
 def describe_machines(lines: list[Line]) -> str:

@@ -4,14 +4,13 @@ Prints the same as train.py. The networks are the same: an LSTM of 64 units that
 two separate bodies of two layers of 64 tanh units.
 """
 
-import functools
 import json
 import os
-import time
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.policies.tasks import TASKS, EpisodeLog, LoggedEpisodes
-from benchmarks.policies.train import EPISODES, EVALUATION_SEED, build_parser, report
+from benchmarks.policies.train import EPISODES, EVALUATION_SEED, History, build_parser, report
 from benchmarks.policies.trainings import COMPARED, NUM_ENVS, Training, sb3_contrib_settings
 
 
@@ -33,8 +32,20 @@ def make_model(training: Training, env: Any, seed: int) -> Any:
     return RecurrentPPO("MlpLstmPolicy", env, policy_kwargs=networks, **settings)
 
 
-def evaluate(model: Any, env: Any, seed: int) -> list[float]:
-    """Returns of deterministic episodes."""
+def normalised(env: Any, training: Training) -> Any:
+    """The vector environment, with normalised observations and scaled rewards if the training has them."""
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    observations = training.policy_settings["normalise_ob"]
+    rewards = training.learn_settings().get("scale_returns", False)
+    if not observations and not rewards:
+        return env
+    gamma = training.learn_settings()["gamma"]
+    return VecNormalize(env, norm_obs=observations, norm_reward=rewards, clip_obs=5.0, gamma=gamma)
+
+
+def evaluate(model: Any, env: Any, seed: int, normalise: Callable[[Any], Any]) -> list[float]:
+    """Returns of deterministic episodes, for observations that `normalise` changes."""
     import numpy as np
 
     returns = []
@@ -46,7 +57,7 @@ def evaluate(model: Any, env: Any, seed: int) -> list[float]:
             if has_masks:
                 action, _ = model.predict(ob, action_masks=env.unwrapped.action_masks(), deterministic=True)
             else:
-                action, state = model.predict(ob, state, np.array([start]), deterministic=True)
+                action, state = model.predict(normalise(ob), state, np.array([start]), deterministic=True)
             ob, reward, terminated, truncated, _ = env.step(action)
             start, ended, total = False, terminated or truncated, total + float(reward)
         returns.append(total)
@@ -64,9 +75,8 @@ def main() -> None:
     torch.set_num_threads(1)
     training = COMPARED[args.training]
     log, make_env = EpisodeLog(), TASKS[training.task]
-    env = DummyVecEnv([functools.partial(lambda: LoggedEpisodes(make_env(), log)) for _ in range(NUM_ENVS)])
-    history: list[tuple[int, float]] = []
-    began = time.perf_counter()
+    env = normalised(DummyVecEnv([lambda: LoggedEpisodes(make_env(), log)] * NUM_ENVS), training)
+    history = History()
 
     class Clock(BaseCallback):
         """Notes the time after each update."""
@@ -75,14 +85,15 @@ def main() -> None:
             return True
 
         def _on_rollout_start(self) -> None:
-            history.append((self.num_timesteps, time.perf_counter() - began))
+            history.add(self.num_timesteps)
 
         def _on_training_end(self) -> None:
-            history.append((self.num_timesteps, time.perf_counter() - began))
+            history.add(self.num_timesteps)
 
     model = make_model(training, env, args.seed)
     model.learn(args.steps or training.steps, callback=Clock())
-    returns = evaluate(model, make_env(), EVALUATION_SEED + args.seed)
+    normalise = getattr(env, "normalize_obs", lambda ob: ob)
+    returns = evaluate(model, make_env(), EVALUATION_SEED + args.seed, normalise)
     print(json.dumps(report(training, history, log, returns)))
 
 

@@ -1,6 +1,7 @@
 """One training of `TRAININGS` or `COMPARED` by this package, and its evaluation. Started by learning.py and peers.py.
 
-Prints one JSON object: {"history": [[timesteps, seconds since the training began], ...], "returns": [...], ...}.
+Prints one JSON object: {"history": [[timesteps, seconds, seconds of CPU time], ...], "returns": [...], ...}, where seconds count from
+the beginning of the training.
 """
 
 import argparse
@@ -16,6 +17,20 @@ from benchmarks.policies.trainings import COMPARED, NUM_ENVS, TRAININGS, Trainin
 EVALUATION_SEED, EPISODES = 10_000, 100
 
 
+class History:
+    """Steps, wall-clock time and CPU time of a training, one entry for each update."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter(), time.process_time()
+        self.entries: list[tuple[int, float, float]] = []
+
+    def add(self, steps: int) -> None:
+        """Note the time after so many steps. The first call of a training, at step 0, is ignored."""
+        if steps and (not self.entries or steps > self.entries[-1][0]):
+            wall, cpu = time.perf_counter() - self.began[0], time.process_time() - self.began[1]
+            self.entries.append((steps, round(wall, 4), round(cpu, 4)))
+
+
 def train(training: Training, seed: int, steps: int) -> dict[str, Any]:
     """Train and evaluate; returns what this module prints."""
     import baselines_ppo
@@ -26,11 +41,10 @@ def train(training: Training, seed: int, steps: int) -> dict[str, Any]:
     make_env = TASKS[training.task]
     env = InProcessVectorEnv([LoggedEpisodes(make_env(), log) for _ in range(NUM_ENVS)])
     cls = MixedPolicy if training.policy == "MixedPolicy" else getattr(baselines_ppo, training.policy)
-    history: list[tuple[int, float]] = []
-    began = time.perf_counter()
+    history = History()
 
     def note(found: dict[str, Any], _: Any) -> None:
-        history.append((found["timesteps_so_far"], time.perf_counter() - began))
+        history.add(found["timesteps_so_far"])
 
     pi = baselines_ppo.learn(
         env,
@@ -40,17 +54,15 @@ def train(training: Training, seed: int, steps: int) -> dict[str, Any]:
         callback=note,
         **training.learn_settings(),
     )
-    history.append((log.steps, time.perf_counter() - began))
+    history.add(log.steps)
     result = baselines_ppo.evaluate_policy(pi, make_env(), EPISODES, deterministic=True, seed=EVALUATION_SEED + seed)
     return report(training, history, log, result.returns.tolist())
 
 
-def report(
-    training: Training, history: list[tuple[int, float]], log: EpisodeLog, returns: list[float]
-) -> dict[str, Any]:
+def report(training: Training, history: History, log: EpisodeLog, returns: list[float]) -> dict[str, Any]:
     """Assemble the JSON object that a training prints."""
     return {
-        "history": [[steps, round(seconds, 4)] for steps, seconds in history if steps],
+        "history": history.entries,
         "returns": [round(ret, 3) for ret in returns],
         "last_100": round(sum(ret for _, ret in log.episodes[-100:]) / max(1, len(log.episodes[-100:])), 3),
         "steps_until_solved": None if training.solved is None else log.steps_until(training.solved),

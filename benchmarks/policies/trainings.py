@@ -21,6 +21,10 @@ SHARED = {  # settings of all trainings; `sb3_contrib_settings` translates them
 }
 VECTORS = {"init": "orthogonal", "normalise_ob": False}
 LSTM = {"memory": "lstm", "memory_size": 64, "memory_steps": 32}
+# Positions change by hundredths of their range in one step. With neither observations nor returns normalised, 300,000
+# steps with an LSTM scored 33 (seed 100); with both, 150,000 steps scored 500.
+POSITIONS = {"init": "orthogonal", "normalise_ob": True, "ob_min_std": 0.01}
+SCALED = {"scale_returns": True}
 
 
 @dataclass(frozen=True)
@@ -57,33 +61,42 @@ TRAININGS = {
     "recall, LSTM": Training("recall", 100_000, 0.95, policy_settings=VECTORS | LSTM),
     "recall, GRU": Training("recall", 100_000, 0.95, policy_settings=VECTORS | LSTM | {"memory": "gru"}),
     "recall, no memory": Training("recall", 100_000, policy_settings=VECTORS),
-    "CartPole without velocities, LSTM": Training("cartpole-positions", 300_000, 475, policy_settings=VECTORS | LSTM),
-    "CartPole without velocities, no memory": Training("cartpole-positions", 300_000, policy_settings=VECTORS),
-    "Pendulum without velocity, LSTM": Training(
-        "pendulum-angle",
-        500_000,
-        -250,
-        settings={"gamma": 0.95, "scale_returns": True},
-        policy_settings=VECTORS | LSTM,
+    "CartPole without velocities, LSTM": Training(
+        "cartpole-positions", 300_000, 475, settings=SCALED, policy_settings=POSITIONS | LSTM
     ),
-    "grid, masks": Training("grid", 100_000, GRID_SOLVED, GRID_SOLVED, policy_settings=VECTORS),
-    "grid, no masks": Training("grid-unmasked", 300_000, None, GRID_SOLVED, policy_settings=VECTORS),
+    "CartPole without velocities, no memory": Training(
+        "cartpole-positions", 300_000, settings=SCALED, policy_settings=POSITIONS
+    ),
+    "grid, masks": Training("grid", 50_000, GRID_SOLVED, GRID_SOLVED, policy_settings=VECTORS),
+    "grid, no masks": Training("grid-unmasked", 150_000, None, GRID_SOLVED, policy_settings=VECTORS),
     "image and vector": Training(
         "find-goal", 60_000, -3.2, policy="MixedPolicy", policy_settings=VECTORS | {"kind": "small"}
     ),
     "choice and parameter": Training("choose-and-set", 100_000, 45, policy_settings=VECTORS | {"init_logstd": -1.0}),
+    "Pendulum without velocity, LSTM": Training(
+        "pendulum-angle",
+        500_000,
+        -250,
+        settings=SCALED | {"gamma": 0.95},
+        policy_settings=VECTORS | LSTM,
+    ),
 }
 
 # trainings of this package and of sb3-contrib with the same settings
 COMPARED = {
-    "CartPole": Training("cartpole", 100_000, policy_settings=VECTORS | LSTM),
-    "CartPole without velocities": Training("cartpole-positions", 300_000, policy_settings=VECTORS | LSTM),
-    "grid": Training("grid", 100_000, None, GRID_SOLVED, policy_settings=VECTORS),
+    "CartPole": Training("cartpole", 100_000, settings=SCALED, policy_settings=POSITIONS | LSTM),
+    "CartPole without velocities": Training(
+        "cartpole-positions", 100_000, settings=SCALED, policy_settings=POSITIONS | LSTM
+    ),
+    "grid": Training("grid", 50_000, None, GRID_SOLVED, policy_settings=VECTORS),
 }
 
 
 def sb3_contrib_settings(training: Training) -> dict[str, Any]:
-    """The settings of a training as keyword arguments of RecurrentPPO and MaskablePPO, with a constant learning rate."""
+    """The settings of a training as keyword arguments of RecurrentPPO and MaskablePPO.
+
+    The schedule, the normalisation and the network are in sb3_contrib_train.py.
+    """
     ours = training.learn_settings()
     return {
         "n_steps": ours["timesteps_per_actorbatch"] // NUM_ENVS,

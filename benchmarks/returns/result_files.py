@@ -93,6 +93,8 @@ class TrainingJob:
         explicit, _ = parse(["--env", self.env, "--num-timesteps", str(self.steps), *map(str, self.arguments)])
         settings = resolve_config(explicit, self.ranks, cores=1).to_dict()
         relevant = {name: value for name, value in settings.items() if name not in IRRELEVANT_SETTINGS}
+        if relevant["action_masks"] is None:  # detected when the run starts
+            del relevant["action_masks"]
         return json.loads(json.dumps(relevant))  # the types that a JSON line holds
 
     def __str__(self) -> str:

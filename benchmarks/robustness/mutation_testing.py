@@ -28,8 +28,8 @@ MUTATIONS: dict[str, list[Edit]] = {
     "oldpi not updated": [
         (
             "common/rollouts/processor.py",
-            "        self.sync_oldpi()\n        steps",
-            '        if not hasattr(self, "copied"):\n            self.sync_oldpi()\n        self.copied = True\n        steps',
+            "        self.sync_oldpi()\n        if",
+            '        if not hasattr(self, "copied"):\n            self.sync_oldpi()\n        self.copied = True\n        if',
         ),
         (
             "common/rollouts/processor.py",

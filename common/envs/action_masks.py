@@ -83,7 +83,7 @@ class ActionMaskWrapper(gym.Wrapper):
         if not isinstance(result, tuple) or len(result) != 5:
             return result  # the caller reports it
         ob, rew, terminated, truncated, info = result
-        ended = bool(np.any(terminated)) or bool(np.any(truncated))
+        ended = _is_true(terminated) or _is_true(truncated)
         mask = np.ones(self.layout.n, np.uint8) if ended else self._mask(ob, info, "step")
         return self._masked(ob, mask), rew, terminated, truncated, info
 
@@ -109,6 +109,11 @@ class ActionMaskWrapper(gym.Wrapper):
             if method == "step":
                 fault.description += f" after {self.steps} step{'s' * (self.steps != 1)} of its episode"
             raise
+
+
+def _is_true(flag: Any) -> bool:
+    """Whether a flag is true, which may be an array: the environment's checker reports it later."""
+    return flag if type(flag) is bool else bool(np.any(flag))  # np.any takes five microseconds
 
 
 def missing_mask(method: str, seen: bool) -> EnvError:

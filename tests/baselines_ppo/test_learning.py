@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from small_envs import Identity
 
-from baselines_ppo import MlpPolicy, learn
+from baselines_ppo import MlpPolicy, evaluate_policy, learn
 from baselines_ppo.config.presets import PRESETS
+from benchmarks.policies.tasks import TASKS, Grid
+from benchmarks.policies.trainings import TRAININGS
 from common.rollouts.evaluation import evaluate
 from common.vec_env.in_process import InProcessVectorEnv
 
@@ -44,3 +46,29 @@ def test_cartpole_is_solved_within_60k_steps():
     pi = train(lambda: gym.make("CartPole-v1"), 60_000, seed=0)
     returns, _ = evaluate(pi, gym.make("CartPole-v1"), 20, stochastic=False, seed=100)
     assert returns.mean() >= 475
+
+
+def train_task(name, timesteps):
+    """Mean return of 50 deterministic episodes after a short training of `benchmarks.policies`."""
+    training = TRAININGS[name]
+    env = InProcessVectorEnv([TASKS[training.task]() for _ in range(8)])
+    pi = learn(
+        env,
+        lambda *args: MlpPolicy(*args, **training.policy_settings),
+        max_timesteps=timesteps,
+        seed=0,
+        **training.learn_settings(),
+    )
+    return evaluate_policy(pi, TASKS[training.task](), 50, seed=100).mean
+
+
+def test_memory_recalls_a_cue_after_20_steps():
+    assert train_task("recall, GRU", 40_000) >= 0.95  # without memory 0.5
+
+
+def test_masks_solve_a_grid_whose_actions_are_mostly_invalid_within_20k_steps():
+    assert train_task("grid, masks", 20_000) >= 1.5 * Grid().best_return()  # an invalid action costs a step
+
+
+def test_choice_and_parameter_are_learned_together_within_40k_steps():
+    assert train_task("choice and parameter", 40_000) >= 40  # at most 31 if only one of them is learned

@@ -141,7 +141,9 @@ def test_settings_of_both_libraries_agree(name):
     assert set(ours) == {
         *("timesteps_per_actorbatch", "optim_batchsize", "optim_epochs", "optim_stepsize", "gamma", "lam"),
         *("clip_param", "entcoeff", "vf_coef", "max_grad_norm", "schedule"),
-    }  # all are translated; the schedule is in make_model
+        *training.settings,
+    }
+    assert training.settings.keys() <= {"scale_returns"}  # make_model has the schedule, `normalised` the scaling
 
 
 def test_required_returns_are_above_what_a_lack_of_the_part_allows():
