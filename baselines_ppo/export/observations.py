@@ -18,7 +18,7 @@ from baselines_ppo.mlp_policy import MlpPolicy
 from baselines_ppo.networks.mixed_policy import MixedPolicy
 from common.errors import UserError
 from common.policies.base import Policy
-from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder, leaf_name
+from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder
 from common.policies.inputs.records import unpack
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
@@ -98,7 +98,7 @@ def encode_parts(encoder: PartsEncoder, observation: dict[str, tf.Tensor]) -> di
     if encoder.parts.choices:
         vectors = [flatten_leaf(leaf, by_path[path]) for path, leaf in encoder.parts.choices.items()]
         fields[CHOICES] = tf.concat(vectors, axis=1)
-    return fields | {leaf_name(path): by_path[path] for path in encoder.parts.images}
+    return fields | {name: by_path[path] for path, name in encoder.image_names.items()}
 
 
 # ---- preprocessing

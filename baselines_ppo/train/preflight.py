@@ -69,10 +69,13 @@ def check_resources(config: ResolvedConfig, pi: Policy) -> None:
 def _bytes_per_step(pi: Policy) -> int:
     """Return the bytes of one step of a segment: observation, its float32 copy, action, policy outputs and scalars.
 
-    With a memory also the state after the step, and the step's input again in its sequence.
+    With a memory also the state after the step, and its part of a sequence: its input again, and of the state before.
     """
     encoded = np.dtype((pi.encoder.dtype, pi.encoder.shape))
-    memory_bytes = 4 * pi.state_size + 1 + pi.layout.step_bytes if pi.recurrent else 0
+    memory_bytes = 0
+    if pi.recurrent:
+        state_bytes = 4 * pi.state_size
+        memory_bytes = state_bytes - (-state_bytes // pi.memory_steps) + 1 + pi.layout.step_bytes
     action_bytes = pi.pdtype.sample_dtype().size * math.prod(pi.pdtype.sample_shape())
     (parameters,) = pi.pdtype.param_shape()
     return encoded.itemsize + 4 * _entries(encoded) + memory_bytes + 12 * parameters + action_bytes + 64

@@ -16,7 +16,7 @@ from jobs import ROOT
 
 from baselines_ppo import load_policy, mlp_policy, pposgd_simple
 
-EXAMPLES = sorted([*(ROOT / "examples").glob("*.py"), *(ROOT / "examples" / "baselines").glob("*.py")])
+EXAMPLES = sorted((ROOT / "examples").rglob("*.py"))
 MAX_LINES = 60
 pytestmark = pytest.mark.usefixtures("no_registrations", "uncompiled_here")
 
@@ -40,19 +40,15 @@ def returns(output):
     return [float(x) for x in re.findall(r"\d episodes, return (-?[\d.]+) \+- ", output)]
 
 
-def name_of(path):
-    """The name of an example: its path in the folder of examples, without its ending."""
-    return path.relative_to(ROOT / "examples").with_suffix("").as_posix()
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=name_of)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_is_short_and_names_its_command_and_arguments(path):
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") < MAX_LINES
     docstring = ast.get_docstring(ast.parse(text))
     assert re.match(r"[A-Z].*\.\n\nCommand: `python examples/", docstring)
-    assert f"Command: `python examples/{name_of(path)}.py`" in docstring
-    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{name_of(path)}")' in text
+    name = path.relative_to(ROOT / "examples").with_suffix("").as_posix()
+    assert f"Command: `python examples/{name}.py`" in docstring
+    assert '"--timesteps"' in text and f'"--dir", type=Path, default=Path("runs/examples/{name}")' in text
 
 
 def test_the_readme_lists_every_example_and_notebook():

@@ -15,7 +15,7 @@ from common.space_tree import leaf_spaces
 
 Space = gym.Space[Any]
 Path = tuple[Any, ...]  # keys and indices from the outermost space to a leaf
-NUMBERS, CHOICES = "numbers", "choices"  # fields of a record; each image has a separate field
+NUMBERS, CHOICES = "/numbers", "/choices"  # fields of a record; each image has a separate field
 SMALLEST_IMAGE = min_pixels(ARCHITECTURES["small"][0])
 
 
@@ -28,12 +28,8 @@ def holds_image(space: Space) -> TypeGuard[gym.spaces.Box]:
 
 def image_leaves(space: Space) -> dict[str, gym.spaces.Box]:
     """Return {name: space} of the images in an observation space; a name is the leaf's path, such as 'camera/left'."""
-    return {leaf_name(path): leaf for path, leaf in leaf_spaces(space).items() if holds_image(leaf)}
-
-
-def leaf_name(path: Path) -> str:
-    """Return the name of a leaf: its keys and indices, joined; 'image' for a space without parts."""
-    return "/".join(map(str, path)) or "image"
+    parts = Parts.of(space)
+    return {name: parts.images[path] for path, name in parts.image_names().items()}
 
 
 @dataclass
@@ -48,7 +44,7 @@ class Parts:
 
     numbers: dict[Path, Space] = field(default_factory=dict)
     choices: dict[Path, Space] = field(default_factory=dict)
-    images: dict[Path, Space] = field(default_factory=dict)
+    images: dict[Path, gym.spaces.Box] = field(default_factory=dict)
 
     @classmethod
     def of(cls, space: Space) -> Parts:
@@ -63,6 +59,16 @@ class Parts:
                 parts.numbers[path] = leaf
         return parts
 
+    def image_names(self) -> dict[Path, str]:
+        """Return {path: name} of the images: keys and indices, joined; 'image' for a space without parts."""
+        names: dict[Path, str] = {}
+        for path in self.images:
+            name = "/".join(map(str, path)) or "image"
+            while name in (*names.values(), NUMBERS, CHOICES):  # {"a": {"b": ...}, "a/b": ...}
+                name += "_"
+            names[path] = name
+        return names
+
 
 class PartsEncoder(ObservationEncoder):
     """Encodes observations as records with a vector of numbers, one of choices, and each image as it is.
@@ -72,6 +78,7 @@ class PartsEncoder(ObservationEncoder):
 
     Attributes:
         parts: the leaves by kind.
+        image_names: {path: name} of the images.
 
     Raises:
         UserError: if the space has no encoding of fixed size.
@@ -89,7 +96,8 @@ class PartsEncoder(ObservationEncoder):
             fields.append((NUMBERS, dtype, (sum(map(gym.spaces.flatdim, self.parts.numbers.values())),)))
         if self.parts.choices:
             fields.append((CHOICES, np.uint8, (sum(map(gym.spaces.flatdim, self.parts.choices.values())),)))
-        fields += [(leaf_name(path), leaf.dtype, leaf.shape or ()) for path, leaf in self.parts.images.items()]
+        self.image_names = self.parts.image_names()
+        fields += [(name, np.uint8, self.parts.images[path].shape) for path, name in self.image_names.items()]
         self.dtype = np.dtype(fields)
 
     def encode(self, ob: Any) -> np.ndarray:
@@ -110,7 +118,7 @@ class PartsEncoder(ObservationEncoder):
             image = np.asarray(_at(ob, path))
             if image.shape != leaf.shape:
                 raise ValueError(f"an image of shape {image.shape}, not {leaf.shape}")
-            arrays[leaf_name(path)] = image
+            arrays[self.image_names[path]] = image
         return record_of(self.dtype, arrays)
 
     def encode_batch(self, obs: Any, batched_space: Space) -> np.ndarray:
