@@ -171,7 +171,7 @@ class MlpPolicy(NetworkPolicy):
         is_overridden = "forward" in vars(self) or any(
             getattr(type(self), name) is not getattr(MlpPolicy, name) for name in ("forward", "network")
         )
-        is_other = self.masked or self.recurrent or self.layer_norm or self.activation != "tanh"
+        is_other = self.recurrent or self.layer_norm or self.activation != "tanh"
         return () if is_overridden or is_other else self.body.layers("pol")
 
     # ---- acting

@@ -58,7 +58,7 @@ def interpolate(env_id: str, iteration: int, objective: str, seed: int) -> dict[
         seg = training.collect()
         setup.processor(seg)
         add_vtarg_and_adv(seg, settings.gamma, settings.lam)
-        batch = update.make_batch(seg, seg["valid"].reshape(-1))
+        batch, _ = update.make_batch(seg)
         old = get_flat(setup.pi.get_trainable_variables()).numpy()
         training.end_iteration(seg, update(seg, training.minibatch_rng(), training.progress))
     new, pdtype = get_flat(setup.pi.get_trainable_variables()).numpy(), setup.pi.pdtype

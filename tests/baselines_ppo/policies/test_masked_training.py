@@ -77,7 +77,7 @@ class Recorder(pposgd_simple.PPOUpdate):
 
     def __call__(self, seg, rng, progress):
         Recorder.last = self
-        batch = self.make_batch(seg, seg["valid"].reshape(-1))
+        batch, _ = self.make_batch(seg)
         flat = self.processor.outputs(network_inputs(seg))[0][: len(batch.x)]
         new, old = self.pi.pdtype.pdfromflat(flat), self.pi.pdtype.pdfromflat(batch.flatparam)
         self.ratios, self.entropies = np.exp((new.logp(batch.ac) - old.logp(batch.ac)).numpy()), old.entropy().numpy()
