@@ -42,6 +42,7 @@ class CnnPolicy(NetworkPolicy):
             machine's memory.
     """
 
+    network_is_pure = True
     legacy_defaults = OLDER_CNN
     metrics_rows = 256  # evaluating a whole segment takes a twelfth of the time of four epochs on it
 

@@ -43,6 +43,7 @@ class MixedPolicy(NetworkPolicy):
             memory.
     """
 
+    network_is_pure = True
     metrics_rows = 256  # as for CnnPolicy
 
     def __init__(

@@ -122,8 +122,6 @@ class NetworkPolicy(Policy):
         UserError: for an invalid setting, or a network larger than this machine's memory.
     """
 
-    network_is_pure = True
-
     def __init__(
         self,
         name: str,

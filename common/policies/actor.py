@@ -108,13 +108,6 @@ def step_with_memory(pi: ActingPolicy, ob: np.ndarray, memory: Memory) -> tuple[
     return flat, vpred, states
 
 
-def make_actor(pi: Policy, num_envs: int, noise: np.ndarray | None, memory: Memory | None) -> Any:
-    """Return how a policy acts for one segment: `Policy.actor`, or with a memory `Policy.memory_actor`."""
-    if memory is None:
-        return pi.actor(num_envs, noise)
-    return pi.memory_actor(noise, memory)
-
-
 class ActingPolicy(NetworkOutputs, StorablePolicy):
     """The part of `Policy` that takes observations and returns actions and values.
 

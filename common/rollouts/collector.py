@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 
 from common.errors import EnvError, UserError
-from common.policies.actor import Actor, make_actor
-from common.policies.inputs.memory import Memory
+from common.policies.actor import Actor
+from common.policies.inputs.memory import Memory, make_actor
 from common.rollouts.episodes import MAX_EPISODE_STEPS, EpisodeCounter
 from common.rollouts.finite_check import check_finite
 from common.rollouts.segment import Segment, concat_segments

@@ -10,8 +10,7 @@ from common import seeding
 from common.diagnostics.nonfinite import is_finite
 from common.envs.monitor import find_monitor
 from common.errors import EnvError, UserError
-from common.policies.actor import make_actor
-from common.policies.inputs.memory import Memory
+from common.policies.inputs.memory import Memory, make_actor
 from common.rollouts.episodes import MAX_EPISODE_STEPS
 from common.validation import check_int_argument
 from common.vec_env.adapter import VectorEnvAdapter

@@ -15,8 +15,8 @@ from small_policies import uncompiled
 from baselines_ppo import MlpPolicy, learn, trpo_mpi, vpg
 from baselines_ppo.config.settings import PPOSettings
 from common.errors import UserError
-from common.rollouts.collector import traj_segment_generator
 from common.rollouts.evaluation import evaluate
+from common.rollouts.segment_generator import traj_segment_generator
 from common.training.stopping import StopCriteria
 
 TINY = {"timesteps_per_actorbatch": 64, "optim_batchsize": 32, "optim_epochs": 1, "max_iters": 1, "seed": 0}

@@ -142,7 +142,7 @@ TWO_SAMPLES = {
 }
 NEW = SimpleNamespace(
     pdtype=make_pdtype(gym.spaces.Discrete(2)),
-    forward=lambda x: (tf.constant(np.log(np.float32([[0.75, 0.25], [0.45, 0.55]]))), tf.constant([1.0, 0.0])),
+    outputs=lambda x: (tf.constant(np.log(np.float32([[0.75, 0.25], [0.45, 0.55]]))), tf.constant([1.0, 0.0])),
 )
 SURR = 0.3  # -(min(1.5, 1.2) 1 + 0.9 (-2)) / 2
 VF = 2.5  # ((1 - 3)^2 + (0 + 1)^2) / 2

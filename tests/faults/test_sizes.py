@@ -87,7 +87,7 @@ def test_a_segment_of_one_step_and_a_batch_of_one_row_train(learn, settings, unc
 )
 def test_run_header_warns_if_one_step_per_batch_cannot_train_the_policy(explicit, warns, capsys):
     explicit = {"env": "CartPole-v1", "batch": "per-rank", "num_envs": 1, "max_iters": 1} | explicit
-    print_run_header(resolve(explicit, 1, "classic", "CartPole-v1", False), 1)
+    print_run_header(resolve(explicit, 1, "classic", "CartPole-v1", "mlp"), 1)
     assert ("the policy does not learn" in capsys.readouterr().out) == warns
 
 

@@ -20,7 +20,7 @@ EVALUATIONS = "TimestepsSoFar,Iteration,Episodes,EvalRewMean,EvalRewStd,EvalRewM
 def config_of(folder, **typed):
     """Return the contents of `config.json` of a run on two ranks."""
     typed = {"env": "Pendulum-v1", "num_timesteps": 30_000, "run_dir": str(folder)} | typed
-    settings = resolve(typed, 2, "classic", typed["env"], False).to_dict()
+    settings = resolve(typed, 2, "classic", typed["env"], "mlp").to_dict()
     return {
         "format": "baselines_ppo.config",
         "typed": typed,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from common.policies.base import Policy
 
 
 class Memory:
@@ -37,3 +42,10 @@ class Memory:
         other = Memory(0, 0)
         other.state, other.start = self.state.copy(), self.start.copy()
         return other
+
+
+def make_actor(pi: Policy, num_envs: int, noise: np.ndarray | None, memory: Memory | None) -> Any:
+    """Return how a policy acts for one segment: `Policy.actor`, or with a memory `Policy.memory_actor`."""
+    if memory is None:
+        return pi.actor(num_envs, noise)
+    return pi.memory_actor(noise, memory)

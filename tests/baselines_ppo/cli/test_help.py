@@ -71,7 +71,7 @@ def test_help_shows_a_default_for_every_other_flag(name):
     "name, text",
     [
         ("clip_param", "epsilon of the clipped surrogate [default: 0.2; 0.1 with preset atari]"),
-        ("hid_size", "mlp: width of the hidden layers [default: 64]"),
+        ("hid_size", "mlp, mixed: width of the hidden layers [default: 64]"),
         (
             "lam",
             "[default: 0.95 for --alg ppo, 1.0 for --alg vpg; 0.9 with preset mujoco, humanoid; 0.95 with preset trpo, a2c]",
