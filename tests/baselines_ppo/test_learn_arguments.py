@@ -116,7 +116,9 @@ def test_function_as_a_schedule_is_rejected_with_the_alternative():
     assert "must be a number, not a function; for a linear decrease to 0 set schedule='linear'" in error_of(
         optim_stepsize=tf.keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9)
     )
-    assert "invalid policy_fn='Mlp': must be one of 'MlpPolicy', 'CnnPolicy', or a function" in error_of(policy="Mlp")
+    assert "invalid policy_fn='Mlp': must be one of 'MlpPolicy', 'CnnPolicy', 'MixedPolicy', or a function" in error_of(
+        policy="Mlp"
+    )
 
 
 @pytest.mark.parametrize(
