@@ -109,11 +109,12 @@ class AlgorithmSetup(Generic[S]):
         self.pi, self.oldpi = build_policies(env, policy_fn, self.comm, self.seed)
         self._warn_of_statistics_outside_the_policy(env)
         self.num_envs = env_layout(env).num_envs
-        self.horizon = getattr(self.settings, self.settings.counts()[0])
+        self.horizon, minibatch = (getattr(self.settings, name) for name in self.settings.counts())
         self.settings.check_for(self.num_envs)
         self._import_distribution()
         compilation.forget_edited()
-        self.processor = SegmentProcessor(self.pi, self.oldpi, self.horizon, self.num_envs)
+        self.processor = SegmentProcessor(self.pi, self.oldpi, self.horizon, self.num_envs, minibatch)
+        self._log_sequences(minibatch)
         self.reward_normalizer = None
         if self.settings.scale_returns:
             self.reward_normalizer = RewardNormalizer(self.num_envs, self.settings.gamma, self.comm)
@@ -145,6 +146,18 @@ class AlgorithmSetup(Generic[S]):
             log.warning(
                 "learn: %s",
                 describe_statistics(found, {"observations": "normalise_ob=True", "rewards": "scale_returns=True"}),
+            )
+
+    def _log_sequences(self, minibatch: int | None) -> None:
+        """Log if the sequences of a policy with a memory are shorter than it asks for, as on many ranks."""
+        wanted = min(self.pi.memory_steps, self.horizon // self.num_envs)
+        if self.comm.rank == 0 and self.pi.recurrent and self.processor.steps < (wanted,):
+            log.info(
+                "learn: sequences have %d steps instead of memory_steps=%d, because a minibatch of one rank has %s "
+                "samples",
+                *self.processor.steps,
+                self.pi.memory_steps,
+                minibatch,
             )
 
     def _import_distribution(self) -> None:

@@ -15,6 +15,7 @@ RESUME_AFTER_STALL = (
 RESTART_AFTER_STALL = "no iteration had started: start again, and raise the watchdog's timeout if this is normal"
 SCALE_REWARDS = "scale the rewards to the order of 1: scale_returns=True, or a gymnasium.wrappers.TransformReward"
 USE_MLP = "use MlpPolicy"
+USE_SMALL_CNN = "set kind='small'"
 USE_CNN = "use CnnPolicy"
 CHOOSE_CHANNELS = "set channels='first' or channels='last'"
 NO_WINDOW = "leave it out, or use render_mode='rgb_array'"
@@ -31,6 +32,7 @@ IN_FLAGS = {
     START_FROM_CHECKPOINT: "resume from the last checkpoint with --resume",
     SCALE_REWARDS: "scale the rewards to the order of 1: --reward-scale X, or --scale-returns",
     USE_MLP: "use --policy mlp",
+    USE_SMALL_CNN: "set --kind small",
     USE_CNN: "use --policy cnn",
     CHOOSE_CHANNELS: "set --channels first or --channels last",
     NO_WINDOW: "leave it out (--play --video FILE.gif records a trained policy), or use render_mode='rgb_array'",

@@ -50,7 +50,7 @@ def resolve(
     """
     explicit = expand_network(explicit)
     name, preset = choose_preset(explicit, kind, env_id)
-    policy_name = explicit["policy"] if explicit.get("policy", AUTO) != AUTO else suited
+    policy_name = explicit.get("policy") or suited
     run = resolve_run(explicit, name, preset, policy_name)
     num_envs = run.num_envs
     if num_envs is None:
@@ -72,9 +72,13 @@ def resolve(
 
 
 def expand_network(explicit: Mapping[str, Any]) -> dict[str, Any]:
-    """Return explicit settings, with a network of Baselines, such as cnn_lstm, replaced by what it means."""
+    """Return explicit settings, with a network of Baselines, such as cnn_lstm, replaced by what it means, and without
+    the policy auto, which is the default.
+    """
     given = dict(explicit)
     network = given.get("policy")
+    if network == AUTO:
+        del given["policy"]
     if network in BASELINES_NETWORKS:
         given |= BASELINES_NETWORKS[network] | {name: x for name, x in given.items() if name != "policy"}
     return given

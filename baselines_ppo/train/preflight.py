@@ -14,9 +14,11 @@ from common.envs.factory import make_env
 from common.errors import UserError
 from common.policies.base import Policy
 from common.policies.files import check_serializable
+from common.rollouts.sequences import check_whole_sequences, sequence_length
 from common.runtime import os_features
 from common.runtime.memory import check_memory
 from common.storage.paths import writable_file
+from common.validation import check_int
 
 RESERVED_FDS = 64  # file descriptors that a rank has open besides its Monitor files
 BYTES_PER_ROW_INDEX = 16  # an index and a weight of each row of a shuffled epoch
@@ -40,7 +42,8 @@ def build_probe_policy(config: ResolvedConfig) -> Policy:
 def check_resources(config: ResolvedConfig, pi: Policy) -> None:
     """Estimate memory and file descriptors from the settings.
 
-    It refuses a run that exceeds this machine's limits, for example after a typing error in a batch size.
+    It refuses a run that exceeds this machine's limits, for example after a typing error in a batch size, and one whose
+    minibatches a memory cannot divide into sequences.
 
     Args:
         config: the run's.
@@ -56,6 +59,9 @@ def check_resources(config: ResolvedConfig, pi: Policy) -> None:
     if samples is not None and samples > steps:
         check_memory(step_bytes * samples, f"{samples_name}={samples}: a minibatch")
     values = config.values()
+    if pi.recurrent and samples is not None and (samples_name != "vf_batchsize" or values.get("vf_iters")):
+        environment_steps = steps // check_int("num_envs", config.run.num_envs, 1)
+        check_whole_sequences(samples_name, samples, sequence_length(pi.memory_steps, environment_steps, samples))
     shuffles_each_epoch = values.get("recompute_adv") or values.get("target_kl") is not None
     for name in ("vf_iters",) if shuffles_each_epoch else ("optim_epochs", "vf_iters"):
         if name in values:  # the indices of all epochs are allocated at once

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from baselines_ppo.config.common_settings import split_over_ranks
 from baselines_ppo.config.registry import RESUME_FREE, STOP_SETTINGS
+from baselines_ppo.config.resolve import expand_network
 from baselines_ppo.config.resolved_config import ResolvedConfig
 from baselines_ppo.config.run_settings import RunSettings
 from baselines_ppo.experiment.metadata import package_versions
@@ -50,6 +51,7 @@ def resume_config(previous: PreviousRun, explicit: Mapping[str, Any], ranks: int
         UserError: if the number of ranks or a fixed setting differs, or a setting is invalid.
     """
     check_ranks(previous, ranks)
+    explicit = expand_network(explicit)
     config = resumed_config(
         drop_unchanged_starts(explicit, previous.config.explicit), previous.config, ranks, previous.path
     )

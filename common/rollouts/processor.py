@@ -13,7 +13,6 @@ import tensorflow as tf
 
 from common.compilation import Compiled, Shared
 from common.distributions import NumpyOperators
-from common.errors import UserError
 from common.rollouts.segment import (
     Batch,
     Segment,
@@ -22,7 +21,7 @@ from common.rollouts.segment import (
     flatten_time_and_envs,
     network_inputs,
 )
-from common.rollouts.sequences import SequenceEvaluator, sequences_of
+from common.rollouts.sequences import SequenceEvaluator, check_whole_sequences, sequence_length, sequences_of
 
 if TYPE_CHECKING:
     from common.policies.base import Policy
@@ -45,13 +44,14 @@ class SegmentProcessor:
         oldpi: its copy, which `sync_oldpi` updates; None if only `outputs` is used.
         samples: T * K of a segment.
         num_envs: K.
+        minibatch: samples of a minibatch of this rank, for a policy with a memory (`sequence_length`); None: all.
 
     Attributes:
         sequences: evaluates a policy with a memory; None without.
         steps: (L,), the shape of a row of a batch, if it is a sequence of L steps; () without a memory.
     """
 
-    def __init__(self, pi: Policy, oldpi: Policy | None, samples: int, num_envs: int):
+    def __init__(self, pi: Policy, oldpi: Policy | None, samples: int, num_envs: int, minibatch: int | None = None):
         self.pi = pi
         self.oldpi = oldpi
         self.samples = samples
@@ -63,7 +63,7 @@ class SegmentProcessor:
         self.small_block = min(self.block, 2 * num_envs + 15)
         steps = min(samples // num_envs, max(1, MAX_BLOCK // num_envs))
         self.sequences = SequenceEvaluator(pi, steps, num_envs) if pi.recurrent else None
-        self.steps = (min(pi.memory_steps, samples // num_envs),) if pi.recurrent else ()
+        self.steps = (sequence_length(pi.memory_steps, samples // num_envs, minibatch),) if pi.recurrent else ()
         self._outputs = Compiled(pi.outputs, pi.xla, pi.shared("outputs", lambda network: network.outputs))
         variables = [] if oldpi is None else [*oldpi.get_variables(), *pi.get_variables()]
         self._copy = Compiled(
@@ -94,11 +94,7 @@ class SegmentProcessor:
             UserError: if they do not form whole sequences; `name` is the setting with the number.
         """
         (length,) = self.steps or (1,)
-        if samples % length:
-            raise UserError(
-                f"invalid {name}={samples}: must be a multiple of {length}, the steps of a sequence; change it or "
-                "memory_steps"
-            )
+        check_whole_sequences(name, samples, length)
         return samples // length
 
     def dummy_batch(self) -> Batch:

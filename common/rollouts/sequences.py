@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.compilation import Compiled
+from common.errors import UserError
 from common.rollouts.segment import Batch, Segment, assign_values, flatten_time_and_envs
 
 if TYPE_CHECKING:
@@ -105,6 +106,32 @@ class SequenceEvaluator:
         assert len(bootstrap) == num_envs + len(final)
         assign_values(seg, np.concatenate([vpred.reshape(-1), bootstrap]))
         return flat, vpred, states
+
+
+def sequence_length(memory_steps: int, steps: int, minibatch: int | None) -> int:
+    """Return the steps of a sequence of the update.
+
+    Args:
+        memory_steps: the policy's setting, an upper limit.
+        steps: steps of one environment in a segment, which may be fewer.
+        minibatch: samples of one rank's minibatch, which may be fewer on many ranks; None: the whole segment.
+    """
+    return min(memory_steps, steps, minibatch or steps)
+
+
+def check_whole_sequences(name: str, samples: int, length: int) -> None:
+    """Raise UserError unless a minibatch consists of whole sequences.
+
+    Args:
+        name: setting with the samples of a minibatch.
+        samples: its value.
+        length: steps of a sequence.
+    """
+    if samples % length:
+        raise UserError(
+            f"invalid {name}={samples}: must be a multiple of {length}, the steps of a sequence; change it or "
+            "memory_steps"
+        )
 
 
 def sequences_of(seg: Segment, layout: InputLayout, length: int) -> tuple[Batch, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.hints import CHOOSE_CHANNELS, USE_MLP
+from common.hints import CHOOSE_CHANNELS, USE_MLP, USE_SMALL_CNN
 from common.validation import check_choice
 
 
@@ -100,9 +100,12 @@ class ImageNetwork:
         size = min_pixels(convolutions)
         if min(network._pixels()) < size:
             axis = "first" if channels_first else "last"
+            other = USE_MLP
+            if min(network._pixels()) >= min_pixels(ARCHITECTURES["small"][0]):
+                other = f"{USE_SMALL_CNN}, or {USE_MLP}"
             raise UserError(
                 f"images of {space.shape}, with their channels {axis}, are too small for the {kind!r} network; "
-                f"use at least {size} x {size} pixels, or {USE_MLP}"
+                f"use at least {size} x {size} pixels, or {other}"
             )
         return network
 

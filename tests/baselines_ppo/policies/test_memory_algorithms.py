@@ -39,13 +39,23 @@ def test_the_memory_belongs_to_policy_and_value_function():
 )
 def test_an_algorithm_trains_a_memory(algorithm, settings):
     env = gym.make("CartPole-v1")
-    before = recurrent("pi", env.observation_space, env.action_space)
-    pi = algorithm(env, lambda *spaces: recurrent(*spaces), seed=0, **settings)
-    memory = [x.numpy() for x in pi.get_trainable_variables() if x.name.startswith("memory/h/w")]
-    assert np.isfinite(memory[0]).all() and np.abs(memory[0]).max() > 0
-    assert {x.name for x in pi.get_trainable_variables()} == {x.name for x in before.get_trainable_variables()}
+    initial = []
+
+    def remember(locals_, globals_):
+        initial.append(locals_["pi"].weights["memory/h/w"].numpy())
+
+    pi = algorithm(env, lambda *spaces: recurrent(*spaces), seed=0, callback=remember, **settings)
+    trained = pi.weights["memory/h/w"].numpy()
+    assert np.isfinite(trained).all() and (trained != initial[0]).any()
     own = {x.name for x in value_variables(pi)}
     assert not any(name.startswith("memory") for name in own)
+
+
+def test_a_minibatch_with_few_samples_is_one_sequence(caplog):
+    """On many ranks the minibatch of one rank may be shorter than memory_steps."""
+    caplog.set_level("INFO")
+    learn("CartPole-v1", recurrent, timesteps_per_actorbatch=64, optim_batchsize=16, max_timesteps=64, seed=0)
+    assert "sequences have 16 steps instead of memory_steps=32, because a minibatch of one rank has 16" in caplog.text
 
 
 def test_a_minibatch_of_the_value_function_has_whole_sequences():

@@ -108,3 +108,23 @@ def test_a_training_starts_from_a_policy_with_a_memory(whole, cli_here, uncompil
         refused = cli_here(*words(max_iters=1, **changed), "--load-path", whole, "--run-dir", tmp_path / "no")
         assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1, refused.stderr
         shutil.rmtree(tmp_path / "no", ignore_errors=True)
+
+
+def test_minibatches_without_whole_sequences_are_refused_before_anything_is_written(cli_here, tmp_path):
+    done = cli_here(*words(optim_batchsize=20), "--run-dir", tmp_path / "run")
+    assert done.returncode == 2 and not (tmp_path / "run").exists()
+    assert "invalid optim_batchsize=20: must be a multiple of 8, the steps of a sequence" in done.stderr
+
+
+def test_a_network_of_baselines_is_understood_and_resumed(cli_here, uncompiled_here, tmp_path):
+    """`--network lstm` stands for a policy and its memory; a resume with the same command continues the run."""
+    named = {name: value for name, value in SETTINGS.items() if name != "memory"} | {
+        "network": "lstm",
+        "report": "false",
+    }
+    begun = [str(word) for name, value in named.items() for word in (f"--{name}", value)]
+    for changes in (["--max-iters", 1], ["--max-iters", 2, "--resume"]):
+        done = cli_here(*begun, *changes, "--run-dir", tmp_path / "run")
+        assert done.returncode == 0, done.stderr
+    settings = json.loads((tmp_path / "run/config.json").read_text())["settings"]
+    assert (settings["policy"], settings["policy_settings"]["memory"]) == ("mlp", "lstm")
