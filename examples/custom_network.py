@@ -23,7 +23,7 @@ class ResidualPolicy(Policy):
     def __init__(self, name, ob_space, ac_space, width=64):
         super().__init__(name, ob_space, ac_space, keep_images=False)
         self.width = width
-        (n,), (p,) = self.encoder.shape, self.pdtype.param_shape()
+        (n,), (p,) = self.network_encoder.shape, self.pdtype.param_shape()
         shapes = {"first": (n, width), "second": (width, width), "pol": (width, p), "vf": (width, 1)}
         self.w = {layer: tf.Variable(tf.zeros(shape), name=layer) for layer, shape in shapes.items()}
         self.initialise(np.random.default_rng(0))

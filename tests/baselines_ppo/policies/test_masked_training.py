@@ -4,11 +4,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import scipy.special
+import tensorflow as tf
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from masked_envs import Corridor
 from tolerance import gamma, ulps
 
-from baselines_ppo import MlpPolicy, evaluate_policy, learn, load_policy, pposgd_simple, trpo_mpi, vpg
+from baselines_ppo import MlpPolicy, Policy, evaluate_policy, learn, load_policy, pposgd_simple, trpo_mpi, vpg
 from common.envs.action_masks import ActionMaskWrapper
 from common.errors import EnvError, UserError
 from common.rollouts.segment import network_inputs
@@ -60,6 +61,24 @@ ALGORITHMS = {
 def test_no_invalid_action_is_taken_by_any_algorithm(algorithm, settings):
     pi = train(Corridor("method"), algorithm, **settings)
     assert all(np.isfinite(v.numpy()).all() for v in pi.get_variables())
+
+
+class Linear(Policy):
+    """A user's policy, which knows nothing of masks."""
+
+    def __init__(self, name, ob_space, ac_space):
+        super().__init__(name, ob_space, ac_space)
+        (n,), (p,) = self.network_encoder.shape, self.pdtype.param_shape()
+        self.w, self.vf_w = tf.Variable(tf.zeros([n, p])), tf.Variable(tf.zeros([n, 1]))
+
+    def forward(self, ob):
+        ob = tf.cast(ob, tf.float32)
+        return ob @ self.w, (ob @ self.vf_w)[:, 0]
+
+
+def test_a_custom_policy_takes_no_invalid_action():
+    pi = learn(Corridor("method"), Linear, max_iters=2, seed=1, **PPO)
+    assert evaluate_policy(pi, Corridor("info"), 3, deterministic=False).lengths.min() >= 4
 
 
 def test_without_masks_the_same_environment_refuses_an_action():
