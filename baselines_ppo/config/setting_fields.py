@@ -150,7 +150,7 @@ def check_field(one: Field[Any], value: Any) -> None:
         raise UserError(f"invalid {one.name}={value!r}: must be at least {info.lower:,}")
 
 
-def _check_widths(name: str, value: Any) -> list[int]:
+def check_int_list(name: str, value: Any) -> list[int]:
     """Return a list of integers of at least 1; UserError for anything else."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise UserError(f"invalid {name}={safe_repr(value)}: must be a list of integers, such as [256, 128]")
@@ -162,7 +162,7 @@ _CONVERTERS: dict[type, Callable[[str, Any], Any]] = {
     int: lambda name, x: check_int_argument(name, x, -INT64_MAX),
     float: check_number,
     bool: check_bool,
-    list: _check_widths,
+    list: check_int_list,
 }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.config.policy_settings import MAX_LAYERS, MlpPolicySettings
+from baselines_ppo.config.setting_fields import check_int_list
 from common import seeding
 from common.distributions import PdType, TensorFlowOperators
 from common.errors import UserError
@@ -96,11 +97,10 @@ def check_widths(name: str, widths: Any) -> tuple[int, ...]:
     Raises:
         UserError: if they are not at most `MAX_LAYERS` integers of at least 1.
     """
-    if not isinstance(widths, Sequence) or isinstance(widths, str) or len(widths) > MAX_LAYERS:
-        raise UserError(
-            f"invalid {name}={safe_repr(widths)}: must be a list of at most {MAX_LAYERS:,} widths, such as [256, 128]"
-        )
-    return tuple(check_int(name, width, 1) for width in widths)
+    found = check_int_list(name, widths)
+    if len(found) > MAX_LAYERS:
+        raise UserError(f"invalid {name} with {len(found):,} layers: must be at most {MAX_LAYERS:,}")
+    return tuple(found)
 
 
 class NetworkPolicy(Policy):

@@ -279,6 +279,11 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
         return self._evaluate(ob, state, episode_start, action_masks)[1]
 
     def values(self, encoded: np.ndarray) -> np.ndarray:
-        """Return the values at encoded observations [N, *encoder.shape], [N] float32, without a memory."""
+        """Return the values at encoded observations [N, *encoder.shape], [N] float32.
+
+        With a memory, an episode starts at each of them.
+        """
+        if self.recurrent:
+            return step_with_memory(self, encoded, Memory(len(encoded), self.state_size))[1]
         vpred: np.ndarray = self.compiled_outputs(self.inputs(encoded))[1].numpy()
         return vpred
