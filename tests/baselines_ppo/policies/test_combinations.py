@@ -88,7 +88,7 @@ COMBINATIONS = list(itertools.product([None, "lstm", "gru"], [False, True], [Fal
 @pytest.mark.parametrize(("memory", "masked", "mixed_ob", "mixed_ac"), COMBINATIONS)
 def test_first_ratio_is_one_and_kl_zero(recorder, memory, masked, mixed_ob, mixed_ac):
     env = InProcessVectorEnv([Combined(masked, mixed_ob, mixed_ac) for _ in range(2)])
-    settings = {"memory": memory, "memory_size": 6, "memory_steps": 8, "hidden": [8]}
+    settings = {"memory": memory, "memory_size": 6, "memory_steps": 4, "hidden": [8]}
     policy_class = MixedPolicy if mixed_ob else MlpPolicy
     with_xla = (memory, masked, mixed_ob, mixed_ac) in COMPILED_WITH_XLA
     settings |= {"kind": "small"} if mixed_ob else {}
@@ -103,9 +103,9 @@ def test_first_ratio_is_one_and_kl_zero(recorder, memory, masked, mixed_ob, mixe
         build,
         timesteps_per_actorbatch=64,
         optim_batchsize=16,
-        optim_epochs=2,
+        optim_epochs=1,
         optim_stepsize=1e-2,
-        max_iters=3,
+        max_iters=2,
         seed=1,
     )
     assert pi.recurrent == (memory is not None) and pi.masked == masked
@@ -124,7 +124,7 @@ def test_first_ratio_is_one_and_kl_zero(recorder, memory, masked, mixed_ob, mixe
 
 
 @pytest.mark.parametrize("memory", ["lstm", "gru"])
-def test_sequences_hold_every_step_once_with_the_state_before_them(recorder, memory):
+def test_sequences_hold_every_step_once_with_the_state_before_them(recorder, memory, uncompiled_here):
     env = InProcessVectorEnv([Combined(False, False, False) for _ in range(2)])
     pposgd_simple.learn(
         env,

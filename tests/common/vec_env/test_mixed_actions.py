@@ -106,8 +106,12 @@ def test_rows_and_batches_have_the_form_of_samples(space):
         np.testing.assert_array_equal(flatten(space, one), flatten(space, row))
 
 
-@every_space
-@pytest.mark.parametrize("kind", ["env", "in process", "threads", "SyncVectorEnv", "AsyncVectorEnv", "workers"])
+IN_THIS_PROCESS = ("env", "in process", "threads", "SyncVectorEnv")
+KINDS = [(space, kind) for space in SPACES for kind in IN_THIS_PROCESS]
+KINDS += [("nested", "AsyncVectorEnv"), ("nested", "workers")]  # whose processes take seconds to start
+
+
+@pytest.mark.parametrize(("space", "kind"), [(SPACES[name], kind) for name, kind in KINDS], ids=map("-".join, KINDS))
 def test_environments_get_the_stored_actions_in_the_form_of_their_space(space, kind):
     envs = [Typed(space), Typed(space)]
     makers = [lambda env=env: env for env in envs]
@@ -121,7 +125,7 @@ def test_environments_get_the_stored_actions_in_the_form_of_their_space(space, k
     }[kind]()
     pi = Linear("pi", Strict.observation_space, space)
     seg = Collector(env, pi, 8, threads=2 if kind == "threads" else 1).collect(np.random.default_rng(0))
-    if kind in ("AsyncVectorEnv", "workers"):
+    if kind not in IN_THIS_PROCESS:
         env.close()
     stored = seg["ac"]
     assert stored.dtype == (np.int32 if space is INTEGERS else np.float64)
@@ -130,7 +134,7 @@ def test_environments_get_the_stored_actions_in_the_form_of_their_space(space, k
         for row in stored
     ]
     np.testing.assert_array_equal(np.reshape(seg["rew"], (len(stored), -1)), [[x.sum() for x in row] for row in taken])
-    if kind not in ("AsyncVectorEnv", "workers"):  # their environments are copies
+    if kind in IN_THIS_PROCESS:  # the others' environments are copies
         for k in range(len(taken[0])):
             np.testing.assert_array_equal([flatten(space, x) for x in envs[k].taken], [row[k] for row in taken])
 
