@@ -78,14 +78,19 @@ class Monitor(gym.Wrapper):
         try:
             rew = result[1]
             # in float64: a float16 sum of rewards of 1 ends at 2,048
-            self.episode_return += float(rew) if type(rew) in FLOAT_TYPES else to_float(rew)
+            reward = float(rew) if type(rew) in FLOAT_TYPES else to_float(rew)
             ended = bool(result[2] or result[3])
         except Exception as error:  # outer wrappers would raise a less helpful error
             raise diagnose_step(result, self.observation_space, error) from error
+        self.count(reward, ended)
+        return result
+
+    def count(self, rew: float, ended: bool) -> None:
+        """Record the reward of a step, and the episode if it ended."""
+        self.episode_return += rew
         self.episode_length += 1
         if ended:
             self._finish()
-        return result
 
     def _finish(self) -> None:
         self.episodes.append((self.episode_return, self.episode_length))

@@ -18,7 +18,7 @@ from common.formatting import describe_space, safe_repr, truncate
 from common.space_tree import is_composite, is_continuous
 from common.storage.write_errors import WriteError
 from common.vec_env.actions import ActionStructure
-from common.vec_env.in_process import InProcessVectorEnv
+from common.vec_env.mujoco.vector_env import fast_vector_env
 from common.vec_env.vector_env_checker import (
     broken_promise,
     check_observations,
@@ -66,7 +66,7 @@ class VectorEnvAdapter:
     def __init__(self, env: Any, encoder: ObservationEncoder) -> None:
         self.layout = env_layout(env)
         self.squeeze = not isinstance(env, gym.vector.VectorEnv)
-        self.env = InProcessVectorEnv([env]) if self.squeeze else env
+        self.env = fast_vector_env([env]) if self.squeeze else env
         self.num_envs = self.layout.num_envs
         self.mode = (self.env.metadata or {}).get("autoreset_mode")
         if not isinstance(self.mode, AutoresetMode):

@@ -15,6 +15,7 @@ from common.envs.factory import make_env
 from common.envs.stagger import StaggeredFirstEpisode
 from common.vec_env.action_masks import with_action_masks
 from common.vec_env.in_process import InProcessVectorEnv
+from common.vec_env.mujoco.vector_env import fast_vector_env
 from common.vec_env.subproc import SubprocVectorEnv
 
 
@@ -49,7 +50,7 @@ def make_vector_env(
     arguments = (env_id, rank, monitor_dir, reward_scale, env_kwargs, spread)
     if not workers:
         envs = [make_indexed_env(*arguments, False, k) for k in range(num_envs)]
-        return with_action_masks(InProcessVectorEnv(envs), action_masks)
+        return with_action_masks(fast_vector_env(envs), action_masks)
     if action_masks is None:
         probe = make_indexed_env(*arguments, False, None)
         action_masks = mask_source(probe) is not None

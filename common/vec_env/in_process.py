@@ -136,7 +136,8 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         obs = CopiedObservations(self.num_envs) if self.obs is None else self.obs[None]
         self.terminated[:], self.truncated[:] = False, False
         infos: dict[str, Any] = {}
-        for k, ob, info, terminated, truncated in self.step_into(actions, obs, 0, self.rew[None], 0):
+        ended = InProcessVectorEnv.step_into(self, actions, obs, 0, self.rew[None], 0)  # a subclass may leave out infos
+        for k, ob, info, terminated, truncated in ended:
             self.terminated[k], self.truncated[k] = terminated, truncated
             infos.setdefault("final_obs", np.full(self.num_envs, None, object))[k] = ob
             infos.setdefault("final_info", {})[k] = info

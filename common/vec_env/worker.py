@@ -22,6 +22,7 @@ from common.runtime import os_features
 from common.runtime.crash_stacks import stacks as crash_stacks
 from common.storage.write_errors import WriteError
 from common.vec_env.in_process import CopiedObservations, InProcessVectorEnv
+from common.vec_env.mujoco.vector_env import fast_vector_env
 
 CLOSE_TIMEOUT = 4  # seconds that a worker has to close its environments
 # asks a worker for its Python stack; None if the system has no such signal
@@ -55,7 +56,7 @@ def worker_main(connection: Connection, stacks: Connection, start: int, end: int
     envs: list[gym.Env] = []
     try:
         run_and_reply(connection, make_all, envs, connection, start, end)
-        env = InProcessVectorEnv(envs)
+        env = fast_vector_env(envs)
         obs = shared_observations(shared, len(envs), env.single_observation_space)
         while True:
             name, *args = connection.recv()
