@@ -4,9 +4,9 @@
     python -m benchmarks.policies.learning --only "recall, LSTM"        some of them
     python -m benchmarks.policies.learning --report                     train nothing; write the table
 
-Settings are chosen on seeds from 100 up, which are never reported. After seeds 0 to 2 had been trained, the settings of recall and of
-Pendulum were chosen anew, so that these trainings are reported on other seeds. A finished training is a line of results/policies.jsonl, and is
-repeated only if its settings have changed. The exit status is 1 if a return is below the required minimum.
+Settings are chosen on seeds from 100 up, which are never reported. The settings of recall and of Pendulum were changed after trainings on
+seeds 0 to 2, so that they are reported on other seeds. A finished training is a line of results/policies.jsonl, and is repeated only if
+its settings have changed. The exit status is 1 if a return is below the required minimum.
 """
 
 import argparse
