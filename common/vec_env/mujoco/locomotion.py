@@ -34,6 +34,7 @@ class Crawler(Task):
         self.x = Fields([[env.data.qpos[:1]] for env in envs])
 
     def step(self, actions: np.ndarray) -> Step:
+        """Step all simulations, as `Task.step`."""
         p = self.parameters
         before = self.x.read()[:, 0].tolist()
         costs = (p.ctrl_cost_weight * sum_of_squares(actions)).tolist()
@@ -81,6 +82,7 @@ class Walker2d(Task):
         return healthy * self.parameters.healthy_reward
 
     def step(self, actions: np.ndarray) -> Step:
+        """Step all simulations, as `Task.step`."""
         p = self.parameters
         before = self.x.read()[:, 0].tolist()
         costs = (p.ctrl_cost_weight * sum_of_squares(actions)).tolist()
@@ -164,6 +166,7 @@ class Ant(Task):
         return ob, self.parameters.contact_cost_weight * sum_of_squares(forces)
 
     def step(self, actions: np.ndarray) -> Step:
+        """Step all simulations, as `Task.step`."""
         p = self.parameters
         low, high = p.healthy_z_range
         before = self.torso.read()[:, 0].tolist()

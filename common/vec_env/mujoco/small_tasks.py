@@ -35,6 +35,7 @@ class OneByOne(Task):
         raise NotImplementedError
 
     def step(self, actions: np.ndarray) -> Step:
+        """Step all simulations, as `Task.step`."""
         self.simulations.advance(actions, self.parameters.frame_skip)
         rewards, terminated = [], []
         for k, views in enumerate(self.sources):
@@ -49,6 +50,7 @@ class RewardBefore(OneByOne):
     """Version 4 of Reacher: the reward is of the state before the step."""
 
     def step(self, actions: np.ndarray) -> Step:
+        """Step all simulations, as `Task.step`."""
         rewards = [float(self.reward(action, *views)[0]) for action, views in zip(actions, self.sources)]
         self.simulations.advance(actions, self.parameters.frame_skip)
         for k, views in enumerate(self.sources):
@@ -63,10 +65,12 @@ class Reacher(OneByOne):
     coordinates = 2  # of the vector to the target
 
     def views(self, env: MujocoEnv) -> tuple[np.ndarray, ...]:
+        """Return views of positions, velocities and what else the formulas need."""
         data = env.data
         return data.qpos[:2], data.qpos[2:], data.qvel[:2], data.body("fingertip").xpos, data.body("target").xpos
 
     def observe(self, ob: np.ndarray, *views: np.ndarray) -> None:
+        """Write the observation into `ob`."""
         angles, position, velocity, fingertip, target = views
         np.cos(angles, out=ob[:2])
         np.sin(angles, out=ob[2:4])
@@ -76,6 +80,7 @@ class Reacher(OneByOne):
         np.subtract(fingertip[: self.coordinates], target[: self.coordinates], out=ob[end + 2 :])
 
     def reward(self, action: np.ndarray, *views: np.ndarray) -> tuple[Any, bool]:
+        """Return the reward, and whether the episode has terminated."""
         p, (*_, fingertip, target) = self.parameters, views
         distance = -np.linalg.norm(fingertip - target) * p.reward_dist_weight
         return distance + -np.square(action).sum() * p.reward_control_weight, False
@@ -88,6 +93,7 @@ class ReacherV4(RewardBefore, Reacher):
     coordinates = 3
 
     def reward(self, action: np.ndarray, *views: np.ndarray) -> tuple[Any, bool]:
+        """Return the reward, and whether the episode has terminated."""
         *_, fingertip, target = views
         return -np.linalg.norm(fingertip - target) + -np.square(action).sum(), False
 
@@ -98,13 +104,16 @@ class Pusher(OneByOne):
     PARAMETERS: tuple[str, ...] = ("_reward_near_weight", "_reward_dist_weight", "_reward_control_weight")
 
     def views(self, env: MujocoEnv) -> tuple[np.ndarray, ...]:
+        """Return views of positions, velocities and what else the formulas need."""
         bodies = (env.data.body(name).xpos for name in ("tips_arm", "object", "goal"))
         return env.data.qpos[:7], env.data.qvel[:7], *bodies
 
     def observe(self, ob: np.ndarray, *views: np.ndarray) -> None:
+        """Write the observation into `ob`."""
         np.concatenate(views, out=ob)
 
     def reward(self, action: np.ndarray, *views: np.ndarray) -> tuple[Any, bool]:
+        """Return the reward, and whether the episode has terminated."""
         p, (_, _, tips, thing, goal) = self.parameters, views
         near = -np.linalg.norm(thing - tips) * p.reward_near_weight
         distance = -np.linalg.norm(thing - goal) * p.reward_dist_weight
@@ -115,12 +124,15 @@ class InvertedPendulum(OneByOne):
     """InvertedPendulum-v5: the reward is 1 in each step that does not terminate the episode."""
 
     def views(self, env: MujocoEnv) -> tuple[np.ndarray, ...]:
+        """Return views of positions, velocities and what else the formulas need."""
         return env.data.qpos, env.data.qvel
 
     def observe(self, ob: np.ndarray, *views: np.ndarray) -> None:
+        """Write the observation into `ob`."""
         np.concatenate(views, out=ob)
 
     def reward(self, action: np.ndarray, *views: np.ndarray) -> tuple[Any, bool]:
+        """Return the reward, and whether the episode has terminated."""
         position, velocity = (view.tolist() for view in views)
         terminated = not all(map(math.isfinite, position + velocity)) or abs(position[1]) > 0.2
         return self.alive_bonus(terminated), terminated
@@ -145,10 +157,12 @@ class InvertedDoublePendulum(OneByOne):
     constraints = 1  # forces of constraints that are observed
 
     def views(self, env: MujocoEnv) -> tuple[np.ndarray, ...]:
+        """Return views of positions, velocities and what else the formulas need."""
         data = env.data
         return data.qpos, data.qvel, data.qfrc_constraint[: self.constraints], data.site_xpos[0]
 
     def observe(self, ob: np.ndarray, *views: np.ndarray) -> None:
+        """Write the observation into `ob`."""
         position, velocity, forces, _ = views
         nq, nv = len(position), len(velocity)
         ob[0] = position[0]
@@ -158,6 +172,7 @@ class InvertedDoublePendulum(OneByOne):
         np.clip(forces, -10, 10, out=ob[2 * nq - 1 + nv :])
 
     def reward(self, action: np.ndarray, *views: np.ndarray) -> tuple[Any, bool]:
+        """Return the reward, and whether the episode has terminated."""
         _, velocity, _, (x, _, y) = views
         v1, v2 = velocity[1:3]
         # squares of NumPy scalars, which may round otherwise than squares of arrays
