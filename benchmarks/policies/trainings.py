@@ -21,9 +21,9 @@ SHARED = {  # settings of all trainings; `sb3_contrib_settings` translates them
 }
 VECTORS = {"init": "orthogonal", "normalise_ob": False}
 LSTM = {"memory": "lstm", "memory_size": 64, "memory_steps": 32}
-# Without a bonus for entropy, an LSTM recalled the cue with 17 of 18 seeds (0 to 2, 100 to 114). Seed 1 stayed at chance: a policy that
-# gives the same answer to every cue learns nothing more.
-EXPLORING = {"entcoeff": 0.01}
+# With a step size of 1e-3, an LSTM learns to recall within 20,000 steps, but two of 19 seeds (1 and 12) lost it again: once all answers
+# are right, advantages are noise, which their standardisation enlarges. With 3e-4, seeds 1, 12 and 104 kept it.
+SMALL_STEPS = {"optim_stepsize": 3e-4}
 # Positions change by hundredths of their range in one step. With neither observations nor returns normalised, 300,000
 # steps with an LSTM scored 33 (seed 100); with both, 150,000 steps scored 500.
 POSITIONS = {"init": "orthogonal", "normalise_ob": True, "ob_min_std": 0.01}
@@ -67,11 +67,11 @@ class Training:
 GRID_SOLVED = 1.25 * Grid(masks=False).best_return()  # a quarter more steps than shortest paths
 
 TRAININGS = {
-    "recall, LSTM": Training("recall", 100_000, 0.95, settings=EXPLORING, policy_settings=VECTORS | LSTM),
+    "recall, LSTM": Training("recall", 100_000, 0.95, settings=SMALL_STEPS, policy_settings=VECTORS | LSTM),
     "recall, GRU": Training(
-        "recall", 100_000, 0.95, settings=EXPLORING, policy_settings=VECTORS | LSTM | {"memory": "gru"}
+        "recall", 100_000, 0.95, settings=SMALL_STEPS, policy_settings=VECTORS | LSTM | {"memory": "gru"}
     ),
-    "recall, no memory": Training("recall", 100_000, settings=EXPLORING, policy_settings=VECTORS),
+    "recall, no memory": Training("recall", 100_000, settings=SMALL_STEPS, policy_settings=VECTORS),
     "CartPole without velocities, LSTM": Training(
         "cartpole-positions", 300_000, 475, settings=CAREFUL, policy_settings=POSITIONS | LSTM
     ),
