@@ -78,15 +78,17 @@ class Monitor(gym.Wrapper):
         try:
             rew = result[1]
             # in float64: a float16 sum of rewards of 1 ends at 2,048
-            reward = float(rew) if type(rew) in FLOAT_TYPES else to_float(rew)
+            self.episode_return += float(rew) if type(rew) in FLOAT_TYPES else to_float(rew)
             ended = bool(result[2] or result[3])
         except Exception as error:  # outer wrappers would raise a less helpful error
             raise diagnose_step(result, self.observation_space, error) from error
-        self.count(reward, ended)
+        self.episode_length += 1  # not by `count`, whose call takes time in every step
+        if ended:
+            self._finish()
         return result
 
     def count(self, rew: float, ended: bool) -> None:
-        """Record the reward of a step, and the episode if it ended."""
+        """Record a step that was taken without `step`."""
         self.episode_return += rew
         self.episode_length += 1
         if ended:
