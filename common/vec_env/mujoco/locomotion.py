@@ -17,7 +17,23 @@ MOVING = ("_forward_reward_weight", "_ctrl_cost_weight", "_exclude_current_posit
 HEALTHY = ("_healthy_reward", "_terminate_when_unhealthy", "_healthy_z_range")
 
 
-class Crawler(Task):
+class Runner(Task):
+    """Tasks with a reward for the velocity along x, the first number of qpos."""
+
+    def __init__(self, envs: Sequence[MujocoEnv]) -> None:
+        super().__init__(envs)
+        self.state = self.simulations.state()
+        self.x = Fields([[env.data.qpos[:1]] for env in envs])
+
+    def advance(self, actions: np.ndarray) -> tuple[list[float], np.ndarray, list[float]]:
+        """Step all simulations; return x before, the states [K, nq + nv] after, and the costs of the controls."""
+        p = self.parameters
+        before = self.x.read()[:, 0].tolist()
+        self.simulations.advance(actions, p.frame_skip)
+        return before, self.state.read(), (p.ctrl_cost_weight * sum_of_squares(actions)).tolist()
+
+
+class Crawler(Runner):
     """HalfCheetah and Swimmer: the reward is the velocity along x, minus the cost of the controls.
 
     Args:
@@ -30,16 +46,11 @@ class Crawler(Task):
     def __init__(self, envs: Sequence[MujocoEnv], hidden: int) -> None:
         super().__init__(envs)
         self.hidden = hidden
-        self.state = self.simulations.state()
-        self.x = Fields([[env.data.qpos[:1]] for env in envs])
 
     def step(self, actions: np.ndarray) -> Step:
         """Step all simulations, as `Task.step`."""
         p = self.parameters
-        before = self.x.read()[:, 0].tolist()
-        costs = (p.ctrl_cost_weight * sum_of_squares(actions)).tolist()
-        self.simulations.advance(actions, p.frame_skip)
-        state = self.state.read()
+        before, state, costs = self.advance(actions)
         rewards = [
             p.forward_reward_weight * ((x - x0) / p.dt) - cost
             for x0, x, cost in zip(before, state[:, 0].tolist(), costs)
@@ -61,15 +72,13 @@ class Swimmer(Crawler):
         super().__init__(envs, 2)
 
 
-class Walker2d(Task):
+class Walker2d(Runner):
     """Walker2d-v5, and what Hopper has in common with it: healthy while height and angle are within their ranges."""
 
     PARAMETERS = (*MOVING, *HEALTHY, "_healthy_angle_range")
 
     def __init__(self, envs: Sequence[MujocoEnv]) -> None:
         super().__init__(envs)
-        self.state = self.simulations.state()
-        self.x = Fields([[env.data.qpos[:1]] for env in envs])
         self.first_velocity = envs[0].model.nq
 
     def is_healthy(self, state: list[float]) -> bool:
@@ -84,10 +93,7 @@ class Walker2d(Task):
     def step(self, actions: np.ndarray) -> Step:
         """Step all simulations, as `Task.step`."""
         p = self.parameters
-        before = self.x.read()[:, 0].tolist()
-        costs = (p.ctrl_cost_weight * sum_of_squares(actions)).tolist()
-        self.simulations.advance(actions, p.frame_skip)
-        state = self.state.read()
+        before, state, costs = self.advance(actions)
         rewards, terminated = [], []
         for x0, row, cost in zip(before, state.tolist(), costs):
             healthy = self.is_healthy(row)
