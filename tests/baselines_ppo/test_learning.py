@@ -48,22 +48,31 @@ def test_cartpole_is_solved_within_60k_steps():
     assert returns.mean() >= 475
 
 
-def train_task(name, timesteps):
-    """Mean return of 50 deterministic episodes after a short training of `benchmarks.policies`."""
+def train_task(name, timesteps, solved=np.inf, **settings):
+    """Mean return of 50 deterministic episodes after a short training of `benchmarks.policies`.
+
+    It stops before `timesteps` once the last 100 episodes have a mean return of `solved`.
+    """
     training = TRAININGS[name]
     env = InProcessVectorEnv([TASKS[training.task]() for _ in range(8)])
+
+    def learned(found, _):
+        return len(found["rewbuffer"]) == 100 and np.mean(found["rewbuffer"]) >= solved
+
     pi = learn(
         env,
         lambda *args: MlpPolicy(*args, **training.policy_settings),
         max_timesteps=timesteps,
         seed=0,
-        **training.learn_settings(),
+        callback=learned,
+        **training.learn_settings() | settings,
     )
     return evaluate_policy(pi, TASKS[training.task](), 50, seed=100).mean
 
 
 def test_memory_recalls_a_cue_after_20_steps():
-    assert train_task("recall, GRU", 40_000) >= 0.95  # without memory 0.5
+    # seeds 100 to 107 needed 18,000 to 36,000 steps; another processor is like another seed
+    assert train_task("recall, GRU", 100_000, solved=0.97, optim_stepsize=1e-3) >= 0.95  # without memory 0.5
 
 
 def test_masks_solve_a_grid_whose_actions_are_mostly_invalid_within_20k_steps():
