@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +17,7 @@ from common.formatting import describe_space
 from common.hints import USE_MLP
 from common.policies.inputs.masks import without_mask
 from common.policies.layers.convolutions import ImageNetwork
+from common.policies.layers.precision import choose_precision
 from common.policies.observation_encoder import is_image
 
 
@@ -32,6 +34,9 @@ class CnnPolicy(NetworkPolicy):
         init_logstd: initial log std of a Gaussian.
         channels: which axis of an image holds the channels: 'first', 'last', 'smaller' or None, see
             `common.policies.layers.convolutions.channel_axis`.
+        precision: of the products of convolutional and dense layers: 'float32', 'bfloat16', or 'auto', which is
+            bfloat16 where the processor or the GPU has instructions for it. Variables, features, losses and
+            distributions are float32.
         memory: 'lstm' or 'gru', between the convolutional network and the last layers; None for none.
         memory_size: number of the memory's units.
         memory_steps: steps of one sequence of the update, through which gradients flow.
@@ -56,12 +61,13 @@ class CnnPolicy(NetworkPolicy):
         init: str = CnnPolicySettings.init,
         init_logstd: float = CnnPolicySettings.init_logstd,
         channels: str | None = CnnPolicySettings.channels,
+        precision: str = CnnPolicySettings.precision,
         memory: str | None = CnnPolicySettings.memory,
         memory_size: int = CnnPolicySettings.memory_size,
         memory_steps: int = CnnPolicySettings.memory_steps,
         layer_norm: bool = CnnPolicySettings.layer_norm,
     ) -> None:
-        images = image_network(without_mask(ob_space, make_pdtype(ac_space)), kind, channels)
+        images = image_network(without_mask(ob_space, make_pdtype(ac_space)), kind, channels, precision)
         body = Body(cell=make_cell(memory, memory_size, layer_norm), layer_norm=layer_norm)
         super().__init__(
             name,
@@ -77,6 +83,7 @@ class CnnPolicy(NetworkPolicy):
         )
         self.images = images
         self.kind, self.channels_first, self.convolutions = images.kind, images.channels_first, images.convolutions
+        self.precision = images.precision
         self.memory, self.memory_size, self.layer_norm = memory, int(memory_size), body.layer_norm
         # on a CPU, XLA's convolutions are slower than TensorFlow's; on a GPU, its fused ones are faster
         self.xla = bool(tf.config.list_physical_devices("GPU"))
@@ -112,26 +119,32 @@ class CnnPolicy(NetworkPolicy):
         return images.shapes() | body.shapes(images.outputs, pdtype)
 
     def settings(self) -> dict[str, Any]:
-        """Return the keyword arguments that build this network again; `channels` is 'first' or 'last', as it was
-        determined.
-        """
+        """Return the keyword arguments that build this network again, with `channels` and `precision` as determined."""
         return {
             "kind": self.kind,
             "init": self.init,
             "init_logstd": self.init_logstd,
             "channels": "first" if self.channels_first else "last",
+            "precision": self.precision,
             "memory": self.memory,
             "memory_size": self.memory_size,
             "memory_steps": self.memory_steps,
             "layer_norm": self.layer_norm,
         }
 
+    def images_in_float32(self) -> ImageNetwork:
+        """Return the convolutional network with products in float32."""
+        images: ImageNetwork = self.images
+        return replace(images, precision="float32")
+
     def features(self, weights: Weights, ob: tf.Tensor) -> tf.Tensor:
         """Return the features [N, F] of images [N, H, W, C] or [N, C, H, W] uint8, over given weights."""
         return self.images.features(weights, ob)
 
 
-def image_network(space: gym.Space[Any], kind: str, channels: str | None) -> ImageNetwork:
+def image_network(
+    space: gym.Space[Any], kind: str, channels: str | None, precision: str = CnnPolicySettings.precision
+) -> ImageNetwork:
     """Return the convolutional network for a space of images.
 
     Raises:
@@ -141,4 +154,4 @@ def image_network(space: gym.Space[Any], kind: str, channels: str | None) -> Ima
         raise UserError(
             f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {describe_space(space)}; {USE_MLP}"
         )
-    return ImageNetwork.of(space, kind, channels)
+    return ImageNetwork.of(space, kind, channels, precision=choose_precision(precision))

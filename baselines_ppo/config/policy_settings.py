@@ -101,6 +101,13 @@ class CnnPolicySettings(SettingsBase):
         unset="detected if only one axis is possible",
         before="smaller",
     )
+    precision: str = setting(
+        "float32",
+        "cnn, mixed: precision of the products of convolutional networks; auto: bfloat16 if the processor or GPU has "
+        "instructions for it",
+        group="policy",
+        choices=("float32", "bfloat16", "auto"),
+    )
     memory: str | None = setting_like(MlpPolicySettings, "memory", None)
     memory_size: int = setting_like(MlpPolicySettings, "memory_size", 64)
     memory_steps: int = setting_like(MlpPolicySettings, "memory_steps", 32)
@@ -113,6 +120,7 @@ class MixedPolicySettings(MlpPolicySettings):
 
     kind: str = setting_like(CnnPolicySettings, "kind", "large")
     channels: str | None = setting_like(CnnPolicySettings, "channels", None)
+    precision: str = setting_like(CnnPolicySettings, "precision", "float32")
 
 
 PolicySettings = MlpPolicySettings | CnnPolicySettings

@@ -108,7 +108,7 @@ def _leaf_outputs(space: Space, ac: tf.Tensor, float32_only: bool, name: str, en
 def policy_functions(
     pi: Policy, batch: int | None = None, float32_only: bool = False
 ) -> tuple[tf.Module, dict[str, Any]]:
-    """Trace a policy as functions of raw observations.
+    """Trace a policy as functions of raw observations, with all products in float32.
 
     Args:
         pi: the policy.
@@ -124,6 +124,7 @@ def policy_functions(
             `float32_only`.
     """
     module = tf.Module()
+    pi = pi.in_float32()  # formats and processors elsewhere may not have bfloat16
     specs = observation_specs(pi, batch, float32_only)
     check_preprocessing(pi, float32_only)
     module.weights = list(pi.get_variables())  # tf.Module finds variables in plain lists only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import gymnasium as gym
@@ -19,6 +19,7 @@ from common.policies.inputs.masks import without_mask
 from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder, image_leaves
 from common.policies.inputs.records import pack, record_of, to_bytes, unpack
 from common.policies.layers.convolutions import CHANNELS, ImageNetwork
+from common.policies.layers.precision import choose_precision
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 from common.validation import check_bool, check_float, check_greater
@@ -36,6 +37,7 @@ class MixedPolicy(NetworkPolicy):
         ac_space: Gymnasium space of the actions.
         kind: of the convolutional networks, as for `CnnPolicy`.
         channels: as for `CnnPolicy`, for all images; or for single ones, such as 'camera=first,map=last'.
+        precision: of the convolutional networks, as for `CnnPolicy`.
         settings: all others are those of `MlpPolicy`.
 
     Raises:
@@ -53,17 +55,19 @@ class MixedPolicy(NetworkPolicy):
         ac_space: gym.Space[Any],
         kind: str = MixedPolicySettings.kind,
         channels: str | None = MixedPolicySettings.channels,
+        precision: str = MixedPolicySettings.precision,
         **settings: Any,
     ) -> None:
         known: dict[str, Any] = {field.name: field.default for field in fields(MixedPolicySettings)}
         if unknown := settings.keys() - known.keys():
             raise UserError(f"MixedPolicy has no setting {sorted(unknown)[0]}; its settings are {', '.join(known)}")
-        values = known | settings | {"kind": kind, "channels": channels}
+        precision = choose_precision(precision)
+        values = known | settings | {"kind": kind, "channels": channels, "precision": precision}
         check_greater("ob_clip", values["ob_clip"], 0)
         check_float("ob_min_std", values["ob_min_std"], 0, MAX_MIN_STD)
         pdtype = make_pdtype(ac_space)
         space = without_mask(ob_space, pdtype)
-        images = image_networks(space, kind, channels)
+        images = image_networks(space, kind, channels, precision)
         body = make_body(**{key: values[key] for key in BODY_SETTINGS})
         super().__init__(
             name,
@@ -77,7 +81,7 @@ class MixedPolicy(NetworkPolicy):
             keep_images=True,
             size_text=f"{len(images)} images, hidden={list(body.hidden)}",
         )
-        self.images = images
+        self.images, self.precision = images, precision
         self.given = values | {
             "channels": ",".join(f"{key}={_axis(network)}" for key, network in images.items()) or None
         }
@@ -101,6 +105,10 @@ class MixedPolicy(NetworkPolicy):
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments that build this network again; `channels` names the axis of each image."""
         return dict(self.given)
+
+    def images_in_float32(self) -> dict[str, ImageNetwork]:
+        """Return the convolutional networks with products in float32."""
+        return {name: replace(images, precision="float32") for name, images in self.images.items()}
 
     @classmethod
     def variable_shapes(
@@ -176,7 +184,9 @@ def _axis(network: ImageNetwork) -> str:
     return "first" if network.channels_first else "last"
 
 
-def image_networks(space: gym.Space[Any], kind: str, channels: str | None) -> dict[str, ImageNetwork]:
+def image_networks(
+    space: gym.Space[Any], kind: str, channels: str | None, precision: str = "float32"
+) -> dict[str, ImageNetwork]:
     """Return {name of a leaf: its convolutional network} for the images of a space.
 
     Raises:
@@ -194,4 +204,4 @@ def image_networks(space: gym.Space[Any], kind: str, channels: str | None) -> di
                     f"images, such as NAME=first; the images are {', '.join(images) or 'none'}"
                 )
             by_leaf[name] = axis
-    return {name: ImageNetwork.of(leaf, kind, by_leaf[name], f"{name}/") for name, leaf in images.items()}
+    return {name: ImageNetwork.of(leaf, kind, by_leaf[name], f"{name}/", precision) for name, leaf in images.items()}

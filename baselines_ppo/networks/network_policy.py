@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,9 +119,16 @@ class NetworkPolicy(Policy):
         keep_images: False turns an image observation into a vector.
         size_text: settings that determine the size, for an error.
 
+    Attributes:
+        images: the convolutional networks of a policy that sees images.
+        precision: 'float32' or 'bfloat16', of their products.
+
     Raises:
         UserError: for an invalid setting, or a network larger than this machine's memory.
     """
+
+    images: Any
+    precision: str = "float32"
 
     def __init__(
         self,
@@ -165,6 +173,19 @@ class NetworkPolicy(Policy):
             bias = np.zeros(self.num_outputs, np.float32)
             bias[self.pdtype.logstd_indices()] = self.init_logstd
             self.weights["pol/final/b"].assign(bias)
+
+    def in_float32(self) -> Policy:
+        """Return this policy with all products in float32, over the same variables; itself if they are."""
+        if self.precision == "float32":
+            return self
+        other = copy.copy(self)
+        other.images, other.precision = self.images_in_float32(), "float32"
+        other.__dict__["_compiled"] = None  # what it was computed the other network
+        return other
+
+    def images_in_float32(self) -> Any:
+        """Return what `in_float32` puts in place of `images`."""
+        raise NotImplementedError
 
     # ---- network
 

@@ -66,7 +66,8 @@ def learn_run(plan: RunPlan, session: TrainingSession) -> int:
     """
     comm = session.comm
     pi = build_probe_policy(plan.config)
-    config = plan.config.with_policy(pi.settings()).with_run(action_masks=has_action_mask(pi.ob_space, pi.ac_space))
+    settings = comm.run_on_root(pi.settings)  # one precision for all ranks, whose processors may differ
+    config = plan.config.with_policy(settings).with_run(action_masks=has_action_mask(pi.ob_space, pi.ac_space))
     check_resources(config, pi)
     initial_state = None
     if plan.previous is None and config.run.load_path:

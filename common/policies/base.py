@@ -122,6 +122,12 @@ class Policy(ActingPolicy):
         """
         return ()
 
+    def in_float32(self) -> Policy:
+        """Return this policy with all products in float32, over the same variables, for exports: itself, unless a
+        derived class computes some in another precision.
+        """
+        return self
+
     def prepare(self, ob: np.ndarray) -> Any:
         """Turn encoded observations into the network's input, in NumPy, once per observation and not once per epoch.
 

@@ -31,7 +31,7 @@ def build_policies(
 
     Raises:
         UserError: if `policy_fn` returns something that is not a policy of this package, a policy for other spaces, or
-            one that cannot be described in a file.
+            one that cannot be described in a file, or with other settings than on rank 0.
     """
     layout = env_layout(env)
     ob_space, ac_space = layout.ob_space, layout.ac_space
@@ -49,6 +49,7 @@ def build_policies(
             f"{describe_spaces(ob_space, ac_space)}: {difference}; build it with the spaces that policy_fn is given"
         )
     check_serializable(pi)
+    _check_equal_on_ranks(pi, comm)
     pi_is_new, oldpi_is_new = (getattr(policy, "is_untouched", lambda: True)() for policy in (pi, oldpi))
     if oldpi is pi or not (pi_is_new and oldpi_is_new):
         oldpi = _copy(pi)  # the caller's object must change as pi only
@@ -72,6 +73,20 @@ def _check_trainable(policy: Any) -> None:
             "baselines_ppo.Policy (a policy of TensorFlow 1, with placeholders and a session, must be rewritten as in "
             "the migration table)"
         )
+
+
+def _check_equal_on_ranks(pi: Policy, comm: Communicator) -> None:
+    """Raise UserError, on all ranks, if the settings of the policy are not the same on all of them."""
+    everyone: list[dict[str, Any]] = comm.gather(pi.spec()["settings"])
+    for rank, settings in enumerate(everyone):
+        for name in sorted(everyone[0].keys() | settings.keys()):
+            first, other = everyone[0].get(name), settings.get(name)
+            if first != other:
+                raise UserError(
+                    f"policy_fn returned a policy with {name}={safe_repr(first)} on rank 0, and with "
+                    f"{name}={safe_repr(other)} on rank {rank}; all ranks need the same, such as a precision for all "
+                    "instead of 'auto' where processors differ"
+                )
 
 
 def _copy(pi: Policy) -> Policy:

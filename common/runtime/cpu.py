@@ -1,6 +1,10 @@
-"""The CPU cores that this process may use."""
+"""The CPU cores that this process may use, and the instructions that they have."""
 
 import os
+import re
+from pathlib import Path
+
+CPU_INFO = Path("/proc/cpuinfo")
 
 
 def cpu_affinity() -> list[int]:
@@ -11,3 +15,13 @@ def cpu_affinity() -> list[int]:
 def usable_cpu_count() -> int:
     """Return how many cores this process may run on."""
     return len(cpu_affinity())
+
+
+def cpu_flags() -> frozenset[str]:
+    """Return the names of the processor's instruction sets, such as 'avx2', as Linux lists them; elsewhere none."""
+    try:
+        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return frozenset()
+    found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from common.errors import UserError
 from common.hints import CHOOSE_CHANNELS, USE_MLP, USE_SMALL_CNN
+from common.policies.layers.precision import rounding
 from common.validation import check_choice
 
 
@@ -77,15 +78,24 @@ class ImageNetwork:
         kind: a key of `ARCHITECTURES`.
         channels_first: whether the channels are the first axis of an image.
         prefix: of the variables' names.
+        precision: 'float32' or 'bfloat16', of the products; variables, their gradients and the features are float32.
     """
 
     shape: tuple[int, ...]
     kind: str
     channels_first: bool
     prefix: str = ""
+    precision: str = "float32"
 
     @classmethod
-    def of(cls, space: gym.spaces.Box, kind: str, channels: str | None, prefix: str = "") -> ImageNetwork:
+    def of(
+        cls,
+        space: gym.spaces.Box,
+        kind: str,
+        channels: str | None,
+        prefix: str = "",
+        precision: str = "float32",
+    ) -> ImageNetwork:
         """Return the network for images of a space; `channels` as for `channel_axis`.
 
         Raises:
@@ -96,7 +106,7 @@ class ImageNetwork:
         if len(space.shape) > 2:
             image = space if len(space.shape) == 3 else gym.spaces.Box(0, 255, space.shape[1:], np.uint8)
             channels_first = channel_axis(image, convolutions, channels) == "first"
-        network = cls(tuple(space.shape), kind, channels_first, prefix)
+        network = cls(tuple(space.shape), kind, channels_first, prefix, precision)
         size = min_pixels(convolutions)
         if min(network._pixels()) < size:
             axis = "first" if channels_first else "last"
@@ -145,12 +155,14 @@ class ImageNetwork:
 
     def features(self, w: Mapping[str, tf.Variable], images: tf.Tensor) -> tf.Tensor:
         """Return the features [N, outputs] of images [N, *shape] uint8, which are divided by 255."""
-        x = self._channels_last(tf.cast(images, tf.float32) / 255.0)
+        rounded, add_bias = rounding(self.precision)
+        x = rounded(self._channels_last(tf.cast(images, tf.float32) / 255.0))
         for i, layer in enumerate(self.convolutions, 1):
-            kernel, bias = w[f"{self.prefix}conv{i}/w"], w[f"{self.prefix}conv{i}/b"]
-            x = tf.nn.relu(tf.nn.conv2d(x, kernel, layer.stride, "VALID") + bias)
-        dense, bias = w[f"{self.prefix}fc/w"], w[f"{self.prefix}fc/b"]
-        return tf.nn.relu(tf.matmul(tf.reshape(x, [-1, dense.shape[0]]), dense) + bias)
+            product = tf.nn.conv2d(x, rounded(w[f"{self.prefix}conv{i}/w"]), layer.stride, "VALID")
+            x = tf.nn.relu(add_bias(product, w[f"{self.prefix}conv{i}/b"]))
+        dense = w[f"{self.prefix}fc/w"]
+        product = tf.matmul(tf.reshape(x, [-1, dense.shape[0]]), rounded(dense))
+        return tf.cast(tf.nn.relu(add_bias(product, w[f"{self.prefix}fc/b"])), tf.float32)
 
     def _channels_last(self, x: tf.Tensor) -> tf.Tensor:
         """Return [N, H, W, channels of all frames]: TensorFlow's CPU convolutions support channels last only."""
