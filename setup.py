@@ -124,7 +124,7 @@ setup(
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
         "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],
         # the libraries of the throughput comparison; they need a separate environment: SBX asks for tfp-nightly, which overwrites tensorflow-probability
-        "peers": ["stable-baselines3>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
+        "peers": ["stable-baselines3>=2.9", "sb3-contrib>=2.9", "sbx-rl>=0.28", "torch>=2.3"],
     },
     entry_points={"console_scripts": ["baselines-ppo = baselines_ppo.__main__:main"]},
     classifiers=[

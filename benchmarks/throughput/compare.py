@@ -1,8 +1,11 @@
 """Compare the throughput of training with that of the environment alone, and of other libraries.
 
-    python -m benchmarks.throughput.compare                    Hopper-v4 and HalfCheetah-v4, compared with the environment alone
+    python -m benchmarks.throughput.compare                    four MuJoCo tasks, compared with the environment and the physics alone
     python -m benchmarks.throughput.compare --family           also TRPO and the adaptive KL penalty
-    python -m benchmarks.throughput.compare --peers --atari    also Stable-Baselines3, SBX and CleanRL's settings; Pong and SB3
+    python -m benchmarks.throughput.compare --peers --atari    also other libraries; Pong and SB3
+
+The other libraries are those that are installed for --peers-python: Stable-Baselines3, SBX, a loop with CleanRL's settings, EnvPool with
+the update of this package, and, with --family, sb3-contrib's TRPO. CleanRL's package has scripts of 2021, which need old Gym.
 
 Machines are shared and noisy, so only measurements of one run are compared: the contenders take turns, round after round, and a
 requirement applies to the median ratio of the rounds. Every measurement is a fresh process (measurements.py); this package is
@@ -20,7 +23,7 @@ from pathlib import Path
 from benchmarks.returns.command_line import positive_int
 from benchmarks.throughput.contenders import (
     ATARI,
-    LIBRARIES,
+    MODULES,
     QUICK,
     Lengths,
     atari_contenders,
@@ -35,9 +38,8 @@ from benchmarks.throughput.measurements import (
 )
 from benchmarks.throughput.report import machine_lines, metric_lines, profile_lines, requirement_lines, version_line
 
-MODULES = {"sb3": ("torch", "stable_baselines3"), "sbx": ("sbx",)}  # required by a library
 PACKAGES = ("tensorflow", "gymnasium", "mujoco", "ale-py", "mpi4py", "mpich", "numpy")
-LIBRARY_PACKAGES = ("stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "numpy")
+LIBRARY_PACKAGES = ("stable-baselines3", "sb3-contrib", "sbx-rl", "envpool", "torch", "jax", "gymnasium", "numpy")
 
 
 def check_libraries(parser: argparse.ArgumentParser, python: str, libraries: Iterable[str]) -> None:
@@ -56,10 +58,10 @@ def check_libraries(parser: argparse.ArgumentParser, python: str, libraries: Ite
 def build_parser() -> argparse.ArgumentParser:
     """The command line parser."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    tasks = ["Hopper-v4", "HalfCheetah-v4"]
+    tasks = ["Hopper-v4", "HalfCheetah-v4", "Walker2d-v4", "Ant-v4"]
     parser.add_argument("--env", nargs="*", default=tasks, metavar="ID", help=f"MuJoCo tasks [{' '.join(tasks)}]")
     parser.add_argument(
-        "--peers", action="store_true", help="on Hopper-v4, also measure Stable-Baselines3, SBX and CleanRL's settings"
+        "--peers", action="store_true", help="on Hopper-v4, also measure the other libraries that are installed"
     )
     parser.add_argument("--atari", action="store_true", help=f"also measure {ATARI} and compare with Stable-Baselines3")
     parser.add_argument(
@@ -82,7 +84,7 @@ def main() -> int:
     rounds = args.rounds or lengths.rounds
     with_libraries = args.peers or args.atari
     if with_libraries:
-        check_libraries(parser, args.peers_python, LIBRARIES if args.peers else ["sb3"])
+        check_libraries(parser, args.peers_python, ["sb3"])
     load = os.getloadavg()
     versions = installed_versions(sys.executable, PACKAGES)
     if with_libraries:

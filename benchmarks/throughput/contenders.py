@@ -13,18 +13,56 @@ from benchmarks.throughput.measurements import (
     measure_bare_env,
     measure_library,
     measure_training,
+    missing_packages,
 )
 from benchmarks.throughput.report import Load, Requirement
 
 Measure = Callable[[], Metrics]
 SEGMENT = 2048  # steps per update: of PPO1 per rank, of the other libraries in all
 ATARI, ATARI_SEGMENT = "PongNoFrameskip-v4", 1024
-MIN_BARE_RATIO = {("Hopper-v4", 1): 0.75, ("HalfCheetah-v4", 1): 0.50, ("Hopper-v4", 2): 0.65}  # (environment, ranks)
-MIN_LIBRARY_RATIO = {("sb3", 1): 3.3, ("sbx", 1): 2.0, ("sb3", 2): 4.5, ("sbx", 2): 2.8}  # Hopper-v4: (library, ranks)
-MIN_ATARI_RATIO = 1.3
+ONE, TWO = "ours, 1 rank", "ours, 2 ranks"
+MUJOCO_ONE, MUJOCO_TWO = "ours, preset mujoco, 1 core", "ours, preset mujoco, 2 cores"
+EIGHT = "ours, 1 rank, 8 env"
+BARE, PHYSICS = "environment alone, 1 process", "mj_step alone, 1 process"
+BARE_TWO = "environment alone, 2 processes"
+# (environment, ours) -> minimum ratio to the environment alone, of as many processes as ranks
+MIN_BARE_RATIO = {
+    ("Hopper-v4", ONE): 1.0,
+    ("Walker2d-v4", ONE): 0.95,
+    ("Ant-v4", ONE): 0.9,
+    ("HalfCheetah-v4", ONE): 0.65,
+    ("Hopper-v4", MUJOCO_ONE): 1.2,
+    ("HalfCheetah-v4", MUJOCO_ONE): 0.8,
+    ("Hopper-v4", MUJOCO_TWO): 1.9,
+    ("Hopper-v4", TWO): 0.9,
+}
+MIN_PHYSICS_RATIO = {("Hopper-v4", MUJOCO_ONE): 0.65, ("HalfCheetah-v4", MUJOCO_ONE): 0.55}  # to `mj_step` alone
+# Hopper-v4: (library, ours) -> minimum ratio
+MIN_LIBRARY_RATIO = {
+    ("sb3", EIGHT): 4.0,
+    ("sbx", EIGHT): 2.5,
+    ("envpool", EIGHT): 1.3,
+    ("sb3", TWO): 4.5,
+    ("sbx", TWO): 2.8,
+}
+MIN_ATARI_RATIO = 1.8
 MIN_ALGORITHM_RATIO = 0.7  # TRPO and adaptive KL, to the environment alone
-MAX_FIRST_UPDATE = 8.0  # seconds
-LIBRARIES = {"sb3": "Stable-Baselines3", "sbx": "SBX", "cleanrl": "CleanRL's settings"}
+MAX_FIRST_UPDATE = 6.0  # seconds
+LIBRARIES = {
+    "sb3": "Stable-Baselines3",
+    "sbx": "SBX",
+    "cleanrl": "CleanRL's settings",
+    "envpool": "EnvPool, with our update",
+    "sb3-trpo": "sb3-contrib's TRPO",
+}
+# library -> modules that it needs
+MODULES = {
+    "sb3": ("torch", "stable_baselines3"),
+    "sbx": ("sbx",),
+    "cleanrl": ("torch",),
+    "envpool": ("envpool", "tensorflow"),
+    "sb3-trpo": ("sb3_contrib",),
+}
 MAX_SLOWDOWN = 3.0  # a configuration of a library is abandoned at this multiple of the fastest one's time
 
 
@@ -128,36 +166,59 @@ def mujoco_contenders(
     Returns:
         ({name: measurement} in the order of each round, requirements).
     """
-    contenders: dict[str, Measure] = {}
-    requirements: list[Requirement] = []
-    training = lengths.iterations, SEGMENT, lengths.skip
-    for ranks in (1, 2) if (env_id, 2) in MIN_BARE_RATIO else (1,):
-        bare = f"environment alone, {ranks} process{'es' * (ranks > 1)}"
-        ours = f"ours, {ranks} rank{'s' * (ranks > 1)}"
-        contenders[bare] = partial(measure_bare_env, env_id, ranks, lengths.seconds)
-        contenders[ours] = partial(
-            measure_training, env_id, "ppo1", ranks, lengths.iterations, SEGMENT * ranks, lengths.skip
-        )
-        requirements.append(Requirement(ours, bare, MIN_BARE_RATIO.get((env_id, ranks), 0.0)))
-        if ranks == 1:
-            requirements.append(Requirement(ours, metric="first_update", maximum=MAX_FIRST_UPDATE))
-    if algorithms and env_id == "Hopper-v4":
-        objective = ("--objective", "adaptive_kl")
-        contenders["ours, TRPO"] = partial(measure_training, env_id, "trpo", 1, *training)
-        contenders["ours, adaptive KL"] = partial(measure_training, env_id, "ppo1", 1, *training, arguments=objective)
-        for name in ("ours, TRPO", "ours, adaptive KL"):
-            requirements.append(Requirement(name, "environment alone, 1 process", MIN_ALGORITHM_RATIO))
-    if library_python and env_id == "Hopper-v4":
-        eight = "ours, 1 rank, 8 env"
-        contenders[eight] = partial(measure_training, env_id, "ppo1", 1, *training, 8)
-        for library in LIBRARIES:
-            name, measure = best_configuration(
-                library_python, library, env_id, (1, 8), lengths, lengths.library_iterations
-            )
-            contenders[name] = measure
-            for ours, ranks in (("ours, 1 rank", 1), (eight, 1), ("ours, 2 ranks", 2)):
-                requirements.append(Requirement(ours, name, MIN_LIBRARY_RATIO.get((library, ranks), 0.0)))
+    train = partial(measure_training, env_id, iterations=lengths.iterations, steps=SEGMENT, skip=lengths.skip)
+    contenders: dict[str, Measure] = {
+        BARE: partial(measure_bare_env, env_id, 1, lengths.seconds),
+        PHYSICS: partial(measure_bare_env, env_id, 1, lengths.seconds, physics=True),
+        ONE: partial(train, "ppo1", 1),
+    }
+    if (env_id, MUJOCO_ONE) in MIN_BARE_RATIO:
+        contenders[MUJOCO_ONE] = partial(train, "mujoco", 1, cores=1)
+    if (env_id, MUJOCO_TWO) in MIN_BARE_RATIO:
+        contenders[MUJOCO_TWO] = partial(train, "mujoco", 1, cores=2)
+    if (env_id, TWO) in MIN_BARE_RATIO:
+        contenders[BARE_TWO] = partial(measure_bare_env, env_id, 2, lengths.seconds)
+        contenders[TWO] = partial(train, "ppo1", 2, steps=2 * SEGMENT)
+    requirements = [Requirement(ONE, metric="first_update", maximum=MAX_FIRST_UPDATE)]
+    for ours in [name for name in contenders if name.startswith("ours")]:
+        bare = BARE_TWO if ours == TWO else BARE
+        requirements.append(Requirement(ours, bare, MIN_BARE_RATIO.get((env_id, ours), 0.0)))
+        if ours != TWO:
+            requirements.append(Requirement(ours, PHYSICS, MIN_PHYSICS_RATIO.get((env_id, ours), 0.0)))
+    if env_id == "Hopper-v4":
+        if algorithms:
+            contenders["ours, TRPO"] = partial(train, "trpo", 1)
+            contenders["ours, adaptive KL"] = partial(train, "ppo1", 1, arguments=("--objective", "adaptive_kl"))
+            for name in ("ours, TRPO", "ours, adaptive KL"):
+                requirements.append(Requirement(name, BARE, MIN_ALGORITHM_RATIO))
+        if library_python:
+            contenders[EIGHT] = partial(train, "ppo1", 1, num_envs=8)
+            requirements += add_libraries(contenders, env_id, lengths, library_python, algorithms)
     return contenders, requirements
+
+
+def add_libraries(
+    contenders: dict[str, Measure], env_id: str, lengths: Lengths, python: str, algorithms: bool
+) -> list[Requirement]:
+    """Add the best configuration of each library; return the requirements on our ratios to them.
+
+    Args:
+        contenders: is changed.
+        env_id: Gymnasium id.
+        lengths: of the measurements.
+        python: interpreter of the libraries; a library that it does not have is left out.
+        algorithms: also compare our TRPO with sb3-contrib's.
+    """
+    requirements = []
+    for library in LIBRARIES:
+        if missing_packages(python, MODULES[library]) or (library == "sb3-trpo" and not algorithms):
+            continue
+        env_counts = (8,) if library == "envpool" else (1, 8)
+        name, measure = best_configuration(python, library, env_id, env_counts, lengths, lengths.library_iterations)
+        contenders[name] = measure
+        for ours in ("ours, TRPO",) if library == "sb3-trpo" else (ONE, EIGHT, TWO):
+            requirements.append(Requirement(ours, name, MIN_LIBRARY_RATIO.get((library, ours), 0.0)))
+    return requirements
 
 
 def atari_contenders(lengths: Lengths, library_python: str) -> tuple[dict[str, Measure], list[Requirement]]:

@@ -21,9 +21,10 @@ MEASURED = 25  # iterations; the default interval of checkpoints, so one of them
 # Part, and the timers that it is computed from: the first minus the others.
 PARTS = (
     ("collect", "collect"),
-    ("  environment, inside the Monitor", "environment"),
+    ("  mj_step alone", "physics"),
+    ("  the rest of the environment, with its Monitor", "environment", "physics"),
     ("  acting: network and noise", "act"),
-    ("  Monitor, clipping, storing, the loop", "collect", "environment", "act"),
+    ("  clipping, storing, the loop", "collect", "environment", "act"),
     ("evaluate the segment, oldpi <- pi", "evaluate"),
     ("advantages", "advantages"),
     ("optimise", "optimise"),
@@ -91,8 +92,8 @@ class Timers:
         self.seconds.clear()
         self.began = time.perf_counter()
 
-    def wrap(self, name: str, function: Callable) -> Callable:
-        """`function`, with its time added to `name`."""
+    def wrap(self, name: str, function: Callable, threads: int = 1) -> Callable:
+        """`function`, with its time added to `name`; of that of several threads, which run it at the same time, the mean."""
         now, seconds = time.perf_counter, self.seconds
 
         @functools.wraps(function)
@@ -101,13 +102,13 @@ class Timers:
             try:
                 return function(*args, **kwargs)
             finally:
-                seconds[name] += now() - began
+                seconds[name] += (now() - began) / threads
 
         return timed
 
-    def attach(self, name: str, owner: Any, attribute: str) -> None:
-        """Add the time of a function of a class or module to `name`."""
-        setattr(owner, attribute, self.wrap(name, getattr(owner, attribute)))
+    def attach(self, name: str, owner: Any, attribute: str, threads: int = 1) -> None:
+        """Add the time of a function of a class, module or object to `name`; `threads` as for `wrap`."""
+        setattr(owner, attribute, self.wrap(name, getattr(owner, attribute), threads))
 
 
 def attach_all(timers: Timers) -> None:
@@ -115,7 +116,7 @@ def attach_all(timers: Timers) -> None:
     from common.policies.actor import Actor
     from common.rollouts.collector import Collector
     from common.training.loop import TrainingLoop
-    from common.vec_env.subproc import SubprocVectorEnv
+    from common.vec_env.mujoco.vector_env import MujocoVectorEnv
 
     for name, module, path in TIMED:
         timers.attach(name, *find_owner(module, path))
@@ -124,17 +125,16 @@ def attach_all(timers: Timers) -> None:
     @functools.wraps(prepare)
     def prepare_with_timers(collector, env, pi, *args, **kwargs):
         prepare(collector, env, pi, *args, **kwargs)
-        if isinstance(collector.adapter.env, SubprocVectorEnv):  # measured as the wait for the processes
-            timers.attach("environment", collector.adapter.env, "step_into")
-        else:
-            for monitor in collector.monitors:
-                timers.attach("environment", monitor.env, "step")
-                timers.attach("environment", monitor.env, "reset")
+        threads = len(collector.groups)
+        for _, adapter in collector.groups:  # of environments in other processes, the wait for them
+            timers.attach("environment", adapter.env, "step_into", threads)
+            if isinstance(adapter.env, MujocoVectorEnv):
+                timers.attach("physics", adapter.env.task.simulations, "mj_step", threads)
         make_actor = pi.actor
 
         def make_timed_actor(num_envs, noise):
             actor = make_actor(num_envs, noise)
-            return actor if isinstance(actor, Actor) else timers.wrap("act", actor)
+            return actor if isinstance(actor, Actor) else timers.wrap("act", actor, threads)
 
         pi.actor = make_timed_actor
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paths import ROOT
+from common.runtime.cpu import cpu_affinity
 
 POLL_INTERVAL = 0.01  # seconds between checks for the first row of progress.csv
 Metrics = dict[str, Any]
@@ -71,10 +73,10 @@ def _failure(command: Sequence[str], status: int, output: str) -> str:
     return f"{' '.join(command)} ended with status {status}:\n{lines}"
 
 
-def measure_bare_env(env_id: str, processes: int, seconds: float) -> Metrics:
-    """Steps per second without learning, summed over `processes` that start at the same time."""
-    module = "benchmarks.throughput.bare_env"
-    return run_child([sys.executable, "-m", module, env_id, "--processes", processes, "--seconds", seconds])
+def measure_bare_env(env_id: str, processes: int, seconds: float, physics: bool = False) -> Metrics:
+    """Steps per second without learning, summed over `processes` that start at the same time; with `physics` of `mj_step` alone."""
+    argv = [sys.executable, "-m", "benchmarks.throughput.bare_env", env_id, "--processes", processes]
+    return run_child([*argv, "--seconds", seconds, *(["--physics"] if physics else [])])
 
 
 def measure_library(
@@ -91,7 +93,7 @@ def measure_library(
 
     Args:
         python: interpreter that has the library.
-        library: 'sb3', 'sbx' or 'cleanrl'.
+        library: a name that other_libraries.py knows.
         env_id: Gymnasium id.
         num_envs: environments.
         threads: of PyTorch or JAX.
@@ -122,6 +124,7 @@ def measure_training(
     skip: int,
     num_envs: int | None = None,
     arguments: Sequence[str] = (),
+    cores: int | None = None,
 ) -> Metrics:
     """Metrics of a training by the command line, with all default outputs.
 
@@ -134,6 +137,7 @@ def measure_training(
         skip: updates excluded from the steady state.
         num_envs: per rank; None: that of the preset.
         arguments: further arguments.
+        cores: of this process's cores, how many the training may use; None: all.
 
     Returns:
         the metrics of `steady_state`, and `first_update`: seconds from the command to the first row of `progress.csv`.
@@ -149,7 +153,9 @@ def measure_training(
         command += [*(["--num-envs", str(num_envs)] if num_envs else []), *arguments]
         began = time.perf_counter()
         with output.open("w") as stream:
-            process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                command, stdout=stream, stderr=subprocess.STDOUT, preexec_fn=lambda: use_cores(cores)
+            )
             try:
                 first_update = _wait_for_row(process, run_dir / "progress.csv", began)
                 status = process.wait()
@@ -162,6 +168,11 @@ def measure_training(
         with (run_dir / "progress.csv").open() as file:
             history = [(float(row["TimestepsSoFar"]), float(row["TimeElapsed"])) for row in csv.DictReader(file)]
         return steady_state(history, skip) | {"first_update": first_update}
+
+
+def use_cores(cores: int | None) -> None:
+    """Restrict this process to its first `cores` cores, or to all for None (Linux)."""
+    os.sched_setaffinity(0, cpu_affinity()[:cores])
 
 
 def _wait_for_row(process: subprocess.Popen, path: Path, began: float) -> float | None:

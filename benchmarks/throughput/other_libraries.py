@@ -1,4 +1,4 @@
-"""Trainings by Stable-Baselines3, SBX and a loop with CleanRL's settings, with our settings. Started by measurements.py.
+"""Trainings by other libraries, with our settings. Started by measurements.py.
 
 Prints one JSON object: {"history": [[timesteps, seconds since training began], ...]}, one entry per update.
 """
@@ -46,7 +46,7 @@ def run_stable_baselines(
     """Train with Stable-Baselines3 or SBX, which have the same interface.
 
     Args:
-        library: 'sb3' or 'sbx'.
+        library: 'sb3', 'sbx', or 'sb3-trpo': TRPO of sb3-contrib, with its defaults and this number of samples.
         env_id: Gymnasium id; an Atari game gets SB3's wrappers, four frames and its CnnPolicy.
         num_envs: environments, stepped in this process: SB3's default, and faster here than one process for each.
         iterations: updates.
@@ -70,16 +70,48 @@ def run_stable_baselines(
         def _on_training_end(self) -> None:
             on_update(self.num_timesteps)
 
-    algorithm = {"sb3": lambda: PPO, "sbx": import_sbx}[library]()
+    algorithm = {"sb3": lambda: PPO, "sbx": import_sbx, "sb3-trpo": import_trpo}[library]()
     if "NoFrameskip" in env_id:
         env = VecFrameStack(make_atari_env(env_id, num_envs, env_kwargs={"disable_env_checker": True}), 4)
         policy, settings = "CnnPolicy", ATARI | {"n_steps": ATARI_STEPS}
     else:
         env = make_vec_env(env_id, num_envs, env_kwargs={"disable_env_checker": True})
         # SB3's MlpPolicy has two layers of 64 tanh units, as ours
-        policy, settings = "MlpPolicy", MUJOCO | {"n_steps": SAMPLES // num_envs}
+        policy, settings = "MlpPolicy", {"n_steps": SAMPLES // num_envs} | ({} if library == "sb3-trpo" else MUJOCO)
     model = algorithm(policy, env, gamma=0.99, gae_lambda=0.95, seed=0, device="cpu", **settings)
     model.learn(iterations * settings["n_steps"] * num_envs, callback=Clock())
+
+
+def import_trpo() -> type:
+    """TRPO of sb3-contrib."""
+    from sb3_contrib import TRPO
+
+    return TRPO
+
+
+def run_envpool(env_id: str, num_envs: int, threads: int, iterations: int, on_update: Callable[[int], None]) -> None:
+    """Train with this package on EnvPool's environments, stepped by `threads`; other arguments as in `run_stable_baselines`."""
+    from common.runtime.tf_import import import_tensorflow
+
+    import_tensorflow(threads=threads)
+    import baselines_ppo
+    from benchmarks.throughput.envpool_env import EnvPoolVectorEnv
+
+    env = EnvPoolVectorEnv(env_id, num_envs, threads)
+    baselines_ppo.learn(
+        env,
+        "MlpPolicy",
+        timesteps_per_actorbatch=SAMPLES,
+        optim_batchsize=MUJOCO["batch_size"],
+        optim_epochs=MUJOCO["n_epochs"],
+        optim_stepsize=MUJOCO["learning_rate"],
+        clip_param=MUJOCO["clip_range"],
+        entcoeff=MUJOCO["ent_coef"],
+        schedule="linear",
+        max_timesteps=iterations * SAMPLES,
+        seed=0,
+        callback=lambda found, _: on_update(found["timesteps_so_far"]) if found["timesteps_so_far"] else None,
+    )
 
 
 def run_cleanrl(env_id: str, num_envs: int, iterations: int, on_update: Callable[[int], None]) -> None:
@@ -91,7 +123,7 @@ def run_cleanrl(env_id: str, num_envs: int, iterations: int, on_update: Callable
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("library", choices=("sb3", "sbx", "cleanrl"))
+    parser.add_argument("library", choices=("sb3", "sbx", "cleanrl", "envpool", "sb3-trpo"))
     parser.add_argument("env_id")
     parser.add_argument("--num-envs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -99,10 +131,12 @@ def main() -> None:
     args = parser.parse_args()
     limit_threads(args.threads)
     import gymnasium as gym
-    import torch
 
-    torch.set_num_threads(args.threads)
     gym.logger.min_level = gym.logger.ERROR
+    if args.library != "envpool":
+        import torch
+
+        torch.set_num_threads(args.threads)
     if "NoFrameskip" in args.env_id:
         import ale_py
 
@@ -115,6 +149,8 @@ def main() -> None:
 
     if args.library == "cleanrl":
         run_cleanrl(args.env_id, args.num_envs, args.iterations, on_update)
+    elif args.library == "envpool":
+        run_envpool(args.env_id, args.num_envs, args.threads, args.iterations, on_update)
     else:
         run_stable_baselines(args.library, args.env_id, args.num_envs, args.iterations, on_update)
     print(json.dumps({"history": history}))
