@@ -20,11 +20,19 @@ tf.config.threading.set_intra_op_parallelism_threads(1)
 comm = communicator.world()
 
 
+def flat(pi):
+    return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()])
+
+
 def train(averaging):
-    """Train, with an environment that raises an error for an invalid action; returns (parameters, digests by iteration and rank)."""
-    digests = []
+    """Train, with an environment that raises an error for an invalid action.
+
+    Returns (parameters, those before, digests by iteration and rank).
+    """
+    digests, first = [], []
 
     def callback(local, _):
+        first.append(flat(local["pi"]))
         state = b"".join(np.ascontiguousarray(x).tobytes() for x in local["pi"].state().values())
         digests.append(comm.gather(hashlib.sha256(state).hexdigest()))
 
@@ -34,12 +42,12 @@ def train(averaging):
         env, uncompiled, averaging=averaging, callback=callback, max_iters=3, seed=7, optim_stepsize=1e-2, **settings
     )
     assert pi.masked
-    return np.concatenate([v.numpy().ravel() for v in pi.get_trainable_variables()]), digests
+    return flat(pi), first[0], digests
 
 
 results = {}
 for averaging in ("gather", "average"):
-    parameters, digests = train(averaging)
-    results[averaging] = {"digests": digests, "parameters": parameters.tolist()}
+    parameters, before, digests = train(averaging)
+    results[averaging] = {"digests": digests, "parameters": parameters.tolist(), "before": before.tolist()}
 if comm.rank == 0:
     print("RESULTS", json.dumps(results))

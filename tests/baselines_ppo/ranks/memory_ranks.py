@@ -58,7 +58,7 @@ for memory in ("lstm", "gru"):
         results[memory][averaging] = {
             "digests": digests,
             "parameters": parameters.tolist(),
-            "moved": float(np.abs(parameters - before).max()),
+            "before": before.tolist(),
         }
 if comm.rank == 0:
     print("RESULTS", json.dumps(results))

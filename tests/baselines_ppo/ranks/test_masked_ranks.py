@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jobs
 import numpy as np
+from tolerance import change_error
 
 SCRIPT = Path(__file__).with_name("masked_ranks.py")
 
@@ -18,5 +19,8 @@ def test_two_ranks_stay_equal_with_masks():
         assert all(len(set(row)) == 1 for row in found["digests"])
         assert len({row[0] for row in found["digests"]}) == 4  # each iteration changes the parameters
     gathered, averaged = (np.array(results[name]["parameters"]) for name in ("gather", "average"))
-    # rounding of float32; as in test_ranks, an epsilon of 1 keeps Adam from magnifying it
-    np.testing.assert_allclose(gathered, averaged, rtol=0, atol=1e-5)
+    before = np.array(results["gather"]["before"])
+    change = np.linalg.norm(gathered - before)
+    # roundings of up to 32 samples through four layers
+    limit = change_error(300, steps=24, size=np.linalg.norm(before), change=change)
+    assert np.linalg.norm(gathered - averaged) < limit * change and limit < 0.01

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import jobs
 import numpy as np
+from tolerance import LIBM, change_error
 
 SCRIPT = Path(__file__).with_name("memory_ranks.py")
+# Of up to 32 samples through the layers, and of a sequence of 8 steps, forwards and backwards. A step multiplies by 8 inputs and states
+# at most, and has two nonlinearities behind each other, each as exact as `LIBM` ulps, or twice as many roundings.
+ROUNDINGS = 300 + 2 * 8 * (8 + 2 * 2 * LIBM)
 
 
 def test_two_ranks_stay_equal_with_a_memory():
@@ -18,7 +22,10 @@ def test_two_ranks_stay_equal_with_a_memory():
         for found in by_averaging.values():
             assert all(len(set(row)) == 1 for row in found["digests"])
             assert len({row[0] for row in found["digests"]}) == 4  # each iteration changes the parameters
-        gathered, averaged = (np.array(by_averaging[name]["parameters"]) for name in ("gather", "average"))
-        # rounding of float32; as in test_ranks, an epsilon of 1 keeps Adam from magnifying it
-        np.testing.assert_allclose(gathered, averaged, rtol=0, atol=1e-5)
-        assert by_averaging["gather"]["moved"] > 1e-3
+        gathered, averaged, before = (
+            np.array(by_averaging[name][key])
+            for name, key in (("gather", "parameters"), ("average", "parameters"), ("gather", "before"))
+        )
+        change = np.linalg.norm(gathered - before)
+        limit = change_error(ROUNDINGS, steps=24, size=np.linalg.norm(before), change=change)
+        assert np.linalg.norm(gathered - averaged) < limit * change and limit < 0.01

@@ -7,15 +7,11 @@ from pathlib import Path
 
 import jobs
 import pytest
-from tolerance import gamma, ulps
+from tolerance import change_error, gamma, gradient_error
 
-# Relative error of a gradient: about 300 roundings of up to 128 samples through four layers, relative to the mean size of the samples'
-# gradients, which is up to 30 times the gradient.
-GRADIENT = 30 * gamma(300)
-# Relative error of the change of the parameters: that of the gradient, and half an ulp of parameters with norm 5 in each of 24 steps, for
-# a change of 0.02. Three segments follow each other, so errors accumulate. Leaving out a rank, or a sum instead of a mean, would cause at
-# least 0.3, a weight that is 1 % off 0.01.
-CHANGE = 3 * (GRADIENT + 24 * ulps(0.5, 5) / 0.02)
+ROUNDINGS = 300  # of up to 128 samples through four layers
+GRADIENT = gradient_error(ROUNDINGS)
+CHANGE = change_error(ROUNDINGS, steps=24, size=5, change=0.02)
 SCRIPT = Path(__file__).with_name("rank_checks.py")
 
 
