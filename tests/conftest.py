@@ -1,14 +1,21 @@
 """Shared by all tests: quiet, single-threaded TensorFlow, markers and fixtures."""
 
+import atexit
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# what XLA compiles is shared by the trainings in child processes of one session, and not kept for later
+if "BASELINES_PPO_CACHE" not in os.environ:
+    os.environ["BASELINES_PPO_CACHE"] = tempfile.mkdtemp(prefix="baselines-ppo-tests-")
+    atexit.register(shutil.rmtree, os.environ["BASELINES_PPO_CACHE"], ignore_errors=True)
 SUPPORT = Path(__file__).parent / "support"
 sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "environments", "faults", "numerics")]
 

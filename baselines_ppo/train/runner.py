@@ -16,6 +16,7 @@ from baselines_ppo.train.session import TrainingSession
 from common.diagnostics.replica_check import ReplicaDivergenceError
 from common.distributed import communicator
 from common.errors import EnvError, UserError
+from common.runtime import compilation_cache
 from common.runtime.tf_import import import_tensorflow
 from common.storage.write_errors import WriteError
 
@@ -76,5 +77,6 @@ def start_tensorflow(policy: str, cores: int) -> None:
         policy: 'mlp' or 'cnn'.
         cores: number of cores of this rank.
     """
+    compilation_cache.enable()
     is_cnn = policy == "cnn"
     import_tensorflow(threads=cores if is_cnn else 1, onednn=is_cnn, operations=min(2, cores) if is_cnn else 1)

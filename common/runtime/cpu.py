@@ -25,3 +25,14 @@ def cpu_flags() -> frozenset[str]:
         return frozenset()
     found = re.search(r"^(?:flags|Features)\s*:(.*)$", text, re.MULTILINE)
     return frozenset(found[1].split()) if found else frozenset()
+
+
+def cpu_model() -> str:
+    """Return the processor's name and family, as Linux lists them; elsewhere ''."""
+    try:
+        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    names = ("model name", "cpu family", "model", "stepping")
+    found = [re.search(rf"^{name}\s*:(.*)$", text, re.MULTILINE) for name in names]
+    return " ".join(one[1].strip() for one in found if one)

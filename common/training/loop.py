@@ -29,6 +29,7 @@ from common.distributed.heartbeat import Heartbeat
 from common.errors import EnvError, NonFiniteError, UserError
 from common.rollouts.collector import Collector
 from common.rollouts.segment import Segment, drop_env_axis
+from common.runtime import compilation_cache
 from common.runtime.crash_stacks import stacks
 from common.runtime.thread_pool import NamedThreadPool
 from common.storage.write_errors import raises_write_error
@@ -224,13 +225,15 @@ class TrainingLoop:
         if not self.compile_ahead:
             self.current_segment = seg = self.collector.collect(rng)
             return seg
-        # XLA releases Python's lock, and uses cores that would be idle
-        pool = NamedThreadPool([f"compilation {i}" for i in range(len(self.compile_ahead))])
-        compilations = pool.submit_all(self.compile_ahead)
-        self.compile_ahead = ()
+        # XLA releases Python's lock, and uses cores that would be idle. One thread: TensorFlow numbers functions in the
+        # order in which they are traced, and the cache finds a compiled one by its number, too.
+        functions, self.compile_ahead = self.compile_ahead, ()
+        pool = NamedThreadPool(["compilation"])
+        compilation = pool.submit_all([lambda: [compile_one() for compile_one in functions]])
         seg = self.collector.collect(rng)
         self.heartbeat.set_phase("compile", self.iters_so_far)
-        pool.gather(compilations)
+        pool.gather(compilation)
+        compilation_cache.seal()
         self.current_segment = seg
         return seg
 
