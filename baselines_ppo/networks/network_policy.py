@@ -180,7 +180,7 @@ class NetworkPolicy(Policy):
             return self
         other = copy.copy(self)
         other.images, other.precision = self.images_in_float32(), "float32"
-        other.__dict__["_compiled"] = None  # what it was computed the other network
+        other.__dict__["_compiled"] = None  # that function computes the other network
         return other
 
     def images_in_float32(self) -> Any:

@@ -43,13 +43,14 @@ def enable() -> Path | None:
     global _folder
     flags = os.environ.get(FLAGS_VARIABLE, "")
     parent = os.environ.get(FOLDER_VARIABLE) or default_parent()
-    if parent == "off" or "tf_xla_persistent_cache" in flags:
+    is_wanted = parent != "off" and "tf_xla_persistent_cache" not in flags
+    if not is_wanted or not cpu_flags():  # an unknown processor may be another one tomorrow
         return None
     try:
         folder = Path(parent) / _name_of_machine()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not is_private(folder) or shutil.disk_usage(folder).free < MIN_FREE_BYTES:
-            return None
+        if not is_private(folder) or shutil.disk_usage(folder).free < MIN_FREE_BYTES or len(str(folder).split()) > 1:
+            return None  # TensorFlow splits its flags at spaces
         remove_unusable(folder)
         _check_writable(folder)
     except OSError as error:
@@ -98,7 +99,7 @@ def remove_unusable(folder: Path) -> None:
         digest_file = path.with_suffix(DIGEST)
         if path.suffix == ENTRY and digest_file in ages:
             size += path.stat().st_size
-            if size > MAX_BYTES or digest_file.read_text(encoding="ascii") != _digest(path):
+            if size > MAX_BYTES or digest_file.read_bytes() != _digest(path).encode():
                 path.unlink(missing_ok=True)
                 digest_file.unlink(missing_ok=True)
         elif age > GRACE and not (path.suffix == DIGEST and path.with_suffix(ENTRY) in ages):

@@ -62,12 +62,29 @@ def test_another_processor_version_or_flag_has_another_folder(change, monkeypatc
     assert cache._name_of_machine() != first
 
 
-@pytest.mark.parametrize("why", ["off", "own flags", "a file", "others can write", "full disk", "quota", "read-only"])
+@pytest.mark.parametrize(
+    "why",
+    [
+        "off",
+        "own flags",
+        "unknown processor",
+        "a file",
+        "a space",
+        "others can write",
+        "full disk",
+        "quota",
+        "read-only",
+    ],
+)
 def test_without_a_usable_folder_there_is_no_cache(why, parent, monkeypatch):
     if why == "off":
         monkeypatch.setenv(cache.FOLDER_VARIABLE, "off")
     elif why == "own flags":
         monkeypatch.setenv("TF_XLA_FLAGS", "--tf_xla_persistent_cache_directory=/elsewhere")
+    elif why == "unknown processor":
+        monkeypatch.setattr(cache, "cpu_flags", frozenset)
+    elif why == "a space":
+        monkeypatch.setenv(cache.FOLDER_VARIABLE, str(parent / "two words"))
     elif why == "a file":
         parent.write_text("")
     elif why == "others can write":
@@ -98,6 +115,7 @@ def test_only_complete_entries_are_left(parent):
     add_entry(folder, "good", age=1000)
     add_entry(folder, "damaged", age=1000).write_bytes(b"cod")
     add_entry(folder, "flipped", age=1000).write_bytes(b"cole")
+    add_entry(folder, "no text", age=1000).with_suffix(".sha256").write_bytes(b"\xff\x00")
     add_entry(folder, "abandoned", age=1000, sealed=False)
     add_entry(folder, "in progress", age=1, sealed=False)
     (folder / "left.pb.tmp").write_bytes(b"part")
