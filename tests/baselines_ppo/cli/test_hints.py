@@ -170,4 +170,5 @@ def test_nothing_below_the_command_line_names_its_flags():
             and node not in documented
             and id(node) not in skipped
         ]
-        assert not [text for text in texts if FLAGS.search(text)], path
+        # TensorFlow has flags, too
+        assert not [text for text in texts if FLAGS.search(text.replace("--tf_xla_", ""))], path
