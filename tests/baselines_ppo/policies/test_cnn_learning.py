@@ -6,7 +6,7 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
-from catch_env import Catch, catch_rate, images, random_images
+from catch_env import TRAINING, Catch, catch_rate, images, random_images
 from jobs import RUN, run
 
 from baselines_ppo import CnnPolicy, learn
@@ -23,16 +23,7 @@ def test_learns_to_catch_what_it_sees(tmp_path):
     pi = learn(
         envs,
         lambda *args: CnnPolicy(*args, kind="small", init="orthogonal"),
-        timesteps_per_actorbatch=512,
-        optim_batchsize=128,
-        optim_epochs=4,
-        optim_stepsize=1e-3,
-        entcoeff=0.01,
-        vf_coef=0.5,
-        max_grad_norm=0.5,
-        gamma=0.95,
-        schedule="linear",
-        max_timesteps=8192,
+        **TRAINING,
         seed=0,
     )
     assert catch_rate(pi, Catch()) >= 0.9
