@@ -190,8 +190,11 @@ def no_registrations():
 
 
 @pytest.fixture
-def page_folder(tmp_path, monkeypatch):
-    """A function (page of the documentation) that writes the files that the page shows into a directory and changes to it."""
+def page_folder(tmp_path, monkeypatch, no_registrations):
+    """A function (page of the documentation) that writes the files that the page shows into a directory and changes to it.
+
+    Objectives that the page's code registers are removed after the test.
+    """
     from doc_pages import blocks
 
     def enter(page):

@@ -33,7 +33,7 @@ def shown_image(filename):
 
 
 @pytest.fixture
-def execute(tmp_path, monkeypatch, uncompiled_here):
+def execute(tmp_path, monkeypatch, uncompiled_here, no_registrations):
     """A function (name) that executes a notebook with small parameters in a temporary directory; returns its names."""
     import matplotlib
 
