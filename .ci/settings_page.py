@@ -24,7 +24,7 @@ HEADINGS = GROUPS | {
 }  # unlike any setting
 ADVICE = "**Advice:** "
 UNITS = {int: "integer", float: "number", bool: "true, false", str: "text", dict: "JSON object", list: "integers"}
-OWNERS = ("ppo", "trpo", "vpg", "mlp", "cnn", "mixed", "kfac", "adaptive_kl", "fixed_kl")
+OWNERS = ("ppo", "trpo", "vpg", "mlp", "cnn", "mixed", "adaptive_kl", "fixed_kl")
 # "trpo, vpg: ", or a name with an underscore
 BEGINS_WITH_NAME = re.compile(rf"(?:{'|'.join(OWNERS)})(?:, (?:{'|'.join(OWNERS)}))*: |[a-z]+_\w+ ")
 ENTRY = re.compile(r"^### `(\w+)`\n(.*?)(?=^#|\Z)", re.M | re.S)

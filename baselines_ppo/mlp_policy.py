@@ -164,18 +164,6 @@ class MlpPolicy(NetworkPolicy):
         """Return the prepared observations [N, n] themselves."""
         return ob
 
-    def dense_layers(self) -> tuple[str, ...]:
-        """Return the names of the policy's layers, the last one included.
-
-        () if something else than dense layers of tanh units acts, or if a derived class overrides `forward` or
-        `network`.
-        """
-        is_overridden = "forward" in vars(self) or any(
-            getattr(type(self), name) is not getattr(MlpPolicy, name) for name in ("forward", "network")
-        )
-        is_other = self.recurrent or self.layer_norm or self.activation != "tanh"
-        return () if is_overridden or is_other else self.body.layers("pol")
-
     # ---- acting
 
     def actor(self, num_envs: int, noise: np.ndarray | None) -> Act:

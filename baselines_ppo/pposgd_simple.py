@@ -23,9 +23,9 @@ from baselines_ppo.objectives import (
     probability_ratio,
     value_loss,
 )
-from baselines_ppo.policy_step import AdamStep, NaturalStep
-from baselines_ppo.value_fit import make_value_fit
+from baselines_ppo.value_fit import make_value_fit, split_variables, value_lr_multipliers
 from common.diagnostics.minibatch_bisect import MinibatchLabel
+from common.mpi_adam import MpiAdam
 from common.optim.minibatch_optimizer import MinibatchOptimizer
 from common.optim.minibatch_step import Losses, Tensors
 from common.optim.minibatches import minibatches_per_epoch, shuffle_into_minibatches
@@ -136,6 +136,16 @@ def ppo_losses(pi: Policy, settings: PPOSettings) -> Losses:
     return losses
 
 
+def make_adam(setup: AlgorithmSetup[PPOSettings]) -> MpiAdam:
+    """Adam on the variables of the policy, and on those of the value function unless it is fitted separately."""
+    pi, s = setup.pi, setup.settings
+    variables = split_variables(pi)[0] if s.vf_iters else pi.get_trainable_variables()
+    lr_multipliers = None
+    if s.vf_stepsize is not None and not s.vf_iters:
+        lr_multipliers = value_lr_multipliers(pi, s.vf_stepsize / s.optim_stepsize)
+    return MpiAdam(variables, epsilon=s.adam_epsilon, lr_multipliers=lr_multipliers, comm=setup.comm)
+
+
 class PPOUpdate:
     """K epochs of minibatches over a segment.
 
@@ -144,7 +154,7 @@ class PPOUpdate:
 
     Attributes:
         value_fit: the `ValueFunctionFitter`; None if the value function is updated together with the policy.
-        step: the optimiser of the policy, and its step size.
+        adam: the `MpiAdam` of the policy's variables, and of the value function's unless it is fitted separately.
         averaging: 'gather' or 'average'.
         optimizer: the `MinibatchOptimizer`.
         minibatch_losses: [M, len(LOSS_NAMES)] of the last iteration's minibatches, each before its step, averaged over
@@ -158,17 +168,17 @@ class PPOUpdate:
         self.comm = setup.comm
         self.processor = setup.processor
         self.value_fit = make_value_fit(setup)
-        self.step: AdamStep | NaturalStep = NaturalStep(setup) if settings.optimizer == "kfac" else AdamStep(setup)
+        self.adam = make_adam(setup)
         self.penalty = AdaptiveKLCoefficient(settings)
         batch_size = settings.optim_batchsize or settings.timesteps_per_actorbatch
         check_surrogate(settings.objective, batch_size)
         self.batch_size = self.processor.rows("optim_batchsize", batch_size)
         group = "policy" if self.value_fit else "policy and value"
-        self.averaging = setup.choose_averaging(group, self.step.optimizer.size, batch_size)
+        self.averaging = setup.choose_averaging(group, self.adam.size, batch_size)
         self.optimizer = MinibatchOptimizer(
             ppo_losses(pi, settings),
             LOSS_NAMES,
-            self.step.optimizer,
+            self.adam,
             settings.max_grad_norm,
             pi.xla,
             self.averaging,
@@ -184,20 +194,20 @@ class PPOUpdate:
     def checkpointables(self) -> dict[str, Any]:
         """{name: object with `state` and `restore`}: what a checkpoint contains in addition to the policy."""
         value_fit = {"vf_adam": self.value_fit.adam} if self.value_fit else {}
-        return self.step.checkpointables() | value_fit | ({"penalty": self.penalty} if self.penalty.adaptive else {})
+        return {"adam": self.adam} | value_fit | ({"penalty": self.penalty} if self.penalty.adaptive else {})
 
     def compile_ahead(self) -> tuple[Callable[[], None], ...]:
         """Functions that compile before the first segment is there; no parameter changes."""
         batch = self.processor.dummy_batch()
         sample = batch.map(self._every_nth).arrays()
         optimizer, scalars, steps = self.optimizer, [1.0, 1.0], self.processor.steps
-        others = [functools.partial(part.compile, batch) for part in (self.step, self.value_fit) if part]
+        value_fit = [functools.partial(self.value_fit.compile, batch)] if self.value_fit else []
         return (
             lambda: optimizer.compile_minibatches(
                 batch.arrays(), self.batch_size, scalars, self.max_minibatches, steps
             ),
             lambda: optimizer.compile_evaluate(sample, scalars, steps),
-            *others,
+            *value_fit,
         )
 
     def __call__(self, seg: Segment, rng: np.random.Generator, progress: float) -> dict[str, float]:
@@ -213,15 +223,13 @@ class PPOUpdate:
             step size.
         """
         s = self.settings
+        stepsize = s.optim_stepsize * (1 - progress if s.schedule == "linear" else 1.0)
         scalars = [s.clip_param * (1 - progress if s.clip_schedule == "linear" else 1.0), self.penalty.beta]
         batch, valid = self.make_batch(seg)
         batch_size = self.batch_size if s.optim_batchsize else None
         count = int(self.comm.minimum(minibatches_per_epoch(valid, batch_size)))
-        stepsize = self.step.begin(batch, valid, progress, s.optim_epochs * count)
         batch = self._run_epochs(seg, batch, valid, rng, count, stepsize, scalars)
         losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
-        if self.step.end(losses["loss_kl"]):
-            losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
         if self.value_fit:
             losses["loss_vf_loss"] = self.value_fit(batch, valid, rng)
         beta = {"beta": self.penalty.beta} if s.objective in ("adaptive_kl", "fixed_kl") else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 import copy
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Self
@@ -64,125 +63,7 @@ def clip_by_norm(grad: tf.Tensor, max_norm: float) -> tuple[tf.Tensor, tf.Tensor
     return grad * tf.minimum(1.0, max_norm / tf.maximum(norm, 1e-12)), norm
 
 
-class FlatOptimizer(abc.ABC):
-    """Steps on the flat parameters of a list of variables that are equal on all ranks.
-
-    Args:
-        var_list: trainable variables, in the same order on all ranks.
-        comm: the ranks to average over; None: all of the job.
-
-    Attributes:
-        slots: {name: variable [P] float32}, the state that a step changes besides the parameters.
-        t: int64 variable, number of steps made.
-        constants: variables that a step reads and does not change.
-        size: P.
-    """
-
-    def __init__(self, var_list: Iterable[tf.Variable], slots: Iterable[str], comm: Communicator | None) -> None:
-        self.var_list = list(var_list)
-        self.comm = comm or communicator.world()
-        self.size = sum(v.shape.num_elements() for v in self.var_list)
-        kind = type(self).__name__
-        self.slots = {x: tf.Variable(tf.zeros([self.size]), trainable=False, name=f"{kind}/{x}") for x in slots}
-        self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name=f"{kind}/t")
-        self.constants: list[tf.Variable] = []
-
-    @abc.abstractmethod
-    def step(self, flat: tf.Tensor, grad: tf.Tensor, stepsize: tf.Tensor | float) -> tuple[tf.Tensor, ...]:
-        """One step from parameters `flat` [P] with gradient [P]: the new (parameters, *slots)."""
-
-    @property
-    @abc.abstractmethod
-    def hyperparameters(self) -> Hashable:
-        """Return everything that determines `step` besides the shapes of the variables."""
-
-    def state_variables(self) -> list[tf.Variable]:
-        """Everything that a step reads besides the parameters: slots, t, constants."""
-        return [*self.slots.values(), self.t, *self.constants]
-
-    def over(self, var_list: list[tf.Variable], state_variables: Sequence[tf.Variable]) -> Self:
-        """This optimiser over other variables of the same shapes, such as the arguments of a compiled function.
-
-        Args:
-            var_list: instead of this optimiser's.
-            state_variables: instead of `state_variables()`.
-        """
-        other = copy.copy(self)
-        count = len(self.slots)
-        other.var_list = var_list
-        other.slots = dict(zip(self.slots, state_variables[:count]))
-        other.t = state_variables[count]
-        other.constants = list(state_variables[count + 1 :])
-        return other
-
-    def apply(self, grad: tf.Tensor, stepsize: tf.Tensor | float, apply_update: tf.Tensor | bool = True) -> None:
-        """Make one step with a gradient [P] that is already averaged over ranks; may be called in a compiled function.
-
-        Args:
-            grad: [P].
-            stepsize: scalar.
-            apply_update: False, which may be a tensor, changes nothing.
-        """
-        flat = get_flat(self.var_list)
-        new = self.step(flat, grad, stepsize)
-        old = (flat, *(x.read_value() for x in self.slots.values()))
-        flat, *slots = (tf.where(apply_update, x, before) for x, before in zip(new, old))
-        for x, value in zip(self.slots.values(), slots):
-            x.assign(value)
-        self.t.assign_add(tf.cast(apply_update, tf.int64))
-        set_from_flat(self.var_list, flat)
-
-    def sync(self) -> None:
-        """Broadcast rank 0's parameters and slots to all ranks; Baselines' call."""
-        if self.comm.size == 1:
-            return
-        synced = (*self.var_list, *self.slots.values())
-        buffer = np.concatenate([np.ravel(x.numpy()) for x in synced])
-        self.comm.broadcast_array(buffer)
-        for x in synced:
-            count = x.shape.num_elements()
-            x.assign(buffer[:count].reshape(x.shape))
-            buffer = buffer[count:]
-        self.t.assign(self.comm.broadcast(int(self.t.numpy())))
-
-    def flat_state(self) -> tf.Tensor:
-        """Parameters and slots as one tensor [(1 + number of slots) P]."""
-        return tf.concat([get_flat(self.var_list), *self.slots.values()], axis=0)
-
-    def set_flat_state(self, flat: tf.Tensor, t: tf.Tensor) -> None:
-        """Assign what `flat_state` returned, and the number of steps made."""
-        params, *slots = tf.split(flat, 1 + len(self.slots))
-        set_from_flat(self.var_list, params)
-        for x, value in zip(self.slots.values(), slots):
-            x.assign(value)
-        self.t.assign(t)
-
-    def slots_of(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """{name: [P]} of the slots in what `flat_state` returned."""
-        return dict(zip(self.slots, np.split(flat, 1 + len(self.slots))[1:]))
-
-    def largest_parameter(self) -> float:
-        """Largest absolute value of the parameters."""
-        return float(np.abs(get_flat(self.var_list).numpy()).max())
-
-    def check_synced(self) -> None:
-        """Raise ReplicaDivergenceError unless all ranks have the same parameters and slots; Baselines' call."""
-        variables = (*self.var_list, *self.slots.values(), self.t)
-        # numbered, because several variables may have the same name
-        check_synced(self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(variables)})
-
-    def state(self) -> dict[str, np.ndarray]:
-        """Slots and step count by name, for a checkpoint."""
-        return {name: x.numpy() for name, x in self.slots.items()} | {"t": self.t.numpy().reshape(1)}
-
-    def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Restore what `state` returned."""
-        for name, x in self.slots.items():
-            x.assign(state[name])
-        self.t.assign(state["t"][0])
-
-
-class MpiAdam(FlatOptimizer):
+class MpiAdam:
     """Adam over a list of variables that are equal on all ranks.
 
     Args:
@@ -194,6 +75,7 @@ class MpiAdam(FlatOptimizer):
 
     Attributes:
         m, v: [P] float32 variables, the moments.
+        slots: {"m": m, "v": v}.
         t: int64 variable, number of steps made.
         size: P.
     """
@@ -208,7 +90,11 @@ class MpiAdam(FlatOptimizer):
         lr_multipliers: Sequence[float] | None = None,
         comm: Communicator | None = None,
     ):
-        super().__init__(var_list, ("m", "v"), comm)
+        self.var_list = list(var_list)
+        self.comm = comm or communicator.world()
+        self.size = sum(v.shape.num_elements() for v in self.var_list)
+        self.slots = {x: tf.Variable(tf.zeros([self.size]), trainable=False, name=f"MpiAdam/{x}") for x in ("m", "v")}
+        self.t = tf.Variable(0, dtype=tf.int64, trainable=False, name="MpiAdam/t")
         self.beta1 = beta1
         self.beta2 = beta2
         self.epsilon = epsilon
@@ -249,7 +135,90 @@ class MpiAdam(FlatOptimizer):
             stepsize = stepsize * self.lr_multipliers
         return adam_step(flat, self.m, self.v, self.t + 1, grad, stepsize, self.beta1, self.beta2, self.epsilon)
 
+    def apply(self, grad: tf.Tensor, stepsize: tf.Tensor | float, apply_update: tf.Tensor | bool = True) -> None:
+        """Make one step with a gradient [P] that is already averaged over ranks; may be called in a compiled function.
+
+        Args:
+            grad: [P].
+            stepsize: scalar.
+            apply_update: False, which may be a tensor, changes nothing.
+        """
+        flat = get_flat(self.var_list)
+        new = self.step(flat, grad, stepsize)
+        old = (flat, *(x.read_value() for x in self.slots.values()))
+        flat, *slots = (tf.where(apply_update, x, before) for x, before in zip(new, old))
+        for x, value in zip(self.slots.values(), slots):
+            x.assign(value)
+        self.t.assign_add(tf.cast(apply_update, tf.int64))
+        set_from_flat(self.var_list, flat)
+
     def update(self, localg: np.ndarray, stepsize: float) -> None:
         """Average the ranks' gradients [P] and make one step; Baselines' call."""
         mean = self.comm.mean(np.asarray(localg, np.float32))
         self._compiled_apply(tf.constant(mean), tf.constant(stepsize, tf.float32))
+
+    def sync(self) -> None:
+        """Broadcast rank 0's parameters and slots to all ranks; Baselines' call."""
+        if self.comm.size == 1:
+            return
+        synced = (*self.var_list, *self.slots.values())
+        buffer = np.concatenate([np.ravel(x.numpy()) for x in synced])
+        self.comm.broadcast_array(buffer)
+        for x in synced:
+            count = x.shape.num_elements()
+            x.assign(buffer[:count].reshape(x.shape))
+            buffer = buffer[count:]
+        self.t.assign(self.comm.broadcast(int(self.t.numpy())))
+
+    def state_variables(self) -> list[tf.Variable]:
+        """Everything that a step reads besides the parameters: the moments and t."""
+        return [*self.slots.values(), self.t]
+
+    def over(self, var_list: list[tf.Variable], state_variables: Sequence[tf.Variable]) -> Self:
+        """This optimiser over other variables of the same shapes, such as the arguments of a compiled function.
+
+        Args:
+            var_list: instead of this optimiser's.
+            state_variables: instead of `state_variables()`.
+        """
+        other = copy.copy(self)
+        *moments, other.t = state_variables
+        other.var_list = var_list
+        other.slots = dict(zip(self.slots, moments, strict=True))
+        return other
+
+    def flat_state(self) -> tf.Tensor:
+        """Parameters and slots as one tensor [(1 + number of slots) P]."""
+        return tf.concat([get_flat(self.var_list), *self.slots.values()], axis=0)
+
+    def set_flat_state(self, flat: tf.Tensor, t: tf.Tensor) -> None:
+        """Assign what `flat_state` returned, and the number of steps made."""
+        params, *slots = tf.split(flat, 1 + len(self.slots))
+        set_from_flat(self.var_list, params)
+        for x, value in zip(self.slots.values(), slots):
+            x.assign(value)
+        self.t.assign(t)
+
+    def slots_of(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """{name: [P]} of the slots in what `flat_state` returned."""
+        return dict(zip(self.slots, np.split(flat, 1 + len(self.slots))[1:]))
+
+    def largest_parameter(self) -> float:
+        """Largest absolute value of the parameters."""
+        return float(np.abs(get_flat(self.var_list).numpy()).max())
+
+    def check_synced(self) -> None:
+        """Raise ReplicaDivergenceError unless all ranks have the same parameters and slots; Baselines' call."""
+        variables = (*self.var_list, *self.slots.values(), self.t)
+        # numbered, because several variables may have the same name
+        check_synced(self.comm, lambda: {f"{x.name} (number {i})": x.numpy() for i, x in enumerate(variables)})
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Slots and step count by name, for a checkpoint."""
+        return {name: x.numpy() for name, x in self.slots.items()} | {"t": self.t.numpy().reshape(1)}
+
+    def restore(self, state: dict[str, np.ndarray]) -> None:
+        """Restore what `state` returned."""
+        for name, x in self.slots.items():
+            x.assign(state[name])
+        self.t.assign(state["t"][0])

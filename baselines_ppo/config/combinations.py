@@ -29,20 +29,15 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
     alg, values = config.run.alg, config.values()
     has_value = values.get("baseline", "value") == "value"
     separate_fit = has_value and values.get("vf_iters", 1) > 0
-    adaptive, kfac = values.get("objective") == "adaptive_kl", values.get("optimizer") == "kfac"
+    adaptive = values.get("objective") == "adaptive_kl"
     kl_band = (adaptive, "--objective adaptive_kl")
     fit = (separate_fit, "a separate value-function fit: --vf-iters above 0, and for vpg --baseline value")
     normalised = (config.policy_kwargs.get("normalise_ob", True), "--normalise-ob true")
     cloned = (config.run.demonstrations, "--demonstrations FILE")
     requirements = {
         "kl_target": (
-            kfac or (adaptive and values["kl_min"] is None),
-            "--optimizer kfac, or --objective adaptive_kl without --kl-min; --target-kl stops epochs early",
-        ),
-        "kfac_damping": (kfac, "--optimizer kfac"),
-        "optim_stepsize": (
-            not kfac or values["vf_stepsize"] is None,
-            "--optimizer adam; kfac chooses its step size by --kl-target",
+            adaptive and values["kl_min"] is None,
+            "--objective adaptive_kl without --kl-min; --target-kl stops epochs early",
         ),
         "kl_min": kl_band,
         "kl_max": kl_band,

@@ -23,6 +23,8 @@ PYTHON_RUN_HINT = (
     "was started by learn() in Python; the command line cannot continue it. Start it again from your script"
 )
 RESTORE_HINT = "restore the config.json that the run wrote"
+# settings of earlier versions: {name: the only value that this version can continue, or None for any}
+REMOVED_SETTINGS = {"optimizer": "adam", "kfac_damping": None}
 
 
 def load_overrides(
@@ -118,11 +120,20 @@ def check_config(config: Mapping[str, Any], source: str) -> None:
 def validate_values(given: Mapping[str, Any], source: str) -> dict[str, Any]:
     """Return settings from a file, each with the type that the command line would give it.
 
+    Settings of earlier versions are left out, if this version does what they say.
+
     Raises:
-        UserError: naming the first that is unknown or of another type.
+        UserError: naming the first that is unknown or of another type, or has a value that this version does not have.
     """
     found = {}
     for name, value in given.items():
+        if name in REMOVED_SETTINGS:
+            if REMOVED_SETTINGS[name] not in (None, value):
+                raise UserError(
+                    f"{source}: {name}={safe_repr(value)} was removed; use the version that wrote the file, or train "
+                    f"again with {name}={REMOVED_SETTINGS[name]!r}, which needs no setting"
+                )
+            continue
         if name not in SETTINGS:
             raise UserError(f"{source}: unknown setting {safe_repr(name)}; --help lists all settings")
         setting = SETTINGS[name]

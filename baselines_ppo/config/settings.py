@@ -7,7 +7,6 @@ from baselines_ppo.config.setting_fields import setting, setting_like
 from common.errors import UserError
 
 SCHEDULES = ("constant", "linear")
-OPTIMIZERS = ("adam", "kfac")
 
 
 # names of the objectives; `objectives.OBJECTIVES` has a function for each, which needs TensorFlow
@@ -50,8 +49,7 @@ class PPOSettings(Settings):
     )
     kl_target: float = setting(
         0.01,
-        "kfac: KL of one iteration; adaptive_kl: beta is halved if the KL is below 1/1.5 of this, and doubled if it is "
-        "above 1.5 times this",
+        "adaptive_kl: beta is halved if the KL is below 1/1.5 of this, and doubled if it is above 1.5 times this",
         group="objective",
         allowed="positive",
     )
@@ -69,13 +67,6 @@ class PPOSettings(Settings):
     optim_stepsize: float = setting(
         3e-4, "learning rate of Adam", group="optimizer", allowed="positive", schedule="schedule"
     )
-    optimizer: str = setting(
-        "adam",
-        "optimizer of the policy; kfac makes natural-gradient steps, and gives each iteration a KL of kl_target",
-        group="optimizer",
-        choices=OPTIMIZERS,
-    )
-    kfac_damping: float = setting(0.1, "kfac: damping of the Fisher matrix", group="optimizer", allowed="positive")
     optim_batchsize: int | None = setting(
         64,
         "samples of a minibatch; none: the whole rollout",
@@ -132,11 +123,6 @@ class PPOSettings(Settings):
     def check(self) -> None:
         """Raise UserError for the first invalid value, and unless the two bounds of KL are given together, in order."""
         super().check()
-        if self.optimizer == "kfac" and not self.vf_iters:
-            raise UserError(
-                "invalid optimizer='kfac' with vf_iters=0: K-FAC updates the policy alone; set vf_iters to 1 or more, "
-                "such as 20, to fit the value function separately"
-            )
         if self.recompute_adv and self.vf_iters:
             raise UserError(
                 f"invalid recompute_adv=True with vf_iters={self.vf_iters}: a value function that is fitted separately "

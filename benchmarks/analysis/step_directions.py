@@ -1,4 +1,4 @@
-"""Compare the policy steps of Adam, K-FAC and TRPO on data that they have not seen.
+"""Compare the policy steps of Adam and TRPO on data that they have not seen.
 
     python -m benchmarks.analysis.step_directions --env Hopper-v4 HalfCheetah-v4
 
@@ -41,7 +41,6 @@ KL = 0.01
 COMMON = {"lam": 0.9, "scale_returns": True}
 TRPO = {"timesteps_per_batch": STEPS, "vf_iters": 20, "vf_stepsize": 1e-3, "vf_batchsize": 128, "cg_damping": 0.1}
 PPO = {"timesteps_per_actorbatch": STEPS, "vf_iters": 1, "optim_batchsize": 128}
-KFAC = {"optimizer": "kfac", "optim_epochs": 5}
 
 
 class Method(NamedTuple):
@@ -63,9 +62,6 @@ METHODS = (
         TRPOUpdate,
         TRPO | {"cg_iters": 25, "cg_stride": 1, "cg_damping": 1.0},
     ),
-    Method("K-FAC, damping 0.01", PPOSettings, PPOUpdate, PPO | KFAC | {"kfac_damping": 0.01}),
-    Method("K-FAC, damping 0.1", PPOSettings, PPOUpdate, PPO | KFAC | {"kfac_damping": 0.1}),
-    Method("K-FAC, damping 1", PPOSettings, PPOUpdate, PPO | KFAC | {"kfac_damping": 1.0}),
     Method("Adam 3e-4, minibatches of 128", PPOSettings, PPOUpdate, PPO | {"optim_stepsize": 3e-4}),
     Method("Adam 1e-4, minibatches of 128", PPOSettings, PPOUpdate, PPO | {"optim_stepsize": 1e-4}),
     Method(

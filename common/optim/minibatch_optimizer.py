@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common.compilation import Shared
 from common.diagnostics.minibatch_bisect import MinibatchLabel
-from common.mpi_adam import FlatOptimizer
+from common.mpi_adam import MpiAdam
 from common.optim.averaged_sweep import AveragedSweep
 from common.optim.gathered_sweep import GatheredSweep
 from common.optim.minibatch_step import Arrays, Losses, MinibatchStep, Tensors
@@ -40,7 +40,7 @@ class MinibatchOptimizer:
         losses: function (minibatch {name: [B, ...]}, weights [B] or [B, L], scalars [S]) -> (loss, terms). A mean over
             samples is the sum of weight times value. The terms are logged.
         names: of the L terms.
-        optimizer: a `FlatOptimizer`, such as `MpiAdam`, of the variables to optimise.
+        optimizer: the `MpiAdam` of the variables to optimise.
         max_grad_norm: a longer mean gradient is scaled down to this norm; None: never.
         xla: compile with XLA.
         averaging: 'gather' or 'average'.
@@ -53,7 +53,7 @@ class MinibatchOptimizer:
         self,
         losses: Losses,
         names: Sequence[str],
-        optimizer: FlatOptimizer,
+        optimizer: MpiAdam,
         max_grad_norm: float | None = None,
         xla: bool = True,
         averaging: str = "gather",

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from common.compilation import Compiled, Shared
 from common.diagnostics.minibatch_bisect import MinibatchLabel
-from common.mpi_adam import FlatOptimizer, clip_by_norm
+from common.mpi_adam import MpiAdam, clip_by_norm
 from common.runtime.partition import even_splits
 
 Arrays = dict[str, np.ndarray]  # of a batch: {name: [N, ...]}
@@ -27,7 +27,7 @@ class MinibatchStep:
         self,
         losses: Losses,
         names: Sequence[str],
-        optimizer: FlatOptimizer,
+        optimizer: MpiAdam,
         max_grad_norm: float | None,
         xla: bool,
         num_microbatches: int,
@@ -66,7 +66,7 @@ class MinibatchStep:
         key = (
             (graph.__module__, graph.__qualname__),
             (self.names, self.max_grad_norm, self.num_microbatches, tuple(optimised)),
-            (type(optimizer), optimizer.hyperparameters),
+            optimizer.hyperparameters,
         )
         return shared.then(key, [*shared.variables, *optimizer.state_variables()], over)
 

@@ -114,14 +114,6 @@ class Policy(ActingPolicy):
         """
         raise NotImplementedError(f"{type(self).__name__} defines no forward_sequence(ob, start, state)")
 
-    def dense_layers(self) -> tuple[str, ...]:
-        """Return the names of the dense layers from which flatparam is computed, in order, for K-FAC.
-
-        Only a policy whose `network(weights, ob, network)` computes them by `network.dense` has some. `weights` has
-        `<layer>/w` and `<layer>/b` of each, and flatparam depends on no other variable but `pol/logstd`.
-        """
-        return ()
-
     def in_float32(self) -> Policy:
         """Return this policy with all products in float32, over the same variables, for exports: itself, unless a
         derived class computes some in another precision.

@@ -69,29 +69,6 @@ class TensorFlowNetwork:
         return ACTIVATIONS[self.activation](x)
 
 
-class RecordingNetwork(TensorFlowNetwork):
-    """Layers that keep their inputs, and their outputs before the nonlinearity.
-
-    Args:
-        weights: as in `TensorFlowNetwork`.
-
-    Attributes:
-        inputs: {layer: [N, n]}.
-        outputs: {layer: [N, m]}.
-    """
-
-    def __init__(self, weights: Mapping[str, tf.Variable]) -> None:
-        super().__init__(weights)
-        self.inputs: dict[str, tf.Tensor] = {}
-        self.outputs: dict[str, tf.Tensor] = {}
-
-    def dense(self, x: tf.Tensor, layer: str) -> tf.Tensor:
-        """Return x W + b, [N, m], of inputs `x` [N, n], and keep both."""
-        self.inputs[layer] = x
-        self.outputs[layer] = super().dense(x, layer)
-        return self.outputs[layer]
-
-
 class NumpyNetwork:
     """The same layers over a snapshot of the weights, for batches of one shape.
 

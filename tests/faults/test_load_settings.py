@@ -139,6 +139,7 @@ def run(trained, tmp_path):
         (lambda c: c["settings"].pop("alg"), ["alg is missing"]),
         (lambda c: c["settings"].update(policy_settings=[1]), ["policy_settings"]),
         (lambda c: c["settings"].update(dropout=1), ["unknown setting 'dropout'"]),
+        (lambda c: c["settings"].update(optimizer="kfac"), ["optimizer='kfac' was removed"]),
         (lambda c: c["settings"]["policy_settings"].update(hid_size=10**9), ["hid_size=1000000000"]),
         (lambda c: c["settings"]["policy_settings"].update(kind="large"), ["kind is not a setting of the mlp policy"]),
         (lambda c: c["settings"]["policy_settings"].update(hid_size=9), ["another model"]),

@@ -1,6 +1,7 @@
 """`--config`: the settings of another run, or a JSON object of settings."""
 
 import dataclasses
+import json
 
 import pytest
 from configs import config_for, config_from_file, config_json, write_json
@@ -53,6 +54,19 @@ def test_a_printed_config_leaves_the_axis_of_the_channels_to_be_detected(tmp_pat
     older = config_json(config)
     del older["settings"]["policy_settings"]["channels"]
     assert config_from_file(write_json(tmp_path, older)).policy.channels == "smaller"
+
+
+def test_removed_settings_are_left_out_where_nothing_has_changed(tmp_path):
+    config = config_for("--env", "Hopper-v4")
+    older = config_json(config)
+    older["settings"] |= {"optimizer": "adam", "kfac_damping": 0.1}
+    older["typed"] |= {"optimizer": "adam"}
+    assert config_from_file(write_json(tmp_path, older)) == config_from_file(write_json(tmp_path, config_json(config)))
+    for part in ("settings", "typed"):
+        other = json.loads(json.dumps(older))
+        other[part]["optimizer"] = "kfac"
+        with pytest.raises(UserError, match="optimizer='kfac' was removed; use the version"):
+            load_overrides(write_json(tmp_path, other), {}, 1)
 
 
 def test_a_runs_counts_are_split_again_over_another_number_of_ranks(tmp_path):

@@ -36,26 +36,7 @@ def test_a_presets_stagger_is_dropped_where_an_early_end_would_distort_returns()
 UNUSED = [
     (("--kl-target", "0.1", "--beta", "3", "--clip-param", "0.1"), ["kl_target", "beta"]),
     (("--objective", "adaptive_kl", "--kl-target", "0.1", "--beta", "3"), []),
-    (
-        (
-            "--optimizer",
-            "kfac",
-            "--vf-iters",
-            "5",
-            "--optim-stepsize",
-            "1e-3",
-            "--kl-target",
-            "0.1",
-            "--kfac-damping",
-            "1",
-        ),
-        [],
-    ),
-    (
-        ("--optimizer", "kfac", "--vf-iters", "5", "--optim-stepsize", "1e-3", "--vf-stepsize", "1e-3"),
-        ["optim_stepsize"],
-    ),
-    (("--kfac-damping", "1", "--vf-iters", "5", "--vf-coef", "1"), ["kfac_damping", "vf_coef"]),
+    (("--vf-iters", "5", "--optim-stepsize", "1e-3", "--vf-stepsize", "1e-3", "--vf-coef", "1"), ["vf_coef"]),
     (("--preset", "reinforce", "--vf-coef", "0.1", "--vf-iters", "2"), ["vf_coef"]),
     (("--preset", "a2c", "--vf-coef", "0.1", "--vf-stepsize", "0.1"), ["vf_stepsize"]),
     (("--objective", "adaptive_kl", "--kl-target", "0.1", "--kl-min", "0.1", "--kl-max", "0.2"), ["kl_target"]),

@@ -79,3 +79,16 @@ def test_a_number_of_another_type_is_refused(value):
 def test_a_function_for_a_schedule_is_refused_with_the_setting_to_use():
     with pytest.raises(UserError, match="must be a number, not a function; .* set clip_schedule='linear'"):
         PPOSettings(clip_param=lambda fraction: 0.2 * fraction)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"vf_iters": 2, "recompute_adv": True}, "recompute_adv=True with vf_iters=2"),
+        ({"kl_min": 0.1}, "kl_min=0.1, kl_max=None"),
+        ({"kl_min": 0.2, "kl_max": 0.1}, "kl_min=0.2, kl_max=0.1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(values, message):
+    with pytest.raises(UserError, match=message):
+        PPOSettings(**values).check()

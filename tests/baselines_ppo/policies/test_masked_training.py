@@ -49,7 +49,7 @@ def test_no_invalid_action_is_taken_in_any_environment(make):
 
 
 ALGORITHMS = {
-    "kfac": (learn, {"optimizer": "kfac", "vf_iters": 1}),
+    "separate_fit": (learn, {"vf_iters": 1}),
     "adaptive_kl": (learn, {"objective": "adaptive_kl"}),
     "trpo": (trpo_mpi.learn, {"timesteps_per_batch": 120, "vf_batchsize": 40}),
     "a2c": (vpg.learn, {"timesteps_per_actorbatch": 40, "whole_episodes": False, "vf_iters": 0}),

@@ -112,8 +112,7 @@ results["moved_by"] = float(np.abs(flat(gathered) - initial_parameters[0]).max()
 
 ALGORITHM_SETTINGS = {
     "adaptive_kl": {"objective": "adaptive_kl", "kl_target": 0.1, **SMOOTH},
-    # with a damping of 1, the inverses of the factors magnify errors little
-    "kfac": {"optimizer": "kfac", "kfac_damping": 1.0, "vf_iters": 2, "vf_stepsize": 1e-2},
+    "separate_fit": {"vf_iters": 2, "vf_stepsize": 1e-2, **SMOOTH},
     # with a damping of 1, conjugate gradients magnify errors by at most 1 + the largest eigenvalue of the Fisher matrix, which is below 10
     "trpo": {
         "algorithm": trpo_mpi.learn,

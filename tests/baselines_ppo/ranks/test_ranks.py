@@ -51,12 +51,12 @@ def test_gathering_and_averaging_give_the_same_update_up_to_rounding(results):
     assert results["strategies_differ_by"] < CHANGE
 
 
-@pytest.mark.parametrize("name", ["adaptive_kl", "kfac", "trpo", "reinforce", "a2c"])
+@pytest.mark.parametrize("name", ["adaptive_kl", "separate_fit", "trpo", "reinforce", "a2c"])
 def test_all_algorithms_keep_ranks_identical(results, name):
     assert results["family"][name][0]
 
 
-@pytest.mark.parametrize("name", ["adaptive_kl", "kfac", "trpo", "reinforce", "a2c"])
+@pytest.mark.parametrize("name", ["adaptive_kl", "separate_fit", "trpo", "reinforce", "a2c"])
 def test_all_algorithms_gather_and_average_alike(results, name):
     _, differ_by = results["family"][name]
     if differ_by is None:

@@ -51,7 +51,7 @@ OTHERS = {
         "--timesteps-per-actorbatch",
         "128",
     ],
-    "kfac": ["--optimizer", "kfac", "--vf-iters", "2", "--timesteps-per-actorbatch", "128", "--optim-batchsize", "64"],
+    "separate_fit": ["--vf-iters", "2", "--timesteps-per-actorbatch", "128", "--optim-batchsize", "64"],
     "trpo": ["--alg", "trpo", "--timesteps-per-batch", "128"],
     "reinforce": ["--preset", "reinforce", "--timesteps-per-actorbatch", "128"],
     "a2c": ["--preset", "a2c"],
