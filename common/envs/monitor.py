@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,11 @@ class Monitor(gym.Wrapper):
             self._finish()
         return result
 
-    def count(self, rew: float, ended: bool) -> None:
-        """Record a step that was taken without `step`."""
-        self.episode_return += rew
-        self.episode_length += 1
+    def count(self, rewards: Sequence[float], ended: bool) -> None:
+        """Record steps of one episode that were taken without `step`; `ended` if the last one ended it."""
+        for rew in rewards:  # as `step` adds them; the function `sum` would round in another way
+            self.episode_return += rew
+        self.episode_length += len(rewards)
         if ended:
             self._finish()
 

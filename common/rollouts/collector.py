@@ -247,8 +247,10 @@ class Collector:
                     arrays.counted[t] = unfinished
                     unfinished[:] &= ~(terminated[t] | truncated[t])
                     if not unfinished.any():
-                        return t + 1, final_obs, outputs
+                        steps = t + 1
+                        break
         except EnvError as fault:
+            adapter.write_rewards()
             # a non-finite number in an earlier step may have caused the failure
             acs, k = own_ac[1 : t + 2], columns.start
             check_finite(
@@ -256,6 +258,7 @@ class Collector:
             )
             fault.offset_environment(columns.start).add_context(position=f"at step {first_step + t} of the segment")
             raise
+        adapter.write_rewards()
         return steps, final_obs, outputs
 
     def _piece(self, arrays: _StepArrays, results: list[_GroupResult]) -> Segment:

@@ -18,7 +18,7 @@ from common.formatting import describe_space, safe_repr, truncate
 from common.space_tree import is_composite, is_continuous
 from common.storage.write_errors import WriteError
 from common.vec_env.actions import ActionStructure
-from common.vec_env.mujoco.vector_env import fast_vector_env
+from common.vec_env.mujoco.choice import fast_vector_env
 from common.vec_env.vector_env_checker import (
     broken_promise,
     check_observations,
@@ -152,7 +152,7 @@ class VectorEnvAdapter:
                 in its structure.
             t: time step.
             obs: [T + 1, K, *shape]; row t + 1 is filled with encoded observations, of the next episode where one ended.
-            rew: [T, K]; row t is filled.
+            rew: [T, K]; row t is filled, at the latest by `write_rewards`.
             valid: [T, K] bool; row t becomes False where a NEXT_STEP environment only resets, whose action and reward
                 have no meaning.
 
@@ -181,6 +181,11 @@ class VectorEnvAdapter:
             if ended
             else ended
         )
+
+    def write_rewards(self) -> None:
+        """Fill the rows of `rew` of earlier calls of `step` that it has left unfilled. Call it before reading them."""
+        if self.is_native:
+            self.env.write_rewards()
 
     def _encoded(self, ob: Any, k: int) -> np.ndarray:
         try:

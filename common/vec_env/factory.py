@@ -15,7 +15,7 @@ from common.envs.factory import make_env
 from common.envs.stagger import StaggeredFirstEpisode
 from common.vec_env.action_masks import with_action_masks
 from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.mujoco.vector_env import fast_vector_env
+from common.vec_env.mujoco.choice import fast_vector_env
 from common.vec_env.subproc import SubprocVectorEnv
 
 

@@ -146,6 +146,8 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
     def step_into(self, actions: Any, obs: Any, ob_row: int, rew: np.ndarray, rew_row: int) -> Sequence[tuple]:
         """Step every environment, into `obs[ob_row, k]` and `rew[rew_row, k]`. The collector's inner loop.
 
+        A derived class may leave `rew` unfilled, and the Monitors' episodes uncounted, until `write_rewards`.
+
         Returns:
             [(k, final observation, final info, terminated, truncated)] of the episodes that ended.
 
@@ -174,6 +176,9 @@ class InProcessVectorEnv(gym.vector.VectorEnv):
         except Exception as error:
             self._raise(error, k, "step", result)
         return ended
+
+    def write_rewards(self) -> None:
+        """Fill the rows of `rew` that `step_into` has left unfilled: none here."""
 
     def close_extras(self, **kwargs: Any) -> None:
         """Close every environment."""

@@ -103,6 +103,9 @@ class SubprocVectorEnv(gym.vector.VectorEnv):
             ended = (*ended, *ends)
         return ended
 
+    def write_rewards(self) -> None:
+        """`InProcessVectorEnv.write_rewards`: nothing, because workers send the rewards of every step."""
+
     def close_extras(self, **kwargs: Any) -> None:
         """End the workers."""
         self._terminate()

@@ -22,7 +22,7 @@ from common.runtime import os_features
 from common.runtime.crash_stacks import stacks as crash_stacks
 from common.storage.write_errors import WriteError
 from common.vec_env.in_process import CopiedObservations, InProcessVectorEnv
-from common.vec_env.mujoco.vector_env import fast_vector_env
+from common.vec_env.mujoco.choice import fast_vector_env
 
 CLOSE_TIMEOUT = 4  # seconds that a worker has to close its environments
 # asks a worker for its Python stack; None if the system has no such signal
@@ -125,6 +125,7 @@ def step(env: InProcessVectorEnv, obs: np.ndarray | None, actions: Any) -> tuple
     ended = [
         (k, ob, terminated, truncated) for k, ob, _, terminated, truncated in env.step_into(actions, row, 0, rew, 0)
     ]
+    env.write_rewards()
     return rew[0], ended, row[0] if obs is None else None
 
 

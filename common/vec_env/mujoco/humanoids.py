@@ -9,7 +9,7 @@ import numpy as np
 
 from common.vec_env.mujoco.locomotion import HEALTHY, MOVING, RewardWhileRunning, Walker2d
 from common.vec_env.mujoco.simulations import Fields
-from common.vec_env.mujoco.task import Step, Task, sum_of_squares
+from common.vec_env.mujoco.task import Step, SteppedTask, sum_of_squares
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
@@ -20,7 +20,7 @@ PARTS = {"cinert": 10, "cvel": 6, "qfrc_actuator": 6, "cfrc_ext": 6}
 INCLUDED = tuple(f"_include_{name}_in_observation" for name in PARTS)
 
 
-class Humanoids(Task):
+class Humanoids(SteppedTask):
     """Observations of inertia, velocities and forces.
 
     Args:

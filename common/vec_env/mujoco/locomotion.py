@@ -2,35 +2,81 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.vec_env.mujoco.simulations import Fields
-from common.vec_env.mujoco.task import Step, Task, clip_in_place, sum_of_squares
+from common.vec_env.mujoco.task import Step, SteppedTask, Task, clip_in_place, sum_of_squares
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
 MOVING = ("_forward_reward_weight", "_ctrl_cost_weight", "_exclude_current_positions_from_observation")
 HEALTHY = ("_healthy_reward", "_terminate_when_unhealthy", "_healthy_z_range")
+Healthy = bool | np.ndarray  # of one step, or [n] of many
 
 
 class Runner(Task):
-    """Tasks with a reward for the velocity along x, the first number of qpos."""
+    """Tasks with a reward for the velocity along x, the first number of qpos.
+
+    Rewards are computed for many steps together, because they depend on positions, actions and health alone.
+
+    Args:
+        envs: as for `Task`.
+
+    Attributes:
+        state: positions and velocities.
+        first_velocity: number of positions.
+    """
 
     def __init__(self, envs: Sequence[MujocoEnv]) -> None:
         super().__init__(envs)
         self.state = self.simulations.state()
-        self.x = Fields([[env.data.qpos[:1]] for env in envs])
+        self.first_velocity = envs[0].model.nq
+        self.positions = [env.data.qpos for env in envs]
 
-    def advance(self, actions: np.ndarray) -> tuple[list[float], np.ndarray, list[float]]:
-        """Step all simulations; return x before, the states [K, nq + nv] after, and the costs of the controls."""
-        p = self.parameters
-        before = self.x.read()[:, 0].tolist()
-        self.simulations.advance(actions, p.frame_skip)
-        return before, self.state.read(), (p.ctrl_cost_weight * sum_of_squares(actions)).tolist()
+    def x(self, k: int) -> float:
+        """Return the current x of environment `k`."""
+        return float(self.positions[k][0])
+
+    @abstractmethod
+    def hidden(self) -> int:
+        """Return how many numbers at the beginning of the state observations do not contain."""
+
+    @abstractmethod
+    def unhealthy(self, state: np.ndarray) -> Sequence[int]:
+        """Return the numbers of the environments that are not healthy in the states [K, nq + nv]."""
+
+    @abstractmethod
+    def ends_unhealthy(self) -> bool:
+        """Return whether episodes end when the environment is not healthy."""
+
+    @abstractmethod
+    def clip(self, velocities: np.ndarray) -> None:
+        """Clip velocities [K, nv] to those that observations have, in place."""
+
+    @abstractmethod
+    def rewards(self, before: np.ndarray, x: np.ndarray, actions: np.ndarray, healthy: np.ndarray) -> np.ndarray:
+        """Return the rewards [n] of steps.
+
+        Args:
+            before, x: [n] float64, x before and after each step.
+            actions: [n, nu] float32.
+            healthy: [n] bool, after each step.
+        """
+
+    def costs(self, actions: np.ndarray) -> np.ndarray:
+        """Return the costs [n] of actions [n, nu]."""
+        costs: np.ndarray = self.parameters.ctrl_cost_weight * sum_of_squares(actions)
+        return costs
+
+    def forward_rewards(self, before: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """Return the rewards [n] of the velocity."""
+        rewards: np.ndarray = self.parameters.forward_reward_weight * ((x - before) / self.parameters.dt)
+        return rewards
 
 
 class Crawler(Runner):
@@ -38,24 +84,33 @@ class Crawler(Runner):
 
     Args:
         envs: as for `Task`.
-        hidden: numbers of qpos that observations exclude by default.
+        first_seen: the first number of the state that observations contain by default.
     """
 
     PARAMETERS = MOVING
 
-    def __init__(self, envs: Sequence[MujocoEnv], hidden: int) -> None:
+    def __init__(self, envs: Sequence[MujocoEnv], first_seen: int) -> None:
         super().__init__(envs)
-        self.hidden = hidden
+        self.first_seen = first_seen
 
-    def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
-        p = self.parameters
-        before, state, costs = self.advance(actions)
-        rewards = [
-            p.forward_reward_weight * ((x - x0) / p.dt) - cost
-            for x0, x, cost in zip(before, state[:, 0].tolist(), costs)
-        ]
-        return state[:, self.hidden if p.exclude_current_positions_from_observation else 0 :], rewards, None
+    def hidden(self) -> int:
+        """Return `first_seen`, or 0 if observations contain the whole state."""
+        return self.first_seen if self.parameters.exclude_current_positions_from_observation else 0
+
+    def unhealthy(self, state: np.ndarray) -> Sequence[int]:
+        """Return none."""
+        return ()
+
+    def ends_unhealthy(self) -> bool:
+        """Return False."""
+        return False
+
+    def clip(self, velocities: np.ndarray) -> None:
+        """Do nothing."""
+
+    def rewards(self, before: np.ndarray, x: np.ndarray, actions: np.ndarray, healthy: np.ndarray) -> np.ndarray:
+        """Return the rewards, as `Runner.rewards`."""
+        return self.forward_rewards(before, x) - self.costs(actions)
 
 
 class HalfCheetah(Crawler):
@@ -77,32 +132,34 @@ class Walker2d(Runner):
 
     PARAMETERS = (*MOVING, *HEALTHY, "_healthy_angle_range")
 
-    def __init__(self, envs: Sequence[MujocoEnv]) -> None:
-        super().__init__(envs)
-        self.first_velocity = envs[0].model.nq
+    def hidden(self) -> int:
+        """Return 1, or 0 if observations contain x."""
+        return 1 if self.parameters.exclude_current_positions_from_observation else 0
 
     def is_healthy(self, state: list[float]) -> bool:
         """Return whether an environment's state is healthy."""
         (low, high), (low_angle, high_angle) = self.parameters.healthy_z_range, self.parameters.healthy_angle_range
         return low < state[1] < high and low_angle < state[2] < high_angle
 
-    def healthy_reward(self, healthy: bool) -> float:
+    def unhealthy(self, state: np.ndarray) -> Sequence[int]:
+        """Return the numbers of the environments that are not healthy, as `Runner.unhealthy`."""
+        return [k for k, row in enumerate(state.tolist()) if not self.is_healthy(row)]
+
+    def ends_unhealthy(self) -> bool:
+        """Return whether the environments' `terminate_when_unhealthy` is set."""
+        return bool(self.parameters.terminate_when_unhealthy)
+
+    def clip(self, velocities: np.ndarray) -> None:
+        """Clip the velocities to +-10."""
+        clip_in_place(velocities, -10, 10)
+
+    def healthy_reward(self, healthy: Healthy) -> Any:
         """Return the reward of being healthy."""
         return healthy * self.parameters.healthy_reward
 
-    def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
-        p = self.parameters
-        before, state, costs = self.advance(actions)
-        rewards, terminated = [], []
-        for x0, row, cost in zip(before, state.tolist(), costs):
-            healthy = self.is_healthy(row)
-            forward_reward = p.forward_reward_weight * ((row[0] - x0) / p.dt)
-            rewards.append(forward_reward + self.healthy_reward(healthy) - cost)
-            terminated.append(not healthy)
-        clip_in_place(state[:, self.first_velocity :], -10, 10)
-        ob = state[:, 1 if p.exclude_current_positions_from_observation else 0 :]
-        return ob, rewards, terminated if p.terminate_when_unhealthy else None
+    def rewards(self, before: np.ndarray, x: np.ndarray, actions: np.ndarray, healthy: np.ndarray) -> np.ndarray:
+        """Return the rewards, as `Runner.rewards`."""
+        return self.forward_rewards(before, x) + self.healthy_reward(healthy) - self.costs(actions)
 
 
 class Hopper(Walker2d):
@@ -122,10 +179,10 @@ class Hopper(Walker2d):
 class RewardWhileRunning:
     """Version 4 gives the reward of being healthy in every step of an episode that ends when it is not."""
 
-    def healthy_reward(self, healthy: bool) -> float:
+    def healthy_reward(self, healthy: Healthy) -> Any:
         """Return the reward of being healthy."""
         p = self.parameters
-        return float(healthy or p.terminate_when_unhealthy) * p.healthy_reward
+        return (healthy | bool(p.terminate_when_unhealthy)) * p.healthy_reward
 
 
 class Walker2dV4(RewardWhileRunning, Walker2d):
@@ -136,7 +193,7 @@ class HopperV4(RewardWhileRunning, Hopper):
     """Hopper-v4."""
 
 
-class Ant(Task):
+class Ant(SteppedTask):
     """Ant-v5: its velocity is that of the torso; forces of contacts cost, and are observed."""
 
     PARAMETERS = (

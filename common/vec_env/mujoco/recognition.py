@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,6 +91,32 @@ class Layers:
             and (limit is None or limit._elapsed_steps is not None)
             and (checker is None or (checker.checked_step and checker.checked_data_reuse))
         )
+
+    def steps_until_end(self) -> float:
+        """Return the number of steps after which a wrapper truncates the episode; infinity if none does."""
+        limit, stagger = self.limit, self.stagger
+        return min(
+            math.inf if limit is None else max(limit._max_episode_steps - limit._elapsed_steps, 1),
+            math.inf if stagger is None or stagger.steps_left <= 0 else stagger.steps_left,
+        )
+
+    def count(self, rewards: Sequence[float], terminated: bool) -> bool:
+        """Count steps of one episode as the wrappers would; return whether they truncate it.
+
+        Args:
+            rewards: of the steps.
+            terminated: whether the last of them has terminated the episode.
+        """
+        truncated = False
+        if self.limit is not None:
+            self.limit._elapsed_steps += len(rewards)
+            truncated = self.limit._elapsed_steps >= self.limit._max_episode_steps
+        if self.monitor is not None:
+            self.monitor.count(rewards, terminated or truncated)
+        if self.stagger is not None:
+            self.stagger.steps_left -= len(rewards)
+            truncated = truncated or not self.stagger.steps_left
+        return truncated
 
 
 def layers_of(env: Any) -> Layers | None:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.vec_env.mujoco.task import Step, Task
+from common.vec_env.mujoco.task import Step, SteppedTask
 
 if TYPE_CHECKING:
     from gymnasium.envs.mujoco import MujocoEnv
 
 
-class OneByOne(Task):
+class OneByOne(SteppedTask):
     """Computes observation, reward and end of each environment by `observe` and `reward`."""
 
     def __init__(self, envs: Sequence[MujocoEnv]) -> None:

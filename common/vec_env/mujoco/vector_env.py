@@ -1,16 +1,16 @@
-"""The vector environment of Gymnasium's MuJoCo tasks."""
+"""Vector environments of Gymnasium's MuJoCo tasks: what they share, and that of tasks with a reward in each step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import gymnasium as gym
 import numpy as np
 
 from common.vec_env.in_process import InProcessVectorEnv
-from common.vec_env.mujoco.recognition import Layers, layers_of, task_class
-from common.vec_env.mujoco.task import Task
+from common.vec_env.mujoco.recognition import Layers
+from common.vec_env.mujoco.task import SteppedTask, Task
 
 
 class MujocoVectorEnv(InProcessVectorEnv):
@@ -23,6 +23,10 @@ class MujocoVectorEnv(InProcessVectorEnv):
         envs: the environments.
         layers: their wrappers.
         task: the formulas.
+
+    Attributes:
+        is_ready: whether the environments need not run their own code.
+        actions_shape: (K, nu).
     """
 
     def __init__(self, envs: Sequence[gym.Env], layers: Sequence[Layers], task: Task) -> None:
@@ -31,14 +35,25 @@ class MujocoVectorEnv(InProcessVectorEnv):
         self.is_ready = False
         self.actions_shape = (self.num_envs, *self.single_action_space.shape)
 
-    def subset(self, start: int, end: int) -> InProcessVectorEnv:
+    def subset(self, start: int, end: int) -> Self:
         """Return environments `start` to `end` - 1 as a vector environment."""
-        return fast_vector_env(self.envs[start:end])
+        layers = self.layers[start:end]
+        return type(self)(self.envs[start:end], layers, type(self.task)([one.unwrapped for one in layers]))
+
+    def read_parameters(self) -> None:
+        """Read the environments' parameters, which may have changed since the last segment, and set `is_ready`."""
+        self.is_ready = all(one.is_ready() for one in self.layers) and self.task.refresh()
+
+
+class SteppedVectorEnv(MujocoVectorEnv):
+    """A `MujocoVectorEnv` that computes rewards in each step."""
+
+    task: SteppedTask
 
     def step_into(self, actions: Any, obs: Any, ob_row: int, rew: np.ndarray, rew_row: int) -> Sequence[tuple]:
         """Step every environment, as `InProcessVectorEnv.step_into`, with empty infos."""
-        if rew_row == 0 or not self.is_ready:  # parameters may have changed since the last segment
-            self.is_ready = all(layers.is_ready() for layers in self.layers) and self.task.refresh()
+        if rew_row == 0 or not self.is_ready:
+            self.read_parameters()
         if not self.is_ready or getattr(actions, "dtype", None) != np.float32 or actions.shape != self.actions_shape:
             return super().step_into(actions, obs, ob_row, rew, rew_row)
         self.task.simulations.current = 0
@@ -60,34 +75,9 @@ class MujocoVectorEnv(InProcessVectorEnv):
         """Count the step as the wrappers would, and reset environments whose episode ended; return these episodes."""
         ended: Sequence[tuple] = ()
         for k, layers in enumerate(self.layers):
-            has_terminated, truncated = terminated is not None and terminated[k], False
-            limit, monitor, stagger = layers.limit, layers.monitor, layers.stagger
-            if limit is not None:
-                limit._elapsed_steps += 1
-                truncated = limit._elapsed_steps >= limit._max_episode_steps
-            if monitor is not None:
-                monitor.count(rewards[k], has_terminated or truncated)
-            if stagger is not None:
-                stagger.steps_left -= 1
-                truncated = truncated or not stagger.steps_left
+            has_terminated = terminated is not None and terminated[k]
+            truncated = layers.count((rewards[k],), has_terminated)
             if has_terminated or truncated:
                 ended = (*ended, (k, rows[k].copy(), {}, has_terminated, truncated))
                 obs[ob_row, k] = self.reset_one(k)
         return ended
-
-
-def fast_vector_env(envs: Sequence[gym.Env]) -> InProcessVectorEnv:
-    """Return the vector environment that steps `envs` fastest: a `MujocoVectorEnv` for tasks that are known."""
-    layers = [layers_of(env) for env in envs]
-    known = [layer for layer in layers if layer is not None]
-    if len(known) < len(envs) or len({type(layer.unwrapped) for layer in known}) != 1:
-        return InProcessVectorEnv(envs)
-    unwrapped = [layer.unwrapped for layer in known]
-    classes = {task_class(env) for env in unwrapped}
-    if None in classes or len(classes) != 1:
-        return InProcessVectorEnv(envs)
-    try:
-        task = classes.pop()(unwrapped)
-    except (AttributeError, KeyError, ValueError, IndexError, TypeError):  # a model without the bodies of the task
-        return InProcessVectorEnv(envs)
-    return MujocoVectorEnv(envs, known, task)

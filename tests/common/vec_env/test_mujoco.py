@@ -8,14 +8,16 @@ from gymnasium.envs.mujoco.hopper_v4 import HopperEnv
 
 from baselines_ppo import MlpPolicy, learn
 from common.envs.factory import filter_mujoco_warnings
-from common.envs.monitor import Monitor
+from common.envs.monitor import Monitor, find_monitor
 from common.envs.stagger import StaggeredFirstEpisode
 from common.errors import EnvError
 from common.rollouts.collector import Collector
 from common.vec_env.factory import make_vector_env
 from common.vec_env.in_process import InProcessVectorEnv
+from common.vec_env.mujoco.choice import fast_vector_env
 from common.vec_env.mujoco.recognition import TASKS
-from common.vec_env.mujoco.vector_env import MujocoVectorEnv, fast_vector_env
+from common.vec_env.mujoco.runner_vector_env import CAPACITY
+from common.vec_env.mujoco.vector_env import MujocoVectorEnv
 
 NAMES = {"halfcheetah": "HalfCheetah", "humanoidstandup": "HumanoidStandup", "walker2d": "Walker2d"}
 OTHER_ARGUMENTS = [
@@ -64,7 +66,7 @@ def both(name, num_envs, **kwargs):
     """The environments of Gymnasium, and the same with this package's formulas."""
     make = lambda: [make_env(name, k, **kwargs) for k in range(num_envs)]  # noqa: E731
     one, other = InProcessVectorEnv(make()), fast_vector_env(make())
-    assert type(other) is MujocoVectorEnv
+    assert isinstance(other, MujocoVectorEnv)
     return one, other
 
 
@@ -86,6 +88,7 @@ def run(env, actions, start=None):
     for t in range(steps):
         for k, ob, _, terminated, truncated in env.step_into(actions[t], obs, t + 1, rew, t):
             ended.append((t, k, ob.tobytes(), terminated, truncated))
+    env.write_rewards()
     episodes = [monitor.take_episodes() for monitor in env.monitors]
     return obs, rew, ended, episodes
 
@@ -111,6 +114,21 @@ def test_every_task_is_bit_identical(name, num_envs):
 def test_other_arguments_are_read_from_the_environments(name, arguments):
     one, other = both(name, 2, **arguments)
     assert_equal(one, other, random_actions(one.single_action_space, 150, 2))
+
+
+def test_segments_longer_than_the_memory_of_steps_are_bit_identical():
+    one, other = both("HalfCheetah-v5", 2, max_episode_steps=200)
+    assert_equal(one, other, random_actions(one.single_action_space, 2 * CAPACITY + 88, 2))
+
+
+def test_a_reset_counts_the_steps_before_it():
+    one, other = both("Hopper-v4", 1, max_episode_steps=40)
+    actions = random_actions(one.single_action_space, 5, 1)
+    for env in (one, other):
+        env.reset(seed=[0])
+        for action in actions:
+            env.step_into(action, np.zeros((2, 1, 11)), 1, np.zeros((1, 1)), 0)
+    assert_equal_runs(run(one, actions), run(other, actions))
 
 
 @pytest.mark.slow
@@ -143,10 +161,10 @@ def test_segments_are_bit_identical(threads):
         collector = Collector(env, pi, 256, threads=threads)
         collector.reset(seeds=[0, 1, 2, 3])
         rng = np.random.default_rng(0)
-        return type(env), [collector.collect(rng) for _ in range(2)]
+        return env, [collector.collect(rng) for _ in range(2)]
 
-    (kind, one), (kind2, other) = segments(InProcessVectorEnv), segments(fast_vector_env)
-    assert (kind, kind2) == (InProcessVectorEnv, MujocoVectorEnv)
+    (own, one), (fast, other) = segments(InProcessVectorEnv), segments(fast_vector_env)
+    assert not isinstance(own, MujocoVectorEnv) and isinstance(fast, MujocoVectorEnv)
     for first, second in zip(one, other):
         assert first["ep_rets"] == second["ep_rets"] and len(first["ep_rets"]) > 4
         for key in ("ob", "rew", "new", "terminated", "truncated", "last_ob"):
@@ -158,7 +176,7 @@ def test_segments_are_bit_identical(threads):
 
 def test_workers_use_it():
     workers, own = make_vector_env("Hopper-v4", 3, workers=2), make_vector_env("Hopper-v4", 3)
-    assert type(own) is MujocoVectorEnv
+    assert isinstance(own, MujocoVectorEnv)
     actions = random_actions(own.single_action_space, 50, 3)
     assert_equal_runs(run(workers, actions), run(own, actions))
     workers.close()
@@ -253,3 +271,19 @@ def test_the_simulations_number_is_in_an_error(monkeypatch):
     env.task.simulations.parts[1] = (None, *env.task.simulations.parts[1][1:])
     with pytest.raises(EnvError, match="environment 1"):
         env.step_into(np.zeros((2, 3), np.float32), obs, 1, np.zeros((1, 2)), 0)
+
+
+def test_rewards_before_an_error_are_written_and_counted(monkeypatch):
+    one, other = both("Hopper-v4", 1)
+    actions = random_actions(one.single_action_space, 5, 1)
+    expected = run(one, actions)[1]
+    obs, rew = np.zeros((7, 1, 11)), np.full((6, 1), np.nan)
+    other.reset(seed=[0])
+    for t in range(5):
+        other.step_into(actions[t], obs, t + 1, rew, t)
+    other.task.simulations.parts[0] = (None, *other.task.simulations.parts[0][1:])
+    with pytest.raises(EnvError):
+        other.step_into(actions[0], obs, 6, rew, 5)
+    other.write_rewards()
+    assert rew[:5].tobytes() == expected.tobytes() and np.isnan(rew[5])
+    assert find_monitor(other.envs[0]).episode_return == find_monitor(one.envs[0]).episode_return != 0

@@ -62,4 +62,5 @@ def rollout(env, steps, actions):
             (t, k, ob, terminated, truncated)
             for k, ob, _, terminated, truncated in env.step_into(actions[t], obs, t + 1, rew, t)
         ]
+    env.write_rewards()
     return obs[1:], rew, ended, [monitor.take_episodes() for monitor in env.monitors]
