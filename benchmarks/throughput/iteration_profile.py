@@ -127,7 +127,8 @@ def attach_all(timers: Timers) -> None:
         prepare(collector, env, pi, *args, **kwargs)
         threads = len(collector.groups)
         for _, adapter in collector.groups:  # of environments in other processes, the wait for them
-            timers.attach("environment", adapter.env, "step_into", threads)
+            for method in ("step_into", "write_rewards"):
+                timers.attach("environment", adapter.env, method, threads)
             if isinstance(adapter.env, MujocoVectorEnv):
                 timers.attach("physics", adapter.env.task.simulations, "mj_step", threads)
         make_actor = pi.actor
