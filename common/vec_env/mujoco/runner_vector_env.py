@@ -13,7 +13,8 @@ from common.vec_env.mujoco.locomotion import Runner
 from common.vec_env.mujoco.recognition import Layers
 from common.vec_env.mujoco.vector_env import MujocoVectorEnv
 
-CAPACITY = 256  # steps whose rewards are computed together, at most
+MAX_STEPS = 256  # whose rewards are computed together
+MAX_STATES = 2**15  # of all environments in these steps
 FLOAT32 = np.dtype(np.float32)
 NEVER = math.inf
 
@@ -23,21 +24,22 @@ class RunnerVectorEnv(MujocoVectorEnv):
 
     Python's code is no longer in the processor's cache after a step of MuJoCo, so the time that it takes depends on the
     number of its instructions. A step therefore only keeps states and actions. The rewards of an environment are
-    computed for all of its steps at once, at the end of its episode, after `CAPACITY` steps, or by `write_rewards`;
-    its wrappers count these steps then, too.
+    computed for all of its steps at once, at the end of its episode, after `capacity` steps, or by `write_rewards`; its
+    wrappers count these steps then, too.
 
     Args:
         envs, layers: as for `MujocoVectorEnv`.
         task: the formulas.
 
     Attributes:
+        capacity: number of steps that can wait for their rewards.
         target, row: the array whose rows from `row` on get the rewards; None if no step waits for its reward.
         count: number of steps since `_begin`.
         next_end: value of `count` at which a wrapper ends the next episode.
         ends: [K], the same for each environment.
-        states: [CAPACITY, K, nq + nv], after each of these steps; velocities are those of the observations.
-        actions: [CAPACITY, K, nu] float32.
-        healthy: [CAPACITY, K] bool, after each of these steps.
+        states: [capacity, K, nq + nv], after each of these steps; velocities are those of the observations.
+        actions: [capacity, K, nu] float32.
+        healthy: [capacity, K] bool, after each of these steps.
         first: [K], the first step of each environment that waits for its reward.
         start_x: [K], each environment's x before that step.
         hidden: as `Runner.hidden`.
@@ -48,11 +50,12 @@ class RunnerVectorEnv(MujocoVectorEnv):
 
     def __init__(self, envs: Sequence[gym.Env], layers: Sequence[Layers], task: Runner) -> None:
         super().__init__(envs, layers, task)
+        self.capacity = max(1, min(MAX_STEPS, MAX_STATES // self.num_envs))
         self.target: np.ndarray | None = None
         self.row, self.count, self.next_end = 0, 0, NEVER
-        self.states = np.empty((CAPACITY, *task.state.values.shape))
-        self.actions = np.empty((CAPACITY, *self.actions_shape), np.float32)
-        self.healthy = np.ones((CAPACITY, self.num_envs), bool)
+        self.states = np.empty((self.capacity, *task.state.values.shape))
+        self.actions = np.empty((self.capacity, *self.actions_shape), np.float32)
+        self.healthy = np.ones((self.capacity, self.num_envs), bool)
         self.first = [0] * self.num_envs
         self.start_x, self.ends = [0.0] * self.num_envs, [NEVER] * self.num_envs
         self.hidden = -1
@@ -66,7 +69,7 @@ class RunnerVectorEnv(MujocoVectorEnv):
     def step_into(self, actions: Any, obs: Any, ob_row: int, rew: np.ndarray, rew_row: int) -> Sequence[tuple]:
         """Step every environment, as `InProcessVectorEnv.step_into`, with empty infos; `write_rewards` fills `rew`."""
         i = self.count
-        if i == CAPACITY or rew is not self.target or rew_row != self.row + i:
+        if i == self.capacity or rew is not self.target or rew_row != self.row + i:
             self._begin(rew, rew_row)
             i = 0
         is_known = type(actions) is np.ndarray and actions.dtype is FLOAT32 and actions.shape == self.actions_shape

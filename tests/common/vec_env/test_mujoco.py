@@ -16,7 +16,6 @@ from common.vec_env.factory import make_vector_env
 from common.vec_env.in_process import InProcessVectorEnv
 from common.vec_env.mujoco.choice import fast_vector_env
 from common.vec_env.mujoco.recognition import TASKS
-from common.vec_env.mujoco.runner_vector_env import CAPACITY
 from common.vec_env.mujoco.vector_env import MujocoVectorEnv
 
 NAMES = {"halfcheetah": "HalfCheetah", "humanoidstandup": "HumanoidStandup", "walker2d": "Walker2d"}
@@ -118,7 +117,7 @@ def test_other_arguments_are_read_from_the_environments(name, arguments):
 
 def test_segments_longer_than_the_memory_of_steps_are_bit_identical():
     one, other = both("HalfCheetah-v5", 2, max_episode_steps=200)
-    assert_equal(one, other, random_actions(one.single_action_space, 2 * CAPACITY + 88, 2))
+    assert_equal(one, other, random_actions(one.single_action_space, 2 * other.capacity + 88, 2))
 
 
 def test_a_reset_counts_the_steps_before_it():
