@@ -67,7 +67,7 @@ class CnnPolicy(NetworkPolicy):
         memory_steps: int = CnnPolicySettings.memory_steps,
         layer_norm: bool = CnnPolicySettings.layer_norm,
     ) -> None:
-        images = image_network(without_mask(ob_space, make_pdtype(ac_space)), kind, channels, precision)
+        images = image_network(without_mask(ob_space, make_pdtype(ac_space)), kind, channels, precision, memory)
         body = Body(cell=make_cell(memory, memory_size, layer_norm), layer_norm=layer_norm)
         super().__init__(
             name,
@@ -143,9 +143,13 @@ class CnnPolicy(NetworkPolicy):
 
 
 def image_network(
-    space: gym.Space[Any], kind: str, channels: str | None, precision: str = CnnPolicySettings.precision
+    space: gym.Space[Any],
+    kind: str,
+    channels: str | None,
+    precision: str = CnnPolicySettings.precision,
+    memory: str | None = None,
 ) -> ImageNetwork:
-    """Return the convolutional network for a space of images.
+    """Return the convolutional network for a space of images; `memory` is for the advice of an error.
 
     Raises:
         UserError: if observations are not images, or for an invalid setting.
@@ -153,5 +157,6 @@ def image_network(
     if not isinstance(space, gym.spaces.Box) or not is_image(space) or space.dtype != np.uint8:
         raise UserError(
             f"CnnPolicy needs images, a Box of rank 3 and dtype uint8, not {describe_space(space)}; {USE_MLP}"
+            + (f", with memory {memory}" if memory else "")
         )
     return ImageNetwork.of(space, kind, channels, precision=choose_precision(precision))

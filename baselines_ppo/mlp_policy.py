@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -20,8 +20,15 @@ from common.policies.inputs.memory import Memory
 from common.policies.layers.memory_cells import NumpyFunctions
 from common.policies.networks import NumpyNetwork
 from common.policies.observation_encoder import ObservationEncoder
+from common.policies.storable import without_wrappers
 from common.running_mean_std import RunningMeanStd
 from common.validation import check_bool, check_float, check_greater, check_int_argument
+
+
+def size_text(widths: Mapping[str, Any]) -> str:
+    """Return the settings that determine the size of the hidden layers, for an error; `hidden` replaces two others."""
+    replaced = () if widths["hidden"] is None else ("hid_size", "num_hid_layers")
+    return ", ".join(f"{name}={x}" for name, x in widths.items() if x is not None and name not in replaced)
 
 
 class MlpPolicy(NetworkPolicy):
@@ -106,7 +113,7 @@ class MlpPolicy(NetworkPolicy):
             init_logstd=init_logstd,
             memory_steps=memory_steps,
             keep_images=False,
-            size_text=", ".join(f"{key}={x}" for key, x in widths.items() if x is not None),
+            size_text=size_text(widths),
         )
         self.hid_size, self.num_hid_layers, self.vf_hid_size = list(widths.values())[:3]
         self.hidden = None if hidden is None else list(body.hidden)
@@ -119,7 +126,7 @@ class MlpPolicy(NetworkPolicy):
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments that build this network again."""
-        return {field.name: getattr(self, field.name) for field in fields(MlpPolicySettings)}
+        return without_wrappers({field.name: getattr(self, field.name) for field in fields(MlpPolicySettings)})
 
     @classmethod
     def variable_shapes(

@@ -18,6 +18,7 @@ USE_MLP = "use MlpPolicy"
 USE_SMALL_CNN = "set kind='small'"
 USE_CNN = "use CnnPolicy"
 CHOOSE_CHANNELS = "set channels='first' or channels='last'"
+SET_CHANNELS = "set channels to"  # followed by the value
 NO_WINDOW = "leave it out, or use render_mode='rgb_array'"
 LIMIT_LINEAR = "set max_timesteps or max_iters, or use schedule='constant'"
 
@@ -35,6 +36,7 @@ IN_FLAGS = {
     USE_SMALL_CNN: "set --kind small",
     USE_CNN: "use --policy cnn",
     CHOOSE_CHANNELS: "set --channels first or --channels last",
+    SET_CHANNELS: "set --channels",
     NO_WINDOW: "leave it out (--play --video FILE.gif records a trained policy), or use render_mode='rgb_array'",
     LIMIT_LINEAR: "set --num-timesteps or --max-iters, or use --schedule constant",
 }

@@ -34,6 +34,8 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
     fit = (separate_fit, "a separate value-function fit: --vf-iters above 0, and for vpg --baseline value")
     normalised = (config.policy_kwargs.get("normalise_ob", True), "--normalise-ob true")
     cloned = (config.run.demonstrations, "--demonstrations FILE")
+    widths = (config.policy_kwargs.get("hidden") is None, "layers of equal width: leave out --hidden")
+    memory = (config.policy_kwargs.get("memory"), "--memory lstm or gru")
     requirements = {
         "kl_target": (
             adaptive and values["kl_min"] is None,
@@ -48,6 +50,10 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
         "vf_batchsize": fit,
         "ob_clip": normalised,
         "ob_min_std": normalised,
+        "hid_size": widths,
+        "num_hid_layers": widths,
+        "memory_size": memory,
+        "memory_steps": memory,
         "demonstration_epochs": cloned,
         "demonstration_stepsize": cloned,
     }

@@ -74,13 +74,20 @@ def resolve(
 def expand_network(explicit: Mapping[str, Any]) -> dict[str, Any]:
     """Return explicit settings, with a network of Baselines, such as cnn_lstm, replaced by what it means, and without
     the policy auto, which is the default.
+
+    Raises:
+        UserError: if another setting contradicts the network.
     """
     given = dict(explicit)
     network = given.get("policy")
     if network == AUTO:
         del given["policy"]
     if network in BASELINES_NETWORKS:
-        given |= BASELINES_NETWORKS[network] | {name: x for name, x in given.items() if name != "policy"}
+        meant = BASELINES_NETWORKS[network]
+        for name, value in meant.items():
+            if name != "policy" and given.get(name, value) != value:
+                raise UserError(f"--network {network} means {name}={value}, not {given[name]}; leave one of them out")
+        given |= meant
     return given
 
 

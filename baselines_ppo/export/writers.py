@@ -8,16 +8,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from baselines_ppo.export.graph import EPISODE_START, observation_specs, policy_functions
+from baselines_ppo.export.observations import flatten_space
 from baselines_ppo.export.targets import PATH_HINT, require_vacant
 from baselines_ppo.policy_registry import load_policy
 from common.envs.mask_layout import ACTION_MASK
 from common.errors import UserError
 from common.policies.base import Policy
 from common.runtime.tf_import import stderr_on_error_only
-from common.space_tree import is_composite, is_continuous
+from common.space_tree import Space, is_composite, is_continuous
 from common.storage.atomic import atomic_directory, atomic_write
 from common.storage.write_errors import user_error_on_os_error
 
@@ -133,13 +135,26 @@ def convert_to_tflite(save: Callable[[str | Path], None], class_name: str) -> by
             ) from error
 
 
+def example_text(name: str, spec: tf.TensorSpec, leaf: Space | None, is_tflite: bool) -> str:
+    """Return Python for an example of an exported policy's input, in NumPy for LiteRT, else in TensorFlow.
+
+    Args:
+        name: of the input.
+        spec: its shape and dtype.
+        leaf: its part of the observation space; None for other inputs.
+        is_tflite: whether the policy is a LiteRT file.
+    """
+    library, dtype = "numpy" if is_tflite else "tf", spec.dtype.name
+    first = np.asarray(getattr(leaf, "start", 0))  # of choices, which need not begin at 0
+    if first.any():
+        return f'{library}.{"array" if is_tflite else "constant"}({[first.tolist()]}, "{dtype}")'
+    return f'{library}.{"ones" if name in ONES else "zeros"}({spec.shape.as_list()}, "{dtype}")'
+
+
 def loading_snippet(pi: Policy, path: Path, is_tflite: bool) -> str:
     """Return two or three lines of Python that load an exported policy and act once."""
-    library = "numpy" if is_tflite else "tf"
-    arguments = ", ".join(
-        f'{name}={library}.{"ones" if name in ONES else "zeros"}({spec.shape.as_list()}, "{spec.dtype.name}")'
-        for name, spec in observation_specs(pi, batch=1, float32_only=is_tflite).items()
-    )
+    specs, leaves = observation_specs(pi, batch=1, float32_only=is_tflite), flatten_space(pi.network_space)
+    arguments = ", ".join(f"{name}={example_text(name, x, leaves.get(name), is_tflite)}" for name, x in specs.items())
     output = "env_action" if is_continuous(pi.ac_space) else "action"
     chosen = "" if is_composite(pi.ac_space) else f'["{output}"]'
     if is_tflite:

@@ -21,6 +21,7 @@ from common.policies.inputs.records import pack, record_of, to_bytes, unpack
 from common.policies.layers.convolutions import CHANNELS, ImageNetwork
 from common.policies.layers.precision import choose_precision
 from common.policies.observation_encoder import ObservationEncoder
+from common.policies.storable import without_wrappers
 from common.running_mean_std import RunningMeanStd
 from common.validation import check_bool, check_float, check_greater
 
@@ -104,7 +105,7 @@ class MixedPolicy(NetworkPolicy):
 
     def settings(self) -> dict[str, Any]:
         """Return the keyword arguments that build this network again; `channels` names the axis of each image."""
-        return dict(self.given)
+        return without_wrappers(self.given)
 
     def images_in_float32(self) -> dict[str, ImageNetwork]:
         """Return the convolutional networks with products in float32."""
@@ -198,10 +199,10 @@ def image_networks(
         by_leaf = dict.fromkeys(images, None)
         for entry in channels.split(","):
             name, _, axis = entry.partition("=")
-            if name not in images or axis not in CHANNELS:
+            if name not in images or axis not in CHANNELS or by_leaf[name] is not None:
                 raise UserError(
                     f"invalid channels={safe_repr(channels)}: must be {', '.join(CHANNELS)}, or one of them for single "
-                    f"images, such as NAME=first; the images are {', '.join(images) or 'none'}"
+                    f"images, each once, such as NAME=first; the images are {', '.join(images) or 'none'}"
                 )
             by_leaf[name] = axis
     return {name: ImageNetwork.of(leaf, kind, by_leaf[name], f"{name}/", precision) for name, leaf in images.items()}

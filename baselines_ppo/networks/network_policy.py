@@ -146,6 +146,8 @@ class NetworkPolicy(Policy):
     ) -> None:
         check_init(init, init_logstd)
         check_choice("activation", body.activation, ACTIVATIONS)
+        if body.cell is not None:
+            size_text += f", memory_size={body.cell.size}"
         check_memory(4 * sum(map(math.prod, shapes.values())), f"{size_text}: the network")
         super().__init__(name, ob_space, ac_space, keep_images)
         self.body = body

@@ -16,6 +16,7 @@ from common.policies.space_serialization import subspaces
 Entries = dict[str, np.ndarray]
 ENDS = ("terminations", "truncations")
 STEP_ENTRIES = ("rewards", *ENDS)  # all of them are given, or none
+RENAME_KEY = "rename the key of the space that contains '/'"
 
 
 def leaves(name: str, value: Any) -> Entries:
@@ -24,6 +25,9 @@ def leaves(name: str, value: Any) -> Entries:
     Args:
         name: of the value, such as "observations"; an array itself has this name.
         value: a batch: an array, or a dict or tuple of batches.
+
+    Raises:
+        UserError: if two arrays have the same name, because a key contains "/".
     """
     if isinstance(value, Mapping):
         parts: Iterable[tuple[Any, Any]] = value.items()
@@ -33,7 +37,10 @@ def leaves(name: str, value: Any) -> Entries:
         return {name: np.asarray(value)}
     found: Entries = {}
     for key, part in parts:
-        found |= leaves(f"{name}/{key}", part)
+        own = leaves(f"{name}/{key}", part)
+        if both := sorted(found.keys() & own.keys()):
+            raise UserError(f"{both[0]} is the name of two parts; {RENAME_KEY}")
+        found |= own
     return found
 
 
@@ -219,6 +226,9 @@ class Demonstrations:
         unused = [name for name in self.entries if name.split("/")[0] == root and name not in used]
         if unused:
             raise self._error(unused[0], f"is not in the environment's space {describe_space(space)}", "leave it out")
+        if len(set(used)) < len(used):
+            both = next(name for name in used if used.count(name) > 1)
+            raise self._error(both, "is the name of two parts of the environment's space", RENAME_KEY)
         return batch
 
     def _part(self, name: str, space: gym.Space[Any], is_action: bool) -> tuple[Any, list[str]]:

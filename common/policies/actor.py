@@ -13,7 +13,7 @@ from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.inputs.layout import NetworkOutputs
 from common.policies.inputs.masked_observations import combine
-from common.policies.inputs.memory import Memory
+from common.policies.inputs.memory import Memory, checked_starts, checked_state
 from common.policies.observation_encoder import ObservationEncoder
 from common.policies.storable import StorablePolicy
 from common.space_tree import is_composite, is_continuous
@@ -156,19 +156,10 @@ class ActingPolicy(NetworkOutputs, StorablePolicy):
             return flat, vpred.numpy(), None, is_batch
         memory = Memory(len(obs), self.layout.state_size)
         if state is not None:
-            memory.state[...] = self._checked_state(state, memory.state.shape, is_batch)
-            memory.start[...] = False if episode_start is None else np.reshape(np.asarray(episode_start, bool), -1)
+            memory.state[...] = checked_state(state, memory.state.shape, is_batch)
+            memory.start[...] = False if episode_start is None else checked_starts(episode_start, len(obs))
         flat, vpred, following = step_with_memory(self, obs, memory)
         return flat, vpred, following, is_batch
-
-    def _checked_state(self, state: Any, shape: tuple[int, ...], is_batch: bool) -> np.ndarray:
-        """Return a state [N, S]; UserError unless it has the shape that this policy returns."""
-        expected = shape if is_batch else shape[1:]
-        if np.shape(state) != expected:
-            raise UserError(
-                f"invalid state of shape {np.shape(state)}: must be {expected}, as the last call returned it"
-            )
-        return np.reshape(np.asarray(state, np.float32), shape)
 
     def act(
         self,

@@ -26,6 +26,11 @@ from common.validation import error_prefix
 UserPath = str | bytes | os.PathLike[str]
 
 
+def without_wrappers(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with Python's own lists instead of those that TensorFlow makes of a module's attributes."""
+    return {name: list(x) if isinstance(x, list | tuple) else x for name, x in settings.items()}
+
+
 class StorablePolicy(PolicyModule):
     """The part of `Policy` that saves and loads it.
 

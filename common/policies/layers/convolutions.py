@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium as gym
 import numpy as np
 import tensorflow as tf
 
 from common.errors import UserError
-from common.hints import CHOOSE_CHANNELS, USE_MLP, USE_SMALL_CNN
+from common.hints import CHOOSE_CHANNELS, SET_CHANNELS, USE_MLP, USE_SMALL_CNN
 from common.policies.layers.precision import rounding
 from common.validation import check_choice
 
@@ -45,7 +45,13 @@ def min_pixels(convolutions: Sequence[Convolution]) -> int:
     return functools.reduce(lambda n, layer: (n - 1) * layer.stride + layer.kernel, reversed(convolutions), 1)
 
 
-def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], channels: str | None = None) -> str:
+def channel_axis(
+    space: gym.spaces.Box,
+    convolutions: Sequence[Convolution],
+    channels: str | None = None,
+    what: str | None = None,
+    choose: str = CHOOSE_CHANNELS,
+) -> str:
     """Return 'first' if images are [C, H, W], as from Gymnasium's frame stack, or 'last' if they are [H, W, C].
 
     Args:
@@ -53,6 +59,8 @@ def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], cha
         convolutions: of the network.
         channels: 'first' or 'last'. 'smaller': the smaller of the two axes, or the last if they are equal. None: the
             smaller axis if it has too few entries to be pixels.
+        what: what an error calls the images.
+        choose: its advice how to set the axis.
 
     Raises:
         UserError: for any other value, and for None if both axes could be pixels.
@@ -62,8 +70,8 @@ def channel_axis(space: gym.spaces.Box, convolutions: Sequence[Convolution], cha
     first, _, last = space.shape
     if channels is None and min(first, last) >= min_pixels(convolutions):
         raise UserError(
-            f"images of {space.shape} may have {first} channels first or {last} channels last; {CHOOSE_CHANNELS}, or "
-            f"{USE_MLP}"
+            f"{what or f'images of {space.shape}'} may have {first} channels first or {last} channels last; {choose}, "
+            f"or {USE_MLP}"
         )
     return "first" if first < last else "last"
 
@@ -102,10 +110,13 @@ class ImageNetwork:
             UserError: if the images are too small, or if it is not clear which axis holds the channels.
         """
         convolutions, _ = ARCHITECTURES[check_choice("kind", kind, ARCHITECTURES)]
+        name = prefix.removesuffix("/")
+        what = f"images {name!r} of {space.shape}" if name else f"images of {space.shape}"
+        choose = f"{SET_CHANNELS} {name}=first or {name}=last" if name else CHOOSE_CHANNELS
         channels_first = False
         if len(space.shape) > 2:
             image = space if len(space.shape) == 3 else gym.spaces.Box(0, 255, space.shape[1:], np.uint8)
-            channels_first = channel_axis(image, convolutions, channels) == "first"
+            channels_first = channel_axis(image, convolutions, channels, what, choose) == "first"
         network = cls(tuple(space.shape), kind, channels_first, prefix, precision)
         size = min_pixels(convolutions)
         if min(network._pixels()) < size:
@@ -113,8 +124,13 @@ class ImageNetwork:
             other = USE_MLP
             if min(network._pixels()) >= min_pixels(ARCHITECTURES["small"][0]):
                 other = f"{USE_SMALL_CNN}, or {USE_MLP}"
+            turned = replace(network, channels_first=not channels_first)
+            if len(space.shape) > 2 and min(turned._pixels()) >= size:
+                other = (
+                    f"{SET_CHANNELS} {f'{name}=' if name else ''}{'last' if channels_first else 'first'}, or {other}"
+                )
             raise UserError(
-                f"images of {space.shape}, with their channels {axis}, are too small for the {kind!r} network; "
+                f"{what}, with their channels {axis}, are too small for the {kind!r} network; "
                 f"use at least {size} x {size} pixels, or {other}"
             )
         return network

@@ -37,6 +37,9 @@ UNUSED = [
     (("--kl-target", "0.1", "--beta", "3", "--clip-param", "0.1"), ["kl_target", "beta"]),
     (("--objective", "adaptive_kl", "--kl-target", "0.1", "--beta", "3"), []),
     (("--vf-iters", "5", "--optim-stepsize", "1e-3", "--vf-stepsize", "1e-3", "--vf-coef", "1"), ["vf_coef"]),
+    (("--hidden", "8", "--hid-size", "4", "--num-hid-layers", "1"), ["hid_size", "num_hid_layers"]),
+    (("--memory-size", "4", "--memory-steps", "8"), ["memory_size", "memory_steps"]),
+    (("--memory", "gru", "--memory-size", "4", "--hid-size", "4"), []),
     (("--preset", "reinforce", "--vf-coef", "0.1", "--vf-iters", "2"), ["vf_coef"]),
     (("--preset", "a2c", "--vf-coef", "0.1", "--vf-stepsize", "0.1"), ["vf_stepsize"]),
     (("--objective", "adaptive_kl", "--kl-target", "0.1", "--kl-min", "0.1", "--kl-max", "0.2"), ["kl_target"]),
@@ -79,3 +82,11 @@ def test_eval_episodes_need_eval_every():
     check_flag_combinations({"eval_episodes": 5, "eval_every": 0})
     with pytest.raises(UserError, match="--eval-episodes needs --eval-every"):
         check_flag_combinations({"eval_episodes": 5})
+
+
+def test_a_setting_that_contradicts_the_network_is_refused():
+    assert config_for("--network", "lnlstm", "--memory", "lstm").policy.layer_norm is True
+    with pytest.raises(UserError, match="--network lstm means memory=lstm, not gru; leave one of them out"):
+        config_for("--network", "lstm", "--memory", "gru")
+    with pytest.raises(UserError, match="layer_norm=True, not False"):
+        config_for("--network", "lnlstm", "--layer-norm", "false")

@@ -115,6 +115,17 @@ def test_an_entry_that_the_space_does_not_have_is_refused():
         data.observations(gym.spaces.Dict({"other": OB}))
 
 
+def test_two_parts_with_one_name_are_refused():
+    parts = {"a/b": np.zeros((4, 1)), "a": {"b": np.ones((4, 1))}}
+    with pytest.raises(UserError, match="observations/a/b is the name of two parts; rename the key"):
+        Demonstrations(parts, np.zeros(4, int))
+    box = gym.spaces.Box(-1, 1, (1,))
+    space = gym.spaces.Dict({"a/b": box, "a": gym.spaces.Dict({"b": box})})
+    stored = Demonstrations.from_entries({"observations/a/b": np.zeros((4, 1)), "actions": np.zeros(4, int)})
+    with pytest.raises(UserError, match="observations/a/b is the name of two parts of the environment's space"):
+        stored.observations(space)
+
+
 def test_one_step_is_too_few():
     with pytest.raises(UserError, match="has 1 steps; training and validation need at least 2"):
         Demonstrations(np.zeros((1, 3)), np.zeros((1, 1)))

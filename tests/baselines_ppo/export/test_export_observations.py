@@ -1,5 +1,7 @@
 """Preprocessing of observations in TensorFlow is bit-identical to what a policy does in NumPy."""
 
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -7,7 +9,9 @@ import tensorflow as tf
 from export_spaces import BOX, BOX32, IMAGES, ROWS, TASK, draw
 from tolerance import ulps
 
+from baselines_ppo import MlpPolicy
 from baselines_ppo.export.observations import TensorNormalizer, encode_tensors, flatten_space
+from baselines_ppo.export.writers import loading_snippet
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 
@@ -61,3 +65,11 @@ def test_the_filter_in_float32_is_exact_for_observations_far_from_0():
 def test_leaves_with_equal_path_names_get_different_names():
     space = gym.spaces.Dict({"a b": BOX, "a_b": BOX32, "a": gym.spaces.Dict({"b": IMAGES})}, sort_keys=False)
     assert flatten_space(space) == {"observation_a_b": BOX, "observation_a_b_": BOX32, "observation_a_b__": IMAGES}
+
+
+def test_the_printed_example_is_an_observation_of_the_space():
+    space = gym.spaces.Dict({"a": gym.spaces.Discrete(3, start=2), "b": gym.spaces.MultiDiscrete([2, 2], start=[0, 4])})
+    text = loading_snippet(MlpPolicy("pi", space, gym.spaces.Discrete(2)), Path("model"), is_tflite=False)
+    assert 'observation_a=tf.constant([2], "int64")' in text and "observation_b=tf.constant([[0, 4]]" in text
+    pi = MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2))
+    assert "observation=numpy.zeros([1, 2]" in loading_snippet(pi, Path("model.tflite"), is_tflite=True)

@@ -92,3 +92,19 @@ def test_an_unknown_setting_is_refused():
 
 def test_the_smallest_image_is_that_of_the_small_network():
     assert min_pixels(ARCHITECTURES["small"][0]) == SMALLEST_IMAGE
+
+
+def test_an_error_about_channels_names_the_image_and_the_value_to_set():
+    space = gym.spaces.Dict({"cam": box(40, 40, 40), "front": box(40, 40, 3)})
+    with pytest.raises(UserError, match=r"images 'cam' of \(40, 40, 40\) may .* set channels to cam=first or cam=last"):
+        MixedPolicy("pi", space, AC_SPACE, kind="small")
+    with pytest.raises(UserError, match=r"images 'front' of \(40, 40, 3\), with their channels first, .* front=last"):
+        MixedPolicy("pi", space, AC_SPACE, kind="small", channels="first")
+    pi = MixedPolicy("pi", space, AC_SPACE, kind="small", channels="cam=first,front=last")
+    assert pi.settings()["channels"] == "cam=first,front=last"
+    with pytest.raises(UserError, match="each once"):
+        MixedPolicy("pi", space, AC_SPACE, channels="cam=first,cam=last")
+
+
+def test_settings_have_pythons_own_lists():
+    assert type(MixedPolicy("pi", gym.spaces.Dict({}), AC_SPACE, hidden=(8, 4)).settings()["hidden"]) is list

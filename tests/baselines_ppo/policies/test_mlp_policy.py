@@ -101,3 +101,16 @@ def test_a_file_without_vf_hid_size_loads(tmp_path, monkeypatch):
     pi.save(tmp_path / "policy.safetensors")
     monkeypatch.undo()
     assert load_policy(tmp_path / "policy.safetensors").settings()["vf_hid_size"] is None
+
+
+def test_settings_have_pythons_own_lists():
+    pi = MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2), hidden=(8, 4))
+    assert pi.settings()["hidden"] == [8, 4] and type(pi.settings()["hidden"]) is list
+
+
+def test_a_network_that_does_not_fit_names_the_settings_that_make_it_large():
+    spaces = gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2)
+    with pytest.raises(UserError, match=r"^hidden=\[8\], memory_size=999999999: the network needs"):
+        MlpPolicy("pi", *spaces, hidden=[8], memory="lstm", memory_size=999_999_999)
+    with pytest.raises(UserError, match="^hid_size=999999999, num_hid_layers=2: the network needs"):
+        MlpPolicy("pi", *spaces, hid_size=999_999_999)

@@ -177,3 +177,23 @@ def test_acting_step_by_step_equals_the_segment():
     assert [int(np.flatnonzero(seg["start"][1:, k])[0]) + 1 for k in range(3)] == ends
     with pytest.raises(UserError, match="invalid state of shape"):
         pi.act(False, seg["ob"][0], state[0])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"state": "a"}, "invalid state of dtype <U1: must be numbers"),
+        ({"state": None}, "invalid state of dtype object: must be numbers"),
+        ({"state": 1j}, "invalid state of dtype complex128: must be numbers"),
+        ({"state": np.nan}, "invalid state with nan: must be finite"),
+        ({"episode_start": np.ones(2, bool)}, r"invalid episode_start of shape \(2,\): must be a bool, or have shape"),
+        ({"episode_start": "yes"}, "invalid episode_start='yes': must be True or False"),
+        ({"episode_start": 0.5}, "invalid episode_start=0.5"),
+    ],
+)
+def test_an_invalid_state_or_start_is_refused(changes, message):
+    pi, ob = remembering(), np.zeros((3, *remembering().ob_space.shape), np.float32)
+    arguments = {"state": 0.0, "episode_start": False} | changes
+    arguments["state"] = np.full((3, pi.state_size), arguments["state"])
+    with pytest.raises(UserError, match=message):
+        pi.predict(ob, **arguments)
