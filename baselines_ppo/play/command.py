@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from baselines_ppo.config.registry import SETTINGS
 from common.demonstrations.files import check_file_name
 from common.distributed.launcher import launcher_world_size
 from common.envs.rendering import display_named, has_display
@@ -20,6 +21,7 @@ from common.storage.paths import writable_file
 from common.validation import check_int_argument
 
 MAX_SHOWN_EPISODES = 10  # more episodes are evaluated without a window
+USED = ("env", "env_kwargs", "seed", "eval_episodes", "load_path")  # settings that `--play` uses
 
 
 def play(explicit: Mapping[str, Any], args: Namespace) -> int:
@@ -46,6 +48,12 @@ def play(explicit: Mapping[str, Any], args: Namespace) -> int:
     if args.video and args.video.suffix != ".gif":
         raise UserError(f"invalid --video {args.video}: must end in .gif")
     find_policy(args.load_path)
+    if unused := [SETTINGS[name].flag for name in explicit if name not in USED]:
+        print(
+            f"without effect in --play, which uses the policy's own settings: {', '.join(unused)}",
+            file=sys.stderr,
+            flush=True,
+        )
     if args.video:
         writable_file(args.video, "--video")
     if args.save_demonstrations:

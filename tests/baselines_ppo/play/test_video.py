@@ -132,6 +132,13 @@ def test_a_window_that_cannot_be_opened_is_reported_and_a_video_recorded(
     assert (folder / "play.gif").exists() == bool(warning)
 
 
+def test_settings_of_a_training_are_named_as_without_effect(tmp_path, monkeypatch, capfd, cli_here):
+    folder = trained(tmp_path / "run", monkeypatch, capfd)
+    done = cli_here("--play", "--load-path", folder, "--eval-episodes", "11", "--memory", "lstm", "--hidden", "4")
+    expected = "without effect in --play, which uses the policy's own settings: --memory, --hidden"
+    assert (done.returncode, done.stderr) == (0, f"{expected}\n")
+
+
 def test_many_episodes_are_only_evaluated(tmp_path, monkeypatch, capfd, cli_here):
     folder = trained(tmp_path / "run", monkeypatch, capfd)
     done = cli_here("--play", "--load-path", folder, "--eval-episodes", "11")
