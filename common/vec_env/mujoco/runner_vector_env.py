@@ -22,8 +22,8 @@ NEVER = math.inf
 class RunnerVectorEnv(MujocoVectorEnv):
     """A `MujocoVectorEnv` of a `Runner`, which computes rewards later.
 
-    Between two steps of MuJoCo, Python's code takes several times as long as in a loop of its own, probably because it
-    has left the processor's cache. A step therefore only keeps states and actions. The rewards of an environment are
+    Between two steps of MuJoCo, Python's code takes several times as long as in a tight loop, probably because it has
+    left the processor's cache. A step therefore only keeps states and actions. The rewards of an environment are
     computed for all of its steps at once, at the end of its episode, after `capacity` steps, or by `write_rewards`; its
     wrappers count these steps then, too.
 
