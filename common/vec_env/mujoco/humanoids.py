@@ -81,7 +81,7 @@ class Humanoid(Humanoids):
         return p.ctrl_cost_weight * sum_of_squares(self.controls.read()) + np.clip(contacts, *p.contact_cost_range)
 
     def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
+        """Step all simulations, as `SteppedTask.step`."""
         p = self.parameters
         before = self.centers()
         self.simulations.advance(actions, p.frame_skip)
@@ -123,7 +123,7 @@ class HumanoidStandup(Humanoids):
         return p.ctrl_cost_weight * sum_of_squares(self.controls.read()), np.clip(impacts, *p.impact_cost_range)
 
     def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
+        """Step all simulations, as `SteppedTask.step`."""
         self.simulations.advance(actions, self.parameters.frame_skip)
         timesteps = np.array([env.model.opt.timestep for env in self.envs])
         control_costs, impact_costs = self.costs()

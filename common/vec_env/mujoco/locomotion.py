@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ HEALTHY = ("_healthy_reward", "_terminate_when_unhealthy", "_healthy_z_range")
 Healthy = bool | np.ndarray  # of one step, or [n] of many
 
 
-class Runner(Task):
+class Runner(Task, ABC):
     """Tasks with a reward for the velocity along x, the first number of qpos.
 
     Rewards are computed for many steps together, because they depend on positions, actions and health alone.
@@ -30,6 +30,7 @@ class Runner(Task):
     Attributes:
         state: positions and velocities.
         first_velocity: number of positions.
+        positions: each environment's qpos, views of MuJoCo's memory.
     """
 
     def __init__(self, envs: Sequence[MujocoEnv]) -> None:
@@ -229,7 +230,7 @@ class Ant(SteppedTask):
         return ob, self.parameters.contact_cost_weight * sum_of_squares(forces)
 
     def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
+        """Step all simulations, as `SteppedTask.step`."""
         p = self.parameters
         low, high = p.healthy_z_range
         before = self.torso.read()[:, 0].tolist()

@@ -35,7 +35,7 @@ class OneByOne(SteppedTask):
         raise NotImplementedError
 
     def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
+        """Step all simulations, as `SteppedTask.step`."""
         self.simulations.advance(actions, self.parameters.frame_skip)
         rewards, terminated = [], []
         for k, views in enumerate(self.sources):
@@ -50,7 +50,7 @@ class RewardBefore(OneByOne):
     """Version 4 of Reacher: the reward is of the state before the step."""
 
     def step(self, actions: np.ndarray) -> Step:
-        """Step all simulations, as `Task.step`."""
+        """Step all simulations, as `SteppedTask.step`."""
         rewards = [float(self.reward(action, *views)[0]) for action, views in zip(actions, self.sources)]
         self.simulations.advance(actions, self.parameters.frame_skip)
         for k, views in enumerate(self.sources):

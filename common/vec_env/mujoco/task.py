@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Step = tuple[np.ndarray, list[float], list[bool] | None]
 
 
-class Task(ABC):  # noqa: B024  its two kinds have their own abstract methods
+class Task:
     """Observations, rewards and ends of K environments of one class.
 
     Formulas keep the order of operations and the dtypes of Gymnasium's, so that results are bit-identical. Single
@@ -48,7 +48,7 @@ class Task(ABC):  # noqa: B024  its two kinds have their own abstract methods
         return all(is_same(one, other) for values in others for one, other in zip(first, values))
 
 
-class SteppedTask(Task):
+class SteppedTask(Task, ABC):
     """A task whose rewards are computed in every step."""
 
     @abstractmethod
