@@ -101,13 +101,13 @@ setup(
         "imageio>=2.34",  # videos
         "shtab>=1.7",  # completion for shells
         "tensorboard>=2.20",  # tf.summary writes for it; TensorFlow 2.21 no longer brings it
+        "packaging>=24.2",  # the doctor compares versions
     ],
     extras_require={
         "test": [
             "hypothesis>=6.130",
             # the notebooks
             "nbformat>=5.10",
-            "packaging>=24.2",
             "pytest>=8",
             "pytest-timeout>=2.3.1",
             "pytest-xdist>=3.6.1",

@@ -34,6 +34,7 @@ TENSORFLOW_FREE = (
     "baselines_ppo.report.summary",
     "baselines_ppo.sweep.*",
     "baselines_ppo.plot.*",
+    "baselines_ppo.doctor.*",
     "baselines_ppo.experiment.setup",
     "baselines_ppo.experiment.directory",
     "baselines_ppo.experiment.progress",

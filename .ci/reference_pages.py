@@ -22,13 +22,20 @@ from baselines_ppo.cli.parser import build_parser as run_parser
 from baselines_ppo.config.presets import PRESETS
 from baselines_ppo.config.registry import SETTINGS, SETTINGS_BY_GROUP, Setting
 from baselines_ppo.config.setting_fields import GROUPS
+from baselines_ppo.doctor.command import make_parser as doctor_parser
 from baselines_ppo.export.command import build_parser as export_parser
 from baselines_ppo.plot.command import make_parser as plot_parser
 from baselines_ppo.report.command import build_parser as report_parser
 from baselines_ppo.sweep.cli import sweep_parser
 
 GENERATED = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.S)
-COMMANDS = {"plot": plot_parser, "sweep": sweep_parser, "report": report_parser, "export": export_parser}
+COMMANDS = {
+    "plot": plot_parser,
+    "sweep": sweep_parser,
+    "report": report_parser,
+    "export": export_parser,
+    "doctor": doctor_parser,
+}
 
 
 def table(rows: list[tuple[str, ...]]) -> str:

@@ -10,22 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from baselines_ppo.config.runs_root import runs_root
 from common.distributed.communicator import Communicator
 from common.errors import UserError
 from common.hints import OTHER_RUN_DIR, RUN_DIR_TAKEN
 from common.policies.files import read_best
 from common.runs.run_directory import RunDirectory, read_config
 from common.storage.directory_lock import is_locked
-from common.storage.paths import user_path
 from common.storage.write_errors import user_error_on_os_error
-
-ROOT_VARIABLE = "BASELINES_PPO_RUNS"
-DEFAULT_ROOT = "runs"
-
-
-def runs_root() -> Path:
-    """Return the directory of runs without an explicit path: `$BASELINES_PPO_RUNS`, or ./runs."""
-    return user_path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT, ROOT_VARIABLE)
 
 
 def _file_name(env_id: str) -> str:

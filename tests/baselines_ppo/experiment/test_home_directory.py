@@ -9,7 +9,8 @@ from small_policies import uncompiled
 from baselines_ppo import MlpPolicy, UserError, learn, load_policy
 from baselines_ppo.cli import parser as cli
 from baselines_ppo.config import config_files
-from baselines_ppo.experiment.directory import default_sweep_path, runs_root
+from baselines_ppo.config.runs_root import runs_root
+from baselines_ppo.experiment.directory import default_sweep_path
 from baselines_ppo.export import command as export
 from baselines_ppo.export import export_saved_model
 from baselines_ppo.export.targets import require_vacant
