@@ -96,7 +96,7 @@ def learn(
                 seg = training.collect()  # run pi_old for T steps in each environment
                 setup.scale_rewards(seg)  # if returns are scaled
                 setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's parameters at s_t, by its memory if it has one
-                add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
+                add_vtarg_and_adv(seg, setup.settings.discount(training.progress), setup.settings.lam)  # A_t by GAE
                 losses = update(seg, training.minibatch_rng(), training.progress)  # K epochs of minibatches of L
                 training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
@@ -228,7 +228,7 @@ class PPOUpdate:
         batch, valid = self.make_batch(seg)
         batch_size = self.batch_size if s.optim_batchsize else None
         count = int(self.comm.minimum(minibatches_per_epoch(valid, batch_size)))
-        batch = self._run_epochs(seg, batch, valid, rng, count, stepsize, scalars)
+        batch = self._run_epochs(seg, batch, valid, rng, count, stepsize, scalars, s.discount(progress))
         losses = dict(zip(LOSS_NAMES, self._evaluate_losses(batch, valid, scalars)))
         if self.value_fit:
             losses["loss_vf_loss"] = self.value_fit(batch, valid, rng)
@@ -245,6 +245,7 @@ class PPOUpdate:
         count: int,
         stepsize: float,
         scalars: list[float],
+        gamma: float,
     ) -> Batch:
         """Run all epochs, or those up to `target_kl`; returns the batch of the last one."""
         s = self.settings
@@ -252,7 +253,7 @@ class PPOUpdate:
         for epoch in range(s.optim_epochs if self.epoch_by_epoch else 1):
             if s.recompute_adv and epoch > 0:
                 self.processor.recompute_values(updated_segment)
-                add_vtarg_and_adv(updated_segment, s.gamma, s.lam)
+                add_vtarg_and_adv(updated_segment, gamma, s.lam)
                 # `vf_clip` is relative to the values of the policy that acted
                 batch = replace(self.make_batch(updated_segment)[0], vpred=batch.vpred)
             epochs_at_once = 1 if self.epoch_by_epoch else s.optim_epochs

@@ -89,7 +89,7 @@ def learn(
                 seg = training.collect()  # run pi_old for T steps in each environment
                 setup.scale_rewards(seg)  # if returns are scaled
                 setup.processor(seg)  # oldpi <- pi; V(s_t), and oldpi's distribution parameters at s_t
-                add_vtarg_and_adv(seg, setup.settings.gamma, setup.settings.lam)  # A_1 ... A_T by GAE
+                add_vtarg_and_adv(seg, setup.settings.discount(training.progress), setup.settings.lam)  # A_t by GAE
                 # the best step within the trust region
                 losses = update(seg, training.minibatch_rng(), training.progress)
                 training.end_iteration(seg, losses)  # statistics, log, checkpoint

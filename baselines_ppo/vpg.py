@@ -81,25 +81,27 @@ def learn(
                 seg = training.collect()  # whole episodes, or T steps
                 setup.scale_rewards(seg)  # if returns are scaled
                 setup.processor(seg)  # V(s_t)
-                add_advantages(seg, setup.settings, setup.comm)  # returns minus the baseline
+                add_advantages(seg, setup.settings, setup.comm, training.progress)  # returns minus the baseline
                 losses = update(seg, training.minibatch_rng(), training.progress)  # one step along the policy gradient
                 training.end_iteration(seg, losses)  # statistics, log, checkpoint
     return setup.pi
 
 
-def add_advantages(seg: Segment, settings: VPGSettings, comm: Communicator) -> None:
+def add_advantages(seg: Segment, settings: VPGSettings, comm: Communicator, progress: float = 0.0) -> None:
     """Add `adv` and `tdlamret` to a segment: GAE with a value baseline, else returns, minus their mean if that is set.
 
     Args:
         seg: this rank's segment.
-        settings: its `baseline`, `gamma`, `lam` and `reward_to_go` are used.
+        settings: its `baseline`, `gamma`, `gamma_final`, `lam` and `reward_to_go` are used.
         comm: the ranks over which the mean is taken.
+        progress: completed fraction of the training.
     """
+    gamma = settings.discount(progress)
     if settings.baseline == "value":
-        add_vtarg_and_adv(seg, settings.gamma, settings.lam)
+        add_vtarg_and_adv(seg, gamma, settings.lam)
         return
     no_value = np.zeros_like(seg["rew"])
-    returns = gae(seg["rew"], no_value, seg["new"], no_value[0], no_value, settings.gamma, 1.0)
+    returns = gae(seg["rew"], no_value, seg["new"], no_value[0], no_value, gamma, 1.0)
     if not settings.reward_to_go:
         first = seg["new"] & seg["valid"]
         # in AutoresetMode.NEXT_STEP an episode starts after the step that only reset its environment

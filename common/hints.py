@@ -21,6 +21,7 @@ CHOOSE_CHANNELS = "set channels='first' or channels='last'"
 SET_CHANNELS = "set channels to"  # followed by the value
 NO_WINDOW = "leave it out, or use render_mode='rgb_array'"
 LIMIT_LINEAR = "set max_timesteps or max_iters, or use schedule='constant'"
+LIMIT_DISCOUNT = "set max_timesteps or max_iters, or leave gamma_final out"
 
 # the longer of two hints comes first if one contains the other
 IN_FLAGS = {
@@ -39,6 +40,7 @@ IN_FLAGS = {
     SET_CHANNELS: "set --channels",
     NO_WINDOW: "leave it out (--play --video FILE.gif records a trained policy), or use render_mode='rgb_array'",
     LIMIT_LINEAR: "set --num-timesteps or --max-iters, or use --schedule constant",
+    LIMIT_DISCOUNT: "set --num-timesteps or --max-iters, or leave --gamma-final out",
 }
 
 

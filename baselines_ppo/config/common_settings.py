@@ -5,7 +5,7 @@ from typing import Self
 
 from baselines_ppo.config.setting_fields import SettingsBase, setting, setting_info
 from common.errors import UserError
-from common.hints import LIMIT_LINEAR
+from common.hints import LIMIT_DISCOUNT, LIMIT_LINEAR
 from common.training.stopping import StopCriteria
 from common.validation import check_divisible
 
@@ -19,6 +19,13 @@ class Settings(SettingsBase):
     """
 
     gamma: float = setting(0.99, "discount factor", group="returns", allowed="fraction")
+    gamma_final: float | None = setting(
+        None,
+        "discount factor at the end of the run; 1 - gamma changes geometrically towards it",
+        group="returns",
+        allowed="fraction",
+        unset="gamma",
+    )
     lam: float = setting(
         0.95,
         "lambda of GAE; with 1 the value function is trained on Monte Carlo returns, with 0 on TD(0) targets",
@@ -38,6 +45,11 @@ class Settings(SettingsBase):
     def check(self) -> None:
         """Raise UserError for the first value that is invalid, and for a minibatch larger than its rollout."""
         super().check()
+        if self.gamma_final is not None and max(self.gamma, self.gamma_final) == 1:
+            raise UserError(
+                f"invalid gamma_final={self.gamma_final} with gamma={self.gamma}: both must be below 1, because "
+                "1 - gamma changes geometrically; use 0.9999 instead of 1"
+            )
         steps_name, samples_name = self.counts()
         steps, samples = getattr(self, steps_name), getattr(self, samples_name)
         is_used = samples_name != "vf_batchsize" or getattr(self, "vf_iters", 0) > 0
@@ -51,8 +63,26 @@ class Settings(SettingsBase):
         """Raise UserError if settings and limits contradict each other."""
         limits.validate()
         schedules = {getattr(self, info.schedule) for one in fields(self) if (info := setting_info(one)).schedule}
-        if "linear" in schedules and not (limits.max_timesteps or limits.max_iters):
+        is_length_known = limits.max_timesteps or limits.max_iters
+        if "linear" in schedules and not is_length_known:
             raise UserError(f"a linear schedule needs to know how long the run is: {LIMIT_LINEAR}")
+        if self.gamma_final is not None and not is_length_known:
+            raise UserError(f"gamma_final={self.gamma_final} needs to know how long the run is: {LIMIT_DISCOUNT}")
+
+    def discount(self, progress: float) -> float:
+        """Return the discount factor after a fraction of the training.
+
+        With `gamma_final`, the horizon 1 / (1 - gamma) grows by the same factor in equal parts of the training. A
+        discount factor that grows was proposed for Q-learning by François-Lavet et al. 2015
+        (https://arxiv.org/abs/1512.02011).
+
+        Args:
+            progress: completed fraction of the training.
+        """
+        if self.gamma_final is None:
+            return self.gamma
+        discounting: float = (1 - self.gamma) ** (1 - progress) * (1 - self.gamma_final) ** progress
+        return 1 - discounting
 
     def check_for(self, num_envs: int) -> None:
         """Raise UserError if the steps of a rollout do not divide evenly among a rank's environments."""
