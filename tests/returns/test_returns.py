@@ -22,8 +22,10 @@ def bound(name):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_best_of_three_seeds_is_at_least_the_bound_of_a_hundred_others(name):
-    scores = [score(name, seed) for seed in SEEDS]
-    assert max(scores) >= bound(name), (
+    minimum, scores = bound(name), []
+    while len(scores) < len(SEEDS) and not any(x >= minimum for x in scores):  # later seeds cannot change the result
+        scores.append(score(name, SEEDS[len(scores)]))
+    assert max(scores) >= minimum, (
         f"{scores}; {REFERENCES[name]['mean']:.4g} ± {REFERENCES[name]['deviation']:.3g} over the seeds of the reference"
     )
 
@@ -43,9 +45,8 @@ def test_held_out_seeds_raise_a_false_alarm_in_less_than_one_of_a_hundred_suites
     alarm = np.zeros(suites, bool)
     for reference in REFERENCES.values():
         permuted = rng.permuted(np.tile(values_of(reference), (suites, 1)), axis=1)
-        for suite, scores in enumerate(permuted):  # three seeds against the bound of the others
-            new, old = scores[: len(SEEDS)], scores[len(SEEDS) :]
-            alarm[suite] |= new.max() < prediction_bound(old, len(SEEDS), FALSE_ALARMS / len(REFERENCES))
+        new, old = np.split(permuted, [len(SEEDS)], axis=1)  # three seeds against the bound of the others
+        alarm |= new.max(axis=1) < prediction_bound(old, len(SEEDS), FALSE_ALARMS / len(REFERENCES))
     assert alarm.mean() < FALSE_ALARMS
 
 

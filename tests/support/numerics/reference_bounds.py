@@ -40,19 +40,18 @@ def prediction_bound(scores, runs, alarms):
     New seeds and the scores must come from one distribution.
 
     Args:
-        scores: of the reference, [n].
+        scores: of the reference, [..., n]; each row has its own bound.
 
     Raises:
         ValueError: if there are too few.
     """
-    scores = np.sort(np.asarray(scores, np.float64))
-    rank = rank_of(len(scores), runs, alarms)
+    scores = np.sort(np.asarray(scores, np.float64), axis=-1)
+    count = scores.shape[-1]
+    rank = rank_of(count, runs, alarms)
     if not rank:
-        raise ValueError(
-            f"{len(scores)} seeds are too few for a bound on {runs} new ones; it takes {enough(runs, alarms)}"
-        )
-    middle = np.median(scores)
-    return float(min(scores[rank - 1], middle - SLACK * abs(middle)))
+        raise ValueError(f"{count} seeds are too few for a bound on {runs} new ones; it takes {enough(runs, alarms)}")
+    middle = np.median(scores, axis=-1)
+    return np.minimum(scores[..., rank - 1], middle - SLACK * np.abs(middle))
 
 
 def reference(task, scores, **made_by):
