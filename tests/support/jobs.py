@@ -1,5 +1,7 @@
 """Runs the command line and MPI jobs in child processes, with time limits."""
 
+import fcntl
+import json
 import os
 import shutil
 import signal
@@ -34,6 +36,23 @@ def run(ranks, *argv, timeout=240, **kwargs):
     return subprocess.run(
         command(ranks, *argv), capture_output=True, text=True, timeout=timeout, cwd=kwargs.pop("cwd", ROOT), **kwargs
     )
+
+
+def results_of_ranks(tmp_path_factory, worker_id, ranks, script, *argv):
+    """Run `script DIRECTORY ARGV` once for all test processes; return the JSON object that rank 0 prints after RESULTS."""
+    root = tmp_path_factory.getbasetemp()
+    root = root if worker_id == "master" else root.parent
+    with open(root / f"{script.stem}{ranks}.json", "a+") as found:
+        fcntl.flock(found, fcntl.LOCK_EX)
+        found.seek(0)
+        if not (text := found.read()):
+            finished = run(ranks, script, tmp_path_factory.mktemp("ranks"), *argv)
+            # all of it: the stacks of a rank that was killed by a signal are long
+            assert finished.returncode == 0, finished.stderr
+            line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULTS "))
+            text = line.removeprefix("RESULTS ")
+            found.write(text)
+    return json.loads(text)
 
 
 def main_here(*argv):

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
-import tensorflow as tf
 
 SUPPORT = Path(__file__).parents[2] / "support"
 sys.path[:0] = [str(SUPPORT / folder) for folder in ("", "environments", "numerics")]
+from common.runtime.tf_import import import_tensorflow  # noqa: E402
+
+tf = import_tensorflow(threads=1)  # without Keras, as the command line does
 import perturbed_products  # noqa: E402
 from rank_divergence import diverge, flip  # noqa: E402
 from small_envs import Ragged  # noqa: E402
@@ -35,7 +37,6 @@ from common.running_mean_std import RunningMeanStd  # noqa: E402
 from common.runs.results import RunResults  # noqa: E402
 from common.training.stopping import StopCriteria  # noqa: E402
 
-tf.config.threading.set_intra_op_parallelism_threads(1)
 perturbed_products.install_if_requested()
 comm, FOLDER = communicator.world(), Path(sys.argv[1])
 results = {"size": comm.size}

@@ -1,7 +1,5 @@
 """Trainings on two and on four ranks: replicas, averaging, random streams, checks of divergence. `rank_checks.py` runs them."""
 
-import fcntl
-import json
 import re
 from pathlib import Path
 
@@ -17,21 +15,8 @@ SCRIPT = Path(__file__).with_name("rank_checks.py")
 
 @pytest.fixture(scope="module", params=[2, 4])
 def results(request, tmp_path_factory, worker_id):
-    root = tmp_path_factory.getbasetemp()
-    root = root if worker_id == "master" else root.parent
-    with open(root / f"ranks{request.param}.json", "a+") as found:  # one job for all test processes
-        fcntl.flock(found, fcntl.LOCK_EX)
-        found.seek(0)
-        if text := found.read():
-            return json.loads(text)
-        finished = jobs.run(
-            request.param, SCRIPT, tmp_path_factory.mktemp("ranks"), *(["--short"] if request.param > 2 else [])
-        )
-        # all of it: the stacks of a rank that was killed by a signal are long
-        assert finished.returncode == 0, finished.stderr
-        line = next(line for line in finished.stdout.splitlines() if line.startswith("RESULTS "))
-        found.write(line.removeprefix("RESULTS "))
-        return json.loads(line.removeprefix("RESULTS "))
+    short = ["--short"] if request.param > 2 else []
+    return jobs.results_of_ranks(tmp_path_factory, worker_id, request.param, SCRIPT, *short)
 
 
 def test_all_ranks_are_bit_identical_after_each_iteration(results):
