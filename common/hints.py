@@ -7,6 +7,7 @@ below has to know who its caller is.
 RUN_DIR_TAKEN = "already contains a run; choose another run_dir"
 OTHER_RUN_DIR = "choose another run_dir"
 OTHER_SWEEP_DIR = "choose another sweep_dir"
+OTHER_TUNE_DIR = "choose another tune_dir"
 RESUME_HINT = "start again, from a checkpoint with load_path if there is one"
 START_FROM_CHECKPOINT = "start again from the last checkpoint with load_path"
 RESUME_AFTER_STALL = (
@@ -28,6 +29,7 @@ IN_FLAGS = {
     RUN_DIR_TAKEN: "already contains a run; resume it with --resume, or choose another --run-dir",
     OTHER_RUN_DIR: "choose another --run-dir",
     OTHER_SWEEP_DIR: "choose another --sweep-dir",
+    OTHER_TUNE_DIR: "choose another --tune-dir",
     RESUME_AFTER_STALL: "resume with --resume auto, and raise --stall-timeout if this is normal",
     RESTART_AFTER_STALL: "no iteration had started: start again, and raise --stall-timeout if this is normal",
     RESUME_HINT: "resume with --resume",

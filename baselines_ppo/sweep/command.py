@@ -22,7 +22,16 @@ from baselines_ppo.sweep.cli import parse
 from baselines_ppo.sweep.directory import SweepDirectory, extend_values
 from baselines_ppo.sweep.display import SweepDisplay, SweepStatus
 from baselines_ppo.sweep.plan import PROG, SweepRun, number_of_runs, plan, varying_settings
-from baselines_ppo.sweep.processes import PROGRAM, RunProcess, launcher, run_all, run_argv, run_environment
+from baselines_ppo.sweep.processes import (
+    PROGRAM,
+    RunProcess,
+    RunQueue,
+    launcher,
+    record_exit,
+    run_all,
+    run_argv,
+    run_environment,
+)
 from common.distributed.launcher import launcher_world_size
 from common.errors import UserError
 from common.runtime import os_features
@@ -142,22 +151,10 @@ class Sweep:
             with SweepDisplay(status) as display:
 
                 def on_exit(child: RunProcess) -> None:
-                    self.on_exit(child, display, signals)
+                    record_exit(child, self.folder, display, stopping=bool(signals.received))
 
-                run_all(waiting, self.jobs, self.start, on_exit, display, signals)
+                run_all(RunQueue(waiting), self.jobs, self.start, on_exit, display, signals)
             return self.finish(status, signals)
-
-    def on_exit(self, child: RunProcess, display: SweepDisplay, signals: StopSignals) -> None:
-        """Record that a child has ended: normally, by a failure, or because it was asked to."""
-        if child.process.returncode == 0:
-            try:
-                display.finished(child.run, self.folder.mark_done(child.run))
-            except UserError as error:
-                display.failed(child.run, error)
-        elif signals.received:
-            display.stopped(child.run)
-        else:
-            display.failed(child.run, child.failure_reason())
 
     def finish(self, status: SweepStatus, signals: StopSignals) -> int:
         """Print the last lines; return the exit status."""

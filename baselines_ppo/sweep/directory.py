@@ -43,26 +43,24 @@ class RunProgress:
     fraction: float = 0.0
 
 
-class SweepDirectory:
-    """The directory of one sweep.
+class RunsDirectory:
+    """A directory with a directory for each of several runs, which one command starts and reads.
 
     Args:
         path: the directory; `acquire` creates it if it does not exist.
-
-    Raises:
-        UserError: if it contains something else.
+        owner: the command that uses it, "sweep" or "search"; for messages.
+        option: the command's option for the directory; for messages.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = user_path(path)
+    def __init__(self, path: str | os.PathLike[str], owner: str, option: str) -> None:
+        self.path, self.owner, self.option = user_path(path), owner, option
         self.lock: DirectoryLock | None = None
         if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"sweep directory {path} is a file; choose another --sweep-dir")
-        is_undefined = self.path.is_dir() and self.definition() is None
-        if is_undefined and any(not one.name.startswith(".") for one in self.path.iterdir()):
-            raise UserError(
-                f"sweep directory {path} contains other files and no sweep.json; choose another --sweep-dir"
-            )
+            raise UserError(f"{owner} directory {path} is a file; choose another {option}")
+
+    def has_files(self) -> bool:
+        """Whether the directory contains anything but hidden files."""
+        return self.path.is_dir() and any(not one.name.startswith(".") for one in self.path.iterdir())
 
     def acquire(self) -> str | None:
         """Create and lock the directory (`DirectoryLock`).
@@ -71,43 +69,24 @@ class SweepDirectory:
             None, or one line of warning if it cannot be locked.
 
         Raises:
-            UserError: if it cannot be created or written, or another running sweep has it.
+            UserError: if it cannot be created or written, or another running command has it.
         """
-        with user_error_on_os_error(f"sweep directory {self.path}", "choose another --sweep-dir"):
+        with user_error_on_os_error(f"{self.owner} directory {self.path}", f"choose another {self.option}"):
             self.path.mkdir(parents=True, exist_ok=True)
-            self.lock = DirectoryLock(self.path, "sweep")
+            self.lock = DirectoryLock(self.path, self.owner)
         return self.lock.warning
 
-    def definition(self) -> dict[str, Any] | None:
-        """Return {"settings": {name: [values]}, "ranks": n, "runs": {name: explicit settings}}; None before the start.
-
-        Raises:
-            UserError: if `sweep.json` cannot be read, or is not a sweep's.
-        """
-        path = self.path / "sweep.json"
-        if not path.exists():
-            return None
-        try:
-            found = json.loads(decode_text(path.read_bytes()))
-            if found["format"] != FORMAT:
-                raise ValueError(f"its format is {found['format']!r}")
-            return {key: found[key] for key in ("settings", "ranks", "runs")}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            raise UserError(
-                f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir"
-            ) from error
-
-    def write_definition(self, definition: Mapping[str, Any]) -> None:
-        """Write `sweep.json` atomically."""
-        text = json.dumps({"format": FORMAT, **definition}, indent=1) + "\n"
-        atomic_write(self.path / "sweep.json", text.encode())
+    def release(self) -> None:
+        """Unlock the directory."""
+        if self.lock is not None:
+            self.lock.release()
 
     def is_started(self, run: SweepRun) -> bool:
         """Whether a run can be resumed."""
         return (self.path / run.name / "config.json").exists()
 
     def is_locked(self, run: SweepRun) -> bool:
-        """Whether a process of an earlier sweep still trains a run."""
+        """Whether a process of an earlier command still trains a run."""
         return is_locked(self.path / run.name)
 
     def final_metrics(self, run: SweepRun) -> dict[str, Any] | None:
@@ -150,6 +129,48 @@ class SweepDirectory:
         iters = path.read_bytes().count(b"\n") - 1 if "max_iters" in run.limits else 0
         fraction = stop_criteria(run.limits).progress(steps, int(row["EpisodesSoFar"]), iters, seconds)
         return RunProgress(steps, seconds, min(fraction, 1.0))
+
+
+class SweepDirectory(RunsDirectory):
+    """The directory of one sweep: `sweep.json` and its runs.
+
+    Args:
+        path: the directory; `acquire` creates it if it does not exist.
+
+    Raises:
+        UserError: if it contains something else.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path, "sweep", "--sweep-dir")
+        if self.path.is_dir() and self.definition() is None and self.has_files():
+            raise UserError(
+                f"sweep directory {path} contains other files and no sweep.json; choose another --sweep-dir"
+            )
+
+    def definition(self) -> dict[str, Any] | None:
+        """Return {"settings": {name: [values]}, "ranks": n, "runs": {name: explicit settings}}; None before the start.
+
+        Raises:
+            UserError: if `sweep.json` cannot be read, or is not a sweep's.
+        """
+        path = self.path / "sweep.json"
+        if not path.exists():
+            return None
+        try:
+            found = json.loads(decode_text(path.read_bytes()))
+            if found["format"] != FORMAT:
+                raise ValueError(f"its format is {found['format']!r}")
+            return {key: found[key] for key in ("settings", "ranks", "runs")}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path} was not written by {PROG} ({type(error).__name__}: {error}); choose another --sweep-dir"
+            ) from error
+
+    def write_definition(self, definition: Mapping[str, Any]) -> None:
+        """Write `sweep.json` atomically."""
+        text = json.dumps({"format": FORMAT, **definition}, indent=1) + "\n"
+        atomic_write(self.path / "sweep.json", text.encode())
 
 
 def last_row(path: Path) -> dict[str, float] | None:

@@ -100,7 +100,7 @@ class SweepStatus:
             table.add_column(name, justify="right")
         rows: dict[tuple[str, ...], list[str]] = {}
         for run in self.runs:
-            label = tuple(format_value(run.explicit[name]) for name in self.shown)
+            label = tuple(format_value(run.explicit[name]) if name in run.explicit else "" for name in self.shown)
             rows.setdefault(label, []).append(run.name)
         for label, names in rows.items():
             table.add_row(*label, *self.cells(names))

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from baselines_ppo.cli.command_lines import to_argv
-from baselines_ppo.sweep.directory import SweepDirectory
+from baselines_ppo.sweep.directory import RunsDirectory
 from baselines_ppo.sweep.display import SweepDisplay
 from baselines_ppo.sweep.plan import SweepRun
 from common.distributed.launcher import subprocess_env
@@ -48,12 +48,12 @@ def launcher(ranks: int) -> list[str]:
     return [found, "-n", str(ranks)]
 
 
-def run_argv(run: SweepRun, folder: SweepDirectory, ranks: int, program: Sequence[str] = PROGRAM) -> list[str]:
+def run_argv(run: SweepRun, folder: RunsDirectory, ranks: int, program: Sequence[str] = PROGRAM) -> list[str]:
     """Return the command line (argv) that starts a run, or resumes it if it has started.
 
     Args:
         run: the run.
-        folder: the sweep's directory.
+        folder: the directory of the runs.
         ranks: of the run.
         program: run.py as arguments.
     """
@@ -132,8 +132,50 @@ class RunProcess:
         return f"{ended}: {reason.strip()}"
 
 
+def record_exit(child: RunProcess, folder: RunsDirectory, display: SweepDisplay, stopping: bool) -> None:
+    """Record that a child has ended: normally, by a failure, or because it was asked to.
+
+    Args:
+        child: its process.
+        folder: the directory of the runs.
+        display: shows what happens.
+        stopping: whether all children have been asked to end.
+    """
+    if child.process.returncode == 0:
+        try:
+            display.finished(child.run, folder.mark_done(child.run))
+        except UserError as error:
+            display.failed(child.run, error)
+    elif stopping:
+        display.stopped(child.run)
+    else:
+        display.failed(child.run, child.failure_reason())
+
+
+class RunQueue:
+    """The runs that wait to be started: those of a sweep, in order. A search of settings has another queue."""
+
+    def __init__(self, runs: Iterable[SweepRun]) -> None:
+        self.waiting = deque(runs)
+
+    def has_runs(self) -> bool:
+        """Whether runs wait."""
+        return bool(self.waiting)
+
+    def take(self) -> SweepRun | None:
+        """Remove and return the next run; None if none can be started now."""
+        return self.waiting.popleft() if self.waiting else None
+
+    def put_back(self, run: SweepRun) -> None:
+        """Append a run that could not be started yet."""
+        self.waiting.append(run)
+
+    def watch(self, children: Sequence[RunProcess]) -> None:
+        """Called many times per second with the running children, which it may kill."""
+
+
 def run_all(
-    runs: Iterable[SweepRun],
+    queue: RunQueue,
     jobs: int,
     start: Callable[[SweepRun], RunProcess | None],
     on_exit: Callable[[RunProcess], None],
@@ -143,24 +185,25 @@ def run_all(
     """Run all runs in order, `jobs` at the same time. A signal stops them, a second one kills them.
 
     Args:
-        runs: the runs.
+        queue: the runs.
         jobs: maximum number of running runs.
         start: starts a run; returns None if it cannot start yet.
         on_exit: called with each process that has ended.
         display: shows what happens.
         signals: installed stop signals.
     """
-    waiting, handled = deque(runs), 0
+    handled = 0
     children: list[RunProcess] = []
     try:
-        while children or (waiting and not signals.received):
+        while children or (queue.has_runs() and not signals.received):
             if not signals.received:
-                start_pending(children, waiting, jobs, start, display)
+                start_pending(children, queue, jobs, start, display)
             for child in children if len(signals.received) > handled else ():
                 child.kill() if handled else child.stop()
             if signals.received and not handled:
                 display.stopping(len(children))
             handled = len(signals.received)
+            queue.watch(children)
             for child in [child for child in children if child.process.poll() is not None]:
                 children.remove(child)
                 on_exit(child)
@@ -173,19 +216,19 @@ def run_all(
 
 def start_pending(
     children: list[RunProcess],
-    waiting: deque[SweepRun],
+    queue: RunQueue,
     jobs: int,
     start: Callable[[SweepRun], RunProcess | None],
     display: SweepDisplay,
 ) -> None:
     """Start waiting runs until there are `jobs` children. A run that cannot start yet goes to the end of the queue."""
-    for _ in range(len(waiting)):
-        if len(children) == jobs:
+    for _ in range(jobs - len(children)):
+        run = queue.take()
+        if run is None:
             return
-        run = waiting.popleft()
         child = start(run)
         if child is None:
-            waiting.append(run)
+            queue.put_back(run)
             continue
         children.append(child)
         display.started(run)

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from common.errors import UserError
-from common.hints import OTHER_RUN_DIR, OTHER_SWEEP_DIR
+from common.hints import OTHER_RUN_DIR, OTHER_SWEEP_DIR, OTHER_TUNE_DIR
 from common.runtime import os_features
 
 LOCK_FILE = ".lock"
-HINTS = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR}
+HINTS = {"run": OTHER_RUN_DIR, "sweep": OTHER_SWEEP_DIR, "search": OTHER_TUNE_DIR}
 
 
 class DirectoryLock:
@@ -23,7 +23,7 @@ class DirectoryLock:
 
     Args:
         path: the directory.
-        owner: what locks it, "run" or "sweep"; for messages.
+        owner: what locks it, "run", "sweep" or "search"; for messages.
 
     Attributes:
         warning: one line if the system or the file system has no locks; else None.
