@@ -36,11 +36,14 @@ def unused_settings(config: ResolvedConfig) -> list[tuple[str, str]]:
     cloned = (config.run.demonstrations, "--demonstrations FILE")
     widths = (config.policy_kwargs.get("hidden") is None, "layers of equal width: leave out --hidden")
     memory = (config.policy_kwargs.get("memory"), "--memory lstm or gru")
+    clipped = (values.get("objective") not in ("adaptive_kl", "fixed_kl", "unclipped"), "--objective clip")
     requirements = {
         "kl_target": (
             adaptive and values["kl_min"] is None,
             "--objective adaptive_kl without --kl-min; --target-kl stops epochs early",
         ),
+        "clip_param": clipped,
+        "clip_schedule": clipped,
         "kl_min": kl_band,
         "kl_max": kl_band,
         "beta": (values.get("objective") in ("adaptive_kl", "fixed_kl"), "--objective adaptive_kl or fixed_kl"),

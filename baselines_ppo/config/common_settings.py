@@ -3,11 +3,13 @@
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
-from baselines_ppo.config.setting_fields import SettingsBase, setting, setting_info
+from baselines_ppo.config.setting_fields import Search, SettingsBase, setting, setting_info
 from common.errors import UserError
 from common.hints import LIMIT_DISCOUNT, LIMIT_LINEAR
 from common.training.stopping import StopCriteria
 from common.validation import check_divisible
+
+ALGORITHM_NAMES = ("ppo", "trpo", "vpg")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,14 @@ class Settings(SettingsBase):
         UserError: for a number or bool of another type that cannot be converted without loss.
     """
 
-    gamma: float = setting(0.99, "discount factor", group="returns", allowed="fraction")
+    gamma: float = setting(
+        0.99,
+        "discount factor",
+        group="returns",
+        allowed="fraction",
+        # values at equal distances in the horizon 1 / (1 - gamma), on a logarithmic scale
+        search=Search(choices=(0.9, 0.95, 0.98, 0.99, 0.995, 0.999), default_for=ALGORITHM_NAMES),
+    )
     gamma_final: float | None = setting(
         None,
         "discount factor at the end of the run; 1 - gamma changes geometrically towards it",
@@ -31,8 +40,15 @@ class Settings(SettingsBase):
         "lambda of GAE; with 1 the value function is trained on Monte Carlo returns, with 0 on TD(0) targets",
         group="returns",
         allowed="fraction",
+        search=Search(0.8, 1.0, default_for=ALGORITHM_NAMES),
     )
-    entcoeff: float = setting(0.0, "coefficient of the entropy bonus", group="objective", allowed="nonnegative")
+    entcoeff: float = setting(
+        0.0,
+        "coefficient of the entropy bonus",
+        group="objective",
+        allowed="nonnegative",
+        search=Search(1e-6, 0.05, log=True, default_for=ALGORITHM_NAMES),
+    )
     scale_returns: bool = setting(
         False, "divide rewards by the running standard deviation of the discounted return", group="returns"
     )

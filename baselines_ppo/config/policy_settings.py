@@ -3,8 +3,9 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from baselines_ppo.config.setting_fields import SettingsBase, setting, setting_info, setting_like
+from baselines_ppo.config.setting_fields import Search, SettingsBase, setting, setting_info, setting_like
 
+WIDTHS = Search(choices=(32, 64, 128, 256))
 MAX_LAYERS = 1000
 MAX_MIN_STD = 1e30
 MAX_LOGSTD = 80  # exp(80), and its inverse, are within float32
@@ -14,9 +15,16 @@ MAX_LOGSTD = 80  # exp(80), and its inverse, are within float32
 class MlpPolicySettings(SettingsBase):
     """Settings of `MlpPolicy`."""
 
-    hid_size: int = setting(64, "mlp, mixed: width of the hidden layers", group="policy", allowed="count")
+    hid_size: int = setting(
+        64, "mlp, mixed: width of the hidden layers", group="policy", allowed="count", search=WIDTHS
+    )
     num_hid_layers: int = setting(
-        2, "mlp, mixed: number of hidden layers", group="policy", allowed="nonnegative", upper=MAX_LAYERS
+        2,
+        "mlp, mixed: number of hidden layers",
+        group="policy",
+        allowed="nonnegative",
+        upper=MAX_LAYERS,
+        search=Search(1, 3),
     )
     gaussian_fixed_var: bool = setting(
         True,
@@ -29,6 +37,7 @@ class MlpPolicySettings(SettingsBase):
         group="policy",
         allowed="count",
         unset="as hid_size",
+        search=WIDTHS,
     )
     hidden: list[int] | None = setting(
         None,
@@ -43,7 +52,7 @@ class MlpPolicySettings(SettingsBase):
     memory: str | None = setting(
         None, "remember earlier observations of an episode", group="policy", choices=("lstm", "gru")
     )
-    memory_size: int = setting(64, "number of units of the memory", group="policy", allowed="count")
+    memory_size: int = setting(64, "number of units of the memory", group="policy", allowed="count", search=WIDTHS)
     memory_steps: int = setting(
         32,
         "steps of one sequence of the update, through which the memory's gradients flow",
@@ -59,6 +68,7 @@ class MlpPolicySettings(SettingsBase):
         lower=-MAX_LOGSTD,
         upper=MAX_LOGSTD,
         init_only=True,
+        search=Search(-2.0, 0.0),
     )
     shared_trunk: bool = setting(
         False, "mlp, mixed: the value function reads the last hidden layer of the policy", group="policy"

@@ -5,7 +5,7 @@ from typing import Any
 
 from baselines_ppo.config.policy_settings import BASELINES_NETWORKS, POLICIES
 from baselines_ppo.config.presets import PRESETS
-from baselines_ppo.config.setting_fields import SettingsBase, setting
+from baselines_ppo.config.setting_fields import Search, SettingsBase, setting
 from baselines_ppo.config.settings import ALGORITHMS
 from common.errors import UserError
 from common.training.stopping import StopCriteria
@@ -116,6 +116,7 @@ class RunSettings(SettingsBase):
         upper=10**5,
         aliases=("num_env",),
         unset="the preset's total, split over the ranks",
+        search=Search(choices=(1, 2, 4, 8, 16)),
     )
     env_workers: int | None = _cores(
         "processes per rank that step its environments; 0: the rank itself",

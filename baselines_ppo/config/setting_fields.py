@@ -52,6 +52,24 @@ RANGES = {
 
 
 @dataclass(frozen=True)
+class Search:
+    """The values among which a search of settings (`baselines_ppo.tune`) chooses.
+
+    Attributes:
+        low, high: ends of the range of a number, both included; None if there are `choices`.
+        log: the search is uniform in the logarithm of the number.
+        choices: the values, instead of a range.
+        default_for: the algorithms whose search includes the setting if the user chooses no settings.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] = ()
+    default_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class SettingInfo:
     """What is known of a setting besides its name, type and default.
 
@@ -76,6 +94,8 @@ class SettingInfo:
         machine_dependent: chosen from the number of cores if it is not given.
         init_only: is without effect if the weights are loaded from a trained policy.
         before: value for runs and files that were written before the setting existed; None for its default.
+        search: the values that a search of settings tries, unless the user gives others. None for settings without
+            such values; a bool and a text with `choices` need none.
     """
 
     doc: str
@@ -98,6 +118,7 @@ class SettingInfo:
     machine_dependent: bool = False
     init_only: bool = False
     before: Any = None
+    search: Search | None = None
 
 
 def setting(default: Any, doc: str, *, group: str, **details: Any) -> Any:

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 from baselines_ppo.config.common_settings import Settings
-from baselines_ppo.config.setting_fields import setting, setting_like
+from baselines_ppo.config.setting_fields import Search, setting, setting_like
 from common.errors import UserError
 
 SCHEDULES = ("constant", "linear")
+ROLLOUTS = Search(choices=(512, 1024, 2048, 4096))
+PPO = ("ppo",)
+TRPO = ("trpo",)
 
 
 # names of the objectives; `objectives.OBJECTIVES` has a function for each, which needs TensorFlow
@@ -37,21 +40,29 @@ class PPOSettings(Settings):
         group="parallelism",
         allowed="count",
         per_rank="steps",
+        search=ROLLOUTS,
     )
     clip_param: float = setting(
-        0.2, "epsilon of the clipped surrogate", group="objective", allowed="positive", schedule="clip_schedule"
+        0.2,
+        "epsilon of the clipped surrogate",
+        group="objective",
+        allowed="positive",
+        schedule="clip_schedule",
+        search=Search(0.1, 0.4, default_for=PPO),
     )
     beta: float = setting(
         1.0,
         "coefficient of the KL penalty; its initial value with objective adaptive_kl",
         group="objective",
         allowed="positive",
+        search=Search(0.1, 10.0, log=True, default_for=PPO),
     )
     kl_target: float = setting(
         0.01,
         "adaptive_kl: beta is halved if the KL is below 1/1.5 of this, and doubled if it is above 1.5 times this",
         group="objective",
         allowed="positive",
+        search=Search(3e-3, 0.05, log=True, default_for=PPO),
     )
     kl_min: float | None = setting(
         None,
@@ -63,9 +74,16 @@ class PPOSettings(Settings):
     kl_max: float | None = setting(
         None, "adaptive_kl: double beta above this KL", group="objective", allowed="positive", unset="1.5 kl_target"
     )
-    optim_epochs: int = setting(10, "epochs of one iteration", group="parallelism", allowed="count")
+    optim_epochs: int = setting(
+        10, "epochs of one iteration", group="parallelism", allowed="count", search=Search(3, 20, default_for=PPO)
+    )
     optim_stepsize: float = setting(
-        3e-4, "learning rate of Adam", group="optimizer", allowed="positive", schedule="schedule"
+        3e-4,
+        "learning rate of Adam",
+        group="optimizer",
+        allowed="positive",
+        schedule="schedule",
+        search=Search(3e-5, 1e-2, log=True, default_for=("ppo", "vpg")),
     )
     optim_batchsize: int | None = setting(
         64,
@@ -73,6 +91,7 @@ class PPOSettings(Settings):
         group="parallelism",
         allowed="count",
         per_rank="samples",
+        search=Search(choices=(32, 64, 128, 256, 512), default_for=PPO),
     )
     vf_stepsize: float | None = setting(
         None,
@@ -80,35 +99,47 @@ class PPOSettings(Settings):
         "optim_stepsize. trpo, vpg: for its separate fit",
         group="optimizer",
         allowed="positive",
+        search=Search(1e-4, 1e-2, log=True, default_for=("trpo", "vpg")),
     )
     vf_iters: int = setting(
         0,
         "epochs of the separate value-function fit per iteration; ppo, vpg: 0 = update it together with the policy",
         group="trpo_vpg",
         allowed="nonnegative",
+        search=Search(1, 20, default_for=TRPO),
     )
-    adam_epsilon: float = setting(1e-5, "epsilon of Adam", group="optimizer", allowed="positive")
+    adam_epsilon: float = setting(
+        1e-5, "epsilon of Adam", group="optimizer", allowed="positive", search=Search(1e-8, 1e-4, log=True)
+    )
     schedule: str = setting(
         "constant", "learning rate during the run: constant, or linear to 0", group="optimizer", choices=SCHEDULES
     )
     clip_schedule: str = setting(
         "constant", "clip_param during the run: constant, or linear to 0", group="objective", choices=SCHEDULES
     )
-    vf_coef: float = setting(1.0, "coefficient of the value loss", group="returns", allowed="nonnegative")
+    vf_coef: float = setting(
+        1.0, "coefficient of the value loss", group="returns", allowed="nonnegative", search=Search(0.1, 1.0)
+    )
     vf_clip: float | None = setting(
         None,
         "keep the new value within this distance of the old value; none: unlimited",
         group="returns",
         allowed="positive",
+        search=Search(0.1, 10.0, log=True),
     )
     max_grad_norm: float | None = setting(
-        None, "maximum norm of the gradient; none: unlimited", group="optimizer", allowed="positive"
+        None,
+        "maximum norm of the gradient; none: unlimited",
+        group="optimizer",
+        allowed="positive",
+        search=Search(0.3, 5.0, log=True),
     )
     target_kl: float | None = setting(
         None,
         "stop the epochs of an iteration when the mean KL of one exceeds 1.5 times this; none: never",
         group="objective",
         allowed="positive",
+        search=Search(5e-3, 0.1, log=True),
     )
     standardise_adv: bool = setting(
         True,
@@ -146,13 +177,24 @@ class TRPOSettings(Settings):
         group="trpo_vpg",
         allowed="count",
         per_rank="steps",
+        search=ROLLOUTS,
     )
     max_kl: float = setting(
-        0.01, "trpo: largest KL of one update (delta of the paper)", group="trpo_vpg", allowed="positive"
+        0.01,
+        "trpo: largest KL of one update (delta of the paper)",
+        group="trpo_vpg",
+        allowed="positive",
+        search=Search(1e-3, 0.05, log=True, default_for=TRPO),
     )
-    cg_iters: int = setting(10, "trpo: iterations of conjugate gradient", group="trpo_vpg", allowed="count")
+    cg_iters: int = setting(
+        10, "trpo: iterations of conjugate gradient", group="trpo_vpg", allowed="count", search=Search(5, 20)
+    )
     cg_damping: float = setting(
-        1e-2, "trpo: damping added to the diagonal of the Fisher matrix", group="trpo_vpg", allowed="nonnegative"
+        1e-2,
+        "trpo: damping added to the diagonal of the Fisher matrix",
+        group="trpo_vpg",
+        allowed="nonnegative",
+        search=Search(1e-3, 0.3, log=True, default_for=TRPO),
     )
     cg_stride: int = setting(5, "trpo: Fisher-vector products use every n-th sample", group="trpo_vpg", allowed="count")
     vf_stepsize: float = setting_like(PPOSettings, "vf_stepsize", 3e-4)
@@ -163,6 +205,7 @@ class TRPOSettings(Settings):
         group="trpo_vpg",
         allowed="count",
         per_rank="samples",
+        search=Search(choices=(32, 64, 128, 256)),
     )
     lam: float = setting_like(Settings, "lam", 0.98)
 
