@@ -108,6 +108,8 @@ setup(
             "hypothesis>=6.130",
             # the notebooks
             "nbformat>=5.10",
+            # the tests of the search of settings
+            "optuna>=5,<6",
             "pytest>=8",
             "pytest-timeout>=2.3.1",
             "pytest-xdist>=3.6.1",
@@ -119,6 +121,7 @@ setup(
         "dev": ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "import-linter>=2.5", "pre-commit>=4", "readme-renderer[md]>=44"],
         # `mkdocs build --strict`
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30", "latex2mathml>=3.78", "ruff>=0.17,<0.18"],
+        "tune": ["optuna>=5,<6"],  # python -m baselines_ppo.tune
         "box2d": ["gymnasium[box2d]"],
         "demonstrations": ["minari[arrow,hdf5]>=0.5.3,<0.6"],  # data sets for --demonstrations minari:ID
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1

@@ -33,6 +33,7 @@ TENSORFLOW_FREE = (
     "baselines_ppo.report.figures",
     "baselines_ppo.report.summary",
     "baselines_ppo.sweep.*",
+    "baselines_ppo.tune.*",
     "baselines_ppo.plot.*",
     "baselines_ppo.doctor.*",
     "baselines_ppo.experiment.setup",

@@ -55,6 +55,11 @@ def default_sweep_path(env_ids: Sequence[str]) -> Path:
     return runs_root() / f"sweep-{env}-{_timestamp()}"
 
 
+def default_storage_path(env_id: str) -> Path:
+    """Return the path of the trials of a search without an explicit one; nothing is created."""
+    return runs_root() / f"tune-{_file_name(env_id)}-{_timestamp()}.db"
+
+
 def check_has_no_run(path: str | Path) -> None:
     """Raise UserError if a directory contains a run, or its config.json cannot be read."""
     if read_config(path) is not None:

@@ -1,0 +1,1 @@
+"""`python -m baselines_ppo.tune`: searches for settings with a high return, by the library Optuna. No TensorFlow."""
