@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from baselines_ppo.config.registry import STOP_SETTINGS, flag_of
 from baselines_ppo.experiment.progress import stop_criteria
 from baselines_ppo.sweep.plan import PROG, SweepRun
 from common.errors import UserError
+from common.runs.checkpoint_store import checkpoint_paths, is_forced
 from common.runs.results import RunResults
 from common.runs.run_directory import read_config
 from common.storage.append_file import complete_lines
@@ -84,6 +86,13 @@ class RunsDirectory:
     def is_started(self, run: SweepRun) -> bool:
         """Whether a run can be resumed."""
         return (self.path / run.name / "config.json").exists()
+
+    def discard_inexact(self, run: SweepRun) -> None:
+        """Delete the directory of a run that no scheduled checkpoint can resume, so that the run starts again."""
+        path = self.path / run.name
+        if self.is_started(run) and all(map(is_forced, checkpoint_paths(path))):
+            with user_error_on_os_error(f"run directory {path}", f"choose another {self.option}"):
+                shutil.rmtree(path)
 
     def is_locked(self, run: SweepRun) -> bool:
         """Whether a process of an earlier command still trains a run."""

@@ -48,7 +48,9 @@ def launcher(ranks: int) -> list[str]:
     return [found, "-n", str(ranks)]
 
 
-def run_argv(run: SweepRun, folder: RunsDirectory, ranks: int, program: Sequence[str] = PROGRAM) -> list[str]:
+def run_argv(
+    run: SweepRun, folder: RunsDirectory, ranks: int, program: Sequence[str] = PROGRAM, exact: bool = False
+) -> list[str]:
     """Return the command line (argv) that starts a run, or resumes it if it has started.
 
     Args:
@@ -56,8 +58,10 @@ def run_argv(run: SweepRun, folder: RunsDirectory, ranks: int, program: Sequence
         folder: the directory of the runs.
         ranks: of the run.
         program: run.py as arguments.
+        exact: resume from a scheduled checkpoint only, with the result of an uninterrupted run.
     """
-    arguments = ["--resume", *to_argv(run.limits)] if folder.is_started(run) else to_argv(run.explicit_with_cores)
+    resume = ["--resume", *(["exact"] if exact else []), *to_argv(run.limits)]
+    arguments = resume if folder.is_started(run) else to_argv(run.explicit_with_cores)
     return [*launcher(ranks), *program, "--quiet", *arguments, "--run-dir", str(folder.path / run.name)]
 
 

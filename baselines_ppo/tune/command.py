@@ -123,7 +123,7 @@ class SettingSearch:
         return 0
 
     def make_runs(self, name: str, params: Mapping[str, Any], seeds: Sequence[int]) -> list[SweepRun]:
-        """Return one training per seed.
+        """Return one training per seed. It draws no report unless that is asked for, because the drawing takes seconds.
 
         Args:
             name: of their directories, before the seed.
@@ -133,7 +133,8 @@ class SettingSearch:
         Raises:
             UserError: if the settings are invalid together.
         """
-        explicit = [{**self.fixed, **params, "seed": seed} for seed in seeds]
+        quick = {} if self.fixed.get("film") else {"report": False}
+        explicit = [{**quick, **self.fixed, **params, "seed": seed} for seed in seeds]
         return [SweepRun(f"{name}seed{one['seed']}", one, self.resolve(one)) for one in explicit]
 
     def trial_runs(self, index: int, params: Mapping[str, Any]) -> list[SweepRun]:
@@ -144,7 +145,8 @@ class SettingSearch:
         """Start a training; return None while a process of an earlier command still trains it."""
         if self.folder.is_locked(run):
             return None
-        argv = run_argv(run, self.folder, self.args.ranks, self.program)
+        self.folder.discard_inexact(run)
+        argv = run_argv(run, self.folder, self.args.ranks, self.program, exact=True)
         output = self.folder.path / run.name / "output.txt"
         return RunProcess(run, argv, run_environment(run, self.cores), output)
 

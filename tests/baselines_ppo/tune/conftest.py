@@ -22,6 +22,9 @@ else:
     (run / "given.json").write_text(json.dumps(given))
     steps = int(given["num-timesteps"])
     (run / "config.json").write_text(json.dumps({"settings": {"num_timesteps": steps}}))
+    (run / "checkpoints").mkdir()
+    forced = "-forced" if (root / ".no-schedule").exists() else ""
+    (run / f"checkpoints/ckpt-00000001{forced}.safetensors").touch()
 clip, seed = float(given.get("clip-param", 0.2)), int(given["seed"])
 if (root / ".fail-above").exists() and clip > float((root / ".fail-above").read_text()):
     pathlib.Path(os.environ["BASELINES_PPO_FAILURE_FILE"]).write_text(json.dumps({"reason": "run.py: error: loss is nan"}))

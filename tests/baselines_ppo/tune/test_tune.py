@@ -158,6 +158,7 @@ def test_a_killed_search_continues_and_has_the_trials_of_one_that_was_not(fake, 
 
 def test_a_signal_leaves_trials_open_and_prints_the_command_that_continues(fake, tmp_path):
     put(tmp_path, ".hold-trial-0001")
+    put(tmp_path, ".no-schedule")
     search = started(fake, *words_of(tmp_path, 2, *NO_CHECK))
     wait_until((tmp_path / "tuning/trial-0001/seed0/progress.csv").exists)
     search.send_signal(signal.SIGTERM)
@@ -170,6 +171,8 @@ def test_a_signal_leaves_trials_open_and_prints_the_command_that_continues(fake,
     (tmp_path / "tuning/.hold-trial-0001").unlink()
     assert main(words_of(tmp_path, 2, *NO_CHECK), fake) == 0
     assert [row["outcome"] for row in trials_of(tmp_path).values()] == ["completed"] * 2
+    # a training without a scheduled checkpoint starts again, because it could not be resumed exactly
+    assert starts_of(tmp_path)[2:] == [["trial-0001/seed0", "fresh"]] * 2 + [["trial-0001/seed1", "fresh"]]
 
 
 def test_a_bad_trial_is_stopped_early_and_its_training_is_killed(fake, tmp_path, capsys):
