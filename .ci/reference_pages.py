@@ -27,15 +27,20 @@ from baselines_ppo.export.command import build_parser as export_parser
 from baselines_ppo.plot.command import make_parser as plot_parser
 from baselines_ppo.report.command import build_parser as report_parser
 from baselines_ppo.sweep.cli import sweep_parser
+from baselines_ppo.tune.cli import tune_parser
+from baselines_ppo.tune.search_space import dimension_of
 
 GENERATED = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.S)
 COMMANDS = {
     "plot": plot_parser,
     "sweep": sweep_parser,
+    "tune": tune_parser,
     "report": report_parser,
     "export": export_parser,
     "doctor": doctor_parser,
 }
+TAKES_SETTINGS = ("sweep", "tune")  # commands whose parsers have the settings of a run, too
+OWN_OPTIONS = ("seed",)  # options of `tune` with the name of a setting
 
 
 def table(rows: list[tuple[str, ...]]) -> str:
@@ -91,9 +96,10 @@ def option_name(action: argparse.Action) -> str:
 
 
 def options_of_command(name: str) -> str:
-    """Return the usage, the purpose and the options of a command; of a sweep those that are not settings of a run."""
+    """Return the usage, the purpose and the options of a command; without the settings of a run."""
     parser = COMMANDS[name]()
-    own = [action for action in parser.actions.values() if name != "sweep" or action.dest not in SETTINGS]
+    of_run = [one for one in SETTINGS if name != "tune" or one not in OWN_OPTIONS] if name in TAKES_SETTINGS else []
+    own = [action for action in parser.actions.values() if action.dest not in of_run]
     rows = [("option", "meaning"), *((option_name(one), (one.help or "").replace("%%", "%")) for one in own)]
     return f"{usage(parser)}\n\n{parser.description}\n\n{table(rows)}"
 
@@ -107,7 +113,24 @@ def settings_of_run() -> str:
     return f"{usage(run_parser())}\n\n{table(rows)}"
 
 
+# ---- search of settings
+
+
+def search_values() -> str:
+    """Return the table of the values that a search tries, and the algorithms whose search includes them by default."""
+    rows = [("setting", "values", "searched by default for")]
+    for setting in SETTINGS.values():
+        if search := setting.info.search:
+            one = dimension_of(setting)
+            values = ", ".join(map(format_value, one.choices)) if one.choices else f"{one.low:g} to {one.high:g}"
+            scale = " (logarithmic)" if one.log else ""
+            link = f"[`{setting.name}`](../reference/settings.md#{setting.name})"
+            rows.append((link, values + scale, ", ".join(search.default_for)))
+    return table(rows)
+
+
 PARTS = {
+    "searches": search_values,
     "returns": returns,
     "presets": preset_purposes,
     "values": preset_tables,
