@@ -65,6 +65,7 @@ LONG = tuple(
         "faults/test_ranks_stall",
         "common/vec_env/test_worker_failures",
         "baselines_ppo/sweep/test_sweep",
+        "baselines_ppo/tune/test_tune",
         "baselines_ppo/test_trpo",
         "common/test_compilation",
         "baselines_ppo/policies/test_cnn_learning",
