@@ -88,6 +88,10 @@ class SweepStatus:
         left = f", {format_duration(self.left())} left" if counts["waiting"] + counts["running"] else ""
         return f"{counts['done']} of {total} runs done{failed}; {format_duration(time.monotonic() - self.began)}{left}"
 
+    def label(self, run: SweepRun) -> tuple[str, ...]:
+        """Return the first cells of a run's row, one for each column in `shown`."""
+        return tuple(format_value(run.explicit[name]) for name in self.shown)
+
     def table(self) -> Table:
         """Return the table, with a row for each combination of settings but the seed."""
         from rich import box
@@ -100,8 +104,7 @@ class SweepStatus:
             table.add_column(name, justify="right")
         rows: dict[tuple[str, ...], list[str]] = {}
         for run in self.runs:
-            label = tuple(format_value(run.explicit[name]) if name in run.explicit else "" for name in self.shown)
-            rows.setdefault(label, []).append(run.name)
+            rows.setdefault(self.label(run), []).append(run.name)
         for label, names in rows.items():
             table.add_row(*label, *self.cells(names))
         return table

@@ -38,6 +38,14 @@ class Trainer(Protocol):
         """Start a training."""
 
 
+class CheckStatus(SweepStatus):
+    """The state of the check: one row for the best settings, and one for the default."""
+
+    def label(self, run: SweepRun) -> tuple[str, ...]:
+        """Return which settings a run has, the first part of its name."""
+        return (run.name.split("/")[1].rpartition("-")[0],)
+
+
 class Conclusion:
     """Writes the results of a search whose trials have ended, and checks the best settings.
 
@@ -71,7 +79,7 @@ class Conclusion:
         best_runs = search.make_runs(f"fresh/trial-{index:04}-", best.params, seeds)
         default_runs = search.make_runs("fresh/default-", {}, seeds)
         runs = [run for pair in zip(best_runs, default_runs) for run in pair]
-        returns = self.train(runs, sorted(best.params), signals)
+        returns = self.train(runs, signals)
         if signals.received:
             return 0
         if missing := [run.name for run in runs if returns.get(run.name) is None]:
@@ -87,19 +95,17 @@ class Conclusion:
         sys.stdout.flush()
         return 0
 
-    def train(self, runs: Sequence[SweepRun], shown: Sequence[str], signals: StopSignals) -> dict[str, float | None]:
+    def train(self, runs: Sequence[SweepRun], signals: StopSignals) -> dict[str, float | None]:
         """Train the runs that are not done; return {name of a run: its return} of those that are done.
 
         Args:
             runs: the runs.
-            shown: settings that distinguish the best from the default, for the display.
             signals: installed stop signals.
         """
         folder = self.search.folder
         found = {run.name: folder.final_metrics(run) for run in runs}
-        status = SweepStatus(
-            runs, shown, folder.progress, {name: one for name, one in found.items() if one is not None}
-        )
+        metrics = {name: one for name, one in found.items() if one is not None}
+        status = CheckStatus(runs, ["settings"], folder.progress, metrics)
         waiting = [run for run in runs if found[run.name] is None]
         if waiting:
             print(f"check on {len(runs) // 2} fresh seeds: {len(waiting)} trainings", flush=True)
@@ -109,4 +115,4 @@ class Conclusion:
                     record_exit(child, folder, display, stopping=bool(signals.received))
 
                 run_all(RunQueue(waiting), self.search.jobs, self.search.start, on_exit, display, signals)
-        return {name: metrics["mean_return"] for name, metrics in status.metrics.items()}
+        return {name: one["mean_return"] for name, one in status.metrics.items()}

@@ -119,6 +119,8 @@ def test_results_are_written_and_run_py_accepts_the_best_settings(fake, tmp_path
     assert check["seeds"] == [1_000_000, 1_000_001] and check["trial"] == int(best["trial"])
     assert check["difference"]["mean"] == pytest.approx(100 * float(best["clip_param"]) - 20)
     assert check["verdict"] == "better" and "better than the default" in out
+    shown = [line.split()[:2] for line in out.splitlines() if "2/2" in line]
+    assert shown == [[f"trial-{int(best['trial']):04}", "2/2"], ["default", "2/2"]]
     fresh = {name for name, _ in starts_of(tmp_path) if name.startswith("fresh/")}
     assert (
         len(fresh) == 4 and {"fresh/default-seed1000001", f"fresh/trial-{int(best['trial']):04}-seed1000001"} <= fresh
