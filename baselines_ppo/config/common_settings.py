@@ -34,6 +34,7 @@ class Settings(SettingsBase):
         group="returns",
         allowed="fraction",
         unset="gamma",
+        search=Search(choices=(0.995, 0.998, 0.999)),
     )
     lam: float = setting(
         0.95,
