@@ -19,7 +19,7 @@ from baselines_ppo.networks.mixed_policy import MixedPolicy
 from common.errors import UserError
 from common.policies.base import Policy
 from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder
-from common.policies.inputs.records import unpack
+from common.policies.inputs.records import split_entries, unpack
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 from common.space_tree import leaf_spaces, subspaces
@@ -200,7 +200,8 @@ def check_preprocessing(pi: Policy, float32_only: bool) -> None:
     function = tf.function(lambda x: preprocess_tensor(pi, x, float32_only), autograph=False)
     both = [function(tensors), pi.prepare(obs)]
     if isinstance(pi, MixedPolicy):  # numbers are compared, not their bytes
-        both = [list(unpack(x, pi.record_dtype).values()) for x in both]
+        fields = [split(x, pi.record_dtype) for split, x in zip((split_entries, unpack), both)]
+        both = [list(x.values()) for x in fields]
     if not all(np.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(*map(tf.nest.flatten, both), strict=True)):
         raise UserError(
             f"{type(pi).__name__} prepares observations differently in TensorFlow, for export, and in NumPy, for "

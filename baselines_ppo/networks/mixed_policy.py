@@ -17,7 +17,7 @@ from common.errors import UserError
 from common.formatting import safe_repr
 from common.policies.inputs.masks import without_mask
 from common.policies.inputs.parts import CHOICES, NUMBERS, PartsEncoder, image_leaves
-from common.policies.inputs.records import pack, record_of, to_bytes, unpack
+from common.policies.inputs.records import join_entries, record_of, split_entries, to_bytes, unpack
 from common.policies.layers.convolutions import CHANNELS, ImageNetwork
 from common.policies.layers.precision import choose_precision
 from common.policies.observation_encoder import ObservationEncoder
@@ -167,16 +167,19 @@ class MixedPolicy(NetworkPolicy):
             ob: {field of `record_dtype`: [N, ...]}, encoded observations.
 
         Returns:
-            [N, n] uint8, as `prepare` returns it.
+            [N, n] float32, the entries of the records whose bytes `prepare` returns.
         """
         arrays = dict(ob)
         if self.ob_rms is not None:
             arrays[NUMBERS] = self.ob_rms.normalise(arrays[NUMBERS], self.ob_clip)
-        return pack(arrays, self.record_dtype)
+        return join_entries(arrays, self.record_dtype)
 
     def features(self, weights: Weights, ob: tf.Tensor) -> tf.Tensor:
-        """Return the features [N, F]: numbers, choices and those of the images, of prepared observations [N, n]."""
-        parts = unpack(ob, self.record_dtype)
+        """Return the features [N, F]: numbers, choices and those of the images, of prepared observations [N, n].
+
+        They are bytes, as `prepare` returns them, or float32, as `prepare_tensor` does.
+        """
+        parts = (unpack if ob.dtype == tf.uint8 else split_entries)(ob, self.record_dtype)
         vectors = [tf.cast(parts[name], tf.float32) for name in (NUMBERS, CHOICES) if name in parts]
         return tf.concat([*vectors, *(x.features(weights, parts[name]) for name, x in self.images.items())], axis=-1)
 

@@ -66,21 +66,26 @@ def unpack(rows: tf.Tensor, dtype: RecordType) -> dict[str, tf.Tensor]:
     return fields
 
 
-def pack(fields: Mapping[str, tf.Tensor], dtype: RecordType) -> tf.Tensor:
-    """Join tensors to the rows of bytes that `to_bytes(record_of(dtype, fields))` returns, in TensorFlow.
+def join_entries(fields: Mapping[str, tf.Tensor], dtype: RecordType) -> tf.Tensor:
+    """Join tensors to rows of numbers, for graphs that are exported: other formats than TensorFlow's have no bytes.
 
     Args:
-        fields: {field: [N, *shape of the field]}, cast to the fields' dtypes; no field is itself a record.
+        fields: {field: [N, *shape of the field]}, of values that float32 represents exactly.
         dtype: of the records.
 
     Returns:
-        [N, n] uint8.
+        [N, entries of a record] float32.
     """
-    parts = []
+    sizes = {name: dtype[name].itemsize // dtype[name].base.itemsize for name in dtype.names or ()}
+    return tf.concat([tf.cast(tf.reshape(fields[name], [-1, n]), tf.float32) for name, n in sizes.items()], axis=1)
+
+
+def split_entries(rows: tf.Tensor, dtype: RecordType) -> dict[str, tf.Tensor]:
+    """Divide the rows [N, n] that `join_entries` returns into {field: [N, *shape of the field]}, float32."""
+    fields: dict[str, tf.Tensor] = {}
+    start = 0
     for name in dtype.names or ():
-        base, size = dtype[name].base, dtype[name].itemsize
-        entries = tf.cast(tf.reshape(fields[name], [-1, size // base.itemsize]), base)
-        if base != np.uint8:
-            entries = tf.reshape(tf.bitcast(entries, tf.uint8), [-1, size])
-        parts.append(entries)
-    return tf.concat(parts, axis=1)
+        end = start + dtype[name].itemsize // dtype[name].base.itemsize
+        fields[name] = tf.reshape(rows[:, start:end], [-1, *dtype[name].shape])
+        start = end
+    return fields
