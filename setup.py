@@ -123,6 +123,8 @@ setup(
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30", "latex2mathml>=3.78", "ruff>=0.17,<0.18"],
         "tune": ["optuna>=5,<6"],  # python -m baselines_ppo.tune
         "box2d": ["gymnasium[box2d]"],
+        # tf2onnx 1.16 asks for protobuf 3, and TensorFlow 2.21 for a later one
+        "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.22"],
         "demonstrations": ["minari[arrow,hdf5]>=0.5.3,<0.6"],  # data sets for --demonstrations minari:ID
         # rliable 1.2 does not import with pandas 3; pandas before 2.2.2 was built for NumPy 1
         "benchmarks": ["rliable>=1.2", "pandas>=2.2.2,<3"],

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from baselines_ppo import cnn_policy, mlp_policy, pposgd_simple, trpo_mpi, vpg
     from baselines_ppo.cnn_policy import CnnPolicy
     from baselines_ppo.config.settings import PPOSettings, TRPOSettings, VPGSettings
-    from baselines_ppo.export import export_litert, export_saved_model
+    from baselines_ppo.export import export_litert, export_onnx, export_saved_model
     from baselines_ppo.mlp_policy import MlpPolicy
     from baselines_ppo.networks.mixed_policy import MixedPolicy
     from baselines_ppo.objectives import register_objective
@@ -50,6 +50,7 @@ _HOMES = {
     "register_objective": "baselines_ppo.objectives",
     "export_saved_model": "baselines_ppo.export",
     "export_litert": "baselines_ppo.export",
+    "export_onnx": "baselines_ppo.export",
     "PPOSettings": "baselines_ppo.config.settings",
     "TRPOSettings": "baselines_ppo.config.settings",
     "VPGSettings": "baselines_ppo.config.settings",
@@ -92,6 +93,7 @@ __all__ = [
     "cnn_policy",
     "evaluate_policy",
     "export_litert",
+    "export_onnx",
     "export_saved_model",
     "learn",
     "load_demonstrations",

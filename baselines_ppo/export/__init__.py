@@ -1,4 +1,4 @@
-"""Export of trained policies as SavedModel or LiteRT models, which need nothing of this package.
+"""Export of trained policies as SavedModel, LiteRT or ONNX models, which need nothing of this package.
 
 The functions are imported when they are first used (PEP 562), because they need TensorFlow.
 """
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from common.runtime.tf_import import import_tensorflow_quietly
 
 if TYPE_CHECKING:
-    from baselines_ppo.export.writers import export_litert, export_saved_model
+    from baselines_ppo.export.writers import export_litert, export_onnx, export_saved_model
 
-__all__ = ["export_litert", "export_saved_model"]
+__all__ = ["export_litert", "export_onnx", "export_saved_model"]
 
 
 def __getattr__(name: str) -> Any:

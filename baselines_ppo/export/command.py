@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from baselines_ppo.cli.errors import run_command
 from baselines_ppo.cli.options import Parser, path_argument
-from baselines_ppo.export.targets import require_vacant
+from baselines_ppo.export.targets import require_onnx_packages, require_vacant
 from common.policies.locate import find_policy
 from common.runtime.cpu import usable_cpu_count
 from common.runtime.tf_import import import_tensorflow
@@ -25,8 +25,8 @@ def build_parser() -> Parser:
     )
     parser.add_argument(
         "--format",
-        choices=("savedmodel", "tflite"),
-        help="format of the model [default: tflite if OUT ends in .tflite, else savedmodel]",
+        choices=("savedmodel", "tflite", "onnx"),
+        help="format of the model [default: tflite or onnx if OUT ends in .tflite or .onnx, else savedmodel]",
     )
     return parser
 
@@ -34,7 +34,10 @@ def build_parser() -> Parser:
 def export(argv: Sequence[str] | None) -> None:
     """Load a policy, write it, and print where it is and how to load it."""
     args = build_parser().parse_args(argv)
-    output_format = args.format or ("tflite" if args.out.suffix == ".tflite" else "savedmodel")
+    by_suffix = {".tflite": "tflite", ".onnx": "onnx"}.get(args.out.suffix, "savedmodel")
+    output_format = args.format or by_suffix
+    if output_format == "onnx":
+        require_onnx_packages()
     file = find_policy(args.run)
     # the writers check this too, but only after TensorFlow's import, which takes seconds
     require_vacant(args.out, is_directory=output_format == "savedmodel")

@@ -26,6 +26,7 @@ from common.policies.base import Policy
 from common.space_tree import Space, is_continuous
 
 STATE, EPISODE_START = "state", "episode_start"  # inputs of a policy with a memory; the next state is an output
+NOISE = "noise"  # an input of `sample`
 
 
 def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool = False) -> dict[str, tf.TensorSpec]:
@@ -62,6 +63,14 @@ def observation_specs(pi: Policy, batch: int | None = None, float32_only: bool =
 def noise_spec(pi: Policy, batch: int | None = None) -> tf.TensorSpec:
     """Return the TensorSpec of the noise that `sample` takes, as `pi.pdtype.noise` draws it."""
     return tf.TensorSpec([batch, *pi.pdtype.noise(np.random.default_rng(0), (1,)).shape[1:]], tf.float32)
+
+
+def signature_specs(
+    pi: Policy, batch: int | None = None, float32_only: bool = False
+) -> dict[str, dict[str, tf.TensorSpec]]:
+    """Return {signature: {name: TensorSpec} of its inputs}, with the arguments of `observation_specs`."""
+    specs = observation_specs(pi, batch, float32_only)
+    return {"act": specs, "sample": specs | {NOISE: noise_spec(pi, batch)}}
 
 
 def action_outputs(pi: Policy, flat: tf.Tensor, noise: tf.Tensor | None, float32_only: bool) -> dict[str, tf.Tensor]:
@@ -125,7 +134,7 @@ def policy_functions(
     """
     module = tf.Module()
     pi = pi.in_float32()  # formats and processors elsewhere may not have bfloat16
-    specs = observation_specs(pi, batch, float32_only)
+    specs = signature_specs(pi, batch, float32_only)
     check_preprocessing(pi, float32_only)
     module.weights = list(pi.get_variables())  # tf.Module finds variables in plain lists only
 
@@ -152,6 +161,6 @@ def policy_functions(
     act_function = tf.function(act, autograph=False)
     sample_function = tf.function(sample, autograph=False)
     return module, {
-        "act": act_function.get_concrete_function(**specs),
-        "sample": sample_function.get_concrete_function(noise=noise_spec(pi, batch), **specs),
+        "act": act_function.get_concrete_function(**specs["act"]),
+        "sample": sample_function.get_concrete_function(**specs["sample"]),
     }

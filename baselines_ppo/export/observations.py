@@ -165,9 +165,14 @@ def preprocess_tensor(pi: Policy, x: Encoded, float32_only: bool) -> tf.Tensor:
         ) from error
 
 
-def sample_observations(pi: Policy, rows: int = CHECKED_OBSERVATIONS) -> np.ndarray:
+def sample_observations(pi: Policy, rows: int = CHECKED_OBSERVATIONS, seed: int = 0) -> np.ndarray:
     """Draw encoded observations that float32 represents exactly: near the filter's mean, or without a filter from the
     space.
+
+    Args:
+        pi: the policy.
+        rows: number of observations.
+        seed: of the draw.
 
     Returns:
         [rows, *network_encoder.shape].
@@ -176,10 +181,10 @@ def sample_observations(pi: Policy, rows: int = CHECKED_OBSERVATIONS) -> np.ndar
     is_record = encoder.dtype.names is not None
     if rms is None or is_record:
         space = copy.deepcopy(pi.network_space)  # seeding the caller's space would change its generator
-        space.seed(0)
+        space.seed(seed)
         obs = np.stack([encoder.encode(space.sample()) for _ in range(rows)])
     if rms is not None:
-        near = rms.mean + 2 * rms.std * np.random.default_rng(0).standard_normal((rows, *rms.mean.shape))
+        near = rms.mean + 2 * rms.std * np.random.default_rng(seed).standard_normal((rows, *rms.mean.shape))
         if isinstance(pi.network_space, gym.spaces.Box):
             low, high = (np.reshape(bound, rms.mean.shape) for bound in (pi.network_space.low, pi.network_space.high))
             near = np.clip(near, low, high)

@@ -1,7 +1,8 @@
-"""Checks of the path that an export will write to. Imports no TensorFlow."""
+"""Checks before an export: the path that it will write to, and the packages. Imports no TensorFlow."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from common.storage.paths import check_directory_writable, user_path
 from common.storage.write_errors import user_error_on_os_error
 
 PATH_HINT = "choose another place"
+ONNX_PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # of the extra `onnx`
 
 
 def require_vacant(path: str | bytes | os.PathLike[str], is_directory: bool) -> Path:
@@ -37,3 +39,15 @@ def require_vacant(path: str | bytes | os.PathLike[str], is_directory: bool) -> 
             raise UserError(f"{target} exists and is not overwritten; {PATH_HINT}, or remove it first")
         check_directory_writable(target.parent)
     return target
+
+
+def sample_path(path: Path) -> Path:
+    """Return the file of the ONNX model `sample`, next to that of `act`: NAME.sample.onnx for NAME.onnx."""
+    return path.with_name(f"{path.stem}.sample{path.suffix}")
+
+
+def require_onnx_packages() -> None:
+    """Raise UserError unless the packages are installed that ONNX export needs."""
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"ONNX export needs {', '.join(missing)}; install the extra: pip install -e '.[onnx]'")

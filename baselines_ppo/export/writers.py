@@ -1,29 +1,31 @@
-"""Writes a trained policy for other programs: a SavedModel for TensorFlow, or a LiteRT file for phones and C++."""
+"""Writes a trained policy for other programs: a SavedModel for TensorFlow, a LiteRT file for phones and C++, or ONNX
+models for ONNX Runtime.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from baselines_ppo.export.graph import EPISODE_START, observation_specs, policy_functions
-from baselines_ppo.export.observations import flatten_space
-from baselines_ppo.export.targets import PATH_HINT, require_vacant
+from baselines_ppo.export.graph import policy_functions
+from baselines_ppo.export.onnx_models import onnx_models
+from baselines_ppo.export.snippets import loading_snippet
+from baselines_ppo.export.targets import PATH_HINT, require_onnx_packages, require_vacant, sample_path
 from baselines_ppo.policy_registry import load_policy
-from common.envs.mask_layout import ACTION_MASK
 from common.errors import UserError
 from common.policies.base import Policy
+from common.policies.files import read_policy
 from common.runtime.tf_import import stderr_on_error_only
-from common.space_tree import Space, is_composite, is_continuous
 from common.storage.atomic import atomic_directory, atomic_write
 from common.storage.write_errors import user_error_on_os_error
 
-ONES = (ACTION_MASK, EPISODE_START)  # inputs that are true in the printed lines: all actions are valid
+ENVIRONMENT = ("env", "env_kwargs")  # what the metadata of ONNX models repeats of a policy file's
 UserPath = str | bytes | os.PathLike[str]
 
 
@@ -71,23 +73,58 @@ def export_litert(pi: Policy, path: UserPath) -> Path:
     return target
 
 
+def export_onnx(pi: Policy, path: UserPath, environment: Mapping[str, Any] | None = None) -> Path:
+    """Write a policy as two ONNX models: `act` at `path`, and `sample` next to it, as NAME.sample.onnx for NAME.onnx.
+
+    Their inputs and outputs are those of the signatures of a SavedModel. ONNX Runtime computes 1,000 observations, and
+    the results are compared with TensorFlow's.
+
+    Args:
+        pi: the policy.
+        path: the file to write, atomically; its parents are created.
+        environment: what the models' metadata say about the environment, such as {"env": "Pendulum-v1"}.
+
+    Returns:
+        The file of `act`, an absolute path.
+
+    Raises:
+        UserError: if the extra `onnx` is not installed, something exists at one of the paths, it cannot be written, or
+            ONNX cannot compute the policy.
+    """
+    require_onnx_packages()
+    target = require_vacant(path, is_directory=False)
+    beside = require_vacant(sample_path(target), is_directory=False)
+    models = onnx_models(pi, environment)
+    with user_error_on_os_error(target, PATH_HINT):
+        atomic_write(beside, models["sample"])  # first, so that both are complete if `act` exists
+        atomic_write(target, models["act"])
+    return target
+
+
 def export_file(file: Path, out: UserPath, output_format: str) -> str:
     """Load a policy file and export it.
 
     Args:
         file: the policy file.
         out: the directory or file to write.
-        output_format: 'savedmodel' or 'tflite'.
+        output_format: 'savedmodel', 'tflite' or 'onnx'.
 
     Returns:
         A text that reports what was written and how to load it.
     """
     pi = load_policy(file)
-    is_tflite = output_format == "tflite"
-    path = export_litert(pi, out) if is_tflite else export_saved_model(pi, out)
+    parts = ", with the signatures act and sample"
+    if output_format == "onnx":
+        metadata = read_policy(file)[1]
+        path = export_onnx(pi, out, {key: metadata[key] for key in ENVIRONMENT if key in metadata})
+        parts = f", and with sampled actions to {sample_path(path)}"
+    elif output_format == "tflite":
+        path = export_litert(pi, out)
+    else:
+        path = export_saved_model(pi, out)
     return (
-        f"exported the {type(pi).__name__} in {file} to {path}, with the signatures act and sample. To load it:\n"
-        f"{loading_snippet(pi, path, is_tflite)}"
+        f"exported the {type(pi).__name__} in {file} to {path}{parts}. To load it:\n"
+        f"{loading_snippet(pi, path, output_format)}"
     )
 
 
@@ -133,34 +170,3 @@ def convert_to_tflite(save: Callable[[str | Path], None], class_name: str) -> by
             raise UserError(
                 f"{class_name} computes {ops[1].strip()}, for which LiteRT has no kernel; export a SavedModel"
             ) from error
-
-
-def example_text(name: str, spec: tf.TensorSpec, leaf: Space | None, is_tflite: bool) -> str:
-    """Return Python for an example of an exported policy's input, in NumPy for LiteRT, else in TensorFlow.
-
-    Args:
-        name: of the input.
-        spec: its shape and dtype.
-        leaf: its part of the observation space; None for other inputs.
-        is_tflite: whether the policy is a LiteRT file.
-    """
-    library, dtype = "numpy" if is_tflite else "tf", spec.dtype.name
-    first = np.asarray(getattr(leaf, "start", 0))  # of choices, which need not begin at 0
-    if first.any():
-        return f'{library}.{"array" if is_tflite else "constant"}({[first.tolist()]}, "{dtype}")'
-    return f'{library}.{"ones" if name in ONES else "zeros"}({spec.shape.as_list()}, "{dtype}")'
-
-
-def loading_snippet(pi: Policy, path: Path, is_tflite: bool) -> str:
-    """Return two or three lines of Python that load an exported policy and act once."""
-    specs, leaves = observation_specs(pi, batch=1, float32_only=is_tflite), flatten_space(pi.network_space)
-    arguments = ", ".join(f"{name}={example_text(name, x, leaves.get(name), is_tflite)}" for name, x in specs.items())
-    output = "env_action" if is_continuous(pi.ac_space) else "action"
-    chosen = "" if is_composite(pi.ac_space) else f'["{output}"]'
-    if is_tflite:
-        imports = "import numpy, tensorflow as tf"
-        load = f'act = tf.lite.Interpreter({str(path)!r}).get_signature_runner("act")'
-    else:
-        imports = "import tensorflow as tf"
-        load = f'act = tf.saved_model.load({str(path)!r}).signatures["act"]'
-    return f"{imports}\n{load}\nprint(act({arguments}){chosen})"

@@ -19,6 +19,7 @@ NAMES = (
     "LearningCurve",
     "export_saved_model",
     "export_litert",
+    "export_onnx",
     "register_objective",
     "PPOSettings",
     "TRPOSettings",

@@ -4,10 +4,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from export_policies import onnx_functions
 from small_policies import Linear
 
 from baselines_ppo.export import export_litert, export_saved_model
-from baselines_ppo.export.writers import loading_snippet
+from baselines_ppo.export.snippets import loading_snippet
 from common.vec_env.actions import ActionStructure
 
 OBS = gym.spaces.Box(-np.inf, np.inf, (3,), np.float32)
@@ -71,7 +72,7 @@ def test_saved_model(policy, tmp_path):
     stored = pi.pd(obs).sample(noise).numpy()
     check(pi, model.signatures["sample"](observation=tf.constant(obs), noise=tf.constant(noise)), stored)
     printed = {}
-    exec(loading_snippet(pi, path, is_tflite=False).replace("print(", "found = ("), printed)
+    exec(loading_snippet(pi, path, "savedmodel").replace("print(", "found = ("), printed)
     assert set(printed["found"]) >= {"action_1", "env_action_0_force"}
 
 
@@ -81,3 +82,15 @@ def test_litert(policy, tmp_path):
     rows = [act(observation=ob[None]) for ob in obs]
     found = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     check(pi, found, pi.act(False, obs)[0], float32_only=True)
+
+
+def test_onnx(policy, tmp_path):
+    pi, obs = policy
+    path = tmp_path / "model.onnx"
+    functions = onnx_functions(pi, path)
+    check(pi, functions["act"]({"observation": obs}), pi.act(False, obs)[0])
+    noise = np.round(pi.pdtype.noise(np.random.default_rng(1), (ROWS,)))
+    check(pi, functions["sample"]({"observation": obs, "noise": noise}), pi.pd(obs).sample(noise).numpy())
+    printed = {}
+    exec(loading_snippet(pi, path, "onnx").replace("print(", "found = ("), printed)
+    assert len(printed["found"]) == len(functions["act"]({"observation": obs}))

@@ -11,7 +11,7 @@ from tolerance import ulps
 
 from baselines_ppo import MlpPolicy
 from baselines_ppo.export.observations import TensorNormalizer, encode_tensors, flatten_space
-from baselines_ppo.export.writers import loading_snippet
+from baselines_ppo.export.snippets import loading_snippet
 from common.policies.observation_encoder import ObservationEncoder
 from common.running_mean_std import RunningMeanStd
 
@@ -69,7 +69,8 @@ def test_leaves_with_equal_path_names_get_different_names():
 
 def test_the_printed_example_is_an_observation_of_the_space():
     space = gym.spaces.Dict({"a": gym.spaces.Discrete(3, start=2), "b": gym.spaces.MultiDiscrete([2, 2], start=[0, 4])})
-    text = loading_snippet(MlpPolicy("pi", space, gym.spaces.Discrete(2)), Path("model"), is_tflite=False)
+    text = loading_snippet(MlpPolicy("pi", space, gym.spaces.Discrete(2)), Path("model"), "savedmodel")
     assert 'observation_a=tf.constant([2], "int64")' in text and "observation_b=tf.constant([[0, 4]]" in text
     pi = MlpPolicy("pi", gym.spaces.Box(-1, 1, (2,)), gym.spaces.Discrete(2))
-    assert "observation=numpy.zeros([1, 2]" in loading_snippet(pi, Path("model.tflite"), is_tflite=True)
+    assert "observation=numpy.zeros([1, 2]" in loading_snippet(pi, Path("model.tflite"), "tflite")
+    assert '"observation": numpy.zeros([1, 2]' in loading_snippet(pi, Path("model.onnx"), "onnx")

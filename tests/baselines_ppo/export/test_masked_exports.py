@@ -4,6 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
+from export_policies import onnx_functions
 
 from baselines_ppo import MlpPolicy, export_litert, export_saved_model
 from common.envs.mask_layout import masked_space
@@ -41,6 +42,21 @@ def test_a_saved_model_takes_the_mask(ob_space, tmp_path):
     noise = tf.constant(pi.pdtype.noise(np.random.default_rng(1), (40,)))
     for actions in (found["action"], signatures["sample"](noise=noise, **inputs)["action"]):
         first, second = np.transpose(actions)
+        assert masks[np.arange(40), first].all() and masks[np.arange(40), 3 + second].all()
+
+
+@pytest.mark.parametrize("ob_space", [BOX, PARTS], ids=["Box", "Dict"])
+def test_onnx_models_take_the_mask(ob_space, tmp_path):
+    pi, (obs, masks) = policy(ob_space), draw(ob_space, 40)
+    functions = onnx_functions(pi, tmp_path / "model.onnx")
+    leaves = {f"observation_{key}": x for key, x in obs.items()} if ob_space is PARTS else {"observation": obs}
+    inputs = leaves | {"action_mask": masks}
+    acted = functions["act"](inputs)
+    ac, vpred = pi.act(False, obs, action_masks=masks)
+    assert (acted["action"] == ac).all()
+    np.testing.assert_allclose(acted["value"], vpred, rtol=1e-5, atol=1e-6)
+    sampled = functions["sample"](inputs | {"noise": pi.pdtype.noise(np.random.default_rng(1), (40,))})
+    for first, second in (acted["action"].T, sampled["action"].T):
         assert masks[np.arange(40), first].all() and masks[np.arange(40), 3 + second].all()
 
 

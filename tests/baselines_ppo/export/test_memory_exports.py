@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from exact_networks import Bounded
+from export_policies import onnx_functions
 from tolerance import ulps
 
 from baselines_ppo import CnnPolicy, MlpPolicy, export_litert, export_saved_model
@@ -172,6 +173,23 @@ def test_a_litert_file_remembers_as_the_policy_does(name, tmp_path):
         if ob.dtype == np.float64:  # what LiteRT sees
             ob = tensors["observation"] = ob.astype(np.float32).astype(np.float64)
         state = check_step(pi, caller("act"), caller("sample"), ob, tensors, *rest, state)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_onnx_models_remember_as_the_policy_does(name, tmp_path):
+    pi = CASES[name]()
+    functions = onnx_functions(pi, tmp_path / "model.onnx")
+    state = np.zeros((K, pi.state_size), np.float32)
+    own_state = state
+    for step in steps(pi):
+        inputs = step[1] | {"state": state}
+        ac, vpred, own_state = pi.act(False, step[0], own_state, step[2], action_masks=step[3])
+        found = functions["act"](inputs)
+        if pi.ac_space is TORQUES:
+            assert np.max(np.abs(found["action"] - ac) / (1 + np.abs(ac))) <= 1e-5
+        np.testing.assert_allclose(found["value"], vpred, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(found["state"], own_state, rtol=1e-5, atol=1e-5)
+        state = check_step(pi, functions["act"], functions["sample"], *step, state)
 
 
 def test_a_litert_file_of_mixed_observations_is_refused_in_one_line(tmp_path):

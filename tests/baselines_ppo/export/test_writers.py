@@ -13,7 +13,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import tensorflow as tf
-from export_policies import LITERT, PRINTED, SAVED_MODELS, build
+from export_policies import LITERT, PRINTED, SAVED_MODELS, build, decided
 from jobs import run
 from tolerance import ulps
 
@@ -21,7 +21,7 @@ from baselines_ppo import CnnPolicy, MlpPolicy
 from baselines_ppo.export import command as export
 from baselines_ppo.export import export_litert, export_saved_model
 from baselines_ppo.export.graph import policy_functions
-from common.distributions import BernoulliPdType, DiagGaussianPdType, MultiCategoricalPdType, NumpyOperators
+from common.distributions import DiagGaussianPdType, NumpyOperators
 
 SERVER = """
 import contextlib, pathlib, sys
@@ -126,17 +126,6 @@ def served(tmp_path_factory):
     assert process.returncode == 0, process.stderr
     texts = {name: (root / name / "printed.txt").read_text() for name in PRINTED}
     return {name: dict(np.load(root / name / "out.npz")) for name in (*SAVED_MODELS, *LITERT)} | {"printed": texts}
-
-
-def decided(pdtype, scores, lead):
-    """Return [N, *space.shape] bool: whether the best choice leads the next by more than `lead`."""
-    if isinstance(pdtype, BernoulliPdType):
-        return pdtype.to_space_shape(np.abs(scores) > lead)
-    if isinstance(pdtype, MultiCategoricalPdType):
-        best = [np.sort(part, -1)[:, -2:] for part in np.split(scores, pdtype.ends[:-1], -1)]
-        return pdtype.to_space_shape(np.stack([two[:, 1] - two[:, 0] > lead for two in best], -1))
-    two = np.sort(scores, -1)[:, -2:]
-    return two[:, 1] - two[:, 0] > lead
 
 
 def assert_same_actions(name, found, expected_actions, noise):

@@ -4,11 +4,14 @@ import functools
 
 import gymnasium as gym
 import numpy as np
+import pytest
 import tensorflow as tf
 from export_spaces import BOX, BOX32, IMAGES, ROWS, TASK, TORQUES, draw
 from small_policies import trained
 
-from baselines_ppo import CnnPolicy, MlpPolicy, Policy
+from baselines_ppo import CnnPolicy, MlpPolicy, Policy, export_onnx
+from baselines_ppo.export.targets import ONNX_PACKAGES, sample_path
+from common.distributions import BernoulliPdType, MultiCategoricalPdType
 from common.running_mean_std import RunningMeanStd
 
 
@@ -129,3 +132,38 @@ def build(name):
     if pi.ob_rms is not None:
         pi.ob_rms.update(pi.encoder.single_or_batch(obs)[0][:500])
     return pi, obs, pi.pdtype.noise(rng, (ROWS,))
+
+
+def decided(pdtype, scores, lead):
+    """Return [N, *space.shape] bool: whether the best choice leads the next by more than `lead`."""
+    if isinstance(pdtype, BernoulliPdType):
+        return pdtype.to_space_shape(np.abs(scores) > lead)
+    if isinstance(pdtype, MultiCategoricalPdType):
+        best = [np.sort(part, -1)[:, -2:] for part in np.split(scores, pdtype.ends[:-1], -1)]
+        return pdtype.to_space_shape(np.stack([two[:, 1] - two[:, 0] > lead for two in best], -1))
+    two = np.sort(scores, -1)[:, -2:]
+    return two[:, 1] - two[:, 0] > lead
+
+
+def require_onnx():
+    """Skip a test if a package of the extra `onnx` is missing."""
+    for name in ONNX_PACKAGES:
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install -e '.[onnx]'")
+
+
+def onnx_functions(pi, path):
+    """Export a policy to ONNX; return {"act": ..., "sample": ...}, functions {input: array} -> {output: array}.
+
+    The output `next_state` is called `state`, as in the other formats.
+    """
+    require_onnx()
+    import onnxruntime
+
+    path = export_onnx(pi, path)
+
+    def function(file):
+        session = onnxruntime.InferenceSession(file)
+        names = [output.name.removeprefix("next_") for output in session.get_outputs()]
+        return lambda inputs: dict(zip(names, session.run(None, inputs)))
+
+    return {"act": function(path), "sample": function(sample_path(path))}
