@@ -46,6 +46,21 @@ def sample_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.sample{path.suffix}")
 
 
+def next_version(path: str | bytes | os.PathLike[str]) -> Path:
+    """Return the directory of a model's next version, as TensorFlow Serving numbers them: MODEL/1, MODEL/2 and so on.
+
+    Args:
+        path: the model's directory, which may not exist yet.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    model = user_path(path)
+    with user_error_on_os_error(model, PATH_HINT):
+        names = [entry.name for entry in model.iterdir()] if model.exists() else []
+    return model / str(1 + max((int(name) for name in names if name.isdecimal()), default=0))
+
+
 def require_onnx_packages() -> None:
     """Raise UserError unless the packages are installed that ONNX export needs."""
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]

@@ -137,6 +137,7 @@ def test_a_crash_leaves_no_files(tmp_path, monkeypatch):
         (MlpPolicy, "policy.safetensors/out", "cannot write"),
         ("dict", "out.tflite", "LiteRT export, which takes one tensor"),
         (MlpPolicy, "out --format torch", "invalid choice: 'torch'"),
+        (MlpPolicy, "out --serving --format tflite", "--serving writes a SavedModel; leave out --format tflite"),
     ],
 )
 def test_the_command_line_refuses_in_one_line(policy, out, message, tmp_path, capsys):
