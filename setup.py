@@ -110,6 +110,7 @@ setup(
             "nbformat>=5.10",
             # the tests of the search of settings
             "optuna>=5,<6",
+            "sqlalchemy>=2.0",
             "pytest>=8",
             "pytest-timeout>=2.3.1",
             "pytest-xdist>=3.6.1",
@@ -121,7 +122,7 @@ setup(
         "dev": ["ruff>=0.17,<0.18", "mypy>=2.4,<3", "import-linter>=2.5", "pre-commit>=4", "readme-renderer[md]>=44"],
         # `mkdocs build --strict`
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30", "latex2mathml>=3.78", "ruff>=0.17,<0.18"],
-        "tune": ["optuna>=5,<6"],  # python -m baselines_ppo.tune
+        "tune": ["optuna>=5,<6", "sqlalchemy>=2.0"],  # the second has the errors of storages
         "box2d": ["gymnasium[box2d]"],
         # tf2onnx 1.16 asks for protobuf 3, and TensorFlow 2.21 for a later one
         "onnx": ["tf2onnx>=1.17", "onnx>=1.19", "onnxruntime>=1.22"],

@@ -32,7 +32,8 @@ def build_parser() -> Parser:
     parser.add_argument(
         "--serving",
         action="store_true",
-        help="write a SavedModel as the next version for TensorFlow Serving, to OUT/1 first, then to OUT/2",
+        help="write a SavedModel as the next version for TensorFlow Serving, to OUT/1 first, then to OUT/2 "
+        "[default: off]",
     )
     return parser
 

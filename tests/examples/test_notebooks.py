@@ -41,7 +41,8 @@ def execute(tmp_path, monkeypatch, uncompiled_here, no_registrations):
     display = ModuleType("IPython.display")
     display.Image = shown_image
     package = ModuleType("IPython")
-    package.version_info = (9, 0, 0)  # matplotlib reads it
+    package.version_info = (9, 0, 0)  # matplotlib reads it, and asks for a shell when its backend changes
+    package.get_ipython = lambda: None
     monkeypatch.setitem(sys.modules, "IPython", package)
     monkeypatch.setitem(sys.modules, "IPython.display", display)
     monkeypatch.chdir(tmp_path)
